@@ -1,0 +1,56 @@
+"""Checkpoints: one safetensors file each, written whole or not at all. No pickled code.
+
+A checkpoint holds named tensors (weights, averages, optimiser moments) and a few words of metadata. Batches, views and
+draws are functions of (seed, step), so the step is all that exact resuming needs beside the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semivae.errors import RunError
+
+FORMAT = "semivae-checkpoint-1"
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Writes a checkpoint atomically: to a temporary name in the same folder, then moved into place."""
+    temporary = path.with_name(f".{path.name}.writing")
+    cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    save_file(cloned, temporary, metadata={"format": FORMAT, "facts": json.dumps(dict(facts))})
+    os.replace(temporary, path)
+
+
+def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Reads the tensors and the facts.
+
+    Raises:
+        RunError: the file is missing, damaged, or not a checkpoint of this format.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
+    return tensors, json.loads(metadata["facts"])
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,67 @@
+"""The command line: `semivae COMMAND`. The only room that prints.
+
+Nothing heavy is imported before a command needs it, so that `semivae --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from semivae import __version__
+from semivae.cli.recipe_commands import check, copy, recipes, show
+from semivae.cli.run_commands import embed, evaluate, export, predict, sample
+from semivae.cli.showing import complain
+from semivae.cli.train_command import train
+from semivae.errors import RecipeError, SemivaeError
+
+
+class Commands(TyperGroup):
+    """Turns errors of users into one message and an exit status: 2 for recipes (as for usage), 1 for the rest."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemivaeError as error:
+            complain(str(error))
+            raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
+        except KeyboardInterrupt:
+            complain("stopped by Ctrl-C")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train one model that classifies and generates, from a few labels and many unlabelled images.",
+    epilog="Start with: semivae recipes, then: semivae train digits_50labels",
+)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"semivae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (train, evaluate, predict, sample, embed, export, recipes, show, check, copy):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the `semivae` command."""
+    app(prog_name="semivae")

@@ -1,0 +1,48 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Checkpoint(StrEnum):
+    last = "last"
+    selected = "selected"
+    twin = "twin"
+
+
+class Part(StrEnum):
+    classifier = "classifier"
+    features = "features"
+
+
+class Format(StrEnum):
+    onnx = "onnx"
+    pt2 = "pt2"
+    safetensors = "safetensors"
+
+
+class SplitPart(StrEnum):
+    test = "test"
+    validation = "validation"
+
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
+ImagesArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="A folder of images, one image file, an .npy or an .npz file.")
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.steps=500. Repeatable.")
+]
+DataRootOption = Annotated[
+    Path | None, typer.Option("--data-root", metavar="DIR", help="Where data lie. Default: $SEMIVAE_DATA, else data/.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+CheckpointOption = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which weights of the run to use.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]

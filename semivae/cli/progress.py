@@ -1,0 +1,132 @@
+"""How training shows itself: a live table in a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from semivae.training import Progress
+
+
+SILENCE = 30.0  # seconds after which a log gets a line even without a validation
+
+
+class ProgressDisplay:
+    """Shows each `Progress` of a training; use as a context manager and pass as `progress=`.
+
+    In a terminal one table is redrawn in place. Elsewhere each validation, each message and the end of a phase become
+    one line. `heading` is shown once training begins, so that data that cannot be read give an error and nothing else.
+    """
+
+    def __init__(self, console: Console, heading: RenderableType | None = None) -> None:
+        self.console = console
+        self.heading = heading
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._latest: Progress | None = None
+        self._line_at = 0.0
+
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        if self.heading is not None:
+            self.console.print(self.heading)
+            self.heading = None
+        if progress.message:
+            self.console.print(f"note: {progress.message}", markup=False, highlight=False, soft_wrap=True)
+        elif self._live:
+            self._redraw(self._live, progress)
+        elif self._is_news(progress):
+            self.console.print(progress_line(progress), markup=False, highlight=False, soft_wrap=True)
+            self._line_at = progress.seconds
+
+    def _redraw(self, live: Live, progress: Progress) -> None:
+        if self._latest is not None and self._latest.phase != progress.phase:
+            self.console.print(progress_table(self._latest))  # stays above, where the phase ended
+        self._latest = with_last_validation(progress, self._latest)
+        live.start()  # has no effect once it runs
+        live.update(progress_table(self._latest))
+
+    def _is_news(self, progress: Progress) -> bool:
+        validated = progress.validation_error is not None or bool(progress.bits)
+        self._line_at = min(self._line_at, progress.seconds)  # a new phase starts at 0 again
+        return validated or progress.step == progress.steps or progress.seconds - self._line_at >= SILENCE
+
+
+def with_last_validation(progress: Progress, earlier: Progress | None) -> Progress:
+    """`progress` with what was found at the last validation of the same phase, where it brings nothing newer."""
+    if earlier is None or earlier.phase != progress.phase:
+        return progress
+    return replace(
+        progress,
+        losses=progress.losses or earlier.losses,
+        bits=progress.bits or earlier.bits,
+        validation_error=earlier.validation_error if progress.validation_error is None else progress.validation_error,
+    )
+
+
+def progress_line(progress: Progress) -> str:
+    """One line of a log: phase, step, losses in nats per sample, bits in use, validation error, time left."""
+    parts = [f"{progress.phase} {progress.step:,}/{progress.steps:,}"]
+    parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
+    parts.append(", ".join(f"{name} {value:.1f} bits" for name, value in progress.bits.items()))
+    if progress.validation_error is not None:
+        parts.append(f"validation error {progress.validation_error:.2%}")
+    if progress.confident is not None:
+        parts.append(f"confident {progress.confident:.0%}")
+    parts.append(f"{clock(progress.seconds_left)} left")
+    return " | ".join(part for part in parts if part)
+
+
+def progress_table(progress: Progress) -> RenderableType:
+    """The same as a block for a terminal: a bar, then one row per player."""
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        Text("supervised twin" if progress.phase == "twin" else progress.phase, style="bold"),
+        ProgressBar(total=progress.steps, completed=progress.step, width=30),
+        f"{progress.step:,} / {progress.steps:,}",
+        Text(f"{clock(progress.seconds)} gone, {clock(progress.seconds_left)} left", style="cyan"),
+    )
+    rows = Table.grid(padding=(0, 2))
+    for player, losses in losses_by_player(progress.losses).items():
+        text = "  ".join(f"{factor} {value:.4g}" for factor, value in losses.items())
+        rows.add_row(Text(f"  {player}", style="dim"), Text(text + "  nats"))
+    if progress.bits:
+        text = "  ".join(f"{code} {value:.1f}" for code, value in progress.bits.items())
+        rows.add_row(Text("  bits in use", style="dim"), Text(text))
+    if progress.confident is not None:
+        rows.add_row(Text("  confident", style="dim"), Text(f"{progress.confident:.0%} of the weak views"))
+    if progress.validation_error is not None:
+        rows.add_row(Text("  validation", style="dim"), Text(f"error {progress.validation_error:.2%}", style="green"))
+    return Group(bar, rows)
+
+
+def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """`{"decoder.x": 1.0}` as `{"decoder": {"x": 1.0}}`."""
+    players: dict[str, dict[str, float]] = {}
+    for name, value in losses.items():
+        player, _, factor = name.partition(".")
+        players.setdefault(player, {})[factor or player] = value
+    return players
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:07, 12:34 or 1:02:03."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

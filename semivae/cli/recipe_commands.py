@@ -1,0 +1,138 @@
+"""What can be done with a recipe short of training: recipes, show, check, copy."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from semivae.cli.options import DataRootOption, JsonOption, RecipeArgument, SetOption
+from semivae.cli.showing import console, reply, say
+from semivae.cli.writing import check_target
+from semivae.errors import RecipeError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from semivae.recipe import Recipe
+
+
+def recipes(as_json: JsonOption = False) -> None:
+    """List the recipes that come with semivae."""
+    from rich.table import Table
+
+    from semivae.recipe import read_recipe, shipped_recipes
+
+    abouts = {name: read_recipe(path).about for name, path in shipped_recipes().items()}
+    rows = Table.grid(padding=(0, 2))
+    for name, about in abouts.items():
+        rows.add_row(f"[bold]{name}[/bold]", about)
+    reply({"recipes": [{"name": name, "about": about} for name, about in abouts.items()]}, as_json, console(), rows)
+
+
+def show(
+    recipe: RecipeArgument,
+    changes: SetOption = [],  # noqa: B006  typer copies it
+    data_root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a recipe's variables, plan and parameters."""
+    from semivae.cli.tables import parameters_table, plan_table, variables_table
+    from semivae.recipe import read_recipe
+
+    read = read_recipe(recipe, changes)
+    from semivae.scenario import plan_of
+
+    plan = plan_of(read)
+    resolved, lack = with_shapes(read, data_root)
+    counts = None if resolved is None else count_parameters(resolved)
+    columns = ("stream", "learner", "completion", "scores")
+    report = {
+        "recipe": recipe,
+        "about": read.about,
+        "variables": {name: spec.model_dump(mode="json") for name, spec in (resolved or read).variables.items()},
+        "plan": [dict(zip(columns, row, strict=True)) for row in plan.table()],
+        "parameters": counts,
+    }
+    last: RenderableType = f"Parameters: not known, {lack}" if counts is None else parameters_table(counts)
+    reply(report, as_json, console(), read.about, variables_table(resolved or read), plan_table(plan), last)
+
+
+def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, str]:
+    """The recipe with all shapes known, from the data where it leaves them out; or None and why not."""
+    from semivae.data.sources import data_root as find_data_root
+    from semivae.data.sources import load_source
+    from semivae.errors import DataError
+    from semivae.scenario import resolve
+
+    variables = recipe.variables.values()
+    if all(spec.classes if spec.family == "categorical" else spec.shape for spec in variables):
+        return recipe, ""
+    try:
+        return resolve(recipe, load_source(recipe.source, find_data_root(data_root), download=False)), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
+    """Player to factor to number of parameters that learn."""
+    from semivae.scenario import build_players
+
+    decoder, encoder = build_players(recipe)
+    return {
+        name: {factor: sum(p.numel() for p in player[factor].parameters()) for factor in player.conditionals}
+        for name, player in (("decoder", decoder), ("encoder", encoder))
+    }
+
+
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files or shipped names.")],
+    changes: SetOption = [],  # noqa: B006  typer copies it
+    as_json: JsonOption = False,
+) -> None:
+    """Check recipes: each is ok, or all its mistakes are listed."""
+    mistakes = {recipe: recipe_mistakes(recipe, changes) for recipe in recipes}
+    lines = [f"{recipe}: ok" if not found else "\n".join(found) for recipe, found in mistakes.items()]
+    rows = [{"recipe": recipe, "ok": not found, "errors": found} for recipe, found in mistakes.items()]
+    reply({"recipes": rows}, as_json, console(), *lines)
+    if any(mistakes.values()):
+        raise typer.Exit(2)
+
+
+def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
+    """The lines of what is wrong with a recipe; empty where nothing is."""
+    from semivae.recipe import read_recipe
+
+    try:
+        read = read_recipe(recipe, changes)
+        from semivae.scenario import plan_of
+
+        try:
+            plan_of(read)
+        except RecipeError as error:
+            return f"{recipe}: {error}".splitlines()
+    except RecipeError as error:
+        return str(error).splitlines()
+    return []
+
+
+def copy(
+    recipe: RecipeArgument,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="[DEST]", help="A file or folder. Default: RECIPE.yaml here.")
+    ] = None,
+) -> None:
+    """Copy a recipe to make it your own; never overwrites."""
+    from semivae.recipe import find_recipe
+
+    source = find_recipe(recipe)
+    target = destination or Path(f"{source.stem}.yaml")
+    if target.is_dir():
+        target = target / f"{source.stem}.yaml"
+    check_target(target, False, hint="choose another name")
+    shutil.copyfile(source, target)
+    say(f"{target}: edit it, then: semivae train {shlex.quote(str(target))}")

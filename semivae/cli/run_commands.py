@@ -1,0 +1,204 @@
+"""What can be done with a run: evaluate, predict, sample, embed, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.options import (
+    Checkpoint,
+    CheckpointOption,
+    DataRootOption,
+    DeviceOption,
+    Format,
+    ImagesArgument,
+    JsonOption,
+    OverwriteOption,
+    Part,
+    RunArgument,
+    SplitPart,
+)
+from semivae.cli.showing import console, reply, result_tables, say
+from semivae.cli.writing import check_target, write_arrays, write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semivae.run import Run
+
+
+def evaluate(
+    run: RunArgument,
+    split: Annotated[SplitPart, typer.Option(help="Which images to measure on.")] = SplitPart.test,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a run on the test images, beside its twin."""
+    from semivae.evaluation import evaluate as evaluate_run
+
+    opened = open_run(run, Checkpoint.last, device, data_root)
+    report = evaluate_run(opened, split=split.value, data_root=data_root, device=device)
+    from semivae.cli.tables import confusion_table, per_class_table
+
+    reply(report, as_json, console(), *result_tables(report), per_class_table(report), confusion_table(report))
+
+
+def predict(
+    run: RunArgument,
+    images: ImagesArgument,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Default: standard output.")] = None,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Classify images: CSV with every class's probability."""
+    check_target(out, overwrite, ".csv")
+    from semivae.evaluation import predict_probabilities
+
+    opened = open_run(run, checkpoint, device)
+    pixels, names = images_for(opened, images)
+    text = predictions_csv(names, predict_probabilities(opened, pixels).tolist(), opened.classes)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_file(out, text.encode())
+        say(f"{out}: {len(names)} images")
+
+
+def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> str:
+    """Rows `name,label,prob_CLASS...`."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["name", "label", *(f"prob_{name}" for name in classes)])
+    for name, row in zip(names, probabilities, strict=True):
+        label = classes[max(range(len(row)), key=row.__getitem__)]
+        rows.writerow([name, label, *(f"{value:.6f}" for value in row)])
+    return text.getvalue()
+
+
+def sample(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg picture, or .npz arrays.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 64,
+    given: Annotated[
+        list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=cat or y=[0,1,2].")
+    ] = [],  # noqa: B006  typer copies it
+    columns: Annotated[int | None, typer.Option(min=1, help="Images in a row of the picture.")] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Draw the pixels too, instead of showing their means.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Makes the draw repeatable.")] = None,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Draw images, of a class or code of your choice."""
+    values = given_values(given)
+    check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz")
+    from semivae.generation import sample as draw
+    from semivae.generation import save_grid
+
+    opened = open_run(run, checkpoint, device)
+    drawn = draw(opened, count, noise=noise, seed=seed, **values)
+    if out.suffix == ".npz":
+        write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
+    else:
+        save_grid(drawn[opened.image], out, columns, overwrite=overwrite)
+    report = {"run": str(run), "out": str(out), "count": count, "given": values}
+    reply(report, as_json, console(), f"{out}: {count} samples")
+
+
+def given_values(texts: Sequence[str]) -> dict[str, Any]:
+    """`["y=3"]` as `{"y": 3}`, values read as YAML."""
+    from ruamel.yaml.error import YAMLError
+
+    from semivae.recipe.document import parse_value
+
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            values[name.strip()] = parse_value(value)
+        except YAMLError:
+            equals = ""
+        if not equals or values[name.strip()] is None:
+            raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as y=3", param_hint="--given")
+    return values
+
+
+def embed(
+    run: RunArgument,
+    images: ImagesArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Gets `features` and `names`.")],
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Turn images into feature vectors."""
+    check_target(out, overwrite, ".npz")
+    import numpy as np
+
+    from semivae.export import embed as embed_images
+
+    opened = open_run(run, checkpoint, device)
+    pixels, names = images_for(opened, images)
+    features = embed_images(opened, pixels)
+    write_arrays(out, {"features": features, "names": np.asarray(names)})
+    count, size = features.shape
+    report = {"run": str(run), "out": str(out), "count": count, "features": size}
+    reply(report, as_json, console(), f"{out}: {count} images, {size} features each")
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    part: Annotated[Part, typer.Option(help="Probabilities of the classes, or features.")] = Part.classifier,
+    format: Annotated[Format | None, typer.Option(help="Default: by the ending of FILE.")] = None,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the encoder as ONNX, pt2 or safetensors, checked."""
+    check_target(out, overwrite)
+    from semivae.export import export as export_run
+
+    opened = open_run(run, checkpoint, device, data_root)
+    report = export_run(opened, out, part.value, format.value if format else None, overwrite=overwrite)
+    difference = f"largest difference from the run {report['largest_difference']:.2g}"
+    reply(
+        report,
+        as_json,
+        console(),
+        f"{out}: {report['part']} as {report['format']}, {difference} on {report['checked_on']} images",
+    )
+
+
+def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
+    """The run, with a note on stderr where its training has not been finished."""
+    from semivae.run import Run
+
+    run = Run.load(path, checkpoint.value, data_root=data_root, device=device)
+    if checkpoint is Checkpoint.last and not run.finished:
+        at, of = run.facts["step"], run.facts["steps"]
+        print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
+    return run
+
+
+def images_for(run: Run, path: Path) -> tuple[Tensor, list[str]]:
+    """Images that a user gives, and their names."""
+    from semivae.data.images import read_images
+
+    shape = run.recipe.variables[run.image].shape
+    assert shape is not None
+    return read_images(path, shape)

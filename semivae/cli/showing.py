@@ -1,0 +1,51 @@
+"""What is printed: people get text and tables, programs one JSON object, and errors go to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+def console(to_stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    plain_width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or "COLUMNS" in os.environ else 120
+    return Console(stderr=to_stderr, highlight=False, width=plain_width)
+
+
+def complain(message: str) -> None:
+    """An error on stderr, in red where there are colours; a list of mistakes starts on a line of its own."""
+    from rich.console import Console
+
+    shown = Console(stderr=True, highlight=False, soft_wrap=True)
+    shown.print("[red]error:[/red]", end="\n" if "\n" in message else " ")
+    shown.print(message, markup=False)
+
+
+def say(message: str) -> None:
+    console().print(message, markup=False, soft_wrap=True)
+
+
+def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: RenderableType) -> None:
+    """The report as one JSON object, or its parts for people."""
+    if as_json:
+        print(json.dumps(report, default=str))
+        return
+    for part in parts:
+        if isinstance(part, str):
+            shown.print(part, markup=False, soft_wrap=True)
+        else:
+            shown.print(part)
+
+
+def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
+    from semivae.cli.tables import results_table
+
+    where = f"The run is in {report['run']}"
+    return [results_table(report), where] if report.get("last") else [where]

@@ -1,0 +1,114 @@
+"""`semivae train`: one run, or one per split seed, then what it reached on the test images."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
+from semivae.cli.showing import complain, console, reply, result_tables
+from semivae.errors import RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def train(
+    recipe: RecipeArgument,
+    changes: SetOption = [],  # noqa: B006  typer copies it
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME.")
+    ] = None,
+    data_root: DataRootOption = None,
+    split: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Use this split manifest, not the recipe's split.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0..4", help="One run per split seed; shows mean and standard deviation.")
+    ] = None,
+    twin: Annotated[
+        bool | None,
+        typer.Option("--twin/--no-twin", help="Train the supervised twin too. Default: as the recipe says."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe and measure the result on the test images."""
+    shown = console(to_stderr=as_json)
+    options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
+    if seeds is None:
+        folder = out or Path("runs") / Path(recipe).stem
+        report = train_one(shown, recipe, changes, folder, split=split, **options)
+        reply(report, as_json, shown, *result_tables(report))
+        return
+    if split is not None:
+        raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
+    from semivae.cli.tables import seeds_table
+
+    base = out or Path("runs") / Path(recipe).stem
+    numbers = seed_numbers(seeds)
+    refuse_seed_folders(base, numbers, resume or overwrite)
+    reports = {}
+    for seed in numbers:
+        shown.print(f"\n[bold]split seed {seed}[/bold]")
+        folder = base / f"seed{seed}"
+        there = options | {"resume": resume and folder.exists()}
+        reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
+    by_seed = {"recipe": recipe, "seeds": {str(seed): report for seed, report in reports.items()}}
+    supervised = all(report.get("last") for report in reports.values())
+    reply(by_seed, as_json, shown, *([seeds_table(reports)] if supervised else []), f"The runs are in {base}")
+
+
+def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
+    """Train with a display, then evaluate; the evaluation's report, or only {"run": ...} where there are no labels."""
+    from semivae.cli.progress import ProgressDisplay
+    from semivae.cli.tables import plan_table
+    from semivae.recipe import read_recipe
+
+    read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
+    from semivae import training
+    from semivae.scenario import plan_of, roles_of
+
+    try:
+        with ProgressDisplay(shown, plan_table(plan_of(read))) as display:
+            run = training.train(recipe, set=changes, out=folder, progress=display, **options)
+    except KeyboardInterrupt:
+        complain(resume_hint(folder))
+        raise typer.Exit(130) from None
+    if roles_of(read).label is None:
+        return {"run": str(folder)}
+    return run.evaluate()
+
+
+def resume_hint(folder: Path) -> str:
+    """What to type after Ctrl-C: the same command with --resume."""
+    if not (folder / "last.safetensors").exists():
+        return "stopped before training began"
+    words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+    return f"stopped; the run is kept in {folder}. To go on: {shlex.join(['semivae', *words, '--resume'])}"
+
+
+def seed_numbers(text: str) -> list[int]:
+    """`0..4` or `0,2,5` as numbers."""
+    first, dots, last = text.partition("..")
+    try:
+        numbers = list(range(int(first), int(last) + 1)) if dots else [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0:
+        raise typer.BadParameter(f"{text!r} is no list of seeds; write 0..4 or 0,2,5", param_hint="--seeds")
+    return list(dict.fromkeys(numbers))
+
+
+def refuse_seed_folders(base: Path, seeds: Iterable[int], allowed: bool) -> None:
+    """Found out before the first of several runs, not after hours."""
+    there = [str(base / f"seed{seed}") for seed in seeds if (base / f"seed{seed}").exists()]
+    if there and not allowed:
+        raise RunError(f"{', '.join(there)}: exists; go on with --resume, replace with --overwrite, or choose --out")

@@ -1,0 +1,47 @@
+"""Files that a command leaves: never over another one unasked, and whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from semivae.errors import RunError
+
+
+def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = "") -> None:
+    """Refuse a file that cannot or may not be written, before any work is done for it."""
+    if path is None:
+        return
+    if endings and path.suffix.lower() not in endings:
+        raise typer.BadParameter(f"{path} must end in {', '.join(endings)}", param_hint="--out")
+    if not path.parent.is_dir():
+        raise RunError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise RunError(f"{path}: this is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise RunError(f"{path}: exists; {hint or 'choose another name, or replace it with --overwrite'}")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An .npz file, complete or not at all."""
+    import numpy as np
+
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)
+    write_file(path, data.getvalue())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """A file, complete or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""A data set in memory, as every reader returns it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+Sample = dict[str, Tensor]
+"""A batch of some variables, name -> tensor with the examples first. A missing variable is an absent key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All examples, as bytes. `x` is uint8 [n, channels, height, width], or float32 [n, columns] for tables.
+
+    Attributes:
+        name: what the data are called in messages and manifests.
+        classes: class names, in the order of the class numbers.
+        train: {"x": ..., "y": int64 [n]}.
+        test: the same keys; touched by evaluation only.
+        unlabelled: {"x": ...}, images that come without a label; {} if there are none.
+        warnings: what a user should know, for example that a file is not the official one.
+        test_origin: "given", or how the test part was made.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Sample
+    test: Sample
+    unlabelled: Sample = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    test_origin: str = "given"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one x: (channels, height, width), or (columns,)."""
+        return tuple(self.train["x"].shape[1:])
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the training arrays and the class names: equal exactly if a split means the same images."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        total = hashlib.sha256(json.dumps(self.classes).encode())
+        for key in sorted(self.train):
+            array = self.train[key].contiguous().numpy()
+            total.update(json.dumps([key, array.dtype.str, array.shape]).encode())
+            total.update(array.data)
+        return total.hexdigest()
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """`names` in a line of a message: the first `most`, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

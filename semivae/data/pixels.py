@@ -1,0 +1,81 @@
+"""Pixels as numbers: the two forms that are taken (bytes, floats in [0, 1]) and where the channels lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from semivae.errors import DataError
+
+Array = npt.NDArray[Any]
+ROUNDING = 1e-5  # how far outside [0, 1] a float may lie before it counts as a mistake
+
+
+def pixels_as_floats(pixels: Array, what: str) -> npt.NDArray[np.float32]:
+    """Bytes, booleans or floats in [0, 1], of any shape, as float32 in [0, 1].
+
+    Raises:
+        DataError: another type, or floats outside [0, 1] or not finite; `what` names the array.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.float32) / np.float32(255)
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.float32)
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise DataError(
+            f"{what} has type {pixels.dtype}; images are bytes from 0 to 255 (uint8) or floats in [0, 1]: "
+            "convert with .astype('uint8')"
+        )
+    check_finite(pixels, what)
+    low, high = float(pixels.min(initial=0.0)), float(pixels.max(initial=0.0))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        hint = "undo the normalisation" if low < 0 else "divide them by 255"
+        raise DataError(f"{what} holds floats from {low:g} to {high:g}; images are floats in [0, 1]: {hint}")
+    return pixels.astype(np.float32).clip(0, 1)
+
+
+def pixels_as_bytes(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
+    """As `pixels_as_floats`, but uint8 from 0 to 255; floats are rounded to the nearest of the 256 levels."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    levels: npt.NDArray[np.uint8] = np.rint(pixels_as_floats(pixels, what) * np.float32(255)).astype(np.uint8)
+    return levels
+
+
+def table_as_floats(table: Array, what: str) -> npt.NDArray[np.float32]:
+    """Numbers of any type as float32.
+
+    Raises:
+        DataError: no numbers, or some that are not finite; `what` names the array.
+    """
+    if not (np.issubdtype(table.dtype, np.number) or table.dtype == np.bool_) or np.iscomplexobj(table):
+        raise DataError(f"{what} has type {table.dtype}; a table holds real numbers")
+    check_finite(table, what)
+    return table.astype(np.float32)
+
+
+def check_finite(array: Array, what: str) -> None:
+    """Raise a `DataError` that says where `array` first holds NaN or infinity, if it does."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        raise DataError(f"{what} holds {len(bad):,} values that are NaN or infinite, the first at {bad[0].tolist()}")
+
+
+def channels_first(images: Array, what: str) -> Array:
+    """[n, height, width], [n, height, width, channels] or [n, channels, height, width] as the last, 1 or 3 channels.
+
+    Raises:
+        DataError: the shape is none of these, or could be two of them; `what` names the array.
+    """
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
+        return images
+    if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
+        return images.transpose(0, 3, 1, 2)
+    raise DataError(
+        f"{what} has shape {list(images.shape)}; images are [n, height, width], [n, height, width, channels] or "
+        "[n, channels, height, width] with 1 or 3 channels, and more than 3 pixels a side"
+    )

@@ -1,0 +1,241 @@
+"""Which training examples show their label, which do not, and which are kept for validation; and the record of it.
+
+A split is a pure function of the labels and the split seed: examples are ranked within their class by
+SHA-256("semivae-split:SEED:INDEX"). No library's random generator takes part, so everybody gets the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from semivae.data.dataset import Dataset, listed
+from semivae.data.ranking import apportion, ranked
+from semivae.errors import DataError
+from semivae.recipe.schema import SplitSpec
+
+FORMAT = 1
+REST = "rest"  # written instead of the labelled list where every example but the validation ones is labelled
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three disjoint parts of `Dataset.train`, as sorted int64 indices into it.
+
+    Attributes:
+        labelled: examples whose label may be used.
+        unlabelled: all that are neither labelled nor kept for validation.
+        validation: examples that nobody trains on.
+        source: name of the data set.
+        dataset_digest: `Dataset.digest` of the data that the indices belong to.
+        spec: what was asked for.
+    """
+
+    labelled: Tensor
+    unlabelled: Tensor
+    validation: Tensor
+    source: str
+    dataset_digest: str
+    spec: SplitSpec
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the manifest's content."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return _content_digest(self.content())
+
+    def content(self) -> dict[str, Any]:
+        """The manifest without its own checksum; `unlabelled` is the rest, so it is only counted."""
+        return {
+            "format": FORMAT,
+            "source": self.source,
+            "dataset_sha256": self.dataset_digest,
+            "seed": self.spec.seed,
+            "balance": self.spec.balance,
+            "labelled_count": len(self.labelled),
+            "unlabelled_count": len(self.unlabelled),
+            "validation_count": len(self.validation),
+            "labelled": REST if self.spec.labelled == "all" else self.labelled.tolist(),
+            "validation": self.validation.tolist(),
+        }
+
+
+def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
+    """Choose labelled and validation examples.
+
+    `balanced` gives every class the same number of labels; what does not divide goes to the classes that rank first.
+    `proportional` follows the classes' frequencies, with at least one label each. Validation follows the frequencies.
+    Within a class the first ranked are labelled and the next ones are for validation, so that for one seed a smaller
+    balanced split is a part of a larger one.
+
+    Raises:
+        DataError: a class has no example, or more labels or validation examples are asked for than there are.
+    """
+    members = _members(dataset)
+    groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
+    sizes = [len(group) for group in groups]
+    labels = [0] * len(sizes) if spec.labelled == "all" else _label_counts(dataset, spec, spec.labelled, sizes)
+    left = [size - count for size, count in zip(sizes, labels, strict=True)]
+    if spec.validation > sum(left) - (spec.labelled == "all"):
+        after = "" if spec.labelled == "all" else f" after {spec.labelled:,} labelled ones"
+        raise DataError(
+            f"split.validation asks for {spec.validation:,} examples, but {dataset.name} has {sum(left):,} to train on"
+            f"{after}; ask for fewer"
+        )
+    checks = apportion(spec.validation, sizes, left)
+    ends = [first + count for first, count in zip(labels, checks, strict=True)]
+    validation = [group[a:b] for group, a, b in zip(groups, labels, ends, strict=True)]
+    rest = [group[end:] for group, end in zip(groups, ends, strict=True)]
+    labelled = rest if spec.labelled == "all" else [group[:a] for group, a in zip(groups, labels, strict=True)]
+    unlabelled = [] if spec.labelled == "all" else rest
+    return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest(), spec)
+
+
+def _members(dataset: Dataset) -> list[list[int]]:
+    members: list[list[int]] = [[] for _ in dataset.classes]
+    for index, number in enumerate(dataset.train["y"].tolist()):
+        members[number].append(index)
+    empty = [name for name, group in zip(dataset.classes, members, strict=True) if not group]
+    if empty:
+        raise DataError(f"{dataset.name} has no example to train on of {listed(empty)}; add some or remove the class")
+    return members
+
+
+def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Sequence[int]) -> list[int]:
+    """How many labels each class gets."""
+    count = len(sizes)
+    have = f"{dataset.name} has {listed([f'{n:,} {c}' for c, n in zip(dataset.classes, sizes, strict=True)], 20)}"
+    if labelled < count:
+        raise DataError(
+            f"split.labelled is {labelled}, but each of the {count} classes needs one; ask for {count} or more"
+        )
+    if labelled > sum(sizes):
+        raise DataError(f"split.labelled asks for {labelled:,} labels, but only {sum(sizes):,} exist; {have}")
+    if spec.balance == "proportional":
+        counts = apportion(labelled, sizes, sizes)
+        for number in (k for k in range(count) if counts[k] == 0):
+            counts[counts.index(max(counts))] -= 1
+            counts[number] = 1
+        return counts
+    each, extra = divmod(labelled, count)
+    first = ranked(range(count), lambda number: f"semivae-split:{spec.seed}:class:{number}")[:extra]
+    counts = [each + (number in first) for number in range(count)]
+    short = [name for name, size, asked in zip(dataset.classes, sizes, counts, strict=True) if size < asked]
+    if short:
+        raise DataError(
+            f"split.labelled asks for {labelled:,} balanced labels, {max(counts):,} a class, but {listed(short)} "
+            f"{'has' if len(short) == 1 else 'have'} fewer: {have}. "
+            f"Ask for at most {min(sizes) * count:,}, or write balance: proportional"
+        )
+    return counts
+
+
+def _indices(groups: Iterable[Iterable[int]]) -> Tensor:
+    return torch.tensor(sorted(index for group in groups for index in group), dtype=torch.int64)
+
+
+# Manifests -----------------------------------------------------------------------------------------------------------
+
+
+def save_split(split: Split, path: Path) -> None:
+    """Write a split's manifest, one JSON entry a line, in one move: a reader sees the old file or the new one.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    content = {**split.content(), "sha256": split.digest()}
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+        os.replace(scratch, path)
+    except OSError as error:
+        raise DataError(f"the split cannot be written to {path}: {error}") from error
+
+
+def load_split(path: Path, dataset: Dataset) -> Split:
+    """Read a manifest and check that it is whole and belongs to `dataset`.
+
+    Raises:
+        DataError: no such file, not a manifest, changed since it was written, or made for other data.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"there is no split manifest {path.absolute()}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no split manifest that can be read: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "sha256" not in content:
+        raise DataError(f"{path} is no split manifest of format {FORMAT}; make one with semivae.data.save_split")
+    if content.pop("sha256") != _content_digest(content):
+        raise DataError(f"{path} was changed after it was written (its sha256 does not fit its content); get it again")
+    if content.get("dataset_sha256") != dataset.digest():
+        raise DataError(
+            f"{path} was made for {content.get('source')} with sha256 {str(content.get('dataset_sha256'))[:12]}..., "
+            f"but these data are {dataset.name} with sha256 {dataset.digest()[:12]}...; its indices mean others. "
+            "Use the data that it was made for, or make a new split"
+        )
+    try:
+        return _from_content(content, dataset)
+    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
+        raise DataError(f"{path} has a right checksum but a wrong content: {error}") from error
+
+
+def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
+    everything = content["labelled"] == REST
+    count = len(dataset.train["y"])
+    validation = torch.tensor(content["validation"], dtype=torch.int64)
+    labelled = torch.tensor([] if everything else content["labelled"], dtype=torch.int64)
+    chosen = torch.cat([labelled, validation])
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= count or len(set(chosen.tolist())) != len(chosen)):
+        raise ValueError(f"indices are not {len(chosen):,} different ones of {count:,} examples")
+    free = torch.ones(count, dtype=torch.bool)
+    free[chosen] = False
+    rest = torch.nonzero(free).flatten()
+    nothing = rest[:0]
+    spec = SplitSpec(
+        labelled="all" if everything else len(labelled),
+        balance=content["balance"],
+        seed=content["seed"],
+        validation=len(validation),
+    )
+    labelled, unlabelled = (rest, nothing) if everything else (labelled.sort().values, rest)
+    return Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest(), spec)
+
+
+def _content_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def pin_splits(name: str, dataset: Dataset, spec: SplitSpec, folder: Path, seeds: Iterable[int]) -> list[Path]:
+    """Write the manifests `folder`/`name`_seed0.json and so on, one for each of `seeds`, as they lie in data/splits.
+
+    Args:
+        name: the recipe's name.
+        dataset: the recipe's data.
+        spec: the recipe's split; its own seed is replaced by each of `seeds`.
+        folder: where the manifests go.
+        seeds: split seeds.
+
+    Returns:
+        The files, in the order of `seeds`.
+    """
+    paths = []
+    for seed in seeds:
+        path = folder / f"{name}_seed{seed}.json"
+        save_split(make_split(dataset, spec.model_copy(update={"seed": seed})), path)
+        paths.append(path)
+    return paths

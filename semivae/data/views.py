@@ -1,0 +1,120 @@
+"""Views: random, label-preserving transforms of whole batches, on the device where they lie (METHOD.md 7.5)."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from semivae.errors import DataError
+from semivae.recipe.schema import ViewSpec
+
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a colour (ITU-R BT.601)
+
+
+@final
+class View:
+    """A random transform, drawn anew for every image. Every entry of the spec is the largest change.
+
+    Geometry (shift, rotate, scale, shear, flip) is one bilinear resampling; outside lies black for grey images and the
+    mirror image for colour. Then brightness, contrast and saturation change by factors in [1 - entry, 1 + entry],
+    Gaussian noise is added, and one square is blanked, black for grey images and mid-grey for colour.
+    """
+
+    def __init__(self, spec: ViewSpec) -> None:
+        self.spec = spec
+        self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.flip))
+        self._colour = any((spec.brightness, spec.contrast, spec.saturation))
+        self._images_only = self._geometry or self._colour or bool(spec.cutout)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Transform a batch.
+
+        Args:
+            images: float [n, channels, height, width] in [0, 1]; or [n, columns], a table: only noise applies to it.
+            generator: source of all draws; they are made on its device.
+
+        Returns:
+            The shape, type and device of `images`, in [0, 1] but for tables; `images` itself if nothing changes.
+
+        Raises:
+            DataError: a table, and a spec that changes more than noise.
+        """
+        if images.ndim != 4 and self._images_only:
+            raise DataError(
+                f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
+            )
+        x = images
+        if self._geometry:
+            x = _resampled(x, self.spec, generator)
+        if self._colour:
+            x = _recoloured(x, self.spec, generator)
+        if self.spec.noise:
+            x = x + self.spec.noise * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
+        if x is not images and x.ndim == 4:
+            x = x.clamp(0, 1)
+        return _blanked(x, self.spec.cutout, generator) if self.spec.cutout else x
+
+
+def _uniform(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """[n] draws from [-largest, largest], on x's device and in its type."""
+    draws = torch.rand(len(x), generator=generator, device=generator.device)
+    return ((2 * draws - 1) * largest).to(x)
+
+
+def _resampled(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
+    colour = x.shape[1] == 3
+    grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
+    return grid_sample(x, grid, "bilinear", "reflection" if colour else "zeros", align_corners=False)
+
+
+def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
+    """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
+    angle, shear = (_uniform(x, math.radians(most), generator) for most in (spec.rotate, spec.shear))
+    zoom = 1 + _uniform(x, spec.scale, generator)
+    shift = [2 * _uniform(x, spec.shift, generator) for _ in range(2)]  # a side is 2 long
+    mirror = _uniform(x, 1.0, generator).sign() if spec.flip else torch.ones_like(zoom)
+    cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
+    rows = x.shape[2] / x.shape[3]  # turning mixes the axes, which are not equally long if the image is no square
+    top = torch.stack([mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]], dim=1)
+    bottom = torch.stack([mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]], dim=1)
+    return torch.stack([top, bottom], dim=1)
+
+
+def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
+    def factor(largest: float) -> Tensor:
+        return 1 + _uniform(x, largest, generator).view(-1, 1, 1, 1)
+
+    if spec.brightness:
+        x = x * factor(spec.brightness)
+    if spec.contrast:
+        middle = _grey(x).mean(dim=(1, 2, 3), keepdim=True)
+        x = middle + (x - middle) * factor(spec.contrast)
+    if spec.saturation and x.shape[1] == 3:
+        grey = _grey(x)
+        x = grey + (x - grey) * factor(spec.saturation)
+    return x
+
+
+def _grey(x: Tensor) -> Tensor:
+    """[n, 1, height, width]: how light each pixel is."""
+    if x.shape[1] != 3:
+        return x.mean(dim=1, keepdim=True)
+    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def _blanked(x: Tensor, side: float, generator: torch.Generator) -> Tensor:
+    """Blank one square an image (DeVries and Taylor 2017): its centre is any pixel, so it may reach over the edge."""
+    height, width = x.shape[2:]
+
+    def inside(length: int) -> Tensor:
+        extent = max(1, round(side * min(height, width)))
+        centre = torch.randint(length, (len(x), 1), generator=generator, device=generator.device).to(x.device)
+        offset = torch.arange(length, device=x.device) - (centre - extent // 2)
+        return (offset >= 0) & (offset < extent)
+
+    square = inside(height)[:, None, :, None] & inside(width)[:, None, None, :]
+    return x.masked_fill(square, 0.5 if x.shape[1] == 3 else 0.0)

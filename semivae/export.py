@@ -1,0 +1,192 @@
+"""The encoder without semivae: a classifier or a feature extractor as ONNX, as a torch.export archive, or as weights.
+
+An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)).
+`classifier` gives `probabilities` (n, K), `features` gives `features` (n, D). A file is put in place only after it has
+given the same numbers as the model on real images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semivae.errors import DataError, ExportError
+from semivae.evaluation import batches, label_factor
+from semivae.export_formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
+from semivae.recipe import dump_recipe
+from semivae.run import Run
+
+LARGEST_DIFFERENCE = 1e-4  # relative to the largest output where that exceeds 1
+IMAGES_CHECKED = 64
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images for the check, float32 (n, C, H, W), and what they are in words."""
+
+    images: Tensor
+    origin: str
+
+
+def export(
+    run: Run, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the run's encoder to `path` and check the file against the model.
+
+    Without `format` the ending of `path` decides: .onnx, .pt2 or .safetensors. The ONNX and pt2 files carry the class
+    names as metadata; the safetensors file holds the weights of q(label | image) and, as metadata, recipe and classes.
+
+    Returns path, part, format, `largest_difference` from the model, `checked_on` (how many images), `checked_with`
+    (which images), and name and shape of `input` and `output`.
+
+    Raises:
+        ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4. No file is left.
+    """
+    path, known_part = Path(path), _known_part(part)
+    known_format = _format_of(path, format)
+    _refuse_occupied(path, overwrite)
+    model = EncoderPart(copy.deepcopy(label_factor(run)).cpu(), run.image, known_part).eval()
+    inputs = check_inputs(run)
+    with torch.no_grad():
+        expected = _expected(model, inputs.images)
+    with _unfinished(path) as folder:
+        unchecked = folder / f"model.{known_format}"
+        WRITERS[known_format](model, inputs.images, unchecked, _metadata(run, known_part))
+        difference = check(READERS[known_format](unchecked, model), inputs.images, expected)
+        os.replace(unchecked, path)
+    return {
+        "path": str(path),
+        "part": known_part,
+        "format": known_format,
+        "largest_difference": difference,
+        "checked_on": len(inputs.images),
+        "checked_with": inputs.origin,
+        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": ["n", *inputs.images.shape[1:]]},
+        "output": {"name": OUTPUT_NAMES[known_part], "dtype": "float32", "shape": ["n", *expected.shape[1:]]},
+    }
+
+
+def embed(run: Run, images: Tensor, batch: int = 512) -> NDArray[np.float32]:
+    """The representation below the classifier's last layer, float32 (n, D): what `features` exports, without a file.
+
+    Images are (n, C, H, W), bytes or floats in [0, 1].
+
+    Raises:
+        RunError: the label depends on more than the image.
+        DataError: the images' shape is not the run's.
+    """
+    factor = label_factor(run)
+    with torch.no_grad():
+        parts = [factor.features({run.image: chunk}).cpu() for chunk in batches(run, images, batch)]
+    return np.asarray(torch.cat(parts), dtype=np.float32)
+
+
+def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference between an exported model and `expected` (n, ...), on one image and on the rest.
+
+    Two batch sizes, because a batch size that was frozen in is the usual fault.
+
+    Raises:
+        ExportError: above 1e-4 (times the largest output, where that exceeds 1), another shape, or not finite.
+    """
+    try:
+        outputs = [exported(images[:1]), exported(images[1:])]
+    except Exception as reason:  # whatever the foreign runtime raises, the export has failed
+        raise ExportError(f"the exported model does not run: {reason}; no file was written") from reason
+    found = torch.cat(outputs)
+    if found.shape != expected.shape:
+        raise ExportError(
+            f"the exported model gives outputs of shape {tuple(found.shape)}, the model {tuple(expected.shape)}; "
+            "no file was written"
+        )
+    difference = float((found - expected).abs().max())
+    if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):  # NaN fails here too
+        raise ExportError(
+            f"the exported model differs from the model by {difference:.2g} on {len(images)} images, more than "
+            f"{LARGEST_DIFFERENCE:g} allows; no file was written"
+        )
+    return difference
+
+
+def check_inputs(run: Run, count: int = IMAGES_CHECKED) -> Inputs:
+    """Up to `count` validation images of the run (training images where it has none); random ones without the data."""
+    try:
+        train, rows = run.dataset().train[run.image], run.split().validation[:count]
+    except DataError:
+        shape = run.recipe.variables[run.image].shape or ()
+        random = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
+        return Inputs(random, "random images, because the run's data cannot be read")
+    origin = "validation images"
+    if len(rows) < 2:
+        rows, origin = torch.arange(min(count, len(train))), "training images"
+    return Inputs(next(batches(run, train[rows], count)).cpu(), origin)
+
+
+def _known_part(part: str) -> Part:
+    for known in get_args(Part):
+        if part == known:
+            return known  # type: ignore[no-any-return]
+    raise ExportError(f"part: {part!r} is unknown; use {' or '.join(get_args(Part))}")
+
+
+def _format_of(path: Path, format: str | None) -> Format:
+    ending = path.suffix.removeprefix(".").lower()
+    formats: tuple[Format, ...] = get_args(Format)
+    choice = ending if format is None else format
+    if format is not None and ending in formats and ending != format:
+        raise ExportError(
+            f"{path} ends in .{ending}, but the format asked for is {format}; rename it or drop the format"
+        )
+    for known in formats:
+        if choice == known:
+            return known
+    known_formats = ", ".join(formats)
+    if format is None:
+        raise ExportError(f"{path}: the ending names no format; use one of {known_formats}, or say the format")
+    raise ExportError(f"format: {format!r} is unknown; use one of {known_formats}")
+
+
+def _refuse_occupied(path: Path, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise ExportError(f"the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise ExportError(f"{path} exists; choose another name or allow overwriting")
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk as `path`, gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+            yield Path(folder)
+    except OSError as reason:
+        raise ExportError(f"{path} cannot be written: {reason.strerror or reason}") from reason
+
+
+def _expected(model: EncoderPart, images: Tensor) -> Tensor:
+    """What the model itself says, (n, K) or (n, D), through the distribution and not through the module exported."""
+    sample = {model.image: images}
+    if model.part == "features":
+        return model.conditional.features(sample)
+    distribution = model.conditional(sample)
+    classes = distribution.enumerate_support()  # (K, n)
+    probabilities: Tensor = distribution.log_prob(classes).exp().T
+    return probabilities
+
+
+def _metadata(run: Run, part: Part) -> dict[str, str]:
+    return {"part": part, "classes": json.dumps(list(run.classes)), "recipe": dump_recipe(run.recipe)}

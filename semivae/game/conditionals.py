@@ -1,0 +1,108 @@
+"""Conditionals: modules whose forward returns a distribution over one variable, given others.
+
+A prior is a conditional with nothing given. A prior that is known only by samples has no conditional at all: its
+variable comes from a stream.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from semivae.game.families import FAMILIES
+from semivae.game.variables import Sample, Variable
+
+
+class Conditional(nn.Module, ABC):
+    """p(target | given). `learnable` says whether it has anything to learn."""
+
+    learnable: bool
+
+    def __init__(self, target: Variable, given: tuple[Variable, ...] = ()) -> None:
+        super().__init__()
+        self.target = target
+        self.given = given
+        self.family = FAMILIES[target.family]
+
+    @abstractmethod
+    def parameters_of(self, sample: Sample) -> Tensor:
+        """The family's parameters, [batch, *parameter_shape], or without batch where nothing is given."""
+
+    def forward(self, sample: Sample) -> Distribution:
+        """The distribution of the target, event shape `target.shape`; batch shape () where nothing is given."""
+        # distributions want float32 whatever the networks ran in
+        return self.family.distribution(self.target, self.parameters_of(sample).float())
+
+    def draw(self, sample: Sample, batch: int) -> Tensor:
+        """A value [batch, *shape] to complete `sample` with: a draw, or the mean where the variable asks for it."""
+        distribution = self(sample)
+        expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
+        return expanded.mean if self.target.complete_with == "mean" else expanded.sample()
+
+
+class Prior(Conditional):
+    """A distribution with nothing given: fixed, or learnt.
+
+    Args:
+        target: the variable.
+        parameters: the family's parameters; zeros give fair bits, uniform classes, the standard normal.
+        learnable: whether the decoder may change them.
+    """
+
+    def __init__(self, target: Variable, parameters: Tensor | None = None, learnable: bool = False) -> None:
+        super().__init__(target)
+        if parameters is None:
+            parameters = torch.zeros(self.family.parameter_shape(target))
+        self.learnable = learnable
+        if learnable:
+            self.natural = nn.Parameter(parameters)
+        else:
+            self.register_buffer("natural", parameters)
+
+    def parameters_of(self, sample: Sample) -> Tensor:
+        return self.natural
+
+
+class NetworkConditional(Conditional):
+    """A distribution whose parameters a network computes from the given variables.
+
+    Args:
+        target: the variable.
+        given: the variables that it depends on, at least one.
+        net: a module of `semivae.nets`: forward(images, vectors) to parameters, features(images, vectors).
+    """
+
+    learnable = True
+
+    def __init__(self, target: Variable, given: tuple[Variable, ...], net: nn.Module) -> None:
+        super().__init__(target, given)
+        self.net = net
+
+    def parameters_of(self, sample: Sample) -> Tensor:
+        parameters: Tensor = self.net(*self.network_inputs(sample))
+        return parameters
+
+    def features(self, sample: Sample) -> Tensor:
+        """The representation below the last layer, [batch, features]."""
+        features: Tensor = self.net.features(*self.network_inputs(sample))  # type: ignore[operator]
+        return features.float()
+
+    def network_inputs(self, sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        """All given images joined by channel, and all other given values flattened and joined; None where none."""
+        images, vectors = [], []
+        for variable in self.given:
+            value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
+            (images if is_image(variable) else vectors).append(value if is_image(variable) else value.flatten(1))
+        return (
+            torch.cat(images, dim=1) if images else None,
+            torch.cat(vectors, dim=1) if vectors else None,
+        )
+
+
+def is_image(variable: Variable) -> bool:
+    """Whether a network sees the variable as an image: [channels, height, width]."""
+    return len(FAMILIES[variable.family].input_shape(variable)) == 3

@@ -1,0 +1,53 @@
+"""A player: conditionals in ancestral order, and the two things that it can do with a sample: complete it, score it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+
+from semivae.game.conditionals import Conditional
+from semivae.game.variables import Sample
+
+
+class Player(nn.Module):
+    """The decoder or the encoder.
+
+    Args:
+        conditionals: in ancestral order: each one's given variables are observed data or come earlier.
+    """
+
+    def __init__(self, conditionals: Sequence[Conditional]) -> None:
+        super().__init__()
+        self.conditionals = nn.ModuleDict({conditional.target.name: conditional for conditional in conditionals})
+
+    def __getitem__(self, name: str) -> Conditional:
+        conditional = self.conditionals[name]
+        assert isinstance(conditional, Conditional)
+        return conditional
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.conditionals
+
+    def complete(self, sample: Sample, batch: int | None = None) -> Sample:
+        """Draws every absent variable that this player can draw, in ancestral order.
+
+        Args:
+            sample: the known variables, each [batch, *shape]; kept as they are.
+            batch: how many to draw where nothing is known.
+
+        Returns:
+            A new sample. Variables without a conditional here, or whose parents stay unknown, stay absent.
+        """
+        completed = dict(sample)
+        if batch is None:
+            batch = len(next(iter(sample.values())))
+        for name in self.conditionals:
+            conditional = self[name]
+            if name not in completed and all(given.name in completed for given in conditional.given):
+                completed[name] = conditional.draw(completed, batch)
+        return completed
+
+    def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
+        """Log-probability of each target's value given its parents' values, [batch], nats per sample."""
+        return {name: self[name](sample).log_prob(sample[name]) for name in targets}

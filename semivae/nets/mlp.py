@@ -1,0 +1,47 @@
+"""Fully connected network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from semivae.nets.layers import Shape, joined, linear
+
+
+class Mlp(nn.Module):
+    """Hidden layers with SiLU, over everything that is given, flattened and joined.
+
+    Args:
+        image_shape: (channels, height, width) of the given images, or None.
+        vector_size: length of the other given values, joined; 0 if none.
+        output_shape: shape of the parameters of one value.
+        hidden: width of every hidden layer.
+        dropout: share of hidden units that are dropped in training.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape | None,
+        vector_size: int,
+        output_shape: Shape,
+        hidden: Sequence[int] = (256, 256),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.output_shape = tuple(output_shape)
+        sizes = [math.prod(image_shape or (0,)) + vector_size, *hidden]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            layers += [linear(inputs, outputs), nn.SiLU(), nn.Dropout(dropout)]
+        self.body = nn.Sequential(*layers)
+        self.head = linear(sizes[-1], math.prod(self.output_shape), gain=1.0)
+
+    def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        features: Tensor = self.body(joined(images, vectors))
+        return features
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        parameters: Tensor = self.head(self.features(images, vectors)).unflatten(1, self.output_shape)
+        return parameters

@@ -1,0 +1,183 @@
+"""What must hold between the sections of a recipe: names that refer to each other, order, and sizes.
+
+Whether the streams can teach the players is decided later, from the graphs (`semivae.game.plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from semivae.recipe.document import KeyPath, Problem
+from semivae.recipe.explaining import suggestion
+from semivae.recipe.schema import (
+    ConditionalSpec,
+    CountsSpec,
+    Factor,
+    PairOfViews,
+    ProbabilitiesSpec,
+    StreamSpec,
+    VariableSpec,
+    ViewSpec,
+)
+
+Variables = Mapping[str, VariableSpec]
+
+
+def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
+    """All problems between the given sections (by their names in the recipe); sections may be missing."""
+    checks: list[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]] = [
+        (("variables", "decoder"), check_decoder),
+        (("variables", "encoder"), check_encoder),
+        (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
+        (("variables", "streams"), check_observed),
+        (("variables", "encoder", "streams"), check_values),
+        (("encoder", "streams", "views"), check_views),
+        (("variables", "decoder", "encoder", "streams"), check_teach),
+    ]
+    problems: list[Problem] = []
+    for needed, check in checks:
+        if all(name in sections for name in needed):
+            problems.extend(check(*(sections[name] for name in needed)))
+    return problems
+
+
+def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterator[Problem]:
+    """Each factor is of a known variable, given variables drawn before it; priors fit their family."""
+    yield from _check_order("decoder", variables, decoder)
+    for name, factor in decoder.items():
+        if name not in variables:
+            continue
+        family = variables[name].family
+        if isinstance(factor, ProbabilitiesSpec):
+            if family != "categorical":
+                yield Problem(("decoder", name), f"probabilities are for a categorical variable, {name} is {family}")
+            path: KeyPath = ("decoder", name, "probabilities")
+            yield from _check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
+        elif factor == "uniform" and family not in ("bernoulli", "categorical"):
+            yield Problem(("decoder", name), f"uniform is for bernoulli and categorical, {name} is {family}")
+        elif factor == "standard" and family != "gaussian":
+            yield Problem(("decoder", name), f"standard (normal) is for gaussian, {name} is {family}; use uniform")
+
+
+def check_encoder(variables: Variables, encoder: Mapping[str, ConditionalSpec]) -> Iterator[Problem]:
+    """Each factor is of a known variable, given data or variables drawn before it."""
+    yield from _check_order("encoder", variables, encoder)
+
+
+def _check_order(player: str, variables: Variables, factors: Mapping[str, Factor]) -> Iterator[Problem]:
+    """A player draws its variables in the order in which they are written, so what is given must come earlier."""
+    drawn: set[str] = set()
+    for name, factor in factors.items():
+        yield from _check_name((player, name), name, variables)
+        given = factor.given if isinstance(factor, ConditionalSpec) else ()
+        yield from _check_names((player, name, "given"), given, variables)
+        for index, other in enumerate(given):
+            path: KeyPath = (player, name, "given", index)
+            if other == name:
+                yield Problem(path, f"{name} cannot be given to itself; remove it")
+            elif other in factors and other not in drawn:
+                yield Problem(path, f"{other} is drawn after {name}; write {other} above {name} in {player}")
+        drawn.add(name)
+
+
+def check_every_variable_is_used(
+    variables: Variables,
+    decoder: Mapping[str, Factor],
+    encoder: Mapping[str, ConditionalSpec],
+    streams: Mapping[str, StreamSpec],
+) -> Iterator[Problem]:
+    """A variable that nobody draws and no stream shows is a mistake, most often a misspelt name."""
+    used = {*decoder, *encoder, *(name for stream in streams.values() for name in stream.observe)}
+    for name in variables:
+        if name not in used:
+            yield Problem(("variables", name), "neither a player draws it nor a stream shows it; use it or remove it")
+
+
+def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> Iterator[Problem]:
+    """Streams show known variables."""
+    for name, stream in streams.items():
+        yield from _check_names(("streams", name, "observe"), stream.observe, variables)
+
+
+def check_values(
+    variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
+) -> Iterator[Problem]:
+    """`values` is for streams without data of their own; counts and probabilities have one entry per class."""
+    for name, stream in streams.items():
+        path: KeyPath = ("streams", name, "values")
+        if stream.values is None:
+            continue
+        shown = [known for known in stream.observe if known in variables]
+        if not shown and not stream.observe:
+            yield Problem(path, "this stream shows no variable, so there are no values to draw; remove values")
+        if data := [known for known in shown if known not in encoder]:
+            yield Problem(path, f"this stream shows {data[0]} and has its values from the data; remove values")
+        labels = {known: variables[known] for known in shown if known not in encoder or len(shown) == 1}
+        if isinstance(stream.values, CountsSpec):
+            yield from _check_weights((*path, "counts"), stream.values.counts, labels)
+        elif isinstance(stream.values, ProbabilitiesSpec):
+            yield from _check_weights((*path, "probabilities"), stream.values.probabilities, labels, total=1.0)
+
+
+def check_views(
+    encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec], views: Mapping[str, ViewSpec]
+) -> Iterator[Problem]:
+    """Views are defined, and used on streams that show images."""
+    for name, stream in streams.items():
+        path: KeyPath = ("streams", name, "views")
+        used = stream.views
+        if used is None:
+            continue
+        if isinstance(used, PairOfViews):
+            wanted: dict[KeyPath, str] = {(*path, "weak"): used.weak, (*path, "strong"): used.strong}
+        else:
+            wanted = {path: used}
+        for place, view in wanted.items():
+            if view not in views:
+                known = suggestion(view, views) if views else "there is no views section"
+                yield Problem(place, f"no view is called {view}; {known}")
+        if all(shown in encoder for shown in stream.observe):
+            yield Problem(path, "views change images and this stream shows none; remove views")
+
+
+def check_teach(
+    variables: Variables,
+    decoder: Mapping[str, Factor],
+    encoder: Mapping[str, ConditionalSpec],
+    streams: Mapping[str, StreamSpec],
+) -> Iterator[Problem]:
+    """`teach` names factors, that is variables that a player draws."""
+    for name, stream in streams.items():
+        for taught in stream.teach:
+            path: KeyPath = ("streams", name, "teach", taught)
+            if taught not in variables:
+                yield Problem(path, f"no variable is called {taught}; {suggestion(taught, variables)}")
+            elif taught not in decoder and taught not in encoder:
+                yield Problem(path, f"neither player has a factor for {taught}; remove it")
+
+
+def _check_name(path: KeyPath, name: str, variables: Variables) -> Iterator[Problem]:
+    if name not in variables:
+        yield Problem(path, f"no variable is called {name}; {suggestion(name, variables)}")
+
+
+def _check_names(path: KeyPath, names: Iterable[str], variables: Variables) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        yield from _check_name((*path, index), name, variables)
+        if name in seen:
+            yield Problem((*path, index), f"{name} is named twice; keep one")
+        seen.add(name)
+
+
+def _check_weights(
+    path: KeyPath, weights: tuple[float, ...], variables: Variables, total: float | None = None
+) -> Iterator[Problem]:
+    for name, variable in variables.items():
+        if variable.classes is not None and variable.classes != len(weights):
+            yield Problem(path, f"{name} has {variable.classes} classes, here are {len(weights)} numbers")
+    if sum(weights) == 0:
+        yield Problem(path, "all are zero, so no class could be drawn; make one larger")
+    elif total is not None and abs(sum(weights) - total) > 1e-3:
+        yield Problem(path, f"must sum to 1, not to {sum(weights):.4g}; divide each by their sum")

@@ -1,0 +1,191 @@
+"""A YAML document as plain values, with the line on which each of them is written.
+
+YAML 1.2 by ruamel.yaml, safe: `1e-3` is a number, `no` is text, no tag builds an object, and a key written twice is
+a mistake rather than a silent loss of the first.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from semivae.errors import RecipeError
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: the keys that lead to it, and what is wrong with what to do about it.
+
+    `place` is given only where no line of the file is to blame (a `--set` that cannot be applied).
+    """
+
+    path: KeyPath
+    message: str
+    place: str | None = None
+
+
+@dataclass
+class Document:
+    """Plain values (`data`) and, for each path of keys into them, the place where it was written (`file.yaml:12`)."""
+
+    name: str
+    data: dict[str, object]
+    places: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> str:
+        """Where `path` is written; for what is missing, where the section that lacks it is written."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return self.name
+
+    def report(self, problems: Sequence[Problem]) -> RecipeError:
+        """One error with a line per problem, in the order of the file."""
+        rows = sorted(problems, key=lambda problem: _place_order(self._place_of(problem)))
+        return RecipeError("\n".join(dict.fromkeys(self._line(problem) for problem in rows)))
+
+    def _place_of(self, problem: Problem) -> str:
+        return problem.place or self.place(problem.path)
+
+    def _line(self, problem: Problem) -> str:
+        return ": ".join(part for part in (self._place_of(problem), dotted(problem.path), problem.message) if part)
+
+    def put(self, path: KeyPath, value: object, place: str) -> Problem | None:
+        """Set one value as `--set` does. Sections that are missing are made; the schema judges them later."""
+        section: object = self.data
+        for depth, key in enumerate(path[:-1]):
+            assert isinstance(section, dict)
+            if key not in section:
+                section[key] = {}
+                self.places[path[: depth + 1]] = place
+            section = section[key]
+            if not isinstance(section, dict):
+                return Problem(path, f"{dotted(path[: depth + 1])} is {section!r}, not a section with keys", place)
+        assert isinstance(section, dict)
+        section[path[-1]] = value
+        self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
+        self.places[path] = place
+        return None
+
+
+def dotted(path: KeyPath) -> str:
+    """The keys as they are written in `--set`: `streams.labelled.observe[0]`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML file whose top is a mapping.
+
+    Raises:
+        RecipeError: the file is missing, a folder, not text, empty, not YAML, or not a mapping.
+    """
+    text = _read_text(path)
+    name = str(path)
+    try:
+        root = _yaml().compose(text)
+        data = _yaml().load(text)
+    except YAMLError as error:
+        raise RecipeError(_yaml_message(name, error)) from None
+    if data is None:
+        raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
+    if not isinstance(data, dict):
+        raise RecipeError(f"{name}: a recipe is a list of `key: value` sections (source, split, ...), this file is not")
+    document = Document(name, data)
+    document.problems.extend(_walk(root, (), document.places, name, set()))
+    return document
+
+
+def parse_value(text: str) -> object:
+    """A value as YAML reads it: `0.1`, `true`, `[1, 2]`, `{weak: weak}`, or text. Raises `YAMLError`."""
+    value: object = _yaml().load(text)
+    return value
+
+
+def write_document(data: Mapping[str, object]) -> str:
+    """YAML text of plain values: one key a line, lists on one line, keys in the order given."""
+    # The round-trip writer, since the safe one sorts keys and the order of a player's factors means something.
+    yaml = YAML(pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 120
+    stream = io.StringIO()
+    yaml.dump(_styled(data), stream)
+    return stream.getvalue()
+
+
+def _styled(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _styled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = CommentedSeq(value)
+        items.fa.set_flow_style()
+        return items
+    return value
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True  # reported by _walk, all of them and with both lines
+    return yaml
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: this is a folder, not a recipe file") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: this is not a text file (it is not UTF-8), so it is no recipe") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    return text
+
+
+def _yaml_message(name: str, error: YAMLError) -> str:
+    if not isinstance(error, MarkedYAMLError):
+        return f"{name}: not YAML: {' '.join(str(error).split())}"
+    mark = error.problem_mark or error.context_mark
+    line = f":{mark.line + 1}" if mark is not None else ""
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"{name}{line}: not YAML: {words}; check the indentation, brackets and quotes near this line"
+
+
+def _walk(node: Node | None, path: KeyPath, places: dict[KeyPath, str], name: str, seen: set[int]) -> Iterator[Problem]:
+    """Fill `places` for all that is below `node`, and yield the keys that are written twice."""
+    if node is None or id(node) in seen:  # an alias: its first place has been noted
+        return
+    seen.add(id(node))
+    for key, value, line in _children(node):
+        below = (*path, key)
+        place = f"{name}:{line}"
+        if below in places:
+            yield Problem(below, f"written twice, here and at {place}; keep one")
+            continue
+        places[below] = place
+        yield from _walk(value, below, places, name, seen)
+
+
+def _children(node: Node) -> Iterable[tuple[str | int, Node, int]]:
+    """Key, value and line (from 1) of what a section or list holds."""
+    if isinstance(node, MappingNode):
+        return [(str(key.value), value, key.start_mark.line + 1) for key, value in node.value]
+    if isinstance(node, SequenceNode):
+        return [(index, item, item.start_mark.line + 1) for index, item in enumerate(node.value)]
+    return []
+
+
+def _place_order(place: str) -> tuple[bool, int]:
+    """Lines of the file in order, then what does not come from a line."""
+    _, _, line = place.rpartition(":")
+    return (False, int(line)) if line.isdigit() else (True, 0)

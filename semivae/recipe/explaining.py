@@ -1,0 +1,216 @@
+"""What pydantic found wrong, said for the writer of a recipe: one message per mistake, with a suggestion.
+
+Where the schema allows several forms ("a name, or a section with keys a and b"), pydantic complains about all of
+them; only the complaints about the form that was evidently meant are kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic_core import ErrorDetails
+
+from semivae.recipe.document import KeyPath, Problem
+from semivae.recipe.schema import Section
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where an error points: the keys as the user wrote them, what may stand there, and the section around it."""
+
+    path: KeyPath
+    annotation: Any
+    section: type[Section] | None
+
+
+def explain(errors: Iterable[ErrorDetails], top: type[Section], data: object) -> list[Problem]:
+    """The problems behind pydantic's `errors` of validating `data` as `top`."""
+    found: dict[KeyPath, Problem] = {}
+    meant: set[KeyPath] = set()  # keys that are missing because they are misspelt
+    for error in errors:
+        spot = _follow(error["loc"], _Spot((), top, None), data)
+        if spot is None:
+            continue
+        message = _message(error, spot)
+        found.setdefault(spot.path, Problem(spot.path, message))
+        if error["type"] == "extra_forbidden":
+            guess = _guess(spot.path[-1], _known_keys(spot))
+            meant.update({(*spot.path[:-1], guess)} if guess else set())
+    missing = {error["loc"] for error in errors if error["type"] == "missing"}
+    return [problem for path, problem in found.items() if not (path in meant and _is_missing(path, missing))]
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """` did you mean steps?` or the list of what is known."""
+    names = list(known)
+    guess = _guess(word, names)
+    return f"did you mean {guess}?" if guess else f"known: {', '.join(names)}"
+
+
+def _guess(word: object, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _is_missing(path: KeyPath, missing: set[tuple[int | str, ...]]) -> bool:
+    return any(loc[-1] == path[-1] for loc in missing)
+
+
+# From pydantic's location to the user's keys -----------------------------------------------------------------------
+
+
+def _follow(loc: tuple[int | str, ...], spot: _Spot, data: object) -> _Spot | None:
+    """Walk schema and data along `loc`; None where `loc` is about a form that the user evidently did not mean."""
+    annotation, section = _bare(spot.annotation), spot.section
+    if not loc:
+        return _Spot(spot.path, annotation, section)
+    members = _members(annotation)
+    if members:
+        member, rest = _choose(members, loc, data)
+        return None if member is None else _follow(rest, _Spot(spot.path, member, section), data)
+    key, rest = loc[0], loc[1:]
+    below = _Spot((*spot.path, key), Any, section)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        field = annotation.model_fields.get(str(key))
+        below = _Spot(below.path, field.annotation if field else Any, annotation)
+    elif get_origin(annotation) is dict and rest != ("[key]",):
+        below = _Spot(below.path, get_args(annotation)[1], None)
+    elif get_origin(annotation) is tuple:
+        below = _Spot(below.path, get_args(annotation)[0], None)
+    return _follow(tuple(part for part in rest if part != "[key]"), below, _item(data, key))
+
+
+def _item(data: object, key: int | str) -> object:
+    if isinstance(data, Mapping):
+        return data.get(key)
+    if isinstance(data, list | tuple) and isinstance(key, int) and key < len(data):
+        return data[key]
+    return None
+
+
+def _bare(annotation: Any) -> Any:
+    return _bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The forms of a union, flattened; empty if there is one form only (`None` does not count)."""
+    annotation = _bare(annotation)
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return []
+    flat: list[Any] = []
+    for member in get_args(annotation):
+        flat.extend(_members(member) or [_bare(member)])
+    return [member for member in flat if member is not type(None)]
+
+
+def _choose(members: list[Any], loc: tuple[int | str, ...], data: object) -> tuple[Any, tuple[int | str, ...]]:
+    """The form that `loc` speaks of and the rest of `loc`; (None, ...) if the user meant another form."""
+    if len(members) == 1:
+        return members[0], loc
+    sections = [member for member in members if isinstance(member, type) and issubclass(member, Section)]
+    tagged = {tag: section for section in sections for tag in _tags(section)}
+    if loc[0] in tagged:
+        return tagged[str(loc[0])], loc[1:]
+    if isinstance(data, Mapping) and sections:
+        meant = max(sections, key=lambda section: _resemblance(section, data))
+        return (meant, loc[1:]) if loc[0] == meant.__name__ else (None, ())
+    if any(loc[0] == section.__name__ for section in sections):
+        return None, ()
+    return Union[tuple(members)], loc[1:]  # noqa: UP007  a union that is made at run time
+
+
+def _tags(section: type[Section]) -> tuple[str, ...]:
+    field = section.model_fields.get("name")
+    return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+
+
+def _resemblance(section: type[Section], data: Mapping[Any, Any]) -> float:
+    def closest(key: object) -> float:
+        ratios = (difflib.SequenceMatcher(None, str(key), name).ratio() for name in section.model_fields)
+        return max(ratios, default=0.0)
+
+    return sum(closest(key) for key in data)
+
+
+def _known_keys(spot: _Spot) -> list[str]:
+    return list(spot.section.model_fields) if spot.section else []
+
+
+# Messages ----------------------------------------------------------------------------------------------------------
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list, such as [a, b]",
+    "dict": "a section of `key: value` lines",
+    "model": "a section of `key: value` lines",
+}
+_BOUNDS = {
+    "greater_than": ("must be more than {gt}", "gt"),
+    "greater_than_equal": ("must be at least {ge}", "ge"),
+    "less_than": ("must be less than {lt}", "lt"),
+    "less_than_equal": ("must be at most {le}", "le"),
+}
+
+
+def _message(error: ErrorDetails, spot: _Spot) -> str:
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key; {suggestion(spot.path[-1], _known_keys(spot))}"
+    if kind == "missing":
+        return "is missing and has no default; add it"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _tag_message(given, spot)
+    choices = _choices(spot.annotation)
+    if choices and not (kind in _BOUNDS and isinstance(given, int | float)):
+        others = _other_forms(spot.annotation)
+        return f"{_shown(given)} is not {others}one of {', '.join(choices)}; {suggestion(given, choices)}".replace(
+            f"; known: {', '.join(choices)}", ""
+        )
+    if kind in _BOUNDS:
+        return f"{_shown(given)} does not fit, it {_BOUNDS[kind][0].format(**context)}"
+    return _plain_message(kind, given, context, error["msg"])
+
+
+def _plain_message(kind: str, given: object, context: Mapping[str, Any], fallback: str) -> str:
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "string_pattern_mismatch":
+        return f"{_shown(given)} is no name; names have lower-case letters, digits and _, and start with a letter"
+    if kind == "too_short":
+        return f"needs at least {context['min_length']} entries, has {context['actual_length']}"
+    if kind == "finite_number":
+        return "must be a finite number"
+    for start, words in _KINDS.items():
+        if kind.startswith(start):
+            return f"must be {words}, not {_shown(given)}"
+    return f"{fallback} (given: {_shown(given)})"
+
+
+def _tag_message(given: object, spot: _Spot) -> str:
+    tags = [tag for member in _members(spot.annotation) for tag in _tags(member)]
+    if isinstance(given, Mapping) and "name" in given:
+        return f"unknown name {given['name']!r}; {suggestion(given['name'], tags)}"
+    return f"name is missing; give one of {', '.join(tags)}"
+
+
+def _choices(annotation: Any) -> list[str]:
+    forms = _members(annotation) or [_bare(annotation)]
+    return [str(choice) for form in forms if get_origin(form) is Literal for choice in get_args(form)]
+
+
+def _other_forms(annotation: Any) -> str:
+    scalars = {int: "a whole number", float: "a number", str: "a name"}
+    words = [scalars[form] for form in _members(annotation) if form in scalars]
+    return f"{words[0]} or " if words else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,197 @@
+"""A run: the folder that training leaves, and everything that can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from semivae.checkpoint import read_checkpoint, without_prefix
+from semivae.data.images import as_images
+from semivae.data.sources import data_root as find_data_root
+from semivae.data.sources import load_source
+from semivae.data.splits import Split, load_split
+from semivae.devices import choose_device
+from semivae.errors import RunError
+from semivae.game.players import Player
+from semivae.game.variables import Sample
+from semivae.recipe import Recipe, read_recipe
+from semivae.scenario import build_players, roles_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from semivae.data.dataset import Dataset
+
+RECIPE_FILE, SPLIT_FILE = "recipe.yaml", "split.json"
+CHECKPOINTS = ("last", "selected", "twin")
+
+
+def is_run_folder(folder: Path) -> bool:
+    return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
+
+
+class Run:
+    """A trained model with the recipe and the split that it came from. Open one with `semivae.load`.
+
+    Args:
+        path: the run's folder.
+        recipe: as resolved: every shape and number of classes filled in.
+        decoder: the decoder, in evaluation mode.
+        encoder: the encoder's running average, in evaluation mode.
+        facts: what the checkpoint says of itself: phase, step, steps, seconds.
+        checkpoint: "last", "selected" (lowest validation error) or "twin".
+        device: where the players are.
+        data_root: where the data set is looked for; None as `semivae.train` says.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        decoder: Player,
+        encoder: Player,
+        facts: Mapping[str, object],
+        checkpoint: str,
+        device: torch.device,
+        data_root: str | Path | None = None,
+    ) -> None:
+        self.path, self.recipe, self.checkpoint, self.device = path, recipe, checkpoint, device
+        self.decoder, self.encoder, self.facts = decoder, encoder, facts
+        self.data_root = find_data_root(data_root)
+        self._dataset: Dataset | None = None
+        roles = roles_of(recipe)
+        self.image, self.codes = roles.image, roles.codes
+        self._label = roles.label
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        checkpoint: str = "last",
+        *,
+        data_root: str | Path | None = None,
+        device: str = "auto",
+    ) -> Run:
+        """Opens a run.
+
+        Raises:
+            RunError: no such run, a half-written one, or no such checkpoint.
+        """
+        folder = Path(path)
+        if not is_run_folder(folder):
+            what = "is half written" if folder.is_dir() and (folder / RECIPE_FILE).is_file() else "is not a run's folder"
+            raise RunError(f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first")
+        if checkpoint not in CHECKPOINTS:
+            raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
+        recipe, chosen = read_recipe(folder / RECIPE_FILE), choose_device(device)
+        tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors", chosen)
+        decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in build_players(recipe))
+        decoder.load_state_dict(without_prefix("game.decoder", tensors))
+        encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
+        return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root)
+
+    @property
+    def label(self) -> str:
+        """Name of the label variable.
+
+        Raises:
+            RunError: the run is unsupervised.
+        """
+        if self._label is None:
+            raise RunError(f"{self.path}: an unsupervised run: no stream shows a label, so there is nothing to classify")
+        return self._label
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of class numbers."""
+        return tuple(str(name) for name in self.facts["classes"])  # type: ignore[attr-defined]
+
+    @property
+    def finished(self) -> bool:
+        return self.facts["step"] == self.facts["steps"]
+
+    def dataset(self) -> Dataset:
+        """The data set that the run was trained on, read again. Raises DataError where it is gone."""
+        if self._dataset is None:
+            self._dataset = load_source(self.recipe.source, self.data_root)
+        return self._dataset
+
+    def split(self) -> Split:
+        """The split that the run was trained with."""
+        return load_split(self.path / SPLIT_FILE, self.dataset())
+
+    def at(self, checkpoint: str) -> Run:
+        """The same run at another checkpoint: "last", "selected" or "twin"."""
+        return Run.load(self.path, checkpoint, data_root=self.data_root, device=str(self.device))
+
+    def images(self, images: ArrayLike | Tensor) -> Tensor:
+        """User images as the model takes them: float [n, channels, height, width] in [0, 1] (or table rows).
+
+        Raises:
+            DataError: another size or number of channels than the recipe's.
+        """
+        shape = self.recipe.variables[self.image].shape
+        assert shape is not None
+        return as_images(images, shape).to(self.device)
+
+    @torch.no_grad()
+    def posterior(self, name: str, **observed: ArrayLike | Tensor) -> Distribution:
+        """q(name | observed), as a torch distribution with one batch entry per sample.
+
+        Args:
+            name: a variable that the encoder has a factor for.
+            observed: its parents' values, for example x=images; absent ones are drawn.
+
+        Raises:
+            RunError: no such factor, or not enough is observed to draw its parents.
+        """
+        if name not in self.encoder:
+            raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.conditionals)}")
+        sample: Sample = {
+            key: self.images(value) if key == self.image else torch.as_tensor(value, device=self.device)
+            for key, value in observed.items()
+        }
+        if self.image not in sample:
+            raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
+        # only the parents are drawn: what comes after `name` plays no part
+        order = list(self.encoder.conditionals)
+        parents = Player([self.encoder[parent] for parent in order[: order.index(name)]])
+        distribution: Distribution = self.encoder[name](parents.complete(sample))
+        return distribution
+
+    def predict(self, images: ArrayLike | Tensor) -> NDArray[np.int64]:
+        """The most likely class number of each image, [n]."""
+        from semivae.evaluation import predict_probabilities
+
+        labels: NDArray[np.int64] = predict_probabilities(self, self.images(images)).argmax(dim=1).cpu().numpy()
+        return labels
+
+    def sample(self, count: int, **given: Any) -> Sample:
+        """Draws `count` samples of all variables from the decoder, for example y=3. See `semivae.generation.sample`."""
+        from semivae.generation import sample
+
+        return sample(self, count, **given)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Scores on the test set, of every checkpoint. See `semivae.evaluation.evaluate`."""
+        from semivae.evaluation import evaluate
+
+        return evaluate(self)
+
+    def embed(self, images: ArrayLike | Tensor) -> NDArray[np.float32]:
+        """Feature vectors of the images, [n, features]. See `semivae.export.embed`."""
+        from semivae.export import embed
+
+        return embed(self, self.images(images))
+
+    def export(self, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False) -> dict[str, Any]:
+        """Writes the encoder as a classifier or feature extractor. See `semivae.export.export`."""
+        from semivae.export import export
+
+        return export(self, Path(path), part=part, format=format, overwrite=overwrite)

@@ -1,0 +1,340 @@
+"""The training loop: steps, validation, checkpoints, exact resume; first the model, then its supervised twin."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from semivae.checkpoint import read_checkpoint, with_prefix, without_prefix, write_checkpoint
+from semivae.data.seeds import seed_for
+from semivae.data.sources import data_root as find_data_root
+from semivae.data.sources import load_source
+from semivae.data.splits import load_split, make_split, save_split
+from semivae.devices import choose_device, choose_precision
+from semivae.diagnostics import bits_in_use, validation_error
+from semivae.errors import RunError, TrainingError
+from semivae.game.game import Game
+from semivae.game.plan import Plan, PlayerName
+from semivae.optimization import PlayerOptimizer
+from semivae.recipe import Recipe, dump_recipe, read_recipe
+from semivae.run import RECIPE_FILE, SPLIT_FILE, Run, is_run_folder
+from semivae.scenario import Scenario, build_game, build_scenario, resolve, roles_of, twin_plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", averaged since the last one."""
+
+    phase: str
+    step: int
+    steps: int
+    seconds: float
+    seconds_left: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    bits: Mapping[str, float] = field(default_factory=dict)
+    validation_error: float | None = None
+    confident: float | None = None
+    message: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    set: Mapping[str, object] | Sequence[str] = (),
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    split: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    twin: bool | None = None,
+    device: str = "auto",
+    progress: Report | None = None,
+) -> Run:
+    """Trains the model of a recipe, and its supervised twin where the recipe or `twin` asks for it.
+
+    Args:
+        recipe: a YAML file, the name of a shipped recipe, or a recipe already read.
+        set: changes to the recipe, applied last: {"training.steps": 500} or ["training.steps=500"].
+        out: the run's folder; default runs/RECIPE-NAME.
+        data_root: where data live; default the environment variable SEMIVAE_DATA, else data/.
+        split: a split manifest to use instead of the recipe's split section.
+        overwrite: replace a run that exists at `out`.
+        resume: go on with the run at `out`; it must have been started from the same recipe.
+        twin: train the supervised twin too; None: as the recipe says.
+        device: "auto", "cpu", "cuda", ...
+        progress: called at every validation, and about once a second.
+
+    Returns:
+        The finished run, its last checkpoint loaded.
+
+    Raises:
+        RecipeError, DataError, RunError: before anything is written.
+        TrainingError: a loss that is not finite; the last good checkpoint is kept.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
+    loaded = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, set)
+    if twin is not None:
+        loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
+    folder = Path(out) if out is not None else Path("runs") / name
+    chosen = choose_device(device)
+    _check_folder(folder, overwrite, resume)
+    root = find_data_root(data_root)
+    dataset = load_source(loaded.source, root)
+    if split is not None:
+        parts = load_split(Path(split), dataset)
+    elif resume:
+        parts = load_split(folder / SPLIT_FILE, dataset)
+    else:
+        parts = make_split(dataset, loaded.split)
+    precision = choose_precision(loaded.training.precision, chosen)
+    training = loaded.training.model_copy(update={"precision": precision})
+    loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
+    scenario = build_scenario(loaded, dataset, parts, chosen)
+    twin_lessons = twin_plan(loaded) if loaded.training.twin else None
+    if resume:
+        _check_same_recipe(folder, scenario.recipe)
+    else:
+        _start_folder(folder, scenario.recipe, overwrite)
+        save_split(parts, folder / SPLIT_FILE)
+    report = progress or (lambda _: None)
+    for warning in dataset.warnings:
+        report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
+    validation = _part(dataset.train, parts.validation, chosen)
+    with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), _interruption() as stopped:
+        Loop("model", folder, scenario.game, scenario, validation, report, stopped, dataset.classes).run(resume)
+        if twin_lessons is not None:
+            game = build_game(scenario.recipe, twin_lessons, chosen)
+            Loop("twin", folder, game, scenario, validation, report, stopped, dataset.classes).run(resume)
+    return Run.load(folder, data_root=root, device=device)
+
+
+class Loop:
+    """One phase of a run: a game played for `training.steps` steps.
+
+    Every random choice of a step comes from (seed, step), so a resumed run repeats the uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        folder: Path,
+        game: Game,
+        scenario: Scenario,
+        validation: Mapping[str, Tensor],
+        report: Report,
+        stopped: threading.Event,
+        classes: Sequence[str],
+    ) -> None:
+        self.classes = classes
+        self.phase, self.folder, self.game, self.scenario = phase, folder, game, scenario
+        self.validation, self.report, self.stopped = validation, report, stopped
+        self.spec = scenario.recipe.training
+        self.roles = roles_of(scenario.recipe)
+        self.device = next(game.parameters()).device
+        self.generator = torch.Generator(self.device)
+        taught = {lesson.stream for lesson in game.plan.lessons}
+        self.streams = {name: stream for name, stream in scenario.streams.items() if name in taught}
+        self.sizes = {name: scenario.recipe.streams[name].batch for name in self.streams}
+        players: tuple[PlayerName, ...] = ("decoder", "encoder")
+        self.optimizers = {
+            player: PlayerOptimizer(player, list(game.player(player).parameters()), self.spec) for player in players
+        }
+        self.best_error = math.inf
+        self.step = 0
+        self.seconds = 0.0
+        self.sums: dict[str, tuple[Tensor, int]] = {}
+
+    def run(self, resume: bool) -> None:
+        if resume and (self.folder / self._file("last")).exists():
+            self._load()
+        else:
+            self._save("last")
+        self._trim_metrics()
+        reported = started = time.monotonic() - self.seconds
+        while self.step < self.spec.steps:
+            self._step()
+            self.seconds = time.monotonic() - started
+            last = self.step == self.spec.steps
+            if self.step % self.spec.validate_every == 0 or last:
+                self._validate()
+            elif time.monotonic() - reported > 0.5:
+                self.report(self._progress())
+                reported = time.monotonic()
+            if self.stopped.is_set() or self.step % self.spec.checkpoint_every == 0 or last:
+                self._save("last")
+            if self.stopped.is_set():
+                raise KeyboardInterrupt
+
+    def _step(self) -> None:
+        torch.manual_seed(seed_for(self.spec.seed, "draws", self.step))
+        self.generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
+        batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
+        for optimizer in self.optimizers.values():
+            optimizer.step = self.step
+        share = self.step / self.spec.steps
+        losses = self.game.step(batches, self.sizes, self.optimizers, self.generator, share, self._autocast)
+        for name, value in losses.items():
+            total, count = self.sums.get(name, (torch.zeros_like(value), 0))
+            self.sums[name] = (total + value, count + 1)
+        self.step += 1
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.spec.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _validate(self) -> None:
+        error, label = None, self.roles.label
+        if label is not None and len(self.validation[label]):
+            error = validation_error(self.game.average, self.roles.image, label, self.validation)
+        bits = bits_in_use(self.game, self.roles.codes, seed_for(self.spec.seed, "bits", self.step)) if self.phase == "model" else {}
+        progress = self._progress(bits, error)
+        self._write_metrics(progress)
+        self.sums = {}
+        if self.phase == "model" and (error is None or error <= self.best_error):
+            self.best_error = math.inf if error is None else error
+            self._save("selected")
+        self.report(progress)
+
+    def _progress(self, bits: Mapping[str, float] | None = None, error: float | None = None) -> Progress:
+        means = {name: (total / count).item() for name, (total, count) in self.sums.items()}
+        shares = [value for name, value in means.items() if name.startswith("share.")]
+        grouped: dict[str, list[float]] = {}
+        for name, value in means.items():
+            player, _, factor = name.split(".") if name.count(".") == 2 else (name, "", "")
+            if factor:
+                grouped.setdefault(f"{player}.{factor}", []).append(value)
+        losses = {name: sum(values) / len(values) for name, values in grouped.items()}
+        left = self.seconds / max(self.step, 1) * (self.spec.steps - self.step)
+        return Progress(
+            self.phase, self.step, self.spec.steps, self.seconds, left, losses, bits or {}, error,
+            sum(shares) / len(shares) if shares else None,
+        )
+
+    # Files of the run ------------------------------------------------------------------------------------------------
+
+    def _file(self, which: str) -> str:
+        return f"{which if self.phase == 'model' else 'twin'}.safetensors"
+
+    def _save(self, which: str) -> None:
+        tensors = with_prefix("game", self.game.state_dict())
+        if which == "last":
+            for player, optimizer in self.optimizers.items():
+                tensors |= with_prefix(f"optimizer.{player}", optimizer.tensors())
+        facts = {
+            "phase": self.phase, "step": self.step, "steps": self.spec.steps, "seconds": self.seconds,
+            "best_error": None if math.isinf(self.best_error) else self.best_error,
+            "classes": list(self.classes),
+        }
+        write_checkpoint(self.folder / self._file(which), tensors, facts)
+
+    def _load(self) -> None:
+        tensors, facts = read_checkpoint(self.folder / self._file("last"), self.device)
+        self.game.load_state_dict(without_prefix("game", tensors))
+        for player, optimizer in self.optimizers.items():
+            optimizer.load(without_prefix(f"optimizer.{player}", tensors))
+        self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
+        best = facts["best_error"]
+        self.best_error = math.inf if best is None else float(str(best))
+
+    def _write_metrics(self, progress: Progress) -> None:
+        row = {
+            "phase": self.phase, "step": self.step, "seconds": round(self.seconds, 2),
+            "validation_error": progress.validation_error, "bits": dict(progress.bits),
+            "losses": {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())},
+        }
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _trim_metrics(self) -> None:
+        """Drops rows that a resumed run will write again."""
+        path = self.folder / METRICS_FILE
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        kept = [row for row in rows if row["phase"] != self.phase or row["step"] <= self.step]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
+    return {name: array[indices].to(device) for name, array in arrays.items()}
+
+
+def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
+    if resume and overwrite:
+        raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
+    if resume and not is_run_folder(folder):
+        raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
+    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not is_run_folder(folder):
+            raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
+        if not overwrite:
+            raise RunError(f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
+                           f"choose another folder with --out")
+
+
+def _start_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out") from None
+
+
+def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
+    before, now = read_recipe(folder / RECIPE_FILE).model_dump(mode="json"), recipe.model_dump(mode="json")
+    differences = list(_differences(before, now))
+    if differences:
+        listed = "\n".join(f"- {line}" for line in differences)
+        raise RunError(f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
+                       f"Undo these changes, or start a new run with --out")
+
+
+def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{path}: was {before}, now {now}"
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a termination signal sets, so that the loop stops between steps; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    for number in previous:
+        signal.signal(number, on_signal)
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

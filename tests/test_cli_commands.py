@@ -1,0 +1,254 @@
+"""The commands on runs and recipes: output for people and for programs, files, and refusals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from semivae.cli import app
+from semivae.run import Run
+
+COMMANDS = ["train", "evaluate", "predict", "sample", "embed", "export", "recipes", "show", "check", "copy"]
+
+
+def semivae(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    path = tmp_path / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8))
+    return path
+
+
+# Help ----------------------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from semivae.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: print(*({'torch', 'numpy', 'sklearn', 'pydantic'} & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == ""
+    for command in COMMANDS:
+        assert f" {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command: str) -> None:
+    result = semivae(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+def test_version_and_module() -> None:
+    result = subprocess.run([sys.executable, "-m", "semivae", "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("semivae 0.")
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_json_has_the_promised_keys(tiny_run: Run) -> None:
+    result = semivae("evaluate", tiny_run.path, "--json")
+    report = json.loads(result.stdout)
+    assert (set(report), report["split"], report["count"]) == (
+        {"run", "split", "count", "last", "selected", "twin"},
+        "test",
+        500,
+    )
+    keys = {"error", "error_interval", "nll", "brier", "ece", "per_class", "confusion"}
+    assert all(set(report[checkpoint]) == keys for checkpoint in ("last", "selected", "twin"))
+    assert sum(map(sum, report["last"]["confusion"])) == 500
+
+
+def test_evaluate_shows_tables(tiny_run: Run) -> None:
+    shown = semivae("evaluate", tiny_run.path).stdout
+    for text in ("model", "supervised twin", "95% interval", "Per class", "Confusion"):
+        assert text in shown
+
+
+def test_predict_writes_csv_of_probabilities(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    result = semivae("predict", tiny_run.path, images)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0]) == ["name", "label", *(f"prob_{digit}" for digit in range(10))]
+    for row in rows:
+        probabilities = [float(row[f"prob_{digit}"]) for digit in range(10)]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert row["label"] == str(int(np.argmax(probabilities)))
+    out = tmp_path / "labels.csv"
+    assert semivae("predict", tiny_run.path, images, "--out", out).exit_code == 0
+    assert out.read_text() == result.stdout
+
+
+def test_predict_takes_folders_and_names_their_files(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b.png", "a.png"):
+        Image.new("L", (20, 10), 128).save(folder / name)
+    rows = list(csv.DictReader(io.StringIO(semivae("predict", tiny_run.path, folder).stdout)))
+    assert [Path(row["name"]).name for row in rows] == ["a.png", "b.png"]
+
+
+def test_sample_draws_a_grid_and_arrays(tiny_run: Run, tmp_path: Path) -> None:
+    result = semivae("sample", tiny_run.path, "--given", "y=3", "-n", 6, "--out", tmp_path / "grid.png", "--json")
+    assert json.loads(result.stdout)["given"] == {"y": 3}
+    assert Image.open(tmp_path / "grid.png").size[0] > 8
+    arguments = ["--given", "y=[3, 4]", "-n", 4, "--seed", 1]
+    for name in ("a.npz", "b.npz"):
+        assert semivae("sample", tiny_run.path, *arguments, "-o", tmp_path / name).exit_code == 0
+    first, second = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
+    assert first["y"].tolist() == [3, 3, 4, 4]
+    assert np.array_equal(first["x"], second["x"])
+
+
+def test_embed_writes_features_and_names(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    result = semivae("embed", tiny_run.path, images, "--out", tmp_path / "f.npz", "--json")
+    arrays = np.load(tmp_path / "f.npz")
+    assert arrays["features"].shape == (5, json.loads(result.stdout)["features"])
+    assert len(arrays["names"]) == 5
+
+
+def test_export_reports_the_difference(tiny_run: Run, tmp_path: Path) -> None:
+    result = semivae("export", tiny_run.path, "--format", "safetensors", "--out", tmp_path / "m.safetensors", "--json")
+    assert json.loads(result.stdout)["largest_difference"] < 1e-4
+    assert (tmp_path / "m.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "command", [["predict", "IMAGES"], ["sample"], ["embed", "IMAGES"], ["export", "--format", "safetensors"]]
+)
+@pytest.mark.parametrize("place", ["there already", "no such folder", "a folder"])
+def test_files_are_never_overwritten_unasked(
+    tiny_run: Run, images: Path, tmp_path: Path, command: list[str], place: str
+) -> None:
+    ending = {"predict": ".csv", "sample": ".png", "embed": ".npz", "export": ".safetensors"}[command[0]]
+    out = tmp_path / ("missing" if place == "no such folder" else "") / f"out{ending}"
+    if place == "there already":
+        out.write_text("precious")
+    elif place == "a folder":
+        out.mkdir()
+    rest = [str(images) if word == "IMAGES" else word for word in command[1:]]
+    result = semivae(command[0], tiny_run.path, *rest, "--out", out)
+    assert result.exit_code == 1
+    assert str(out) in result.stderr
+    if place == "there already":
+        assert out.read_text() == "precious"
+        assert semivae(command[0], tiny_run.path, *rest, "--out", out, "--overwrite").exit_code == 0
+        assert out.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["evaluate", "nowhere"], 1, "nowhere"),
+        (["predict", "RUN", "nowhere.npy"], 1, "nowhere.npy"),
+        (["predict", "RUN", "IMAGES", "--out", "labels.txt"], 2, "must end in .csv"),
+        (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "unknown class"),
+        (["sample", "RUN", "--given", "z=1", "--out", "g.png"], 1, "unknown variable"),
+        (["sample", "RUN", "--given", "y", "--out", "g.png"], 2, "write NAME=VALUE"),
+        (["sample", "RUN", "--out", "g.gif"], 2, "must end in .png"),
+        (["export", "RUN", "--out", "m.bin"], 1, "m.bin"),
+        (["evaluate"], 2, "Missing argument"),
+        (["fly"], 2, "No such command"),
+    ],
+)
+def test_user_errors(
+    tiny_run: Run,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = {"RUN": str(tiny_run.path), "IMAGES": str(images)}
+    result = semivae(*(words.get(word, word) for word in arguments))
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_half_written_run(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_run.path, folder)
+    (folder / "last.safetensors").write_bytes(b"\x00" * 20)
+    result = semivae("predict", folder, images)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "last.safetensors" in result.stderr
+
+
+def test_images_of_another_size(tiny_run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "large.npy", np.zeros((2, 28, 28), dtype=np.uint8))
+    result = semivae("predict", tiny_run.path, tmp_path / "large.npy")
+    assert result.exit_code == 1
+    assert "28" in result.stderr
+
+
+# Recipes -------------------------------------------------------------------------------------------------------------
+
+
+def test_recipes_are_listed_with_what_they_are_about() -> None:
+    listed = json.loads(semivae("recipes", "--json").stdout)["recipes"]
+    about = {row["name"]: row["about"] for row in listed}
+    assert "scikit-learn" in about["digits_50labels"]
+    shown = semivae("recipes").stdout
+    assert all(name in shown for name in about)
+
+
+def test_show_has_variables_plan_and_parameters() -> None:
+    report = json.loads(semivae("show", "digits_50labels", "--json").stdout)
+    assert list(report["variables"]) == ["x", "y", "h"]
+    assert {"stream", "learner", "completion", "scores"} == set(report["plan"][0])
+    assert report["parameters"]["encoder"]["y"] > 1000
+    shown = semivae("show", "digits_50labels").stdout
+    assert "y, h -> x by mlp" in shown
+    assert "q(y | x)" in shown
+
+
+def test_show_works_without_the_data(tmp_path: Path) -> None:
+    result = semivae("show", "folder", "--data-root", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["parameters"] is None
+
+
+def test_check_names_every_bad_recipe(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    assert semivae("copy", "digits_50labels", bad).exit_code == 0
+    bad.write_text(bad.read_text().replace("steps:", "stepz:"))
+    result = semivae("check", "digits_50labels", bad)
+    assert result.exit_code == 2
+    assert "digits_50labels: ok" in result.stdout
+    assert "training.stepz: unknown key; did you mean steps?" in result.stdout
+    rows = json.loads(semivae("check", "digits_50labels", bad, "--json").stdout)["recipes"]
+    assert [row["ok"] for row in rows] == [True, False]
+
+
+def test_check_says_why_a_scenario_cannot_teach(tmp_path: Path) -> None:
+    result = semivae("check", "digits_50labels", "--set", "streams={labelled: {observe: [x, y]}}")
+    assert result.exit_code == 2
+    assert "no stream teaches it" in result.stdout
+
+
+def test_copy_never_overwrites(tmp_path: Path) -> None:
+    assert semivae("copy", "digits_50labels", tmp_path).exit_code == 0
+    copied = tmp_path / "digits_50labels.yaml"
+    copied.write_text("mine")
+    result = semivae("copy", "digits_50labels", copied)
+    assert result.exit_code == 1
+    assert copied.read_text() == "mine"

@@ -1,0 +1,147 @@
+"""`semivae train` as a user meets it: what it shows, what it refuses, how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from semivae.cli import app
+from semivae.cli.progress import clock, with_last_validation
+from semivae.cli.train_command import seed_numbers
+from semivae.training import Progress
+
+FEW_STEPS = ["--set", "training.steps=4", "--set", "training.validate_every=2", "--device", "cpu"]
+
+
+def train(*arguments: object, recipe: str = "digits_50labels"):
+    return CliRunner().invoke(app, ["train", recipe, *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    result = train("--out", folder, "--twin", *FEW_STEPS)
+    assert result.exit_code == 0, result.output
+    return folder, result.stdout
+
+
+def test_training_shows_plan_progress_and_result(trained: tuple[Path, str]) -> None:
+    folder, shown = trained
+    assert "encoder draws h" in shown  # the plan
+    lines = [line for line in shown.splitlines() if line.startswith("model ")]
+    assert [line.split(" | ")[0] for line in lines] == ["model 2/4", "model 4/4"] * 1 + lines[2:]
+    for part in ("decoder.x", "encoder.y", "bits", "validation error", "left"):
+        assert part in lines[0]
+    assert "supervised twin" in shown
+    assert "95% interval" in shown
+    assert shown.rstrip().endswith(f"The run is in {folder}")
+
+
+def test_a_run_is_not_overwritten_unasked(trained: tuple[Path, str]) -> None:
+    folder, _ = trained
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = train("--out", folder, *FEW_STEPS)
+    assert result.exit_code == 1
+    assert "--resume" in result.stderr
+    assert "--overwrite" in result.stderr
+    assert result.stdout == ""  # not even the plan
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
+    result = train("--out", tmp_path / "run", "--no-twin", "--json", *FEW_STEPS)
+    report = json.loads(result.stdout)
+    assert report["run"] == str(tmp_path / "run")
+    assert 0 <= report["last"]["error"] <= 1
+    assert report["twin"] is None
+    assert "model 4/4" in result.stderr
+
+
+def test_seeds_train_one_run_each(tmp_path: Path) -> None:
+    result = train("--seeds", "0..1", "--out", tmp_path / "runs", "--no-twin", *FEW_STEPS)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["seed0", "seed1"]
+    assert (tmp_path / "runs/seed0/split.json").read_text() != (tmp_path / "runs/seed1/split.json").read_text()
+    assert "±" in result.stdout
+    again = train("--seeds", "1..2", "--out", tmp_path / "runs", *FEW_STEPS)
+    assert again.exit_code == 1
+    assert not (tmp_path / "runs/seed2").exists()  # refused before the first of them
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--set", "training.stepz=3"], 2, "--set: training.stepz: unknown key; did you mean steps?"),
+        (["--set", "split.labelled=5000"], 1, "split.labelled"),
+        (["--split", "nowhere.json"], 1, "nowhere.json"),
+        (["--seeds", "4..0"], 2, "no list of seeds"),
+        (["--seeds", "0..1", "--split", "split.json"], 2, "leave out --seeds or --split"),
+        (["--set", "streams.labels.observe=[h, y]"], 2, "streams"),
+        (["--set", "variables.x.shape=[1, 28, 28]"], 1, "variables.x.shape"),
+        (["--resume"], 1, "there is no run to resume"),
+        (["--device", "abacus"], 1, "device abacus"),
+    ],
+)
+def test_user_errors(tmp_path: Path, arguments: list[str], status: int, message: str) -> None:
+    result = train(*arguments, "--out", tmp_path / "run")
+    assert result.exit_code == status, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_give_one_message_and_nothing_else(tmp_path: Path) -> None:
+    arguments = [
+        "--set",
+        "source={name: folder, path: nothing_here}",
+        "--data-root",
+        tmp_path,
+        "--out",
+        tmp_path / "run",
+    ]
+    result = train(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "nothing_here" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "semivae", "train", "digits_50labels", "--out", "kept", "--device", "cpu"]
+    command += ["--set", "training.steps=60", "--set", "training.batch_pause=0"][:2] + ["--no-twin"]
+    slow = ["--set", "streams.unlabelled.batch=4000"]
+    process = subprocess.Popen(
+        [*command, *slow], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "kept/last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "To go on: semivae train digits_50labels --out kept" in said
+    assert said.rstrip().endswith("--resume")
+
+
+def test_seed_lists() -> None:
+    assert seed_numbers("0..4") == [0, 1, 2, 3, 4]
+    assert seed_numbers("7,2,7") == [7, 2]
+
+
+def test_display_keeps_the_last_validation_of_a_phase() -> None:
+    validated = Progress("model", 10, 30, 1.0, 2.0, {"encoder.y": 0.5}, {"h": 3.0}, 0.04)
+    later = with_last_validation(Progress("model", 12, 30, 1.2, 1.8, {"encoder.y": 0.4}), validated)
+    assert (later.step, later.losses, later.bits, later.validation_error) == (12, {"encoder.y": 0.4}, {"h": 3.0}, 0.04)
+    twin = Progress("twin", 1, 30, 0.1, 2.9)
+    assert with_last_validation(twin, validated) == twin  # the twin's error is not the model's
+
+
+def test_clock() -> None:
+    assert [clock(seconds) for seconds in (6.6, 754, 3723)] == ["0:07", "12:34", "1:02:03"]

@@ -1,0 +1,118 @@
+"""Users' arrays: every form that is taken, and one message for every mismatch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semivae.data.dataset import Dataset
+from semivae.data.sources import load_source
+from semivae.errors import DataError
+from semivae.recipe.schema import ArraysSource
+
+BYTES = np.random.default_rng(0).integers(0, 256, (12, 8, 6), dtype=np.uint8)
+NUMBERS = np.arange(12) % 3
+
+
+def read(tmp_path: Path, **arrays: object) -> Dataset:
+    np.savez(tmp_path / "own.npz", **arrays)  # type: ignore[arg-type]
+    return load_source(ArraysSource(name="arrays", path="own.npz"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [BYTES, BYTES[:, None], BYTES[..., None], BYTES / 255, (BYTES / 255).astype(np.float32)[:, None]],
+    ids=["nhw", "nchw", "nhwc", "float64", "float32"],
+)
+def test_all_forms_of_grey_images_give_the_same_bytes(tmp_path: Path, x: np.ndarray) -> None:
+    data = read(tmp_path, x=x, y=NUMBERS, x_test=x[:3], y_test=NUMBERS[:3], x_unlabelled=x[:5])
+    assert data.train["x"].dtype == torch.uint8 and np.array_equal(data.train["x"][:, 0].numpy(), BYTES)
+    assert data.test["y"].tolist() == [0, 1, 2] and data.unlabelled["x"].shape == (5, 1, 8, 6)
+    assert data.test_origin == "given" and data.warnings == ()
+
+
+def test_colour_images_get_their_channels_first(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (12, 8, 6, 3), dtype=np.uint8)
+    data = read(tmp_path, x=x, y=NUMBERS, x_test=x, y_test=NUMBERS)
+    assert np.array_equal(data.train["x"].numpy(), x.transpose(0, 3, 1, 2)) and data.shape == (3, 8, 6)
+
+
+def test_tables_and_the_test_part_that_is_set_aside(tmp_path: Path) -> None:
+    table = np.arange(24.0).reshape(12, 2)
+    data = read(tmp_path, x=table, y=NUMBERS)
+    assert data.train["x"].dtype == torch.float32 and data.shape == (2,) and data.test_origin.endswith("hash, 20%")
+    assert data.test["y"].tolist().count(1) == 1 and len(data.test["y"]) == 3
+    assert sorted(torch.cat([data.train["x"], data.test["x"]])[:, 0].tolist()) == table[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array(["b", "a", "c"] * 4), ("a", "b", "c")),
+        (np.array([b"b", b"a", b"c"] * 4), ("a", "b", "c")),
+        (np.array([2, 1, 10] * 4, np.uint8)[:, None], ("1", "2", "10")),
+    ],
+    ids=["strings", "bytes", "numbers"],
+)
+def test_classes_are_named_in_order(tmp_path: Path, y: np.ndarray, classes: tuple[str, ...]) -> None:
+    data = read(tmp_path, x=BYTES, y=y, x_test=BYTES[:3], y_test=y[:3])
+    assert data.classes == classes and data.test["y"].tolist() == [1, 0, 2]
+
+
+OBJECTS = np.array([{"a": 1}] * 12, dtype=object)
+GOOD = {"x": BYTES, "y": NUMBERS}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": None}, "has no array y; it has x"),
+        ({"x_test": BYTES}, "has no array y_test"),
+        ({"y_test": NUMBERS}, "has no array x_test"),
+        ({"y": NUMBERS[:5]}, "y has 5 labels for 12 examples"),
+        ({"y": NUMBERS - 1}, "y holds -1; class numbers start at 0 .*x_unlabelled"),
+        ({"y": NUMBERS.astype(float)}, r"y has type float64; classes are integers"),
+        ({"y": np.eye(3)[NUMBERS]}, r"y has shape \[12, 3\]; one class"),
+        ({"y": np.zeros(12, int)}, "only the class 0"),
+        ({"y": OBJECTS}, "holds Python objects"),
+        ({"x": BYTES.astype(int)}, "x has type int64; images are bytes"),
+        ({"x": BYTES.astype(float)}, "from 0 to 255; .*divide them by 255"),
+        ({"x": BYTES / 127.5 - 1}, "from -1 to 1; .*undo the normalisation"),
+        ({"x": np.where(BYTES > 250, np.nan, 0.5)}, "NaN or infinite, the first at"),
+        ({"x": np.full((12, 2), np.inf)}, "x holds 24 values that are NaN or infinite"),
+        ({"x": BYTES[0, 0]}, r"x has shape \[6\]; images are"),
+        ({"x": np.zeros((12, 8, 6, 4), np.uint8)}, r"\[12, 8, 6, 4\].*1 or 3 channels"),
+        ({"x": BYTES[:0]}, "x is empty"),
+        ({"x_unlabelled": BYTES[:, :4]}, r"one x_unlabelled is \[1, 4, 6\], but one x is \[1, 8, 6\]"),
+        ({"x_test": BYTES, "y_test": NUMBERS + 1}, "y_test holds classes that are not in y: 3; y has 0, 1, 2"),
+    ],
+)
+def test_mismatches_are_told(tmp_path: Path, change: dict[str, np.ndarray | None], message: str) -> None:
+    arrays = {name: array for name, array in {**GOOD, **change}.items() if array is not None}
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, **arrays)
+
+
+def test_what_looks_like_a_slip_is_a_warning(tmp_path: Path) -> None:
+    data = read(tmp_path, x=BYTES // 128, y=NUMBERS, xtest=BYTES)
+    assert "not used: xtest" in data.warnings[0] and "black" in data.warnings[1]
+
+
+def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
+    source = ArraysSource(name="arrays", path="own.npz")
+    with pytest.raises(DataError, match="there is no file .*own.npz"):
+        load_source(source, tmp_path)
+    (tmp_path / "own.npz").write_text("hello")
+    with pytest.raises(DataError, match="own.npz is no .npy or .npz file"):
+        load_source(source, tmp_path)
+    np.savez(tmp_path / "own.npz", **GOOD)  # type: ignore[arg-type]
+    whole = (tmp_path / "own.npz").read_bytes()
+    (tmp_path / "own.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="own.npz is no .npy or .npz file"):
+        load_source(source, tmp_path)
+    np.save(tmp_path / "one.npy", BYTES)
+    with pytest.raises(DataError, match="single array"):
+        load_source(ArraysSource(name="arrays", path="one.npy"), tmp_path)

@@ -1,0 +1,96 @@
+"""Evaluation of a really trained run: the numbers fit each other, and nothing but the right images is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semivae.checkpoint import read_checkpoint, write_checkpoint
+from semivae.errors import DataError, RunError
+from semivae.evaluation import evaluate, predict_probabilities, scores
+from semivae.run import Run
+
+
+def copied(run: Run, folder: Path) -> Run:
+    return Run.load(shutil.copytree(run.path, folder / "copy"), device="cpu")
+
+
+def test_report_holds_what_is_promised(tiny_run: Run) -> None:
+    report = evaluate(tiny_run)
+    assert set(report) == {"run", "split", "count", "last", "selected", "twin"}
+    assert report["split"] == "test" and report["count"] == 500
+    for checkpoint in ("last", "selected", "twin"):
+        found = report[checkpoint]
+        assert set(found) == {"error", "error_interval", "nll", "brier", "ece", "per_class", "confusion"}
+        confusion = np.array(found["confusion"])
+        assert confusion.sum() == 500
+        assert found["error"] == (500 - np.trace(confusion)) / 500
+        low, high = found["error_interval"]
+        assert 0 <= low < found["error"] < high <= 1
+        assert list(found["per_class"]) == [str(digit) for digit in range(10)]
+        weighted = sum(
+            error * count for error, count in zip(found["per_class"].values(), confusion.sum(1), strict=True)
+        )
+        assert weighted / 500 == pytest.approx(found["error"])
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_each_checkpoint_is_measured_with_its_own_weights(tiny_run: Run) -> None:
+    report = evaluate(tiny_run)
+    test = tiny_run.dataset().test
+    for checkpoint in ("last", "selected", "twin"):
+        wrong = tiny_run.at(checkpoint).predict(test["x"]) != test["y"].numpy()
+        assert report[checkpoint]["error"] == wrong.mean()
+    assert report["twin"]["nll"] != report["last"]["nll"]
+
+
+def test_validation_part_is_not_the_test_part(tiny_run: Run) -> None:
+    report = evaluate(tiny_run, split="validation")
+    assert report["split"] == "validation"
+    assert report["count"] == len(tiny_run.split().validation) > 0
+    assert report["last"]["nll"] != evaluate(tiny_run)["last"]["nll"]
+
+
+def test_run_may_be_given_by_its_path(tiny_run: Run) -> None:
+    assert evaluate(str(tiny_run.path), device="cpu") == evaluate(tiny_run)
+    with pytest.raises(RunError, match="not a run"):
+        evaluate(tiny_run.path.parent / "nothing")
+
+
+def test_missing_or_half_trained_twin_is_none(tiny_run: Run, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path)
+    twin = run.path / "twin.safetensors"
+    tensors, facts = read_checkpoint(twin, torch.device("cpu"))
+    write_checkpoint(twin, tensors, {**facts, "step": 7})
+    assert evaluate(run)["twin"] is None
+    twin.unlink()
+    report = evaluate(run)
+    assert report["twin"] is None and report["last"] is not None
+
+
+def test_probabilities_do_not_depend_on_batches_or_form(tiny_run: Run) -> None:
+    images = tiny_run.dataset().test["x"][:50]
+    whole = predict_probabilities(tiny_run, images)
+    assert whole.shape == (50, 10)
+    torch.testing.assert_close(whole.sum(dim=1), torch.ones(50))
+    torch.testing.assert_close(predict_probabilities(tiny_run, images, batch=7), whole)
+    torch.testing.assert_close(predict_probabilities(tiny_run, images.float() / 255), whole)
+    torch.testing.assert_close(tiny_run.posterior("y", x=images[:3]).log_prob(torch.arange(3)).exp(), whole.diag()[:3])
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 28, 28), (4, 3, 8, 8), (4, 8, 8), (0, 1, 8, 8)])
+def test_images_of_another_size_are_refused(tiny_run: Run, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"expects images of shape \(n, 1, 8, 8\)"):
+        predict_probabilities(tiny_run, torch.zeros(shape))
+
+
+def test_perfect_predictions_score_perfectly() -> None:
+    labels = torch.tensor([0, 1, 1, 2])
+    found = scores(torch.eye(3)[labels], labels, ("a", "b", "c"))
+    assert (found["error"], found["nll"], found["brier"], found["ece"]) == (0, 0, 0, 0)
+    assert found["per_class"] == {"a": 0, "b": 0, "c": 0}

@@ -1,0 +1,190 @@
+"""Exported files give the model's numbers in the foreign runtime, or there is no file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors
+import torch
+from torch import Tensor
+
+from semivae.errors import DataError, ExportError
+from semivae.evaluation import predict_probabilities
+from semivae.export import check, embed, export
+from semivae.export_formats import READERS, WRITERS, EncoderPart, Format
+from semivae.game.conditionals import NetworkConditional
+from semivae.game.variables import Variable
+from semivae.nets import WideResnet
+from semivae.recipe import read_recipe
+from semivae.run import Run
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+def some_images(run: Run, count: int) -> Tensor:
+    return run.dataset().test[run.image][:count].float() / 255
+
+
+def run_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def run_pt2(path: Path) -> Callable[[Tensor], Tensor]:
+    module = torch.export.load(path).module()
+    return lambda images: module(images).detach()
+
+
+@pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])
+def test_exported_classifier_predicts_like_the_run(
+    tiny_run: Run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    suffix: str,
+    load: Callable[[Path], Callable[[Tensor], Tensor]],
+) -> None:
+    path = tmp_path / f"encoder.{suffix}"
+    report = export(tiny_run, path)
+    assert capfd.readouterr() == ("", "")  # the command line promises one JSON object and nothing else
+    assert report == {
+        "path": str(path),
+        "part": "classifier",
+        "format": suffix,
+        "largest_difference": report["largest_difference"],
+        "checked_on": 64,
+        "checked_with": "validation images",
+        "input": {"name": "images", "dtype": "float32", "shape": ["n", 1, 8, 8]},
+        "output": {"name": "probabilities", "dtype": "float32", "shape": ["n", 10]},
+    }
+    assert 0 <= report["largest_difference"] < 1e-4
+    exported = load(path)
+    for count in (1, 2, 37):
+        images = some_images(tiny_run, count)
+        torch.testing.assert_close(exported(images), predict_probabilities(tiny_run, images), atol=1e-5, rtol=1e-4)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])
+def test_exported_features_are_the_embedding(
+    tiny_run: Run, tmp_path: Path, suffix: str, load: Callable[[Path], Callable[[Tensor], Tensor]]
+) -> None:
+    report = export(tiny_run, tmp_path / f"features.{suffix}", part="features")
+    images = some_images(tiny_run, 9)
+    features = embed(tiny_run, images, batch=4)
+    assert features.shape == (9, 128) and features.dtype == "float32"
+    assert report["output"]["shape"] == ["n", 128]
+    torch.testing.assert_close(
+        load(tmp_path / f"features.{suffix}")(images), torch.from_numpy(features), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_onnx_file_names_its_classes_and_leaves_the_batch_open(tiny_run: Run, tmp_path: Path) -> None:
+    export(tiny_run, tmp_path / "encoder.onnx")
+    model = onnx.load(tmp_path / "encoder.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["classes"]) == [str(digit) for digit in range(10)]
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "n"
+
+
+def test_weights_carry_recipe_and_classes(tiny_run: Run, tmp_path: Path) -> None:
+    export(tiny_run, tmp_path / "encoder.safetensors")
+    with safetensors.safe_open(tmp_path / "encoder.safetensors", framework="pt") as file:
+        metadata, names = file.metadata(), set(file.keys())
+    assert names == set(tiny_run.encoder["y"].state_dict())
+    assert json.loads(metadata["classes"])[3] == "3"
+    (tmp_path / "recipe.yaml").write_text(metadata["recipe"])
+    assert read_recipe(tmp_path / "recipe.yaml") == tiny_run.recipe
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_wide_resnet_on_colour_images_can_be_exported(tmp_path: Path, format: Format) -> None:
+    torch.manual_seed(0)
+    image, label = Variable("x", "discretized_logistic", (3, 32, 32)), Variable("y", "categorical", (), 7)
+    factor = NetworkConditional(label, (image,), WideResnet(image.shape, 0, (7,), depth=10, width=1))
+    for parameter in factor.parameters():  # fresh residual branches are zero and would hide their mistakes
+        torch.nn.init.normal_(parameter, std=0.1)
+    model = EncoderPart(factor, "x", "classifier").eval()
+    images = torch.rand(6, 3, 32, 32)
+    WRITERS[format](model, images, tmp_path / f"model.{format}", {})
+    exported = READERS[format](tmp_path / f"model.{format}", model)
+    assert check(exported, images, model(images).detach()) < 1e-5
+
+
+def test_without_the_data_random_images_are_used_and_named(tiny_run: Run, tmp_path: Path) -> None:
+    # a run whose recipe says that its data are a folder that is gone
+    folder = shutil.copytree(tiny_run.path, tmp_path / "run")
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("name: digits", "name: arrays\n  path: gone.npz"))
+    report = export(Run.load(folder, device="cpu"), tmp_path / "encoder.pt2")
+    assert report["checked_with"].startswith("random images")
+    assert report["checked_on"] == 64
+
+
+def test_nothing_is_overwritten_unasked(tiny_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pt2"
+    path.write_text("mine")
+    with pytest.raises(ExportError, match="exists; choose another name"):
+        export(tiny_run, path)
+    assert path.read_text() == "mine"
+    export(tiny_run, path, overwrite=True)
+    assert torch.export.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("encoder", {}, "the ending names no format; use one of onnx, pt2, safetensors"),
+        ("encoder.bin", {}, "the ending names no format"),
+        ("encoder.bin", {"format": "tflite"}, "'tflite' is unknown"),
+        ("encoder.onnx", {"format": "pt2"}, "ends in .onnx, but the format asked for is pt2"),
+        ("encoder.onnx", {"part": "decoder"}, "'decoder' is unknown; use classifier or features"),
+        ("missing/encoder.onnx", {}, "missing does not exist"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(
+    tiny_run: Run, tmp_path: Path, name: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(tiny_run, tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_package_is_named(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ExportError, match=r"needs the package onnxscript; pip install 'semivae\[export\]'"):
+        export(tiny_run, tmp_path / "encoder.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_that_disagrees_is_not_kept(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = READERS["safetensors"]
+
+    def read_a_little_wrong(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+        right = read(path, model)
+        return lambda images: right(images) + 2e-4
+
+    monkeypatch.setitem(READERS, "safetensors", read_a_little_wrong)
+    with pytest.raises(ExportError, match=r"differs from the model by 0\.0002 on 64 images"):
+        export(tiny_run, tmp_path / "encoder.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_refuses_nan_and_a_frozen_batch() -> None:
+    images = torch.rand(4, 3)
+    assert check(lambda batch: batch * 2, images, images * 2) == 0
+    with pytest.raises(ExportError, match="differs from the model by nan"):
+        check(lambda batch: batch * torch.nan, images, images)
+    with pytest.raises(ExportError, match=r"outputs of shape \(2, 3\), the model \(4, 3\)"):
+        check(lambda batch: batch[:1], images, images)
+
+
+def test_embedding_images_of_another_size_is_refused(tiny_run: Run) -> None:
+    with pytest.raises(DataError, match="expects images of shape"):
+        embed(tiny_run, torch.zeros(2, 1, 28, 28))

@@ -1,0 +1,139 @@
+"""A tabular model small enough to sum over: at the exact equilibrium every player's expected gradient is zero.
+
+x has three values, y two classes, h one bit. Encoder and decoder are full tables. If p(y) p(h) p(x | y, h) has exactly
+the marginal pi(x) of the data, and q is its posterior, neither player gains by moving; a step away, somebody does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from semivae.game.conditionals import Conditional, Prior
+from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
+from semivae.game.players import Player
+from semivae.game.variables import Sample, Variable
+
+X = Variable("x", "categorical", (), classes=3)
+Y = Variable("y", "categorical", (), classes=2)
+H = Variable("h", "categorical", (), classes=2)
+VARIABLES = {"x": X, "y": Y, "h": H}
+
+
+class Table(Conditional):
+    """A full table of logits, one row for every combination of the given values."""
+
+    learnable = True
+
+    def __init__(self, target: Variable, given: tuple[Variable, ...], probabilities: Tensor) -> None:
+        super().__init__(target, given)
+        self.logits = nn.Parameter(probabilities.log())
+
+    def parameters_of(self, sample: Sample) -> Tensor:
+        return self.logits[tuple(sample[variable.name] for variable in self.given)]
+
+    def forward(self, sample: Sample) -> torch.distributions.Distribution:
+        return self.family.distribution(self.target, self.parameters_of(sample))
+
+
+def random_table(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(shape[0]), dtype=torch.float64).add(0.2)
+
+
+def normalised(table: Tensor) -> Tensor:
+    return table / table.sum(-1, keepdim=True)
+
+
+P_X_GIVEN_YH = normalised(random_table(2, 2, 3))
+JOINT = (0.25 * P_X_GIVEN_YH).permute(2, 0, 1)  # [x, y, h], under fair y and h
+PI_X = JOINT.sum((1, 2))
+PI_XY = JOINT.sum(2)
+Q_Y_GIVEN_X = normalised(PI_XY)
+Q_H_GIVEN_XY = normalised(JOINT)
+
+
+def equilibrium() -> tuple[Player, Player]:
+    fair = torch.zeros(2, dtype=torch.float64)
+    decoder = Player([Prior(Y, fair), Prior(H, fair.clone()), Table(X, (Y, H), P_X_GIVEN_YH)])
+    encoder = Player([Table(Y, (X,), Q_Y_GIVEN_X), Table(H, (X, Y), Q_H_GIVEN_XY)])
+    return decoder, encoder
+
+
+def plan() -> Plan:
+    return derive_plan(
+        [Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h"))],
+        [Factor("y", ("x",)), Factor("h", ("x", "y"))],
+        [StreamGraph("labelled", ("x", "y")), StreamGraph("unlabelled", ("x",)), StreamGraph("labels", ("y",))],
+    )
+
+
+OBSERVED = {"labelled": PI_XY, "unlabelled": PI_X, "labels": torch.full((2,), 0.5, dtype=torch.float64)}
+
+
+def expected_gradients(decoder: Player, encoder: Player) -> dict[str, Tensor]:
+    """Gradients of every lesson's expected score, the expectation summed over all values of all variables."""
+    players: Mapping[str, Player] = {"decoder": decoder, "encoder": encoder}
+    cells = torch.tensor(list(itertools.product(range(3), range(2), range(2))))
+    sample = {"x": cells[:, 0], "y": cells[:, 1], "h": cells[:, 2]}
+    gradients = {}
+    for lesson in plan().lessons:
+        learner = players[lesson.learner]
+        rival = players["encoder" if lesson.learner == "decoder" else "decoder"]
+        observed = {"labelled": ("x", "y"), "unlabelled": ("x",), "labels": ("y",)}[lesson.stream]
+        with torch.no_grad():
+            chance = OBSERVED[lesson.stream][tuple(sample[name] for name in observed)]
+            for log_prob in rival.log_prob(sample, lesson.draws).values():
+                chance = chance * log_prob.exp()
+            if not lesson.draws:  # unobserved variables play no part: share them out evenly
+                chance = chance / 2
+        learner.zero_grad()
+        score = sum(learner.log_prob(sample, lesson.scores).values())
+        (chance * score).sum().backward()  # type: ignore[union-attr]
+        for name, parameter in learner.named_parameters():
+            if parameter.grad is not None:
+                key = f"{lesson.learner}.{name}"
+                gradients[key] = gradients.get(key, torch.zeros_like(parameter)) + parameter.grad
+    return gradients
+
+
+def test_no_expected_gradient_at_the_equilibrium() -> None:
+    gradients = expected_gradients(*equilibrium())
+    assert set(gradients) == {
+        "decoder.conditionals.x.logits", "encoder.conditionals.y.logits", "encoder.conditionals.h.logits",
+    }  # fmt: skip
+    for name, gradient in gradients.items():
+        assert gradient.abs().max().item() < 1e-12, name
+
+
+@pytest.mark.parametrize(
+    ("player", "factor", "who_moves"),
+    [
+        # a decoder that is off teaches itself from the true codes, and the encoder its own posterior
+        ("decoder", "x", {"decoder.conditionals.x.logits", "encoder.conditionals.y.logits", "encoder.conditionals.h.logits"}),
+        # an encoder's label that is off is pulled back by pairs, and misleads the decoder on unlabelled data
+        ("encoder", "y", {"decoder.conditionals.x.logits", "encoder.conditionals.y.logits"}),
+        ("encoder", "h", {"decoder.conditionals.x.logits", "encoder.conditionals.h.logits"}),
+    ],
+)
+def test_gradients_off_the_equilibrium(player: str, factor: str, who_moves: set[str]) -> None:
+    decoder, encoder = equilibrium()
+    table = {"decoder": decoder, "encoder": encoder}[player][factor]
+    with torch.no_grad():
+        next(table.parameters())[0, ..., 0] += 0.3
+    moving = {name for name, gradient in expected_gradients(decoder, encoder).items() if gradient.abs().max() > 1e-3}
+    assert moving == who_moves
+
+
+def test_a_player_gains_nothing_from_its_own_draws() -> None:
+    """Scoring what one drew oneself has zero expected gradient: why the plan never does it. Exact, not sampled."""
+    _, encoder = equilibrium()
+    cells = torch.tensor(list(itertools.product(range(3), range(2))))
+    sample = {"x": cells[:, 0], "y": cells[:, 1]}
+    score = encoder.log_prob(sample, ["y"])["y"]
+    (random_table(3)[sample["x"]] * score.detach().exp() * score).sum().backward()
+    gradient = next(encoder["y"].parameters()).grad
+    assert gradient is not None and gradient.abs().max().item() < 1e-12

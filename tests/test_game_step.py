@@ -1,0 +1,164 @@
+"""The step: who moves, who does not, on what; and views as teachers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.game import Game, Losses, StreamViews
+from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
+from semivae.game.players import Player
+from semivae.game.variables import Sample, Variable
+from semivae.nets import Mlp
+
+X = Variable("x", "bernoulli", (1, 2, 2))
+Y = Variable("y", "categorical", (), classes=3)
+H = Variable("h", "bernoulli", (2,))
+SIZES = {"labelled": 4, "unlabelled": 5, "labels": 6}
+
+
+class Sgd:
+    """The simplest optimiser; counts its calls."""
+
+    def __init__(self, player: Player, rate: float = 0.1) -> None:
+        self.parameters, self.rate, self.calls = list(player.parameters()), rate, 0
+
+    def __call__(self, loss: Tensor, parts: Losses) -> None:
+        self.calls += 1
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            with torch.no_grad():
+                for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                    if gradient is not None:
+                        parameter -= self.rate * gradient
+
+
+def players() -> tuple[Player, Player]:
+    torch.manual_seed(0)
+    decoder = Player([Prior(Y), Prior(H), NetworkConditional(X, (Y, H), Mlp(None, 5, (1, 2, 2), hidden=(8,)))])
+    encoder = Player(
+        [
+            NetworkConditional(Y, (X,), Mlp((1, 2, 2), 0, (3,), hidden=(8,))),
+            NetworkConditional(H, (X, Y), Mlp((1, 2, 2), 3, (2,), hidden=(8,))),
+        ]
+    )
+    return decoder, encoder
+
+
+def make_game(views: bool = False) -> Game:
+    decoder, encoder = players()
+    plan = derive_plan(
+        [Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h"))],
+        [Factor("y", ("x",)), Factor("h", ("x", "y"))],
+        [
+            StreamGraph("labelled", ("x", "y")),
+            StreamGraph("unlabelled", ("x",), views_of="y" if views else None),
+            StreamGraph("labels", ("y",)),
+        ],
+    )
+    pair = StreamViews("x", weak=lambda x, _: x, strong=lambda x, _: 1.0 - x, threshold=0.0)
+    return Game(decoder, encoder, plan, views={"unlabelled": pair} if views else None)
+
+
+def batches() -> dict[str, Sample]:
+    torch.manual_seed(1)
+    images = torch.rand(9, 1, 2, 2)
+    return {
+        "labelled": {"x": images[:4], "y": torch.tensor([0, 1, 2, 0])},
+        "unlabelled": {"x": images[4:]},
+        "labels": {"y": torch.tensor([0, 1, 2, 0, 1, 2])},
+    }
+
+
+def play(game: Game, optimizers: dict[PlayerName, Sgd] | None = None) -> Losses:
+    chosen = optimizers or {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+    return game.step(batches(), SIZES, chosen, torch.Generator().manual_seed(0))
+
+
+def state(player: Player) -> dict[str, Tensor]:
+    return copy.deepcopy(player.state_dict())
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("mover", ["decoder", "encoder"])
+def test_one_players_update_leaves_the_other_bit_identical(mover: PlayerName) -> None:
+    game = make_game(views=True)
+    rates = {"decoder": 0.0, "encoder": 0.0} | {mover: 0.1}
+    before = {"decoder": state(game.decoder), "encoder": state(game.encoder)}
+    play(game, {"decoder": Sgd(game.decoder, rates["decoder"]), "encoder": Sgd(game.encoder, rates["encoder"])})
+    after = {"decoder": state(game.decoder), "encoder": state(game.encoder)}
+    assert {name for name in after if not same(before[name], after[name])} == {mover}
+
+
+def test_each_player_steps_once_and_every_lesson_is_reported() -> None:
+    game = make_game(views=True)
+    optimizers: dict[PlayerName, Sgd] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+    losses = play(game, optimizers)
+    assert {name: optimizer.calls for name, optimizer in optimizers.items()} == {"decoder": 1, "encoder": 1}
+    assert set(losses) == {
+        "decoder.labelled.x", "decoder.unlabelled.x", "encoder.labelled.y", "encoder.labels.y", "encoder.labels.h",
+        "views.unlabelled.y", "share.unlabelled",
+    }  # fmt: skip
+    assert all(torch.isfinite(value) and not value.requires_grad for value in losses.values())
+
+
+def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are() -> None:
+    """Known labels are never replaced by the encoder's guess, and unlabelled images never see a label."""
+    game = make_game()
+    seen: list[Sample] = []
+    score = game.decoder.log_prob
+
+    def spy(sample: Sample, targets: object) -> dict[str, Tensor]:
+        seen.append(sample)
+        return score(sample, targets)  # type: ignore[arg-type]
+
+    game.decoder.log_prob = spy  # type: ignore[method-assign,assignment]
+    given = batches()
+    play(game)
+    assert torch.equal(seen[0]["y"], given["labelled"]["y"])
+    assert set(given["unlabelled"]) == {"x"}
+    assert {"x", "y", "h"} == set(seen[1])
+
+
+def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
+    game = make_game(views=True)
+    views = game.views["unlabelled"]
+    game.views["unlabelled"] = StreamViews("x", weak=views.weak, strong=views.strong, threshold=1.0)
+    losses = play(game)
+    assert losses["share.unlabelled"].item() == 0.0
+    assert losses["views.unlabelled.y"].item() == 0.0
+
+
+def test_shared_parameters_are_refused() -> None:
+    decoder, encoder = players()
+    shared = Player([decoder["x"], encoder["y"]])
+    with pytest.raises(ValueError, match="share parameters"):
+        Game(decoder, shared, make_game().plan)
+
+
+def test_average_follows_the_encoder() -> None:
+    game = make_game()
+    start = state(game.encoder)
+    for _ in range(30):
+        play(game)
+    now, average = state(game.encoder), state(game.average)
+    for name, value in average.items():
+        low, high = torch.minimum(start[name], now[name]), torch.maximum(start[name], now[name])
+        assert ((value >= low - 0.2) & (value <= high + 0.2)).all()
+        assert not torch.equal(value, start[name])
+
+
+def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
+    decoder, encoder = players()
+    labels = torch.tensor([2, 1])
+    completed = encoder.complete({"x": torch.rand(2, 1, 2, 2), "y": labels})
+    assert completed["y"] is labels and completed["h"].shape == (2, 2)
+    assert set(encoder.complete({"h": torch.zeros(3, 2)})) == {"h"}
+    assert decoder.complete({}, 7)["x"].shape == (7, 1, 2, 2)

@@ -1,0 +1,151 @@
+"""Drawing from a really trained decoder, what may be given to it, and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semivae.errors import RunError
+from semivae.generation import sample, save_grid
+from semivae.run import Run
+
+
+def test_samples_hold_every_variable(tiny_run: Run) -> None:
+    drawn = sample(tiny_run, 12, seed=0)
+    assert {name: tuple(value.shape) for name, value in drawn.items()} == {
+        "x": (12, 1, 8, 8),
+        "y": (12,),
+        "h": (12, 16),
+    }
+    assert drawn["y"].dtype == torch.int64
+    assert set(drawn["h"].unique().tolist()) == {0.0, 1.0}
+    assert drawn["x"].min() >= 0 and drawn["x"].max() <= 1
+
+
+def test_image_is_the_mean_and_noise_draws_pixels(tiny_run: Run) -> None:
+    mean, pixels = sample(tiny_run, 200, seed=3, y=3), sample(tiny_run, 200, seed=3, y=3, noise=True)
+    assert torch.equal(mean["h"], pixels["h"])
+    assert set(pixels["x"].unique().tolist()) == {0.0, 1.0}
+    # one pixel's mean over 200 images is off by 0.036 at most (one standard deviation); six of them
+    assert (mean["x"].mean(dim=0) - pixels["x"].mean(dim=0)).abs().max() < 0.22
+
+
+def test_seed_repeats_the_draw_and_leaves_the_global_generator_alone(tiny_run: Run) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second, other = (sample(tiny_run, 6, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["h"], other["h"])
+    assert not torch.equal(sample(tiny_run, 6)["h"], sample(tiny_run, 6)["h"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (3, [3, 3, 3, 3]),
+        ("3", [3, 3, 3, 3]),
+        (np.int64(3), [3, 3, 3, 3]),
+        ([7, 2], [7, 7, 2, 2]),
+        ("7, 2", [7, 7, 2, 2]),
+        (range(4), [0, 1, 2, 3]),
+        (torch.tensor([1, 2, 3, 9]), [1, 2, 3, 9]),
+        (np.array(["1", "2"]), [1, 1, 2, 2]),
+    ],
+)
+def test_classes_may_be_given_in_many_forms(tiny_run: Run, given: Any, expected: list[int]) -> None:
+    assert sample(tiny_run, 4, y=given)["y"].tolist() == expected
+
+
+def test_codes_may_be_given(tiny_run: Run) -> None:
+    code = torch.arange(16) % 2
+    drawn = sample(tiny_run, 3, y=1, h=code)
+    assert torch.equal(drawn["h"], code.float().expand(3, 16))
+    torch.testing.assert_close(drawn["x"][0], drawn["x"][1])
+    assert sample(tiny_run, 3, h=1)["h"].min() == 1
+    rows = torch.rand(3, 16).round()
+    assert torch.equal(sample(tiny_run, 3, h=rows)["h"], rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"label": 3}, "label: unknown variable; this run has x, y, h"),
+        ({"y": 10}, "y: unknown class 10; the classes are 0, 1, 2"),
+        ({"y": -1}, "y: unknown class -1"),
+        ({"y": "cat"}, "y: unknown class 'cat'"),
+        ({"y": 1.5}, "y: unknown class 1.5"),
+        ({"y": True}, "y: unknown class True"),
+        ({"y": [1, 2, 3]}, "y: 3 classes do not divide 4 samples"),
+        ({"y": []}, "y: 0 classes do not divide"),
+        ({"h": torch.zeros(4)}, r"h: expected one number, shape \(16,\) or \(4, 16\); given \(4,\)"),
+        ({"h": 2}, "h: values of a Bernoulli variable lie in 0 to 1"),
+        ({"h": float("nan")}, "h: values must be finite"),
+        ({"h": "many"}, "h: 'many' is not a number"),
+        ({"x": torch.zeros(1, 8, 8)}, "x cannot be given without [yh]: the decoder draws [yh] first"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(tiny_run: Run, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        sample(tiny_run, 4, **given)
+
+
+def test_image_may_be_given_with_all_its_parents(tiny_run: Run) -> None:
+    image = torch.zeros(1, 8, 8)
+    assert torch.equal(sample(tiny_run, 4, x=image, y=1, h=0)["x"], image.expand(4, 1, 8, 8))
+
+
+def test_counts_and_checkpoints_without_samples_are_refused(tiny_run: Run) -> None:
+    with pytest.raises(RunError, match="cannot draw 0 samples"):
+        sample(tiny_run, 0)
+    with pytest.raises(RunError, match="the supervised twin has no decoder"):
+        sample(tiny_run.at("twin"), 4)
+
+
+def test_grid_is_a_picture_with_the_images_row_by_row(tmp_path: Path) -> None:
+    shades = torch.linspace(0, 1, 6).reshape(6, 1, 1, 1).expand(6, 1, 8, 8)
+    path = save_grid(shades, tmp_path / "grid.png", columns=3)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    side = 32 + 2  # 8 pixels enlarged 4 times, 2 between
+    assert pixels.shape == (2 * side + 2, 3 * side + 2)
+    centres = [pixels[row * side + 18, column * side + 18] for row in range(2) for column in range(3)]
+    assert centres == [0, 51, 102, 153, 204, 255]
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_colour_images_make_a_jpeg(tmp_path: Path) -> None:
+    with Image.open(save_grid(torch.rand(5, 3, 32, 32), tmp_path / "grid.jpg")) as picture:
+        assert picture.mode == "RGB" and picture.size == (3 * 34 + 2, 2 * 34 + 2)
+
+
+def test_a_picture_is_never_overwritten_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "grid.png"
+    path.write_text("mine")
+    with pytest.raises(RunError, match="exists; choose another name"):
+        save_grid(torch.rand(4, 1, 8, 8), path)
+    assert path.read_text() == "mine"
+    save_grid(torch.rand(4, 1, 8, 8), path, overwrite=True)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("missing/grid.png", (4, 1, 8, 8), "missing does not exist"),
+        ("grid.gif", (4, 1, 8, 8), "pictures end in .png, .jpg, .jpeg"),
+        ("grid", (4, 1, 8, 8), "pictures end in"),
+        ("grid.png", (4, 7), "only images"),
+        ("grid.png", (4, 2, 8, 8), "only images"),
+        ("grid.png", (0, 1, 8, 8), "only images"),
+    ],
+)
+def test_what_makes_no_picture_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        save_grid(torch.zeros(shape), tmp_path / name)
+    assert not list(tmp_path.iterdir())
