@@ -36,7 +36,9 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Tensor]
         RunError: the file is missing, damaged, or not a checkpoint of this format.
     """
     if not path.is_file():
-        raise RunError(f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole")
+        raise RunError(
+            f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole"
+        )
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
@@ -53,4 +55,6 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }

@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from semivae.errors import RunError
+from semivae.scenario import roles_of
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
@@ -82,7 +83,8 @@ def given_values(run: Run, name: str, value: Any, count: int) -> Tensor:
     if name not in variables:
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
     if variables[name].family == "categorical":
-        return class_numbers(name, value, count, variables[name].classes, run.classes if name == run.label else ())
+        names = run.classes if name == roles_of(run.recipe).label else ()
+        return class_numbers(name, value, count, variables[name].classes, names)
     return numbers(name, value, count, variables[name])
 
 
@@ -94,8 +96,20 @@ def class_numbers(name: str, value: Any, count: int, classes: int | None, names:
     entries = list(values) if isinstance(values, Sequence | range) and not isinstance(values, str) else [values]
     if not entries or count % len(entries):
         raise RunError(f"{name}: {len(entries)} classes do not divide {count} samples; give one class, or {count}")
+    if values is value:  # an array of labels speaks of numbers, a number that somebody wrote may mean a name
+        refuse_ambiguous(name, entries, names)
     chosen = torch.tensor([class_number(name, entry, classes or len(names), names) for entry in entries])
     return chosen.repeat_interleave(count // len(entries))
+
+
+def refuse_ambiguous(name: str, entries: Sequence[Any], names: Sequence[str]) -> None:
+    """Raise `RunError` for a number that is one class's number and another one's name."""
+    for entry in entries:
+        if isinstance(entry, int) and str(entry) in names and list(names).index(str(entry)) != entry:
+            raise RunError(
+                f"{name}: {entry} could be a class's number or the class called {str(entry)!r}, of another number; "
+                f"give the class's name as text, {name}='\"{entry}\"'"
+            )
 
 
 def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> int:

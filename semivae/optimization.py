@@ -12,6 +12,8 @@ from semivae.errors import TrainingError
 from semivae.game.plan import PlayerName
 from semivae.recipe.schema import PlayerRates, TrainingSpec
 
+REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
+
 
 class PlayerOptimizer:
     """Adam or AdamW for one player.
@@ -63,10 +65,7 @@ class PlayerOptimizer:
 
     def _stop(self, parts: Mapping[str, Tensor], what: str) -> None:
         terms = ", ".join(f"{name} = {value.item()}" for name, value in parts.items()) or "all terms together"
-        raise TrainingError(
-            f"step {self.step}: the {self.player}'s {what} is not finite ({terms}). Try a smaller training.learning_rate, "
-            f"training.clip: 1.0, or training.precision: float32"
-        )
+        raise TrainingError(f"step {self.step}: the {self.player}'s {what} is not finite ({terms}); {REMEDIES}")
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's moments, as flat names to tensors."""

@@ -85,8 +85,12 @@ class Run:
         """
         folder = Path(path)
         if not is_run_folder(folder):
-            what = "is half written" if folder.is_dir() and (folder / RECIPE_FILE).is_file() else "is not a run's folder"
-            raise RunError(f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first")
+            what = (
+                "is half written" if folder.is_dir() and (folder / RECIPE_FILE).is_file() else "is not a run's folder"
+            )
+            raise RunError(
+                f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first"
+            )
         if checkpoint not in CHECKPOINTS:
             raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
         recipe, chosen = read_recipe(folder / RECIPE_FILE), choose_device(device)
@@ -104,7 +108,9 @@ class Run:
             RunError: the run is unsupervised.
         """
         if self._label is None:
-            raise RunError(f"{self.path}: an unsupervised run: no stream shows a label, so there is nothing to classify")
+            raise RunError(
+                f"{self.path}: an unsupervised run: no stream shows a label, so there is nothing to classify"
+            )
         return self._label
 
     @property
@@ -190,7 +196,9 @@ class Run:
 
         return embed(self, self.images(images))
 
-    def export(self, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False) -> dict[str, Any]:
+    def export(
+        self, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False
+    ) -> dict[str, Any]:
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.export`."""
         from semivae.export import export
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -146,8 +147,8 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     if isinstance(stream.views, schema.PairOfViews):
         if roles.label is None or recipe.encoder[roles.label].given != (roles.image,):
             raise RecipeError(
-                f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but there "
-                f"is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
+                f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
+                f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
             )
         views_of = roles.label
     without = frozenset(factor for factor, weight in stream.teach.items() if not _weight(weight).weight)
@@ -205,12 +206,6 @@ def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
                 f"{target.classes or 'no'} classes; give one for each, not all of them 0"
             )
         return Prior(target, torch.tensor(spec.probabilities).log().clamp_min(-1e4).log_softmax(0))
-    fits = {"uniform": ("bernoulli", "categorical"), "standard": ("gaussian",)}
-    if isinstance(spec, str) and target.family not in fits.get(spec, (target.family,)):
-        raise RecipeError(
-            f"decoder.{name}: {spec} is a prior for {' and '.join(fits[spec])} variables, and {name} is {target.family}; "
-            f"use {'standard' if target.family == 'gaussian' else 'uniform'} or learned"
-        )
     return Prior(target, learnable=spec == "learned")
 
 
@@ -245,7 +240,9 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
     return StreamViews(image, view=View(recipe.views[spec]))
 
 
-def build_scenario(recipe: Recipe, dataset: Dataset, split: Split, device: torch.device) -> Scenario:
+def build_scenario(
+    recipe: Recipe, dataset: Dataset, split: Split, device: torch.device, data_root: Path | None = None
+) -> Scenario:
     """Makes a recipe real: shapes from the data, plan from the graphs, players, streams.
 
     Raises:
@@ -254,7 +251,7 @@ def build_scenario(recipe: Recipe, dataset: Dataset, split: Split, device: torch
     recipe = resolve(recipe, dataset)
     plan = plan_of(recipe)
     game = build_game(recipe, plan, device)
-    streams = make_streams(recipe, dataset, split, device, recipe.training.seed)
+    streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, plan, game, streams)
 
 

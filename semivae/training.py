@@ -26,16 +26,16 @@ from semivae.devices import choose_device, choose_precision
 from semivae.diagnostics import bits_in_use, validation_error
 from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game
-from semivae.game.plan import Plan, PlayerName
-from semivae.optimization import PlayerOptimizer
-from semivae.recipe import Recipe, dump_recipe, read_recipe
+from semivae.game.plan import PlayerName
+from semivae.optimization import REMEDIES, PlayerOptimizer
+from semivae.recipe import Recipe, change_recipe, dump_recipe, read_recipe
 from semivae.run import RECIPE_FILE, SPLIT_FILE, Run, is_run_folder
 from semivae.scenario import Scenario, build_game, build_scenario, resolve, roles_of, twin_plan
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", averaged since the last one."""
+    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", means since the last."""
 
     phase: str
     step: int
@@ -88,7 +88,7 @@ def train(
         KeyboardInterrupt: after a checkpoint was written.
     """
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
-    loaded = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, set)
+    loaded = change_recipe(recipe, set) if isinstance(recipe, Recipe) else read_recipe(recipe, set)
     if twin is not None:
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
     folder = Path(out) if out is not None else Path("runs") / name
@@ -105,10 +105,11 @@ def train(
     precision = choose_precision(loaded.training.precision, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
-    scenario = build_scenario(loaded, dataset, parts, chosen)
+    scenario = build_scenario(loaded, dataset, parts, chosen, root)
     twin_lessons = twin_plan(loaded) if loaded.training.twin else None
     if resume:
         _check_same_recipe(folder, scenario.recipe)
+        (folder / RECIPE_FILE).write_text(dump_recipe(scenario.recipe), encoding="utf-8")
     else:
         _start_folder(folder, scenario.recipe, overwrite)
         save_split(parts, folder / SPLIT_FILE)
@@ -166,6 +167,7 @@ class Loop:
         else:
             self._save("last")
         self._trim_metrics()
+        self.report(self._progress())
         reported = started = time.monotonic() - self.seconds
         while self.step < self.spec.steps:
             self._step()
@@ -188,7 +190,10 @@ class Loop:
         for optimizer in self.optimizers.values():
             optimizer.step = self.step
         share = self.step / self.spec.steps
-        losses = self.game.step(batches, self.sizes, self.optimizers, self.generator, share, self._autocast)
+        try:
+            losses = self.game.step(batches, self.sizes, self.optimizers, self.generator, share, self._autocast)
+        except FloatingPointError as error:
+            raise TrainingError(f"step {self.step}: {error}; {REMEDIES}") from None
         for name, value in losses.items():
             total, count = self.sums.get(name, (torch.zeros_like(value), 0))
             self.sums[name] = (total + value, count + 1)
@@ -203,7 +208,11 @@ class Loop:
         error, label = None, self.roles.label
         if label is not None and len(self.validation[label]):
             error = validation_error(self.game.average, self.roles.image, label, self.validation)
-        bits = bits_in_use(self.game, self.roles.codes, seed_for(self.spec.seed, "bits", self.step)) if self.phase == "model" else {}
+        bits = (
+            bits_in_use(self.game, self.roles.codes, seed_for(self.spec.seed, "bits", self.step))
+            if self.phase == "model"
+            else {}
+        )
         progress = self._progress(bits, error)
         self._write_metrics(progress)
         self.sums = {}
@@ -223,7 +232,14 @@ class Loop:
         losses = {name: sum(values) / len(values) for name, values in grouped.items()}
         left = self.seconds / max(self.step, 1) * (self.spec.steps - self.step)
         return Progress(
-            self.phase, self.step, self.spec.steps, self.seconds, left, losses, bits or {}, error,
+            self.phase,
+            self.step,
+            self.spec.steps,
+            self.seconds,
+            left,
+            losses,
+            bits or {},
+            error,
             sum(shares) / len(shares) if shares else None,
         )
 
@@ -238,7 +254,10 @@ class Loop:
             for player, optimizer in self.optimizers.items():
                 tensors |= with_prefix(f"optimizer.{player}", optimizer.tensors())
         facts = {
-            "phase": self.phase, "step": self.step, "steps": self.spec.steps, "seconds": self.seconds,
+            "phase": self.phase,
+            "step": self.step,
+            "steps": self.spec.steps,
+            "seconds": self.seconds,
             "best_error": None if math.isinf(self.best_error) else self.best_error,
             "classes": list(self.classes),
         }
@@ -255,8 +274,11 @@ class Loop:
 
     def _write_metrics(self, progress: Progress) -> None:
         row = {
-            "phase": self.phase, "step": self.step, "seconds": round(self.seconds, 2),
-            "validation_error": progress.validation_error, "bits": dict(progress.bits),
+            "phase": self.phase,
+            "step": self.step,
+            "seconds": round(self.seconds, 2),
+            "validation_error": progress.validation_error,
+            "bits": dict(progress.bits),
             "losses": {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())},
         }
         with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
@@ -286,8 +308,10 @@ def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
         if not is_run_folder(folder):
             raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
         if not overwrite:
-            raise RunError(f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
-                           f"choose another folder with --out")
+            raise RunError(
+                f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
+                f"choose another folder with --out"
+            )
 
 
 def _start_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
@@ -297,16 +321,21 @@ def _start_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECIPE_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
     except OSError as error:
-        raise RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out") from None
+        raise RunError(
+            f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out"
+        ) from None
 
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
     before, now = read_recipe(folder / RECIPE_FILE).model_dump(mode="json"), recipe.model_dump(mode="json")
+    before["training"]["twin"] |= now["training"]["twin"]  # a twin may be added to a run: the model is the same
     differences = list(_differences(before, now))
     if differences:
         listed = "\n".join(f"- {line}" for line in differences)
-        raise RunError(f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
-                       f"Undo these changes, or start a new run with --out")
+        raise RunError(
+            f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
+            f"Undo these changes, or start a new run with --out"
+        )
 
 
 def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
@@ -319,7 +348,7 @@ def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
 
 @contextmanager
 def _interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a termination signal sets, so that the loop stops between steps; a second one stops at once."""
+    """An event that Ctrl-C or a termination signal sets: the loop stops between steps. A second one stops at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -106,20 +106,21 @@ def test_predict_takes_folders_and_names_their_files(tiny_run: Run, tmp_path: Pa
 def test_sample_draws_a_grid_and_arrays(tiny_run: Run, tmp_path: Path) -> None:
     result = semivae("sample", tiny_run.path, "--given", "y=3", "-n", 6, "--out", tmp_path / "grid.png", "--json")
     assert json.loads(result.stdout)["given"] == {"y": 3}
-    assert Image.open(tmp_path / "grid.png").size[0] > 8
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.width > picture.height > 8
     arguments = ["--given", "y=[3, 4]", "-n", 4, "--seed", 1]
     for name in ("a.npz", "b.npz"):
         assert semivae("sample", tiny_run.path, *arguments, "-o", tmp_path / name).exit_code == 0
-    first, second = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
-    assert first["y"].tolist() == [3, 3, 4, 4]
-    assert np.array_equal(first["x"], second["x"])
+    with np.load(tmp_path / "a.npz") as first, np.load(tmp_path / "b.npz") as second:
+        assert first["y"].tolist() == [3, 3, 4, 4]
+        assert np.array_equal(first["x"], second["x"])
 
 
 def test_embed_writes_features_and_names(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     result = semivae("embed", tiny_run.path, images, "--out", tmp_path / "f.npz", "--json")
-    arrays = np.load(tmp_path / "f.npz")
-    assert arrays["features"].shape == (5, json.loads(result.stdout)["features"])
-    assert len(arrays["names"]) == 5
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["features"].shape == (5, json.loads(result.stdout)["features"])
+        assert len(arrays["names"]) == 5
 
 
 def test_export_reports_the_difference(tiny_run: Run, tmp_path: Path) -> None:
@@ -161,6 +162,7 @@ def test_files_are_never_overwritten_unasked(
         (["sample", "RUN", "--given", "z=1", "--out", "g.png"], 1, "unknown variable"),
         (["sample", "RUN", "--given", "y", "--out", "g.png"], 2, "write NAME=VALUE"),
         (["sample", "RUN", "--out", "g.gif"], 2, "must end in .png"),
+        (["sample", "RUN", "--checkpoint", "twin", "--out", "g.png"], 2, "no decoder"),
         (["export", "RUN", "--out", "m.bin"], 1, "m.bin"),
         (["evaluate"], 2, "Missing argument"),
         (["fly"], 2, "No such command"),

@@ -103,15 +103,15 @@ def test_what_looks_like_a_slip_is_a_warning(tmp_path: Path) -> None:
 
 def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     source = ArraysSource(name="arrays", path="own.npz")
-    with pytest.raises(DataError, match="there is no file .*own.npz"):
+    with pytest.raises(DataError, match=r"there is no file .*own.npz"):
         load_source(source, tmp_path)
     (tmp_path / "own.npz").write_text("hello")
-    with pytest.raises(DataError, match="own.npz is no .npy or .npz file"):
+    with pytest.raises(DataError, match=r"own.npz is no .npy or .npz file"):
         load_source(source, tmp_path)
     np.savez(tmp_path / "own.npz", **GOOD)  # type: ignore[arg-type]
     whole = (tmp_path / "own.npz").read_bytes()
     (tmp_path / "own.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="own.npz is no .npy or .npz file"):
+    with pytest.raises(DataError, match=r"own.npz is no .npy or .npz file"):
         load_source(source, tmp_path)
     np.save(tmp_path / "one.npy", BYTES)
     with pytest.raises(DataError, match="single array"):

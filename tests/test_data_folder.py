@@ -72,7 +72,9 @@ def test_without_a_test_part_a_share_of_each_class_is_set_aside(tmp_path: Path) 
     assert data.test_origin == "test split off by hash, 20%"
     again = read(tmp_path, zipped(tmp_path / "pets", "wrapped/"))
     assert torch.equal(data.test["x"], again.test["x"])
-    together = [(int(x[0, 0, 0]), int(y)) for part in (data.train, data.test) for x, y in zip(*part.values(), strict=True)]
+    together = [
+        (int(x[0, 0, 0]), int(y)) for part in (data.train, data.test) for x, y in zip(*part.values(), strict=True)
+    ]
     assert sorted(together) == sorted([(n, 1) for n in range(10)] + [(n, 0) for n in range(20)])
 
 
@@ -145,11 +147,11 @@ def test_wrong_structures_are_refused(tmp_path: Path) -> None:
 
 
 def test_places_that_are_no_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         read(tmp_path, "nowhere")
     (tmp_path / "images.zip").write_bytes(b"PK not really")
-    with pytest.raises(DataError, match="no .zip file that can be read"):
+    with pytest.raises(DataError, match=r"no .zip file that can be read"):
         read(tmp_path, "images.zip")
     write_image(tmp_path / "one.png", 0)
-    with pytest.raises(DataError, match="neither a folder nor a .zip"):
+    with pytest.raises(DataError, match=r"neither a folder nor a .zip"):
         read(tmp_path, "one.png")

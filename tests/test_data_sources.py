@@ -129,7 +129,7 @@ def test_damaged_svhn_files_are_named(tmp_path: Path) -> None:
     write_svhn(tmp_path, images, np.arange(60) % 10)
     whole = (tmp_path / "test_32x32.mat").read_bytes()
     (tmp_path / "test_32x32.mat").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="test_32x32.mat is no .mat file .* official one 64,275,384"):
+    with pytest.raises(DataError, match=r"test_32x32.mat is no .mat file .* official one 64,275,384"):
         read("svhn", tmp_path)
     savemat(tmp_path / "test_32x32.mat", {"X": images.transpose(1, 2, 3, 0), "y": np.arange(59)})
     with pytest.raises(DataError, match="y has 59 values"):
@@ -145,7 +145,9 @@ def write_cifar10(folder: Path) -> np.ndarray:
     images = np.random.default_rng(1).integers(0, 256, (6, 10, 3072), dtype=np.uint8)
     for batch, name in zip(images, [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"], strict=True):
         content = pickle.dumps({"data": batch, "labels": list(range(10))}, protocol=2)
-        old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray").replace(b"\x89\x88\x87", b"K\0K\1\x87")
+        old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray").replace(
+            b"\x89\x88\x87", b"K\0K\1\x87"
+        )
         assert old != content
         (folder / name).write_bytes(old)
     return images
@@ -188,7 +190,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
     folder.mkdir()
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as running:

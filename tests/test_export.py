@@ -152,7 +152,7 @@ def test_what_cannot_be_exported_is_refused(
     tiny_run: Run, tmp_path: Path, name: str, options: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ExportError, match=message):
-        export(tiny_run, tmp_path / name, **options)
+        export(tiny_run, tmp_path / name, options.get("part", "classifier"), options.get("format"))
     assert not list(tmp_path.iterdir())
 
 

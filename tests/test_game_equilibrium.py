@@ -113,7 +113,11 @@ def test_no_expected_gradient_at_the_equilibrium() -> None:
     ("player", "factor", "who_moves"),
     [
         # a decoder that is off teaches itself from the true codes, and the encoder its own posterior
-        ("decoder", "x", {"decoder.conditionals.x.logits", "encoder.conditionals.y.logits", "encoder.conditionals.h.logits"}),
+        (
+            "decoder",
+            "x",
+            {"decoder.conditionals.x.logits", "encoder.conditionals.y.logits", "encoder.conditionals.h.logits"},
+        ),
         # an encoder's label that is off is pulled back by pairs, and misleads the decoder on unlabelled data
         ("encoder", "y", {"decoder.conditionals.x.logits", "encoder.conditionals.y.logits"}),
         ("encoder", "h", {"decoder.conditionals.x.logits", "encoder.conditionals.h.logits"}),

@@ -95,7 +95,9 @@ def test_soft_bits_score_the_mean_over_random_binarisation() -> None:
     assert distribution.log_prob(torch.tensor([0.3])).item() == pytest.approx((0.7 * zero + 0.3 * one).item(), abs=1e-6)
 
 
-@pytest.mark.parametrize(("variable", "entropy"), [(CODE, 3 * math.log(2)), (LABEL, math.log(4)), (MASK, 2 * math.log(3))])
+@pytest.mark.parametrize(
+    ("variable", "entropy"), [(CODE, 3 * math.log(2)), (LABEL, math.log(4)), (MASK, 2 * math.log(3))]
+)
 def test_zero_parameters_are_neutral(variable: Variable, entropy: float) -> None:
     family = FAMILIES[variable.family]
     distribution = family.distribution(variable, torch.zeros(family.parameter_shape(variable)))

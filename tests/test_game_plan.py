@@ -1,4 +1,4 @@
-"""The plan: the table of METHOD.md section 2 row by row, and scenarios that cannot teach."""
+"""The plan: the table of docs/method.md, section 2 row by row, and scenarios that cannot teach."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_prior_known_only_by_samples_is_drawn_by_nobody() -> None:
     decoder = (Factor("h", learnable=False), Factor("x", ("y", "h")))
     plan = derive_plan(decoder, ENCODER, [LABELLED, UNLABELLED, LABELS])
     assert plan.lessons[-1] == Lesson("labels", "encoder", draws=("h", "x"), scores=("y", "h"))
-    with pytest.raises(RecipeError, match="stream prior .* teaches nobody"):
+    with pytest.raises(RecipeError, match=r"stream prior .* teaches nobody"):
         derive_plan(decoder, ENCODER, [LABELLED, UNLABELLED, LABELS, StreamGraph("prior", ())])
 
 
@@ -100,13 +100,17 @@ def test_stream_that_teaches_nobody_is_refused() -> None:
 
 
 def test_learnable_factor_without_a_stream_is_refused_with_advice() -> None:
-    with pytest.raises(RecipeError, match=r"encoder factor q\(h \| x, y\) learns, but no stream teaches it; add a stream"):
+    with pytest.raises(
+        RecipeError, match=r"encoder factor q\(h \| x, y\) learns, but no stream teaches it; add a stream"
+    ):
         derive_plan(DECODER, ENCODER, [LABELLED, UNLABELLED])
 
 
 def test_code_before_an_observed_label_is_refused() -> None:
     encoder = (Factor("h", ("x",)), Factor("y", ("x", "h")))
-    with pytest.raises(RecipeError, match="stream labelled observes y, but the encoder draws h before it.*put y first"):
+    with pytest.raises(
+        RecipeError, match=r"stream labelled observes y, but the encoder draws h before it.*put y first"
+    ):
         derive_plan(DECODER, encoder, [LABELLED, UNLABELLED, LABELS])
 
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from semivae.errors import RunError
-from semivae.generation import sample, save_grid
+from semivae.game.players import Player
+from semivae.generation import class_numbers, sample, save_grid
 from semivae.run import Run
 
 
@@ -23,14 +24,14 @@ def test_samples_hold_every_variable(tiny_run: Run) -> None:
         "h": (12, 16),
     }
     assert drawn["y"].dtype == torch.int64
-    assert set(drawn["h"].unique().tolist()) == {0.0, 1.0}
+    assert set(drawn["h"].flatten().tolist()) == {0.0, 1.0}
     assert drawn["x"].min() >= 0 and drawn["x"].max() <= 1
 
 
 def test_image_is_the_mean_and_noise_draws_pixels(tiny_run: Run) -> None:
     mean, pixels = sample(tiny_run, 200, seed=3, y=3), sample(tiny_run, 200, seed=3, y=3, noise=True)
     assert torch.equal(mean["h"], pixels["h"])
-    assert set(pixels["x"].unique().tolist()) == {0.0, 1.0}
+    assert set(pixels["x"].flatten().tolist()) == {0.0, 1.0}
     # one pixel's mean over 200 images is off by 0.036 at most (one standard deviation); six of them
     assert (mean["x"].mean(dim=0) - pixels["x"].mean(dim=0)).abs().max() < 0.22
 
@@ -60,6 +61,14 @@ def test_seed_repeats_the_draw_and_leaves_the_global_generator_alone(tiny_run: R
 )
 def test_classes_may_be_given_in_many_forms(tiny_run: Run, given: Any, expected: list[int]) -> None:
     assert sample(tiny_run, 4, y=given)["y"].tolist() == expected
+
+
+def test_number_that_is_another_class_name_is_refused() -> None:
+    names = ("1", "2", "3")
+    with pytest.raises(RunError, match="y: 1 could be a class's number or the class called '1'"):
+        class_numbers("y", 1, 2, 3, names)
+    assert class_numbers("y", "1", 2, 3, names).tolist() == [0, 0]
+    assert class_numbers("y", torch.tensor([1, 2]), 2, 3, names).tolist() == [1, 2]
 
 
 def test_codes_may_be_given(tiny_run: Run) -> None:
@@ -98,6 +107,14 @@ def test_what_cannot_be_given_is_refused(tiny_run: Run, given: dict[str, Any], m
 def test_image_may_be_given_with_all_its_parents(tiny_run: Run) -> None:
     image = torch.zeros(1, 8, 8)
     assert torch.equal(sample(tiny_run, 4, x=image, y=1, h=0)["x"], image.expand(4, 1, 8, 8))
+
+
+def test_prior_known_by_samples_only_must_be_given(tiny_run: Run) -> None:
+    run, decoder = tiny_run, Player([tiny_run.decoder["h"], tiny_run.decoder["x"]])
+    without = Run(run.path, run.recipe, decoder, run.encoder, run.facts, "last", run.device)
+    assert sample(without, 2, y=5)["x"].shape == (2, 1, 8, 8)
+    with pytest.raises(RunError, match="no prior of y to draw from; give a value for it"):
+        sample(without, 2)
 
 
 def test_counts_and_checkpoints_without_samples_are_refused(tiny_run: Run) -> None:

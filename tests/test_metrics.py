@@ -66,7 +66,7 @@ def test_a_certain_mistake_costs_a_finite_amount() -> None:
 def test_error_interval_holds_the_rate_and_stays_in_range() -> None:
     low, high = metrics.error_interval(30, 1000)
     assert low < 0.03 < high and high - low < 0.03
-    assert metrics.error_interval(0, 500) == (0.0, pytest.approx(1 - 0.025 ** (1 / 500)))
+    assert metrics.error_interval(0, 500) == pytest.approx((0.0, 1 - 0.025 ** (1 / 500)))
     assert metrics.error_interval(500, 500)[1] == 1.0
     with pytest.raises(ValueError, match="make no rate"):
         metrics.error_interval(0, 0)

@@ -103,6 +103,8 @@ def sample(
     """Draw images, of a class or code of your choice."""
     values = given_values(given)
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz")
+    if checkpoint is Checkpoint.twin:
+        raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
     from semivae.generation import sample as draw
     from semivae.generation import save_grid
 

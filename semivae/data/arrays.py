@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, Sample, listed
+from semivae.data.dataset import Dataset, listed
 from semivae.data.labels import label_names
 from semivae.data.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
 from semivae.data.ranking import hold_out
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 from semivae.recipe.schema import ArraysSource
 
 NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")

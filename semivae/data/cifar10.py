@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from semivae.data.dataset import Dataset, Sample
+from semivae.data.dataset import Dataset
 from semivae.data.official import OfficialFile, differs, obtain
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = OfficialFile(

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import Tensor
-
-Sample = dict[str, Tensor]
-"""A batch of some variables, name -> tensor with the examples first. A missing variable is an absent key."""
+from semivae.game.variables import Sample
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset, Sample
+from semivae.data.dataset import Dataset
+from semivae.game.variables import Sample
 
-TEST_COUNT = 500  # the last ones, written by other people than the first ones
+TEST_COUNT = 500  # the last ones
 
 
 def read_digits() -> Dataset:

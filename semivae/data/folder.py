@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, Sample, listed
+from semivae.data.dataset import Dataset, listed
 from semivae.data.image_files import Files, is_image, open_files, read_pixels
 from semivae.data.ranking import hold_out
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 from semivae.recipe.schema import FolderSource
 
 Labelled = list[tuple[str, str]]  # (file name, class name)

@@ -9,11 +9,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, Sample, listed
+from semivae.data.dataset import Dataset, listed
 from semivae.data.seeds import seed_for
 from semivae.data.splits import Split
 from semivae.data.values import class_weights, read_rows
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 from semivae.recipe.schema import FileSpec, Recipe, StreamSpec
 
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
@@ -145,8 +146,10 @@ def make_streams(
 ) -> dict[str, Stream]:
     """The streams of a recipe, by name, in its order.
 
-    {x, y} shows the labelled part; {x} the unlabelled part and the images that came without a label, or, where there are
-    none, the labelled images without their labels; a set without x takes its values from `values`, by default classes as frequent as in the labelled part; an empty set shows nothing.
+    {x, y} shows the labelled part; {x} the unlabelled part and the images that came without a label, or, where there
+    are none, the labelled images without their labels; a set without x takes its values from `values`, by default
+    classes as frequent as in the labelled part; an empty set shows nothing.
+
     Images stay on `device` as bytes, once for all streams, where they fit into half of its free memory.
 
     Args:
@@ -158,28 +161,26 @@ def make_streams(
         data_root: where relative paths of `values` files start; None is the usual data root.
 
     Raises:
-        DataError: a stream observes what the data do not hold, would be empty, or its values cannot be had.
+        DataError: a stream observes what the data do not hold, or its values cannot be had.
     """
-    labelled = {key: _resident(array, device) for key, array in dataset.train.items()}
-    images = labelled["x"]
-    if dataset.unlabelled:
-        images = _resident(torch.cat([dataset.train["x"], dataset.unlabelled["x"]]), device)
-        labelled["x"] = images  # the labelled rows are the same in both; one copy is kept
-    extra = torch.arange(len(dataset.train["x"]), len(images))
+    images = [part["x"] for part in (dataset.train, dataset.unlabelled) if part]
+    known = {"x": torch.cat(images) if len(images) > 1 else images[0], "y": dataset.train["y"]}
+    known = {key: _resident(array, device) for key, array in known.items()}
+    extra = torch.arange(len(known["y"]), len(known["x"]))  # rows of x that have no y
     streams: dict[str, Stream] = {}
     for name, spec in recipe.streams.items():
         observed = set(spec.observe)
         if "x" not in observed:
             streams[name] = _values_stream(name, spec, recipe, dataset, split, device, seed, data_root)
             continue
-        if unknown := sorted(observed - set(labelled)):
+        if unknown := sorted(observed - set(known)):
             raise DataError(f"streams.{name} observes {listed(unknown)}, but {dataset.name} holds only x and y")
         if spec.values is not None:
             raise DataError(f"streams.{name}.values has no use: x comes from {dataset.name}; remove values")
         rows = split.labelled if "y" in observed else torch.cat([split.unlabelled, extra])
         if not len(rows):
             rows = split.labelled  # every image is labelled: their labels are left away
-        arrays = {key: labelled[key] for key in spec.observe}
+        arrays = {key: known[key] for key in spec.observe}
         streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed)
     return streams
 

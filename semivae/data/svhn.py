@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset, Sample
+from semivae.data.dataset import Dataset
 from semivae.data.official import OfficialFile, differs, obtain
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 FILES = tuple(

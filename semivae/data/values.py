@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from semivae.data.arrays import load_arrays
-from semivae.data.dataset import Dataset, Sample, listed
+from semivae.data.dataset import Dataset, listed
 from semivae.data.labels import label_numbers, read_label_lines
 from semivae.data.pixels import Array, table_as_floats
 from semivae.data.roots import data_root as usual_data_root
 from semivae.data.roots import resolve
 from semivae.data.splits import Split
 from semivae.errors import DataError
+from semivae.game.variables import Sample
 from semivae.recipe.schema import CountsSpec, FileSpec, ProbabilitiesSpec, Recipe, StreamSpec
 
 
@@ -135,8 +136,9 @@ def _rows(where: str, path: Path, name: str, array: Array, recipe: Recipe, datas
     if spec.family == "categorical":
         classes = classes_of(where, name, recipe, dataset)
         return label_numbers(array.reshape(-1), classes, what).reshape(array.shape)
+    needed = ", ".join(["n", *(str(size) for size in spec.shape or ())])
     if not array.ndim or (spec.shape is not None and array.shape[1:] != spec.shape):
-        raise DataError(f"{what} has shape {list(array.shape)}; variables.{name} needs [n, *{list(spec.shape or ())}]")
+        raise DataError(f"{what} has shape {list(array.shape)}; variables.{name} needs [{needed}]")
     rows = table_as_floats(array, what)
     if spec.family == "bernoulli" and not np.isin(rows, (0, 1)).all():
         raise DataError(f"{what} is a bernoulli variable; its values are 0 and 1")

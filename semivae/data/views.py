@@ -1,4 +1,4 @@
-"""Views: random, label-preserving transforms of whole batches, on the device where they lie (METHOD.md 7.5)."""
+"""Views: random, label-preserving transforms of whole batches, on their device (docs/method.md, section 5)."""
 
 from __future__ import annotations
 

@@ -38,10 +38,21 @@ class Conditional(nn.Module, ABC):
         return self.family.distribution(self.target, self.parameters_of(sample).float())
 
     def draw(self, sample: Sample, batch: int) -> Tensor:
-        """A value [batch, *shape] to complete `sample` with: a draw, or the mean where the variable asks for it."""
-        distribution = self(sample)
+        """A value [batch, *shape] to complete `sample` with: a draw, or the mean where the variable asks for it.
+
+        Raises:
+            FloatingPointError: the parameters are not finite; drawing from them would be undefined.
+        """
+        parameters = self.parameters_of(sample).float()
+        if not bool(parameters.isfinite().all()):
+            given = ", ".join(variable.name for variable in self.given)
+            raise FloatingPointError(
+                f"the factor of {self.target.name} given {given} puts out values that are not finite"
+            )
+        distribution = self.family.distribution(self.target, parameters)
         expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
-        return expanded.mean if self.target.complete_with == "mean" else expanded.sample()
+        value: Tensor = expanded.mean if self.target.complete_with == "mean" else expanded.sample()
+        return value
 
 
 class Prior(Conditional):
@@ -93,7 +104,8 @@ class NetworkConditional(Conditional):
 
     def network_inputs(self, sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         """All given images joined by channel, and all other given values flattened and joined; None where none."""
-        images, vectors = [], []
+        images: list[Tensor] = []
+        vectors: list[Tensor] = []
         for variable in self.given:
             value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
             (images if is_image(variable) else vectors).append(value if is_image(variable) else value.flatten(1))

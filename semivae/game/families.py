@@ -34,7 +34,7 @@ class DiscretizedLogistic(Distribution):
     level = 1.0 / 255.0
 
     def __init__(self, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)  # type: ignore[no-untyped-call]
         super().__init__(self.loc.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> DiscretizedLogistic:  # type: ignore[override]
@@ -43,13 +43,14 @@ class DiscretizedLogistic(Distribution):
     @property
     def mean(self) -> Tensor:
         """Expectation of the logistic clipped to [0, 1]; rounding moves it by less than half a level."""
-        return self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1.0) / self.scale))
+        mean: Tensor = self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1.0) / self.scale))
+        return mean
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             uniform = torch.rand(shape, device=self.loc.device).clamp(1e-6, 1.0 - 1e-6)
-            value = self.loc + self.scale * torch.logit(uniform)
+            value: Tensor = self.loc + self.scale * torch.logit(uniform)
             return (value / self.level).round().clamp(0.0, 255.0) * self.level
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class Family(ABC):
 
     @abstractmethod
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
-        """Distribution with batch shape [...] and event shape `variable.shape`, from parameters [..., *parameter_shape]."""
+        """Distribution, event shape `variable.shape`, batch shape [...], from parameters [..., *parameter_shape]."""
 
     def input_shape(self, variable: Variable) -> tuple[int, ...]:
         """Shape of one value as a network's input."""
@@ -84,7 +85,7 @@ class Family(ABC):
 
 
 class BernoulliFamily(Family):
-    """Bits. A value between 0 and 1 is the chance of a one: its log-probability is the mean over random binarisation."""
+    """Bits. A value between 0 and 1 is the chance of a one: its log_prob is the mean over random binarisation."""
 
     def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
         return variable.shape
@@ -93,7 +94,7 @@ class BernoulliFamily(Family):
         return _independent(Bernoulli(logits=parameters, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        return 2.0 * value - 1.0  # METHOD.md 7.2: codes fed as -1/+1 open earlier
+        return 2.0 * value - 1.0  # docs/method.md, section 4: codes fed as -1/+1 open earlier
 
 
 class CategoricalFamily(Family):

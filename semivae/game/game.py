@@ -1,4 +1,4 @@
-"""The game: two players, each learning on samples that the other completed (METHOD.md section 3).
+"""The game: two players, each learning on samples that the other completed (docs/method.md, section 3).
 
 Nothing is reparametrised and no gradient crosses from one player into the other's sampling: the rival completes
 without gradients, then the learner takes one optimiser step on the negative log-probability of its own factors.
@@ -50,6 +50,7 @@ class StreamViews:
     weight: Weight = field(default_factory=Weight)
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
 """Negative log-probability per sample, in nats, by "player.stream.factor"; and shares, by "share.stream"."""
 
@@ -78,17 +79,19 @@ class Game(nn.Module):
         average: float = 0.999,
     ) -> None:
         super().__init__()
-        if {id(parameter) for parameter in decoder.parameters()} & {id(parameter) for parameter in encoder.parameters()}:
+        if {id(parameter) for parameter in decoder.parameters()} & {
+            id(parameter) for parameter in encoder.parameters()
+        }:
             raise ValueError("decoder and encoder share parameters: each player's own moves would change the other")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
         self.weights, self.views = dict(weights or {}), dict(views or {})
         self.average_decay = average
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
 
-    def _average_towards(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:  # type: ignore[override]
+    def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
         decay = min(self.average_decay, (1.0 + int(count)) / (10.0 + int(count)))
-        get_ema_multi_avg_fn(decay)(averaged, current, count)
+        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @property
     def average(self) -> Player:
@@ -139,7 +142,8 @@ class Game(nn.Module):
         generator: torch.Generator,
         share: float,
     ) -> tuple[Tensor, Losses]:
-        total, parts = torch.zeros((), device=generator.device), {}
+        total = torch.zeros((), device=generator.device)
+        parts: Losses = {}
         for lesson in self.plan.of(learner):
             if lesson.views:
                 term, lesson_parts = self._views_loss(lesson, batches[lesson.stream], generator, share)
@@ -161,8 +165,10 @@ class Game(nn.Module):
         total = sum((weights[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
         return total, {f"{lesson.learner}.{lesson.stream}.{name}": loss.detach() for name, loss in losses.items()}
 
-    def _views_loss(self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float) -> tuple[Tensor, Losses]:
-        """Views teach a label where the average is confident (METHOD.md 7.5; thresholded as in FixMatch, Sohn 2020)."""
+    def _views_loss(
+        self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, Losses]:
+        """Views teach a label where the average is confident (docs/method.md, section 5; after Sohn et al. 2020)."""
         views, label = self.views[lesson.stream], lesson.scores[0]
         assert views.weak is not None and views.strong is not None
         weight = views.weight.at(share)

@@ -1,13 +1,13 @@
 """The plan: who learns which factors from which stream, completed by whom.
 
-One rule (METHOD.md section 2) gives the whole table: for a player and a stream, the *rival* draws the unobserved
+One rule (docs/method.md, section 2) gives the whole table: for a player and a stream, the *rival* draws the unobserved
 variables in its own ancestral order. It may, if nothing that it draws has an observed descendant among its own
 factors; else clamping the observed value would bias the draw. Then the player scores every learnable factor of its own
 whose variables are all known. If the rival may not draw, the player scores only factors that the stream observes
 whole. A player never scores what it drew itself: the expected gradient of that is zero.
 
-One addition (METHOD.md 7.5): a stream with a pair of views teaches the encoder's label directly, its own slow average
-being the teacher.
+One addition (docs/method.md, section 5): a stream with a pair of views teaches the encoder's label directly, its own
+slow average being the teacher.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class Factor:
     learnable: bool = True
 
     def text(self, player: PlayerName) -> str:
-        return f"{SYMBOL[player]}({self.target} | {', '.join(self.given)})" if self.given else f"{SYMBOL[player]}({self.target})"
+        return (
+            f"{SYMBOL[player]}({self.target} | {', '.join(self.given)})"
+            if self.given
+            else f"{SYMBOL[player]}({self.target})"
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ class Plan:
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """Rows (stream, who learns, who completes what, what is scored), in words."""
-        return [(lesson.stream, lesson.learner, self._completion(lesson), self._scores(lesson)) for lesson in self.lessons]
+        return [
+            (lesson.stream, lesson.learner, self._completion(lesson), self._scores(lesson)) for lesson in self.lessons
+        ]
 
     def _completion(self, lesson: Lesson) -> str:
         if lesson.views:
@@ -152,11 +158,13 @@ def _descendants(factors: Iterable[Factor], name: str) -> set[str]:
 def _encoder_order_problems(encoder: Sequence[Factor], stream: StreamGraph) -> list[str]:
     problems = []
     for drawn in drawable(encoder, stream.observes):
-        late = [factor.target for factor in encoder if factor.target in _descendants(encoder, drawn) & set(stream.observes)]
+        late = [
+            factor.target for factor in encoder if factor.target in _descendants(encoder, drawn) & set(stream.observes)
+        ]
         if late:
             problems.append(
-                f"stream {stream.name} observes {late[0]}, but the encoder draws {drawn} before it, so {drawn} could not "
-                f"be drawn given {late[0]}; in the encoder put {late[0]} first and let {drawn} be given it"
+                f"stream {stream.name} observes {late[0]}, but the encoder draws {drawn} before it, so {drawn} could "
+                f"not be drawn given {late[0]}; in the encoder put {late[0]} first and let {drawn} be given it"
             )
     return problems
 

@@ -54,12 +54,16 @@ class Conv(nn.Module):
             stages += [convolution(size, size, stride=2), norm(size), nn.SiLU()]
             inputs, height, width = size, (height + 1) // 2, (width + 1) // 2
         self.stages = nn.Sequential(*stages)
-        self.hidden = nn.Sequential(linear(inputs * height * width + vector_size, hidden), nn.SiLU(), nn.Dropout(dropout))
+        self.hidden = nn.Sequential(
+            linear(inputs * height * width + vector_size, hidden), nn.SiLU(), nn.Dropout(dropout)
+        )
         self.head = linear(hidden, outputs, gain=1.0)
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        features: Tensor = self.hidden(joined(self.stages(images.contiguous(memory_format=torch.channels_last)), vectors))
+        features: Tensor = self.hidden(
+            joined(self.stages(images.contiguous(memory_format=torch.channels_last)), vectors)
+        )
         return features
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
@@ -70,7 +74,7 @@ class Conv(nn.Module):
 class ModulatedBlock(nn.Module):
     """A residual block whose normalised channels are scaled and shifted by the given vector (Perez et al. 2018, FiLM).
 
-    The modulation is the global path: without one, spatial codes give patchwork (METHOD.md 7.8).
+    The modulation is the global path: without one, spatial codes give patchwork.
     """
 
     def __init__(self, channels: int, vector_size: int) -> None:
@@ -82,8 +86,9 @@ class ModulatedBlock(nn.Module):
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         scale, shift = self.modulation(vectors)[:, :, None, None].chunk(2, dim=1)
-        hidden = F.silu(self.norm(images) * (1.0 + scale) + shift)
-        return images + self.second(F.silu(self.first(hidden)))
+        hidden: Tensor = F.silu(self.norm(images) * (1.0 + scale) + shift)
+        hidden = self.second(F.silu(self.first(hidden)))
+        return images + hidden
 
 
 class Deconv(nn.Module):
@@ -137,7 +142,7 @@ class Deconv(nn.Module):
 
     def _image(self, vectors: Tensor | None) -> Tensor:
         assert vectors is not None
-        hidden = self.start(vectors).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        hidden: Tensor = self.start(vectors).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
         for widen, blocks in zip(self.widen, self.blocks, strict=True):
             hidden = widen(F.interpolate(hidden, scale_factor=2, mode="nearest"))
             assert isinstance(blocks, nn.ModuleList)

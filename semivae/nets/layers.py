@@ -11,7 +11,7 @@ Shape = tuple[int, ...]
 
 
 def linear(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
-    """A linear layer at unit signal gain: `gain` is that of the activation that follows; biases zero (He et al. 2015)."""
+    """A linear layer at unit signal; `gain` is that of the activation that follows; biases zero (He et al. 2015)."""
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs))
     nn.init.zeros_(layer.bias)
@@ -28,7 +28,7 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, gain:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm: the two players' inputs differ in their statistics, so batch statistics would not do (METHOD.md 7.8)."""
+    """Group norm: the players' inputs differ in their statistics, so batch statistics would not do."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 

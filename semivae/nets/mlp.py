@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ class Mlp(nn.Module):
         self.output_shape = tuple(output_shape)
         sizes = [math.prod(image_shape or (0,)) + vector_size, *hidden]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [linear(inputs, outputs), nn.SiLU(), nn.Dropout(dropout)]
         self.body = nn.Sequential(*layers)
         self.head = linear(sizes[-1], math.prod(self.output_shape), gain=1.0)

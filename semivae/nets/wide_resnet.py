@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)  # the block starts as its shortcut, so depth costs no signal
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = self.first(F.leaky_relu(self.first_norm(images), 0.1))
+        hidden: Tensor = self.first(F.leaky_relu(self.first_norm(images), 0.1))
         hidden = self.second(self.dropout(F.leaky_relu(self.second_norm(hidden), 0.1)))
         shortcut: Tensor = self.shortcut(images)
         return shortcut + hidden

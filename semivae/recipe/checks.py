@@ -14,6 +14,7 @@ from semivae.recipe.schema import (
     ConditionalSpec,
     CountsSpec,
     Factor,
+    FileSpec,
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
@@ -103,17 +104,22 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
 def check_values(
     variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
 ) -> Iterator[Problem]:
-    """`values` is for streams without data of their own; counts and probabilities have one entry per class."""
+    """`values` is for streams without data: classes drawn with weights, one per class, or anything from a file."""
     for name, stream in streams.items():
         path: KeyPath = ("streams", name, "values")
+        shown = [known for known in stream.observe if known in variables]
+        only_class = len(shown) == 1 and variables[shown[0]].family == "categorical"
+        if shown and not only_class and all(known in encoder for known in shown):
+            if not isinstance(stream.values, FileSpec):
+                yield Problem(path, f"{', '.join(shown)} can only come from a file; write values: {{file: FILE.npz}}")
+            continue
         if stream.values is None:
             continue
-        shown = [known for known in stream.observe if known in variables]
-        if not shown and not stream.observe:
+        if not stream.observe:
             yield Problem(path, "this stream shows no variable, so there are no values to draw; remove values")
         if data := [known for known in shown if known not in encoder]:
             yield Problem(path, f"this stream shows {data[0]} and has its values from the data; remove values")
-        labels = {known: variables[known] for known in shown if known not in encoder or len(shown) == 1}
+        labels = {known: variables[known] for known in shown if only_class}
         if isinstance(stream.values, CountsSpec):
             yield from _check_weights((*path, "counts"), stream.values.counts, labels)
         elif isinstance(stream.values, ProbabilitiesSpec):

@@ -92,8 +92,8 @@ def read_document(path: Path) -> Document:
     text = _read_text(path)
     name = str(path)
     try:
+        data = parse_value(text)
         root = _yaml().compose(text)
-        data = _yaml().load(text)
     except YAMLError as error:
         raise RecipeError(_yaml_message(name, error)) from None
     if data is None:
@@ -107,7 +107,11 @@ def read_document(path: Path) -> Document:
 
 def parse_value(text: str) -> object:
     """A value as YAML reads it: `0.1`, `true`, `[1, 2]`, `{weak: weak}`, or text. Raises `YAMLError`."""
-    value: object = _yaml().load(text)
+    try:
+        value: object = _yaml().load(text)
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        # ruamel.yaml lets these out of its constructors: `!!int x`, `2026-99-99`
+        raise YAMLError(f"a value cannot be read ({error})") from None
     return value
 
 

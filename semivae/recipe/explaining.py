@@ -73,6 +73,8 @@ def _follow(loc: tuple[int | str, ...], spot: _Spot, data: object) -> _Spot | No
         member, rest = _choose(members, loc, data)
         return None if member is None else _follow(rest, _Spot(spot.path, member, section), data)
     key, rest = loc[0], loc[1:]
+    if get_origin(annotation) is not tuple:
+        key = str(key)  # a key that YAML read as a number is shown as it is written
     below = _Spot((*spot.path, key), Any, section)
     if isinstance(annotation, type) and issubclass(annotation, Section):
         field = annotation.model_fields.get(str(key))
@@ -123,7 +125,9 @@ def _choose(members: list[Any], loc: tuple[int | str, ...], data: object) -> tup
     return Union[tuple(members)], loc[1:]  # noqa: UP007  a union that is made at run time
 
 
-def _tags(section: type[Section]) -> tuple[str, ...]:
+def _tags(section: Any) -> tuple[str, ...]:
+    if not (isinstance(section, type) and issubclass(section, Section)):
+        return ()
     field = section.model_fields.get("name")
     return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
 
@@ -152,10 +156,10 @@ _KINDS = {
     "model": "a section of `key: value` lines",
 }
 _BOUNDS = {
-    "greater_than": ("must be more than {gt}", "gt"),
-    "greater_than_equal": ("must be at least {ge}", "ge"),
-    "less_than": ("must be less than {lt}", "lt"),
-    "less_than_equal": ("must be at most {le}", "le"),
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
 }
 
 
@@ -165,16 +169,17 @@ def _message(error: ErrorDetails, spot: _Spot) -> str:
         return f"unknown key; {suggestion(spot.path[-1], _known_keys(spot))}"
     if kind == "missing":
         return "is missing and has no default; add it"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
+    if kind == "invalid_key":
+        return "keys are names, this is not one; remove it"
+    if kind in ("union_tag_invalid", "union_tag_not_found") or _tags_at(spot):
         return _tag_message(given, spot)
     choices = _choices(spot.annotation)
     if choices and not (kind in _BOUNDS and isinstance(given, int | float)):
-        others = _other_forms(spot.annotation)
-        return f"{_shown(given)} is not {others}one of {', '.join(choices)}; {suggestion(given, choices)}".replace(
-            f"; known: {', '.join(choices)}", ""
-        )
+        guess = _guess(given, choices)
+        forms = [*_scalar_forms(spot.annotation), "one of " + ", ".join(choices) if len(choices) > 1 else choices[0]]
+        return f"must be {' or '.join(forms)}, not {_shown(given)}" + (f"; did you mean {guess}?" if guess else "")
     if kind in _BOUNDS:
-        return f"{_shown(given)} does not fit, it {_BOUNDS[kind][0].format(**context)}"
+        return f"{_BOUNDS[kind].format(**context)}, not {_shown(given)}"
     return _plain_message(kind, given, context, error["msg"])
 
 
@@ -194,10 +199,16 @@ def _plain_message(kind: str, given: object, context: Mapping[str, Any], fallbac
 
 
 def _tag_message(given: object, spot: _Spot) -> str:
-    tags = [tag for member in _members(spot.annotation) for tag in _tags(member)]
-    if isinstance(given, Mapping) and "name" in given:
-        return f"unknown name {given['name']!r}; {suggestion(given['name'], tags)}"
+    tags = _tags_at(spot)
+    if not isinstance(given, Mapping):
+        return f"must be a section with a name, such as {{name: {tags[0]}}}, not {_shown(given)}"
+    if "name" in given:
+        return f"unknown name {_shown(given['name'])}; {suggestion(given['name'], tags)}"
     return f"name is missing; give one of {', '.join(tags)}"
+
+
+def _tags_at(spot: _Spot) -> list[str]:
+    return [tag for member in _members(spot.annotation) for tag in _tags(member)]
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -205,10 +216,9 @@ def _choices(annotation: Any) -> list[str]:
     return [str(choice) for form in forms if get_origin(form) is Literal for choice in get_args(form)]
 
 
-def _other_forms(annotation: Any) -> str:
-    scalars = {int: "a whole number", float: "a number", str: "a name"}
-    words = [scalars[form] for form in _members(annotation) if form in scalars]
-    return f"{words[0]} or " if words else ""
+def _scalar_forms(annotation: Any) -> list[str]:
+    words = {int: "a whole number", float: "a number", str: "a name"}
+    return [words[form] for form in _members(annotation) if form in words]
 
 
 def _shown(value: object) -> str:

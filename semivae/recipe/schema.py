@@ -101,7 +101,7 @@ class MlpSpec(Section):
 
 
 class ConvSpec(Section):
-    """Convolutional, image to vector: one stage per entry of `channels`, each halves the image; then one hidden layer."""
+    """Convolutional, image to vector: one stage per entry of `channels`, each halves the image; one hidden layer."""
 
     name: Literal["conv"]
     channels: tuple[Positive, ...] = (32, 64, 128)
@@ -171,7 +171,7 @@ class ViewSpec(Section):
 
 
 class PairOfViews(Section):
-    """Views teach a label (METHOD.md 7.5): the averaged encoder labels the weak view, the encoder learns the strong one."""
+    """Views teach a label: the averaged encoder labels the weak view, the encoder learns it on the strong one."""
 
     weak: Name = "weak"
     strong: Name = "strong"
@@ -219,7 +219,7 @@ class PlayerRates(Section):
 
 
 class TrainingSpec(Section):
-    """The loop. One step is one update of the decoder and one of the encoder (METHOD.md section 3)."""
+    """The loop. One step is one update of the decoder and one of the encoder (docs/method.md, section 3)."""
 
     steps: Positive
     learning_rate: PositiveFloat | PlayerRates = 1e-3

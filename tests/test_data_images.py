@@ -1,0 +1,108 @@
+"""Images given to a trained model: every layout ends in the same tensor, and another size is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semivae.data.images import as_images, read_images
+from semivae.errors import DataError
+
+GREY = np.random.default_rng(0).integers(0, 256, (4, 8, 6), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GREY,
+        GREY[:, None],
+        GREY[..., None],
+        GREY / 255,
+        (GREY / 255).astype(np.float32),
+        torch.from_numpy(GREY),
+        torch.from_numpy(GREY / 255)[:, None],
+        [Image.fromarray(image) for image in GREY],
+        (GREY / 255).tolist(),
+    ],
+    ids=["nhw", "nchw", "nhwc", "float64", "float32", "tensor", "float tensor", "pillow", "lists"],
+)
+def test_all_layouts_of_grey_images_are_equal(given: object) -> None:
+    images = as_images(given, (1, 8, 6))  # type: ignore[arg-type]
+    assert images.dtype == torch.float32 and images.shape == (4, 1, 8, 6)
+    assert torch.allclose(images[:, 0], torch.from_numpy(GREY) / 255, atol=1e-7)
+
+
+def test_colour_images_and_single_images() -> None:
+    expected = torch.from_numpy(COLOUR.transpose(0, 3, 1, 2)) / 255
+    assert torch.equal(as_images(COLOUR, (3, 8, 6)), expected)
+    assert torch.equal(as_images(COLOUR.transpose(0, 3, 1, 2), (3, 8, 6)), expected)
+    for single in (COLOUR[0], COLOUR[0].transpose(2, 0, 1), Image.fromarray(COLOUR[0])):
+        assert torch.equal(as_images(np.asarray(single), (3, 8, 6)), expected[:1])
+    for single in (GREY[0], GREY[0][None], GREY[0][..., None]):
+        assert as_images(single, (1, 8, 6)).shape == (1, 1, 8, 6)
+    assert as_images(np.arange(5), (5,)).tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (COLOUR, r"shape \[4, 8, 6, 3\]; expected is \[n, 1, 8, 6\] or \[n, 8, 6, 1\] or \[n, 8, 6\], or one"),
+        (GREY[:, :6, :6], r"shape \[4, 6, 6\]; expected"),
+        (GREY[:0], "is empty"),
+        (GREY.astype(np.int32), "type int32; images are bytes"),
+        (GREY.astype(np.float32), "divide them by 255"),
+        (np.full((1, 8, 6), np.nan), "NaN or infinite"),
+        ([[1.0, 2.0], [3.0]], "no regular array"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_images(given, (1, 8, 6))  # type: ignore[arg-type]
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name, level in (("b/2.png", 2), ("a.png", 0), ("b/1.jpg", 1)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (6, 8), level * 100).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("x")
+    images, names = read_images(tmp_path, (1, 8, 6))
+    assert names == ["a.png", "b/1.jpg", "b/2.png"] and images.dtype == torch.uint8
+    assert images[:, 0, 0, 0].tolist() == [0, 100, 200] and images.shape == (3, 1, 8, 6)
+    one, names = read_images(tmp_path / "b" / "2.png", (3, 4, 4))
+    assert names == ["2.png"] and one.shape == (1, 3, 4, 4) and torch.equal(as_images(one, (3, 4, 4)), one / 255)
+
+
+def test_arrays_come_from_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", GREY)
+    np.savez(tmp_path / "only.npz", images=GREY)
+    np.savez(tmp_path / "named.npz", x=GREY, y=np.zeros(4))
+    for name in ("one.npy", "only.npz", "named.npz"):
+        images, names = read_images(tmp_path / name, (1, 8, 6))
+        assert torch.equal(images[:, 0], torch.from_numpy(GREY) / 255) and names == ["0", "1", "2", "3"]
+    np.savez(tmp_path / "two.npz", a=GREY, b=GREY)
+    with pytest.raises(DataError, match="several arrays, a, b, and none is called x"):
+        read_images(tmp_path / "two.npz", (1, 8, 6))
+    with pytest.raises(DataError, match=r"one.npy has shape \[4, 8, 6\]; expected is \[n, 5\]"):
+        read_images(tmp_path / "one.npy", (5,))
+
+
+def test_places_without_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
+        read_images(tmp_path / "nowhere", (1, 8, 8))
+    with pytest.raises(DataError, match=r"there is no file .*nothing.npy"):
+        read_images(tmp_path / "nothing.npy", (1, 8, 8))
+    with pytest.raises(DataError, match="holds no image files"):
+        read_images(tmp_path, (1, 8, 8))
+    (tmp_path / "bad.png").write_text("hello")
+    with pytest.raises(DataError, match=r"1 of 1 image files .* bad.png \(not an image\)"):
+        read_images(tmp_path / "bad.png", (1, 8, 8))
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=r"neither a folder nor a .zip"):
+        read_images(tmp_path / "notes.txt", (1, 8, 8))
+    with pytest.raises(DataError, match="rows of 5 numbers, not images"):
+        read_images(tmp_path, (5,))

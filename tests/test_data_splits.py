@@ -1,0 +1,170 @@
+"""Splits: exact counts, the same everywhere, and manifests that notice any change."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semivae.data.dataset import Dataset
+from semivae.data.ranking import apportion
+from semivae.data.sources import load_source
+from semivae.data.splits import Split, load_split, make_split, pin_splits, save_split
+from semivae.errors import DataError
+from semivae.recipe import read_recipe
+from semivae.recipe.schema import SplitSpec
+
+REPOSITORY = Path(__file__).parents[1]
+REAL = Path(os.environ.get("SEMIVAE_DATA") or REPOSITORY.parent / "shared" / "data")
+
+
+def some_data(*sizes: int) -> Dataset:
+    labels = torch.cat([torch.full((size,), number) for number, size in enumerate(sizes)])
+    images = torch.arange(len(labels)).to(torch.uint8).view(-1, 1, 1, 1)
+    sample = {"x": images, "y": labels}
+    return Dataset("some", tuple("abcdefghij"[: len(sizes)]), sample, sample)
+
+
+def counts(data: Dataset, rows: torch.Tensor) -> list[int]:
+    return data.train["y"][rows].bincount(minlength=len(data.classes)).tolist()
+
+
+def assert_whole(data: Dataset, split: Split) -> None:
+    together = torch.cat([split.labelled, split.unlabelled, split.validation])
+    assert torch.equal(together.sort().values, torch.arange(len(data.train["y"])))
+    for part in (split.labelled, split.unlabelled, split.validation):
+        assert part.dtype == torch.int64 and torch.equal(part, part.sort().values)
+
+
+def test_balanced_counts_and_what_does_not_divide() -> None:
+    data = some_data(50, 30, 20)
+    first = set()
+    for seed in range(8):
+        split = make_split(data, SplitSpec(labelled=31, validation=20, seed=seed))
+        assert_whole(data, split)
+        labelled = counts(data, split.labelled)
+        assert sorted(labelled) == [10, 10, 11] and counts(data, split.validation) == [10, 6, 4]
+        first.add(labelled.index(11))
+    assert first == {0, 1, 2}  # the extra label falls to another class with another seed
+
+
+def test_proportional_counts_leave_no_class_without_a_label() -> None:
+    data = some_data(60, 38, 2)
+    split = make_split(data, SplitSpec(labelled=10, balance="proportional", validation=10))
+    assert_whole(data, split)
+    assert counts(data, split.labelled) == [5, 4, 1] and sum(counts(data, split.validation)) == 10
+
+
+def test_validation_takes_from_others_where_a_class_has_none_left() -> None:
+    data = some_data(50, 50, 10)
+    split = make_split(data, SplitSpec(labelled=30, validation=50))
+    assert_whole(data, split)
+    assert counts(data, split.labelled) == [10, 10, 10] and counts(data, split.validation) == [25, 25, 0]
+
+
+def test_all_labelled_but_the_validation_part() -> None:
+    data = some_data(50, 30)
+    split = make_split(data, SplitSpec(labelled="all", validation=8))
+    assert_whole(data, split)
+    assert len(split.labelled) == 72 and len(split.unlabelled) == 0 and counts(data, split.validation) == [5, 3]
+
+
+def test_shares_are_exact_for_many_random_cases() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        weights = generator.integers(1, 50, generator.integers(1, 7)).tolist()
+        capacity = [int(generator.integers(0, 30)) for _ in weights]
+        total = int(generator.integers(0, sum(capacity) + 1))
+        shares = apportion(total, weights, capacity)
+        assert sum(shares) == total and all(0 <= share <= most for share, most in zip(shares, capacity, strict=True))
+    assert apportion(10, [6, 3, 1], [99, 99, 99]) == [6, 3, 1] and apportion(2, [1, 1, 1], [9, 9, 9]) == [1, 1, 0]
+
+
+def test_another_seed_is_another_split_and_more_labels_keep_the_first_ones() -> None:
+    data = some_data(100, 100)
+    few, many = (make_split(data, SplitSpec(labelled=n)) for n in (10, 40))
+    other = make_split(data, SplitSpec(labelled=10, seed=1))
+    assert set(few.labelled.tolist()) < set(many.labelled.tolist())
+    assert not torch.equal(few.labelled, other.labelled) and few.digest() != other.digest()
+
+
+def test_the_first_labels_never_change() -> None:
+    split = make_split(some_data(100, 100), SplitSpec(labelled=6, validation=2, seed=3))
+    assert split.labelled.tolist() == [70, 77, 82, 100, 136, 148] and split.validation.tolist() == [60, 119]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "spec", "message"),
+    [
+        ((5, 4), {"labelled": 10}, "asks for 10 labels, but only 9 exist; some has 5 a, 4 b"),
+        (
+            (50, 4),
+            {"labelled": 20},
+            "10 a class, but b has fewer: some has 50 a, 4 b. Ask for at most 8, or .*proportional",
+        ),
+        ((5, 0, 4), {"labelled": 3}, "no example to train on of b"),
+        ((5, 5, 5), {"labelled": 2}, "each of the 3 classes needs one; ask for 3 or more"),
+        ((5, 5), {"labelled": 4, "validation": 7}, "asks for 7 examples, but some has 6 .* after 4 labelled ones"),
+        ((5, 5), {"labelled": "all", "validation": 10}, "asks for 10 examples, but some has 10"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(sizes: tuple[int, ...], spec: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_split(some_data(*sizes), SplitSpec.model_validate(spec))
+
+
+@pytest.mark.parametrize("labelled", [6, "all"])
+def test_a_manifest_reads_back_equal(tmp_path: Path, labelled: int | str) -> None:
+    data = some_data(40, 30)
+    spec = SplitSpec.model_validate({"labelled": labelled, "validation": 5, "balance": "proportional", "seed": 2})
+    split = make_split(data, spec)
+    save_split(split, tmp_path / "new" / "split.json")
+    read = load_split(tmp_path / "new" / "split.json", data)
+    assert read.digest() == split.digest() and read.spec == spec and read.source == "some"
+    for one, other in zip(
+        (split.labelled, split.unlabelled, split.validation),
+        (read.labelled, read.unlabelled, read.validation),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["split.json"]
+
+
+def test_manifests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    data = some_data(40, 30)
+    path = tmp_path / "split.json"
+    with pytest.raises(DataError, match=r"there is no split manifest .*split.json"):
+        load_split(path, data)
+    path.write_text("labelled: 3")
+    with pytest.raises(DataError, match="no split manifest that can be read"):
+        load_split(path, data)
+    path.write_text("[1, 2]")
+    with pytest.raises(DataError, match="no split manifest of format 1"):
+        load_split(path, data)
+    save_split(make_split(data, SplitSpec(labelled=6)), path)
+    with pytest.raises(DataError, match=r"made for some with sha256 [0-9a-f]{12}\.\.\., but these data are some"):
+        load_split(path, some_data(41, 30))
+    content = json.loads(path.read_text())
+    content["labelled"][0] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="changed after it was written"):
+        load_split(path, data)
+    with pytest.raises(DataError, match="cannot be written"):
+        save_split(make_split(data, SplitSpec(labelled=6)), path / "inside.json")
+
+
+@pytest.mark.parametrize("recipe", ["digits_50labels", "mnist_100labels", "fashion_mnist_1000labels"])
+def test_pinned_manifests_are_those_of_the_recipe(recipe: str, tmp_path: Path) -> None:
+    read = read_recipe(REPOSITORY / "recipes" / f"{recipe}.yaml")
+    try:
+        data = load_source(read.source, REAL, download=False)
+    except DataError:
+        pytest.skip(f"no {read.source.name} in {REAL}")
+    for path in pin_splits(recipe, data, read.split, tmp_path, range(5)):
+        pinned = REPOSITORY / "data" / "splits" / path.name
+        assert pinned.read_bytes() == path.read_bytes()
+        assert load_split(pinned, data).spec.labelled == read.split.labelled

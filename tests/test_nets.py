@@ -1,0 +1,68 @@
+"""Networks: shapes for odd sizes, unit signal at the start, a gradient for every weight, clear refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from semivae.nets import NETS, Conv, Deconv, Mlp, WideResnet
+
+CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
+    "mlp on image and vector": (Mlp((1, 5, 7), 3, (4,)), (1, 5, 7), 3, (4,)),
+    "mlp to image": (Mlp(None, 6, (2, 5, 7)), None, 6, (2, 5, 7)),
+    "conv": (Conv((3, 28, 30), 0, (10,), channels=(8, 16)), (3, 28, 30), 0, (10,)),
+    "conv with vector": (Conv((1, 9, 9), 5, (10,), channels=(8, 16)), (1, 9, 9), 5, (10,)),
+    "deconv": (Deconv(None, 12, (6, 28, 30), channels=(32, 16)), None, 12, (6, 28, 30)),
+    "wide_resnet": (WideResnet((3, 32, 32), 0, (10,), depth=10, width=1), (3, 32, 32), 0, (10,)),
+}
+
+
+def inputs(image_shape: tuple[int, ...] | None, vector_size: int, batch: int = 64) -> list[torch.Tensor | None]:
+    torch.manual_seed(0)
+    return [
+        torch.randn(batch, *image_shape) if image_shape else None,
+        torch.randn(batch, vector_size) if vector_size else None,
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shapes_signal_and_gradients(case: str) -> None:
+    net, image_shape, vector_size, output_shape = CASES[case]
+    given = inputs(image_shape, vector_size)
+    outputs = net(*given)
+    assert outputs.shape == (64, *output_shape)
+    assert 0.1 < outputs.std().item() < 5.0, "a fresh network neither dies nor explodes"
+    features = net.features(*given)  # type: ignore[operator]
+    assert features.shape[0] == 64 and features.dim() == 2
+    # zero-initialised residual branches block the gradient of what lies before them only for the first step
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    net(*given).square().sum().backward()
+    silent = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert silent == []
+
+
+def test_one_sample_does_not_change_another() -> None:
+    """No batch statistics: the two players' batches differ."""
+    for case, (net, image_shape, vector_size, _) in CASES.items():
+        given = inputs(image_shape, vector_size, 4)
+        alone = net(*(None if part is None else part[:1] for part in given))
+        assert torch.allclose(net(*given)[:1], alone, atol=1e-5), case
+
+
+@pytest.mark.parametrize(
+    ("name", "image_shape", "output_shape", "message"),
+    [
+        ("conv", None, (10,), "net conv reads an image, but no given variable is one; use mlp or deconv"),
+        ("wide_resnet", (3, 32, 32), (3, 32, 32), "net wide_resnet puts out a vector, but the variable is an image"),
+        ("deconv", (3, 32, 32), (3, 32, 32), "net deconv reads vectors, but an image is given"),
+        ("deconv", None, (10,), "net deconv puts out an image, but the variable is not one; use mlp"),
+    ],
+)
+def test_networks_that_do_not_fit(
+    name: str, image_shape: tuple[int, ...] | None, output_shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        NETS[name](image_shape, 4, output_shape)

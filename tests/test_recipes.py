@@ -1,0 +1,117 @@
+"""The shipped recipes: each loads, takes three steps on data of its own shape, and does what it promises."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from PIL import Image
+
+import semivae
+from semivae.data.sources import data_root
+from semivae.game.plan import Lesson
+from semivae.recipe import read_recipe, shipped_recipes
+from semivae.scenario import plan_of
+
+NAMES = sorted(shipped_recipes())
+SHAPES = {
+    "digits_50labels": (1, 8, 8),
+    "mnist_100labels": (1, 28, 28),
+    "fashion_mnist_1000labels": (1, 28, 28),
+    "cifar10_4000labels": (3, 32, 32),
+    "svhn_1000labels": (3, 32, 32),
+}
+SMALL = {
+    "training.steps": 3,
+    "training.twin": True,
+    "training.precision": "float32",
+    "streams.labelled.batch": 4,
+    "streams.unlabelled.batch": 4,
+    "streams.labels.batch": 4,
+}
+NARROW = {"encoder.y.net.depth": 10, "decoder.x.net.channels": [32, 16, 16]}  # networks for a GPU, made light
+
+
+def noise_images(shape: tuple[int, ...], count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_three_streams_are_used(name: str) -> None:
+    lessons = plan_of(read_recipe(name)).lessons
+    assert {lesson.stream for lesson in lessons} == {"labelled", "unlabelled", "labels"}
+    assert Lesson("labelled", "encoder", (), ("y",)) in lessons
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> None:
+    labels = np.arange(60) % 10
+    np.savez(
+        tmp_path / "noise.npz",
+        x=noise_images(SHAPES[name], 60, 0), y=labels, x_test=noise_images(SHAPES[name], 10, 1), y_test=labels[:10],
+    )  # fmt: skip
+    source = {"name": "arrays", "path": str(tmp_path / "noise.npz")}
+    changes = {**SMALL, "source": source, "split.labelled": 20, "split.validation": 10}
+    if SHAPES[name] == (3, 32, 32):
+        changes |= NARROW
+    run = semivae.train(name, set=changes, out=tmp_path / "run")
+    assert run.finished
+    assert run.sample(2, y=3)["x"].shape == (2, *SHAPES[name])
+    report = run.evaluate()
+    assert all(0.0 <= report[which]["error"] <= 1.0 for which in ("last", "selected", "twin"))
+    assert all(math.isfinite(report[which]["nll"]) for which in ("last", "selected", "twin"))
+
+
+def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
+    for index, image in enumerate(noise_images((40, 50, 3), 24, 0)):
+        folder = tmp_path / "images" / "train" / ("cat" if index % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+    changes = {**SMALL, "split.validation": 4}
+    run = semivae.train("folder", set=changes, out=tmp_path / "run", data_root=tmp_path)
+    assert run.classes == ("cat", "dog")
+    assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
+
+
+def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:
+    archive = data_root(None) / "svhn_first1083.npz"
+    if not archive.exists():
+        archive = Path(__file__).parents[2] / "shared" / "data" / "svhn_first1083.npz"
+    if not archive.exists():
+        pytest.skip("needs the first SVHN images (SEMIVAE_DATA)")
+    arrays = np.load(archive)
+    images, labels = arrays["x"], arrays["y"].astype(np.int64)
+    (tmp_path / "svhn").mkdir()
+    for part, rows in (("train", slice(0, 800)), ("test", slice(800, None))):
+        official = {
+            "X": images[rows].transpose(1, 2, 3, 0),
+            "y": np.where(labels[rows] == 0, 10, labels[rows])[:, None],
+        }
+        scipy.io.savemat(tmp_path / "svhn" / f"{part}_32x32.mat", official)
+    notes: list[str] = []
+    run = semivae.train(
+        "svhn_1000labels",
+        set={**SMALL, **NARROW, "split.labelled": 100, "split.validation": 100},
+        out=tmp_path / "run",
+        data_root=tmp_path,
+        progress=lambda state: notes.append(state.message),
+    )
+    assert any("train_32x32.mat" in note for note in notes), "another checksum than the official file's is a warning"
+    assert run.evaluate()["count"] == 283
+    pixels = torch.from_numpy(images[:3])
+    assert run.embed(pixels).shape == (3, 128)
+    report = run.export(tmp_path / "classifier.pt2")
+    assert report["largest_difference"] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_digits_reach_six_percent_and_beat_their_twin(seed: int, tmp_path: Path) -> None:
+    """The main job, whole: about a minute each."""
+    report = semivae.train("digits_50labels", set={"split.seed": seed}, out=tmp_path / "run").evaluate()
+    assert report["last"]["error"] <= 0.06
+    assert report["last"]["error"] < report["twin"]["error"]

@@ -1,0 +1,235 @@
+"""Training: exact resume, clean stops, folders that are never overwritten, and what a run keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import semivae
+from semivae.data.sources import load_source
+from semivae.data.splits import make_split
+from semivae.data.streams import ArrayStream
+from semivae.errors import RunError, TrainingError
+from semivae.optimization import PlayerOptimizer
+from semivae.recipe import read_recipe
+from semivae.recipe.schema import TrainingSpec
+from semivae.scenario import build_scenario
+from semivae.training import Progress, train
+
+CPU = torch.device("cpu")
+DIGITS = "digits_50labels"
+SHORT = {
+    "training.steps": 8,
+    "training.twin": True,
+    "training.validate_every": 3,
+    "training.checkpoint_every": 3,
+    "streams.unlabelled.views.threshold": 0.0,
+}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path)
+
+
+def assert_same_files(one: Path, other: Path) -> None:
+    for name in ("last", "selected", "twin"):
+        first, second = weights(one / f"{name}.safetensors"), weights(other / f"{name}.safetensors")
+        assert first.keys() == second.keys()
+        for key in first:
+            assert torch.equal(first[key], second[key]), f"{name}: {key}"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(DIGITS, set=SHORT, out=tmp_path_factory.mktemp("runs") / "whole").path
+
+
+@pytest.mark.parametrize(("phase", "step"), [("model", 5), ("model", 6), ("twin", 4)])
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, step: int
+) -> None:
+    """The run is killed without warning at a step; what was done since the last checkpoint is done again."""
+    take_step = PlayerOptimizer.__call__
+
+    def killed(self: PlayerOptimizer, loss: torch.Tensor, parts: dict[str, torch.Tensor]) -> None:
+        in_phase = any(name.startswith("views") for name in parts) == (phase == "model")
+        if self.player == "encoder" and self.step == step and in_phase:
+            raise MemoryError("pulled the plug")
+        take_step(self, loss, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PlayerOptimizer, "__call__", killed)
+        with pytest.raises(MemoryError):
+            train(DIGITS, set=SHORT, out=tmp_path / "run")
+    train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
+    assert_same_files(uninterrupted, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["phase"], row["step"]) for row in rows] == [
+        (name, at) for name in ("model", "twin") for at in (3, 6, 8)
+    ]
+
+
+def test_same_seed_same_run_and_another_seed_another(uninterrupted: Path, tmp_path: Path) -> None:
+    train(DIGITS, set=SHORT, out=tmp_path / "again")
+    assert_same_files(uninterrupted, tmp_path / "again")
+    train(DIGITS, set={**SHORT, "training.seed": 1}, out=tmp_path / "other")
+    first, other = weights(uninterrupted / "last.safetensors"), weights(tmp_path / "other" / "last.safetensors")
+    head = "game.encoder.conditionals.y.net.head.weight"
+    assert not torch.equal(first[head], other[head])
+
+
+def test_twin_learns_from_the_labelled_pairs_alone(tmp_path: Path) -> None:
+    """Whatever the unlabelled stream holds, the twin is the same; and it starts where the model started."""
+    changed = {**SHORT, "training.twin": True, "streams.unlabelled.batch": 16, "streams.labels.batch": 16}
+    one = train(DIGITS, set=SHORT, out=tmp_path / "one").path
+    other = train(DIGITS, set=changed, out=tmp_path / "other").path
+    first, second = weights(one / "twin.safetensors"), weights(other / "twin.safetensors")
+    assert all(torch.equal(first[key], second[key]) for key in first if key.startswith("game.encoder."))
+    model = weights(other / "last.safetensors")
+    head = "game.encoder.conditionals.y.net.head.weight"
+    assert not torch.equal(first[head], model[head])
+
+
+def test_finished_run_resumes_to_itself(uninterrupted: Path) -> None:
+    before = (uninterrupted / "last.safetensors").read_bytes()
+    run = train(DIGITS, set=SHORT, out=uninterrupted, resume=True)
+    assert run.finished
+    assert (uninterrupted / "last.safetensors").read_bytes() == before
+
+
+def test_changed_recipe_is_not_resumed(uninterrupted: Path) -> None:
+    with pytest.raises(RunError, match=r"(?s)training\.steps: was 8, now 9.*Undo these changes"):
+        train(DIGITS, set={**SHORT, "training.steps": 9}, out=uninterrupted, resume=True)
+
+
+def test_twin_can_be_added_to_a_run(uninterrupted: Path, tmp_path: Path) -> None:
+    alone = train(DIGITS, set=SHORT, out=tmp_path / "run", twin=False).path
+    assert not (alone / "twin.safetensors").exists()
+    train(DIGITS, set=SHORT, out=alone, twin=True, resume=True)
+    assert_same_files(uninterrupted, alone)
+
+
+def test_run_is_not_overwritten_unless_asked(uninterrupted: Path, tmp_path: Path) -> None:
+    before = (uninterrupted / "last.safetensors").read_bytes()
+    with pytest.raises(RunError, match="a run is there already; go on with it by --resume"):
+        train(DIGITS, set=SHORT, out=uninterrupted)
+    assert (uninterrupted / "last.safetensors").read_bytes() == before
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="exists and is not a run"):
+        train(DIGITS, set=SHORT, out=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run to resume"):
+        train(DIGITS, set=SHORT, out=tmp_path / "absent", resume=True)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = ArrayStream.batch
+
+    def poisoned(self: ArrayStream, step: int) -> dict[str, torch.Tensor]:
+        sample = batch(self, step)
+        return {**sample, "x": sample["x"] * float("nan")} if self.name == "labelled" and step == 5 else sample
+
+    monkeypatch.setattr(ArrayStream, "batch", poisoned)
+    with pytest.raises(TrainingError, match=r"step 5: the factor of h given x, y puts out values that are not"):
+        train(DIGITS, set=SHORT, out=tmp_path / "run")
+    run = semivae.load(str(tmp_path / "run"))
+    assert run.facts["step"] == 3
+    assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
+
+
+def test_a_loss_that_is_not_finite_names_player_and_term() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = PlayerOptimizer("encoder", [weight], TrainingSpec(steps=10))
+    optimizer.step = 7
+    loss = (weight * float("inf")).sum()
+    with pytest.raises(
+        TrainingError, match=r"step 7: the encoder's loss is not finite \(encoder\.labels\.h = inf\); try"
+    ):
+        optimizer(loss, {"encoder.labels.h": loss.detach(), "encoder.labelled.y": torch.tensor(0.5)})
+    with pytest.raises(TrainingError, match="step 7: the encoder's gradient is not finite"):
+        optimizer((weight - 1.0).sqrt().sum(), {})  # 0, with an infinite slope
+    assert weight.item() == 1.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_ctrl_c_leaves_a_resumable_run_at_the_step_where_it_came(tmp_path: Path) -> None:
+    endless = {**SHORT, "training.steps": 100_000, "training.checkpoint_every": 100_000}
+    program = (
+        "import semivae, sys\n"
+        f"semivae.train('{DIGITS}', set={endless!r}, out=sys.argv[1], "
+        "progress=lambda state: print(state.step, flush=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert int(str(semivae.load(str(tmp_path / "run")).facts["step"])) >= first > 0
+
+
+def test_progress_tells_losses_bits_error_and_time(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    train(DIGITS, set=SHORT, out=tmp_path / "run", progress=told.append)
+    last = [state for state in told if state.phase == "model"][-1]
+    assert set(last.losses) == {"decoder.x", "encoder.y", "encoder.h", "views.y"}
+    assert 0.0 <= last.bits["h"] + 1.0 <= 17.0
+    assert last.validation_error is not None and 0.0 <= last.validation_error <= 1.0
+    assert last.confident == 1.0  # at threshold 0
+    assert (last.step, last.steps, last.seconds_left) == (8, 8, 0.0)
+    assert [state.phase for state in told][-1] == "twin"
+
+
+def test_labels_of_images_left_out_are_never_read(tmp_path: Path) -> None:
+    """With those labels replaced by nonsense, every stream shows the same batches."""
+    recipe = read_recipe(DIGITS)
+    dataset = load_source(recipe.source, tmp_path)
+    parts = make_split(dataset, recipe.split)
+    nonsense = dataset.train["y"].clone()
+    nonsense[parts.unlabelled] = 9 - nonsense[parts.unlabelled]
+    changed = replace(dataset, train={**dataset.train, "y": nonsense})
+    for step in (0, 7):
+        one, other = (
+            {name: stream.batch(step) for name, stream in build_scenario(recipe, data, parts, CPU).streams.items()}
+            for data in (dataset, changed)
+        )
+        assert set(one["unlabelled"]) == {"x"}
+        for name in one:
+            assert all(torch.equal(one[name][key], other[name][key]) for key in one[name])
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 0.1 / 5), (3, 0.1 * 4 / 5), (4, 0.1), (52, 0.1 * 0.5), (100, 0.0)]
+)  # fmt: skip
+def test_learning_rate_warms_up_and_falls_by_a_half_cosine(step: int, rate: float) -> None:
+    spec = TrainingSpec(steps=100, learning_rate=0.1, warmup=4)
+    optimizer = PlayerOptimizer("encoder", [torch.nn.Parameter(torch.zeros(1))], spec)
+    assert optimizer.rate_at(step) == pytest.approx(rate, rel=0.08, abs=1e-12)
+
+
+def test_time_is_kept_across_a_resume(uninterrupted: Path) -> None:
+    before = float(str(semivae.load(str(uninterrupted)).facts["seconds"]))
+    time.sleep(0.05)
+    after = float(str(train(DIGITS, set=SHORT, out=uninterrupted, resume=True).facts["seconds"]))
+    assert after == before > 0
