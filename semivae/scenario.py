@@ -150,6 +150,12 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
                 f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
                 f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
             )
+        prior = recipe.decoder.get(roles.label, "samples")
+        if stream.views.align and (prior == "samples" or isinstance(prior, schema.ConditionalSpec)):
+            raise RecipeError(
+                f"streams.{name}.views.align: the decoder has no prior of {roles.label} to align to; make it uniform, "
+                f"{{probabilities: [...]}}, or learned, and the stream of labels alone teaches it"
+            )
         views_of = roles.label
     without = frozenset(factor for factor, weight in stream.teach.items() if not _weight(weight).weight)
     return StreamGraph(name, stream.observe, views_of, without)
@@ -235,6 +241,7 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
             strong=View(recipe.views[spec.strong]),
             threshold=spec.threshold,
             weight=Weight(spec.weight),
+            align=spec.align,
         )
     assert spec is not None
     return StreamViews(image, view=View(recipe.views[spec]))

@@ -49,7 +49,7 @@ def players() -> tuple[Player, Player]:
     return decoder, encoder
 
 
-def make_game(views: bool = False) -> Game:
+def make_game(views: bool = False, align: bool = False) -> Game:
     decoder, encoder = players()
     plan = derive_plan(
         [Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h"))],
@@ -60,7 +60,7 @@ def make_game(views: bool = False) -> Game:
             StreamGraph("labels", ("y",)),
         ],
     )
-    pair = StreamViews("x", weak=lambda x, _: x, strong=lambda x, _: 1.0 - x, threshold=0.0)
+    pair = StreamViews("x", weak=lambda x, _: x, strong=lambda x, _: 1.0 - x, threshold=0.0, align=align)
     return Game(decoder, encoder, plan, views={"unlabelled": pair} if views else None)
 
 
@@ -162,3 +162,20 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
     assert completed["y"] is labels and completed["h"].shape == (2, 2)
     assert set(encoder.complete({"h": torch.zeros(3, 2)})) == {"h"}
     assert decoder.complete({}, 7)["x"].shape == (7, 1, 2, 2)
+
+
+def test_alignment_pulls_the_teachers_labels_towards_the_prior() -> None:
+    game = make_game(views=True, align=True)
+    with torch.no_grad():  # a teacher that leans to class 0 whatever it sees
+        game.average["y"].net.head.bias.copy_(torch.tensor([1.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
+    shares = game.get_buffer("shares_unlabelled")
+    assert torch.allclose(shares, torch.full((3,), 1 / 3))
+    images = {"x": torch.rand(64, 1, 2, 2)}
+    leaning = game.average["y"](images)
+    for _ in range(1000):
+        aligned = game._aligned(leaning, "y", "unlabelled")
+    assert torch.allclose(shares, leaning.probs.mean(0), atol=1e-3)
+    assert torch.allclose(aligned.probs.sum(1), torch.ones(64))
+    assert (leaning.probs.mean(0) - 1 / 3).abs().max() > 0.1
+    assert (aligned.probs.mean(0) - 1 / 3).abs().max() < 0.05
+    assert "shares_unlabelled" in game.state_dict()

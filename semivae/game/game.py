@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from semivae.game.plan import Lesson, Plan, PlayerName
@@ -48,8 +48,10 @@ class StreamViews:
     strong: View | None = None
     threshold: float = 0.95
     weight: Weight = field(default_factory=Weight)
+    align: bool = False
 
 
+SHARES_DECAY = 0.99  # of the running mean posterior, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
 """Negative log-probability per sample, in nats, by "player.stream.factor"; and shares, by "share.stream"."""
@@ -87,6 +89,10 @@ class Game(nn.Module):
         self.weights, self.views = dict(weights or {}), dict(views or {})
         self.average_decay = average
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
+        for lesson in plan.lessons:
+            if lesson.views and self.views[lesson.stream].align:
+                shares = self._prior_of(lesson.scores[0]).clone()
+                self.register_buffer(f"shares_{lesson.stream}", shares)  # a buffer, so that checkpoints hold it
 
     def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
@@ -175,6 +181,8 @@ class Game(nn.Module):
         images = batch[views.variable]
         with torch.no_grad():
             posterior = self.average[label]({views.variable: views.weak(images, generator)})
+            if views.align:
+                posterior = self._aligned(posterior, label, lesson.stream)
             confidence, value = most_likely(posterior)
             confident = (confidence >= views.threshold).float()
             strong = views.strong(images, generator)
@@ -182,6 +190,17 @@ class Game(nn.Module):
         loss = -(log_prob * confident).mean()
         name = lesson.stream
         return weight * loss, {f"views.{name}.{label}": loss.detach(), f"share.{name}": confident.mean()}
+
+    def _aligned(self, posterior: Distribution, label: str, stream: str) -> Distribution:
+        """The posterior times prior over recent mean posterior (distribution alignment, Berthelot et al. 2020)."""
+        probabilities = categorical_of(posterior).probs
+        shares: Tensor = self.get_buffer(f"shares_{stream}")
+        shares.lerp_(probabilities.mean(dim=0), 1.0 - SHARES_DECAY)
+        return Categorical(probs=probabilities * self._prior_of(label) / shares, validate_args=False)
+
+    def _prior_of(self, label: str) -> Tensor:
+        """The decoder's p(label), [classes]."""
+        return categorical_of(self.decoder[label]({})).probs.detach()
 
     def _shown(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
         views = self.views.get(stream)
@@ -196,9 +215,13 @@ class Optimizer(Protocol):
     def __call__(self, loss: Tensor, parts: Losses) -> None: ...
 
 
-def most_likely(posterior: object) -> tuple[Tensor, Tensor]:
+def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
     """The most likely class [batch] of a categorical posterior, and its probability."""
-    base = getattr(posterior, "base_dist", posterior)
-    assert isinstance(base, Categorical)
-    probability, value = base.probs.max(dim=-1)
+    probability, value = categorical_of(posterior).probs.max(dim=-1)
     return probability, value
+
+
+def categorical_of(distribution: Distribution) -> Categorical:
+    base = getattr(distribution, "base_dist", distribution)
+    assert isinstance(base, Categorical)
+    return base

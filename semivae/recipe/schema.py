@@ -177,6 +177,9 @@ class PairOfViews(Section):
     strong: Name = "strong"
     threshold: Fraction = 0.95
     weight: NonNegative = 1.0
+    align: bool = Field(
+        False, description="weigh the teacher's classes so that on average they follow the decoder's prior"
+    )
 
 
 class Teach(Section):
