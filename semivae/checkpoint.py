@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,15 +21,25 @@ FORMAT = "semivae-checkpoint-1"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-    """Writes a checkpoint atomically: to a temporary name in the same folder, then moved into place."""
+    """Writes a checkpoint atomically: to a temporary name in the same folder, then moved into place.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; an earlier checkpoint stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.writing")
     cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    save_file(cloned, temporary, metadata={"format": FORMAT, "facts": json.dumps(dict(facts))})
-    os.replace(temporary, path)
+    try:
+        save_file(cloned, temporary, metadata={"format": FORMAT, "facts": json.dumps(dict(facts))})
+        os.replace(temporary, path)
+    except (SafetensorError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: the checkpoint cannot be written ({error}); make room and go on with --resume"
+        ) from error
 
 
-def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Reads the tensors and the facts.
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Reads the tensors, on the CPU, and the facts.
 
     Raises:
         RunError: the file is missing, damaged, or not a checkpoint of this format.
@@ -40,7 +49,7 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Tensor]
             f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole"
         )
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:

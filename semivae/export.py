@@ -127,7 +127,7 @@ def check_inputs(run: Run, count: int = IMAGES_CHECKED) -> Inputs:
     except DataError:
         shape = run.recipe.variables[run.image].shape or ()
         random = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
-        return Inputs(random, "random images, because the run's data cannot be read")
+        return Inputs(random, "random images, because the run's data or its split cannot be read")
     origin = "validation images"
     if len(rows) < 2:
         rows, origin = torch.arange(min(count, len(train))), "training images"

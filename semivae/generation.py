@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from semivae.errors import RunError
+from semivae.recipe.schema import LARGEST_SEED
 from semivae.scenario import roles_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ SMALLEST_SIDE = 28  # of one image in a picture, in pixels: 8x8 digits are enlar
 
 
 def sample(run: Run, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> dict[str, Tensor]:
+    """`draw` with the fixed variables as keywords: `sample(run, 16, y=3)`."""
+    return draw(run, count, given, noise=noise, seed=seed)
+
+
+def draw(
+    run: Run, count: int, given: Mapping[str, Any], *, noise: bool = False, seed: int | None = None
+) -> dict[str, Tensor]:
     """Draw `count` samples of all variables from the decoder, on the CPU.
 
     `given` fixes variables: `y=3`, `y="cat"`, or a list whose length divides `count` (each value is then used for
@@ -35,15 +43,17 @@ def sample(run: Run, count: int, /, *, noise: bool = False, seed: int | None = N
     With a `seed` the draw is repeatable and leaves torch's global generator alone.
 
     Raises:
-        RunError: an unknown variable or class, a value of the wrong shape, or a variable that cannot be fixed because
-            the decoder draws others before it (an image, for example).
+        RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
+            that cannot be fixed because the decoder draws others before it (an image, for example).
     """
     if run.checkpoint == "twin":
         raise RunError(
             f"{run.path}: the supervised twin has no decoder to draw from; use the last or selected checkpoint"
         )
-    if count < 1:
-        raise RunError(f"cannot draw {count} samples; ask for 1 or more")
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise RunError(f"cannot draw {count!r} samples; ask for 1 or more")
+    if seed is not None and not 0 <= seed <= LARGEST_SEED:
+        raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
     fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
     refuse_given_descendants(run, fixed)
     with torch.no_grad(), seeded(seed, run.device):
@@ -72,7 +82,8 @@ def refuse_given_descendants(run: Run, fixed: dict[str, Tensor]) -> None:
 
 def refuse_missing(run: Run, drawn: dict[str, Tensor]) -> None:
     """Raise `RunError` if the image could not be drawn, because a prior is known by samples only."""
-    missing = [given.name for given in run.decoder[run.image].given if given.name not in drawn]
+    parents = {given.name for name in run.decoder.conditionals for given in run.decoder[name].given}
+    missing = sorted(name for name in parents if name not in drawn and name not in run.decoder)
     if missing:
         raise RunError(f"the decoder has no prior of {', '.join(missing)} to draw from; give a value for it")
 
@@ -82,6 +93,8 @@ def given_values(run: Run, name: str, value: Any, count: int) -> Tensor:
     variables = run.recipe.variables
     if name not in variables:
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
+    if variables[name].family == "categorical" and variables[name].shape:
+        return class_maps(name, value, count, variables[name])
     if variables[name].family == "categorical":
         names = run.classes if name == roles_of(run.recipe).label else ()
         return class_numbers(name, value, count, variables[name].classes, names)
@@ -127,19 +140,27 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
     return number
 
 
+def class_maps(name: str, value: Any, count: int, spec: VariableSpec) -> Tensor:
+    """Class numbers for a categorical variable of several places, as int64 (count, *shape)."""
+    values = numbers(name, value, count, spec)
+    if not ((values == values.long()) & (values >= 0) & (values < (spec.classes or 0))).all():
+        raise RunError(f"{name}: unknown class; the classes are 0 to {(spec.classes or 0) - 1}")
+    return values.long()
+
+
 def numbers(name: str, value: Any, count: int, spec: VariableSpec) -> Tensor:
-    """Numbers for a variable that is not categorical, as float32 (count, *shape)."""
+    """Numbers for a variable of some shape, as float32 (count, *shape)."""
     shape = spec.shape or ()
     try:
         values = torch.as_tensor(float(value) if isinstance(value, str) else value, dtype=torch.float32)
     except (TypeError, ValueError) as reason:
         raise RunError(f"{name}: {value!r} is not a number or an array of numbers") from reason
+    if values.shape not in {(), shape, (count, *shape)}:
+        raise RunError(f"{name}: expected one number, shape {shape} or {(count, *shape)}; given {tuple(values.shape)}")
     if not values.isfinite().all():
         raise RunError(f"{name}: values must be finite numbers")
     if spec.family == "bernoulli" and (values.min() < 0 or values.max() > 1):
         raise RunError(f"{name}: values of a Bernoulli variable lie in 0 to 1")
-    if values.shape not in {(), shape, (count, *shape)}:
-        raise RunError(f"{name}: expected one number, shape {shape} or {(count, *shape)}; given {tuple(values.shape)}")
     return values.expand(count, *shape).clone()
 
 
@@ -166,7 +187,10 @@ def save_grid(images: Tensor, path: str | Path, columns: int | None = None, over
     path = Path(path)
     refuse_picture_path(path, overwrite)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
-        raise RunError(f"only images (n, 1 or 3, height, width) make a picture; these have shape {tuple(images.shape)}")
+        raise RunError(
+            f"{path}: only images (n, 1 or 3, height, width) make a picture, these have shape {tuple(images.shape)}; "
+            "write them to an .npz file instead"
+        )
     columns = columns or math.ceil(math.sqrt(len(images)))
     if columns < 1:
         raise RunError(f"a picture needs 1 column or more, not {columns}")

@@ -16,7 +16,7 @@ from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
-from semivae.errors import RunError
+from semivae.errors import RecipeError, RunError
 from semivae.game.players import Player
 from semivae.game.variables import Sample
 from semivae.recipe import Recipe, read_recipe
@@ -81,23 +81,39 @@ class Run:
         """Opens a run.
 
         Raises:
-            RunError: no such run, a half-written one, or no such checkpoint.
+            RunError: no such run, a half-written or damaged one, or no such checkpoint.
         """
         folder = Path(path)
         if not is_run_folder(folder):
-            what = (
-                "is half written" if folder.is_dir() and (folder / RECIPE_FILE).is_file() else "is not a run's folder"
-            )
+            what = "is not a run's folder" if folder.exists() else "there is no such folder"
+            if (folder / RECIPE_FILE).is_file():
+                what = "is half written"
             raise RunError(
                 f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first"
             )
         if checkpoint not in CHECKPOINTS:
             raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
-        recipe, chosen = read_recipe(folder / RECIPE_FILE), choose_device(device)
-        tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors", chosen)
-        decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in build_players(recipe))
-        decoder.load_state_dict(without_prefix("game.decoder", tensors))
-        encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
+        if checkpoint == "twin" and not (folder / "twin.safetensors").exists():
+            raise RunError(f"{folder}: this run has no supervised twin; train it along with --twin --resume")
+        chosen = choose_device(device)
+        tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
+        try:
+            recipe = read_recipe(folder / RECIPE_FILE)
+            decoder, encoder = build_players(recipe)
+        except RecipeError as error:
+            raise RunError(
+                f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
+                f"{error}"
+            ) from error
+        try:
+            decoder.load_state_dict(without_prefix("game.decoder", tensors))
+            encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
+        except RuntimeError as error:  # torch's, for names or shapes that differ
+            raise RunError(
+                f"{folder}: {checkpoint}.safetensors holds another model than {RECIPE_FILE}; one of them was changed: "
+                "put it back, or train again with --overwrite"
+            ) from error
+        decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
         return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root)
 
     @property
@@ -147,24 +163,28 @@ class Run:
         return as_images(images, shape).to(self.device)
 
     @torch.no_grad()
-    def posterior(self, name: str, **observed: ArrayLike | Tensor) -> Distribution:
+    def posterior(self, name: str, /, **observed: Any) -> Distribution:
         """q(name | observed), as a torch distribution with one batch entry per sample.
 
         Args:
             name: a variable that the encoder has a factor for.
-            observed: its parents' values, for example x=images; absent ones are drawn.
+            observed: its parents' values, for example x=images, y=3; absent ones are drawn. Beside the images, values
+                are given as for `sample`.
 
         Raises:
-            RunError: no such factor, or not enough is observed to draw its parents.
+            RunError: no such factor, a value that does not fit its variable, or no images.
         """
+        from semivae.generation import given_values
+
         if name not in self.encoder:
             raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.conditionals)}")
+        if self.image not in observed:
+            raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
+        images = self.images(observed[self.image])
         sample: Sample = {
-            key: self.images(value) if key == self.image else torch.as_tensor(value, device=self.device)
+            key: images if key == self.image else given_values(self, key, value, len(images)).to(self.device)
             for key, value in observed.items()
         }
-        if self.image not in sample:
-            raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
         # only the parents are drawn: what comes after `name` plays no part
         order = list(self.encoder.conditionals)
         parents = Player([self.encoder[parent] for parent in order[: order.index(name)]])
@@ -178,7 +198,7 @@ class Run:
         labels: NDArray[np.int64] = predict_probabilities(self, self.images(images)).argmax(dim=1).cpu().numpy()
         return labels
 
-    def sample(self, count: int, **given: Any) -> Sample:
+    def sample(self, count: int, /, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3. See `semivae.generation.sample`."""
         from semivae.generation import sample
 

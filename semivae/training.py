@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import threading
@@ -13,18 +14,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semivae.checkpoint import read_checkpoint, with_prefix, without_prefix, write_checkpoint
+from semivae.data.dataset import Dataset
 from semivae.data.seeds import seed_for
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
-from semivae.data.splits import load_split, make_split, save_split
+from semivae.data.splits import Split, load_split, make_split, save_split
 from semivae.devices import choose_device, choose_precision
 from semivae.diagnostics import bits_in_use, validation_error
-from semivae.errors import RunError, TrainingError
+from semivae.errors import RecipeError, RunError, TrainingError
 from semivae.game.game import Game
 from semivae.game.plan import PlayerName
 from semivae.optimization import REMEDIES, PlayerOptimizer
@@ -96,12 +99,7 @@ def train(
     _check_folder(folder, overwrite, resume)
     root = find_data_root(data_root)
     dataset = load_source(loaded.source, root)
-    if split is not None:
-        parts = load_split(Path(split), dataset)
-    elif resume:
-        parts = load_split(folder / SPLIT_FILE, dataset)
-    else:
-        parts = make_split(dataset, loaded.split)
+    parts = _choose_split(dataset, loaded, folder, split, resume)
     precision = choose_precision(loaded.training.precision, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
@@ -162,7 +160,7 @@ class Loop:
         self.sums: dict[str, tuple[Tensor, int]] = {}
 
     def run(self, resume: bool) -> None:
-        if resume and (self.folder / self._file("last")).exists():
+        if resume and self._begun():
             self._load()
         else:
             self._save("last")
@@ -216,8 +214,8 @@ class Loop:
         progress = self._progress(bits, error)
         self._write_metrics(progress)
         self.sums = {}
-        if self.phase == "model" and (error is None or error <= self.best_error):
-            self.best_error = math.inf if error is None else error
+        if self.phase == "model" and error is not None and error <= self.best_error:
+            self.best_error = error
             self._save("selected")
         self.report(progress)
 
@@ -248,6 +246,11 @@ class Loop:
     def _file(self, which: str) -> str:
         return f"{which if self.phase == 'model' else 'twin'}.safetensors"
 
+    def _begun(self) -> bool:
+        """Whether this phase has left anything; then its last checkpoint must be there too."""
+        rows = read_metrics(self.folder)
+        return (self.folder / self._file("last")).exists() or any(row["phase"] == self.phase for row in rows)
+
     def _save(self, which: str) -> None:
         tensors = with_prefix("game", self.game.state_dict())
         if which == "last":
@@ -264,10 +267,16 @@ class Loop:
         write_checkpoint(self.folder / self._file(which), tensors, facts)
 
     def _load(self) -> None:
-        tensors, facts = read_checkpoint(self.folder / self._file("last"), self.device)
-        self.game.load_state_dict(without_prefix("game", tensors))
-        for player, optimizer in self.optimizers.items():
-            optimizer.load(without_prefix(f"optimizer.{player}", tensors))
+        tensors, facts = read_checkpoint(self.folder / self._file("last"))
+        try:
+            self.game.load_state_dict(without_prefix("game", tensors))
+            for player, optimizer in self.optimizers.items():
+                optimizer.load(without_prefix(f"optimizer.{player}", tensors))
+        except (RuntimeError, ValueError, IndexError) as error:  # torch's, for names or shapes that differ
+            raise RunError(
+                f"{self.folder}: {self._file('last')} holds another model than the recipe; put the right one back, or "
+                f"train again with --overwrite"
+            ) from error
         self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
         best = facts["best_error"]
         self.best_error = math.inf if best is None else float(str(best))
@@ -286,17 +295,40 @@ class Loop:
 
     def _trim_metrics(self) -> None:
         """Drops rows that a resumed run will write again."""
-        path = self.folder / METRICS_FILE
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-        kept = [row for row in rows if row["phase"] != self.phase or row["step"] <= self.step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        kept = [row for row in read_metrics(self.folder) if row["phase"] != self.phase or row["step"] <= self.step]
+        temporary = self.folder / f".{METRICS_FILE}.writing"
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        os.replace(temporary, self.folder / METRICS_FILE)
 
 
 METRICS_FILE = "metrics.jsonl"
 
 
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """What training wrote at its validations, in order: phase, step, seconds, losses, bits, validation_error."""
+    path = folder / METRICS_FILE
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # the last line of a run that lost its power
+            break
+    return rows
+
+
 def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
     return {name: array[indices].to(device) for name, array in arrays.items()}
+
+
+def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str | Path | None, resume: bool) -> Split:
+    """The manifest's split, else the recipe's; a run that is resumed keeps its own."""
+    asked = load_split(Path(manifest), dataset) if manifest is not None else None
+    if not resume:
+        return asked or make_split(dataset, recipe.split)
+    kept = load_split(folder / SPLIT_FILE, dataset)
+    if asked is not None and asked.digest() != kept.digest():
+        raise RunError(f"{folder}: the run was started with another split than {manifest}; leave out --split to go on")
+    return kept
 
 
 def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
@@ -327,8 +359,15 @@ def _start_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
 
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
-    before, now = read_recipe(folder / RECIPE_FILE).model_dump(mode="json"), recipe.model_dump(mode="json")
-    before["training"]["twin"] |= now["training"]["twin"]  # a twin may be added to a run: the model is the same
+    try:
+        kept = read_recipe(folder / RECIPE_FILE)
+    except RecipeError as error:
+        raise RunError(
+            f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
+            f"{error}"
+        ) from error
+    before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
+    before["training"].pop("twin"), now["training"].pop("twin")  # a twin may come or go: the model is the same
     differences = list(_differences(before, now))
     if differences:
         listed = "\n".join(f"- {line}" for line in differences)

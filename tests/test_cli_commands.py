@@ -161,6 +161,10 @@ def test_files_are_never_overwritten_unasked(
         (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "unknown class"),
         (["sample", "RUN", "--given", "z=1", "--out", "g.png"], 1, "unknown variable"),
         (["sample", "RUN", "--given", "y", "--out", "g.png"], 2, "write NAME=VALUE"),
+        (["sample", "RUN", "--given", "seed=1", "--out", "g.png"], 1, "seed: unknown variable"),
+        (["sample", "RUN", "--seed", "9223372036854775808", "--out", "g.png"], 1, "seeds lie in 0 to"),
+        (["copy", "."], 2, "this is a folder"),
+        (["copy", "images.npy"], 2, "this is not a text file"),
         (["sample", "RUN", "--out", "g.gif"], 2, "must end in .png"),
         (["sample", "RUN", "--checkpoint", "twin", "--out", "g.png"], 2, "no decoder"),
         (["export", "RUN", "--out", "m.bin"], 1, "m.bin"),
@@ -254,3 +258,23 @@ def test_copy_never_overwrites(tmp_path: Path) -> None:
     result = semivae("copy", "digits_50labels", copied)
     assert result.exit_code == 1
     assert copied.read_text() == "mine"
+
+
+def test_check_builds_what_the_recipe_describes_whole() -> None:
+    result = semivae("check", "digits_50labels", "--set", "decoder.x.net={name: conv}")
+    assert result.exit_code == 2
+    assert "decoder.x.net: net conv reads an image, but no given variable is one" in result.stdout
+    unlabelled = "streams={images: {observe: [x]}, prior: {observe: []}}"
+    result = semivae("check", "digits_50labels", "--set", unlabelled)
+    assert result.exit_code == 2
+    assert "has no supervised twin" in result.stdout
+
+
+def test_full_disk_is_told_without_a_traceback() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full here")
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "semivae", "recipes"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert "no space is left on the device" in result.stderr and "Traceback" not in result.stderr

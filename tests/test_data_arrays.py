@@ -78,6 +78,8 @@ GOOD = {"x": BYTES, "y": NUMBERS}
         ({"y": np.eye(3)[NUMBERS]}, r"y has shape \[12, 3\]; one class"),
         ({"y": np.zeros(12, int)}, "only the class 0"),
         ({"y": OBJECTS}, "holds Python objects"),
+        ({"y": np.array([b"caf\xe9", b"tea"] * 6)}, "y holds bytes that are no UTF-8 text"),
+        ({"x": np.full((12, 2), 1e39)}, r"x holds numbers beyond 3.4e\+38; scale its columns"),
         ({"x": BYTES.astype(int)}, "x has type int64; images are bytes"),
         ({"x": BYTES.astype(float)}, "from 0 to 255; .*divide them by 255"),
         ({"x": BYTES / 127.5 - 1}, "from -1 to 1; .*undo the normalisation"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -153,6 +154,14 @@ def test_manifests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="changed after it was written"):
         load_split(path, data)
+    for key, wrong in (("labelled", 5), ("labelled", [[1], [2]]), ("labelled", [0, 1.5]), ("seed", -1)):
+        content = json.loads(path.read_text()) | {key: wrong}
+        del content["sha256"]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        odd = tmp_path / "odd.json"
+        odd.write_text(json.dumps(content | {"sha256": hashlib.sha256(text.encode()).hexdigest()}))
+        with pytest.raises(DataError, match=r"a right checksum but a wrong content \([^\n]*\); get it again"):
+            load_split(odd, data)
     with pytest.raises(DataError, match="cannot be written"):
         save_split(make_split(data, SplitSpec(labelled=6)), path / "inside.json")
 

@@ -189,6 +189,26 @@ def test_mistakes_are_told(tmp_path: Path, stream: dict[str, object], message: s
         make({"s": stream}, tmp_path)
 
 
+def test_tables_refuse_what_is_for_images() -> None:
+    rows = torch.linspace(-1, 2, 48).view(24, 2)
+    labels = some_data().train["y"]
+    data = Dataset("table", ("ant", "bee", "cat"), {"x": rows, "y": labels}, {"x": rows, "y": labels})
+    split = some_split(6, data)
+
+    def made(streams: dict[str, object], family: str = "gaussian") -> dict[str, Stream]:
+        views = {"grain": {"noise": 0.1}, "turn": {"rotate": 5}}
+        own = recipe(streams, x={"family": family}).model_dump(exclude_unset=True) | {"views": views}
+        return make_streams(Recipe.model_validate(own), data, split, CPU, 0)
+
+    plain = {"observe": ["x"], "batch": 3}
+    assert made({"s": {**plain, "views": "grain"}})["s"].batch(0)["x"].shape == (3, 2)
+    with pytest.raises(DataError, match=r"variables.x.family is bernoulli, .* numbers from -1 to 2; use gaussian"):
+        made({"s": plain}, "bernoulli")
+    for views in ("turn", {"weak": "grain", "strong": "turn"}):
+        with pytest.raises(DataError, match=r"streams.s.views: the view turn changes images, but table holds rows"):
+            made({"s": {**plain, "views": views}})
+
+
 def test_where_every_image_is_labelled_the_unlabelled_stream_shows_the_same_images() -> None:
     labelled = some_split("all", some_data(0)).labelled
     batch = make({"s": {"observe": ["x"], "batch": len(labelled)}}, labelled="all", extra=0)["s"].batch(0)

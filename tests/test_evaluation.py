@@ -58,7 +58,7 @@ def test_validation_part_is_not_the_test_part(tiny_run: Run) -> None:
 
 def test_run_may_be_given_by_its_path(tiny_run: Run) -> None:
     assert evaluate(str(tiny_run.path), device="cpu") == evaluate(tiny_run)
-    with pytest.raises(RunError, match="not a run"):
+    with pytest.raises(RunError, match="no such folder"):
         evaluate(tiny_run.path.parent / "nothing")
 
 

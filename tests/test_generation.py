@@ -11,8 +11,12 @@ import torch
 from PIL import Image
 
 from semivae.errors import RunError
+from semivae.game.conditionals import NetworkConditional
 from semivae.game.players import Player
-from semivae.generation import class_numbers, sample, save_grid
+from semivae.game.variables import Variable
+from semivae.generation import class_maps, class_numbers, draw, sample, save_grid
+from semivae.nets import NETS
+from semivae.recipe.schema import VariableSpec
 from semivae.run import Run
 
 
@@ -96,6 +100,7 @@ def test_codes_may_be_given(tiny_run: Run) -> None:
         ({"h": 2}, "h: values of a Bernoulli variable lie in 0 to 1"),
         ({"h": float("nan")}, "h: values must be finite"),
         ({"h": "many"}, "h: 'many' is not a number"),
+        ({"h": []}, r"h: expected one number, .*given \(0,\)"),
         ({"x": torch.zeros(1, 8, 8)}, "x cannot be given without [yh]: the decoder draws [yh] first"),
     ],
 )
@@ -117,9 +122,41 @@ def test_prior_known_by_samples_only_must_be_given(tiny_run: Run) -> None:
         sample(without, 2)
 
 
+def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> None:
+    """In y -> z -> x it is y that has to be given, not z."""
+    y, z = Variable("y", "categorical", (), 10), Variable("z", "bernoulli", (4,))
+    x = Variable("x", "bernoulli", (1, 8, 8))
+    mlp = NETS["mlp"]
+    decoder = Player(
+        [NetworkConditional(z, (y,), mlp(None, 10, (4,))), NetworkConditional(x, (z,), mlp(None, 4, (1, 8, 8)))]
+    )
+    run = Run(tiny_run.path, tiny_run.recipe, decoder, tiny_run.encoder, tiny_run.facts, "last", torch.device("cpu"))
+    assert sample(run, 2, y=5)["x"].shape == (2, 1, 8, 8)
+    with pytest.raises(RunError, match="no prior of y to draw from"):
+        sample(run, 2)
+
+
+def test_categorical_codes_of_several_places_may_be_given() -> None:
+    code = VariableSpec(family="categorical", shape=(2,), classes=4)
+    assert class_maps("c", 1, 3, code).tolist() == [[1, 1]] * 3
+    assert class_maps("c", [1, 3], 3, code).tolist() == [[1, 3]] * 3
+    for wrong in (4, -1, 0.5):
+        with pytest.raises(RunError, match="c: unknown class; the classes are 0 to 3"):
+            class_maps("c", wrong, 3, code)
+
+
+def test_variable_may_be_called_like_an_option(tiny_run: Run) -> None:
+    with pytest.raises(RunError, match="seed: unknown variable"):
+        draw(tiny_run, 2, {"seed": 1}, seed=0)
+
+
 def test_counts_and_checkpoints_without_samples_are_refused(tiny_run: Run) -> None:
     with pytest.raises(RunError, match="cannot draw 0 samples"):
         sample(tiny_run, 0)
+    with pytest.raises(RunError, match=r"cannot draw 2.5 samples"):
+        sample(tiny_run, 2.5)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="seeds lie in 0 to"):
+        sample(tiny_run, 2, seed=2**63)
     with pytest.raises(RunError, match="the supervised twin has no decoder"):
         sample(tiny_run.at("twin"), 4)
 

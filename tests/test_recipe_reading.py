@@ -105,7 +105,24 @@ def test_changes_go_through_the_schema_and_come_last(recipe_file: Path) -> None:
         ("trainin.steps=3", "--set: trainin: unknown key; did you mean training?"),
         ("training.steps", "--set training.steps: write KEY=VALUE, such as training.steps=500"),
         ("training..steps=1", "--set training..steps: not a key; write keys as training.steps"),
-        ("training.steps=[1", "--set training.steps=[1: the value is not YAML; check its brackets and quotes"),
+        (
+            "training.steps=[1",
+            "--set training.steps=[1: the value is not YAML; check its brackets and quotes, "
+            "and the space after each colon",
+        ),
+        (
+            "decoder.x.net={name: deconv, channels: []}",
+            "--set: decoder.x.net.channels: needs at least 1 entries, has 0",
+        ),
+        ("training.steps=true", "--set: training.steps: must be a number, not True"),
+        (
+            "training.seed=9223372036854775808",
+            "--set: training.seed: must be at most 9.22337e+18, not 9223372036854775808",
+        ),
+        (
+            "variables.h.shape=[]",
+            "mine.yaml:7: variables.h: shape [] is for a single class; a single bernoulli number has shape [1]",
+        ),
         ("training.steps.x=1", "--set: training.steps.x: training.steps is 3000, not a section with keys"),
         ("decoder.x.given=[y, hh]", "--set: decoder.x.given[1]: no variable is called hh; did you mean h?"),
     ],
@@ -235,6 +252,34 @@ def test_probabilities_must_sum_to_one(recipe_file: Path) -> None:
     ten = ", ".join(["0.2"] * 10)
     found = mistakes(write(recipe_file, "  y: uniform", f"  y: {{probabilities: [{ten}]}}"))
     assert found == ["mine.yaml:9: decoder.y.probabilities: must sum to 1, not to 2; divide each by their sum"]
+
+
+def test_wrong_entries_do_not_count_as_missing_ones(recipe_file: Path) -> None:
+    assert mistakes(recipe_file, ["streams.labels.values={counts: [1, 2.5, -3]}"]) == [
+        "--set: streams.labels.values.counts[1]: must be a whole number, not 2.5",
+        "--set: streams.labels.values.counts[2]: must be at least 0, not -3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[x, y], batch", "[x, h], batch", "streams.labelled.observe[1]: the data hold x (images or rows) and y"),
+        ("{family: bernoulli, shape: [1, 8, 8]}", "{family: categorical}", "variables.x.family: x is images or rows"),
+        ("{family: categorical, classes: 10}", "{family: bernoulli, shape: [1]}", "variables.y.family: y is the class"),
+    ],
+)
+def test_only_x_and_y_come_from_the_data(recipe_file: Path, old: str, new: str, message: str) -> None:
+    assert any(message in line for line in mistakes(write(recipe_file, old, new)))
+
+
+def test_image_by_another_name_is_told_to_be_x(recipe_file: Path) -> None:
+    text = recipe_file.read_text(encoding="utf-8")
+    for old, new in (("  x:", "  photo:"), ("[x", "[photo")):
+        text = text.replace(old, new)
+    recipe_file.write_text(text, encoding="utf-8")
+    first = "mine.yaml:19: streams.labelled.observe[0]: the data hold x (images or rows) and y (classes), no photo"
+    assert mistakes(recipe_file)[0] == f"{first}; call the variable x"
 
 
 def test_all_mistakes_come_at_once_in_the_order_of_the_file(recipe_file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import TrainingSpec
 from semivae.scenario import build_scenario
-from semivae.training import Progress, train
+from semivae.training import Progress, read_metrics, train
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
@@ -112,6 +113,41 @@ def test_changed_recipe_is_not_resumed(uninterrupted: Path) -> None:
         train(DIGITS, set={**SHORT, "training.steps": 9}, out=uninterrupted, resume=True)
 
 
+def test_run_goes_on_with_its_own_split(uninterrupted: Path, tmp_path: Path) -> None:
+    other = train(DIGITS, set={**SHORT, "split.seed": 1}, out=tmp_path / "other").path
+    with pytest.raises(RunError, match=r"the run was started with another split than .*; leave out --split"):
+        train(DIGITS, set=SHORT, out=uninterrupted, split=other / "split.json", resume=True)
+    train(DIGITS, set=SHORT, out=uninterrupted, split=uninterrupted / "split.json", resume=True)
+
+
+def test_run_that_lost_its_checkpoint_does_not_silently_start_afresh(uninterrupted: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(uninterrupted, tmp_path / "copy"))
+    (copy / "last.safetensors").unlink()
+    with pytest.raises(RunError, match=r"last\.safetensors: no such checkpoint"):
+        train(DIGITS, set=SHORT, out=copy, resume=True)
+
+
+def test_damaged_files_of_a_run_are_named_on_resume(uninterrupted: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(uninterrupted, tmp_path / "copy"))
+    with (copy / "metrics.jsonl").open("a") as file:
+        file.write('{"phase": "twin", "st')  # the power went
+    train(DIGITS, set=SHORT, out=copy, resume=True)
+    assert len(read_metrics(copy)) == 6
+    wide = train(DIGITS, set={**SHORT, "decoder.x.net.hidden": [8]}, out=tmp_path / "wide", twin=False).path
+    shutil.copy(wide / "last.safetensors", copy / "last.safetensors")
+    with pytest.raises(RunError, match=r"last\.safetensors holds another model than the recipe"):
+        train(DIGITS, set=SHORT, out=copy, resume=True)
+    (copy / "recipe.yaml").write_text("about: nothing")
+    with pytest.raises(RunError, match=r"its recipe\.yaml was changed or damaged"):
+        train(DIGITS, set=SHORT, out=copy, resume=True)
+
+
+def test_nothing_is_selected_without_validation(tmp_path: Path) -> None:
+    run = train(DIGITS, set={**SHORT, "split.validation": 0}, out=tmp_path / "run")
+    assert not (run.path / "selected.safetensors").exists()
+    assert run.evaluate()["selected"] is None
+
+
 def test_twin_can_be_added_to_a_run(uninterrupted: Path, tmp_path: Path) -> None:
     alone = train(DIGITS, set=SHORT, out=tmp_path / "run", twin=False).path
     assert not (alone / "twin.safetensors").exists()
@@ -182,6 +218,7 @@ def test_ctrl_c_leaves_a_resumable_run_at_the_step_where_it_came(tmp_path: Path)
         text=True,
     )
     assert process.stdout is not None
+    assert int(process.stdout.readline()) == 0
     first = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `semivae --help` an
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,11 @@ class Commands(TyperGroup):
         except SemivaeError as error:
             complain(str(error))
             raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            complain(f"{error.filename or 'standard output'}: no space is left on the device; make room and try again")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             complain("stopped by Ctrl-C")
             raise typer.Exit(130) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 
 from semivae.cli.options import DataRootOption, JsonOption, RecipeArgument, SetOption
 from semivae.cli.showing import console, reply, say
-from semivae.cli.writing import check_target
+from semivae.cli.writing import check_target, write_file
 from semivae.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -69,13 +68,17 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
     from semivae.errors import DataError
     from semivae.scenario import resolve
 
-    variables = recipe.variables.values()
-    if all(spec.classes if spec.family == "categorical" else spec.shape for spec in variables):
+    if has_shapes(recipe):
         return recipe, ""
     try:
         return resolve(recipe, load_source(recipe.source, find_data_root(data_root), download=False)), ""
     except DataError as error:
         return None, str(error)
+
+
+def has_shapes(recipe: Recipe) -> bool:
+    """Whether the recipe says every shape and number of classes, so that its networks can be built without the data."""
+    return all(spec.classes if spec.family == "categorical" else spec.shape for spec in recipe.variables.values())
 
 
 def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
@@ -109,10 +112,14 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
 
     try:
         read = read_recipe(recipe, changes)
-        from semivae.scenario import plan_of
+        from semivae.scenario import plan_of, twin_plan
 
         try:
             plan_of(read)
+            if read.training.twin:
+                twin_plan(read)
+            if has_shapes(read):
+                count_parameters(read)
         except RecipeError as error:
             return f"{recipe}: {error}".splitlines()
     except RecipeError as error:
@@ -127,12 +134,13 @@ def copy(
     ] = None,
 ) -> None:
     """Copy a recipe to make it your own; never overwrites."""
-    from semivae.recipe import find_recipe
+    from semivae.recipe import find_recipe, read_recipe
 
     source = find_recipe(recipe)
+    read_recipe(source)  # nothing but a recipe is copied
     target = destination or Path(f"{source.stem}.yaml")
     if target.is_dir():
         target = target / f"{source.stem}.yaml"
     check_target(target, False, hint="choose another name")
-    shutil.copyfile(source, target)
+    write_file(target, source.read_bytes())
     say(f"{target}: edit it, then: semivae train {shlex.quote(str(target))}")

@@ -105,12 +105,11 @@ def sample(
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz")
     if checkpoint is Checkpoint.twin:
         raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
-    from semivae.generation import sample as draw
-    from semivae.generation import save_grid
+    from semivae.generation import draw, save_grid
 
     opened = open_run(run, checkpoint, device)
-    drawn = draw(opened, count, noise=noise, seed=seed, **values)
-    if out.suffix == ".npz":
+    drawn = draw(opened, count, values, noise=noise, seed=seed)
+    if out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
     else:
         save_grid(drawn[opened.image], out, columns, overwrite=overwrite)
@@ -178,11 +177,12 @@ def export(
     opened = open_run(run, checkpoint, device, data_root)
     report = export_run(opened, out, part.value, format.value if format else None, overwrite=overwrite)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"
+    inputs = f"{report['checked_on']} {report['checked_with']}"
     reply(
         report,
         as_json,
         console(),
-        f"{out}: {report['part']} as {report['format']}, {difference} on {report['checked_on']} images",
+        f"{out}: {report['part']} as {report['format']}, {difference} on {inputs}",
     )
 
 

@@ -83,14 +83,17 @@ def label_names(labels: Array, what: str) -> Array:
     """An array of strings [n] from strings, bytes or integers, [n] or [n, 1].
 
     Raises:
-        DataError: another shape or type, or numbers below zero; `what` names the array.
+        DataError: another shape or type, bytes that are no text, or numbers below zero; `what` names the array.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise DataError(f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected")
     if labels.dtype.kind == "S":
-        return np.char.decode(labels, "utf-8")
+        try:
+            return np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{what} holds bytes that are no UTF-8 text; save the names as str") from error
     if labels.dtype.kind == "U":
         return labels
     if labels.dtype.kind not in "iu":

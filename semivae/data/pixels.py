@@ -48,11 +48,14 @@ def table_as_floats(table: Array, what: str) -> npt.NDArray[np.float32]:
     """Numbers of any type as float32.
 
     Raises:
-        DataError: no numbers, or some that are not finite; `what` names the array.
+        DataError: no numbers, or some that are not finite or too large; `what` names the array.
     """
     if not (np.issubdtype(table.dtype, np.number) or table.dtype == np.bool_) or np.iscomplexobj(table):
         raise DataError(f"{what} has type {table.dtype}; a table holds real numbers")
     check_finite(table, what)
+    largest = float(np.finfo(np.float32).max)
+    if table.size and max(abs(float(table.min())), abs(float(table.max()))) > largest:
+        raise DataError(f"{what} holds numbers beyond {largest:.1e}; scale its columns")
     return table.astype(np.float32)
 
 

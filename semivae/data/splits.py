@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
@@ -190,15 +190,18 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         )
     try:
         return _from_content(content, dataset)
-    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
-        raise DataError(f"{path} has a right checksum but a wrong content: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
+        raise DataError(f"{path} has a right checksum but a wrong content ({reason}); get it again") from error
 
 
 def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
     everything = content["labelled"] == REST
     count = len(dataset.train["y"])
-    validation = torch.tensor(content["validation"], dtype=torch.int64)
-    labelled = torch.tensor([] if everything else content["labelled"], dtype=torch.int64)
+    indices = TypeAdapter(list[int])
+    validation = torch.tensor(indices.validate_python(content["validation"], strict=True), dtype=torch.int64)
+    shown = [] if everything else indices.validate_python(content["labelled"], strict=True)
+    labelled = torch.tensor(shown, dtype=torch.int64)
     chosen = torch.cat([labelled, validation])
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= count or len(set(chosen.tolist())) != len(chosen)):
         raise ValueError(f"indices are not {len(chosen):,} different ones of {count:,} examples")

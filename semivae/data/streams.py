@@ -13,9 +13,10 @@ from semivae.data.dataset import Dataset, listed
 from semivae.data.seeds import seed_for
 from semivae.data.splits import Split
 from semivae.data.values import class_weights, read_rows
+from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.game.variables import Sample
-from semivae.recipe.schema import FileSpec, Recipe, StreamSpec
+from semivae.recipe.schema import FileSpec, PairOfViews, Recipe, StreamSpec
 
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
 
@@ -161,8 +162,11 @@ def make_streams(
         data_root: where relative paths of `values` files start; None is the usual data root.
 
     Raises:
-        DataError: a stream observes what the data do not hold, or its values cannot be had.
+        DataError: a stream observes what the data do not hold, or its values cannot be had; the data do not fit the
+            family of x, or a view.
     """
+    if len(dataset.shape) == 1:
+        _check_table(recipe, dataset)
     images = [part["x"] for part in (dataset.train, dataset.unlabelled) if part]
     known = {"x": torch.cat(images) if len(images) > 1 else images[0], "y": dataset.train["y"]}
     known = {key: _resident(array, device) for key, array in known.items()}
@@ -183,6 +187,26 @@ def make_streams(
         arrays = {key: known[key] for key in spec.observe}
         streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed)
     return streams
+
+
+def _check_table(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse what is for images: families of values in [0, 1] where the rows hold others, and views beyond noise."""
+    family = recipe.variables["x"].family
+    parts = [part["x"] for part in (dataset.train, dataset.unlabelled, dataset.test) if part]
+    low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+    if family in ("bernoulli", "discretized_logistic") and (low < 0 or high > 1):
+        raise DataError(
+            f"variables.x.family is {family}, whose values lie in [0, 1], but {dataset.name} holds rows with numbers "
+            f"from {low:g} to {high:g}; use gaussian, or scale the columns"
+        )
+    for name, stream in recipe.streams.items():
+        used = [stream.views.weak, stream.views.strong] if isinstance(stream.views, PairOfViews) else [stream.views]
+        for view in used:
+            if view is not None and View(recipe.views[view]).images_only:
+                raise DataError(
+                    f"streams.{name}.views: the view {view} changes images, but {dataset.name} holds rows of a table, "
+                    f"to which only noise can be added; remove all other entries from views.{view}"
+                )
 
 
 def _values_stream(

@@ -7,11 +7,12 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
 from semivae.recipe.schema import ViewSpec
 
+BENDS = 4  # places a side at which the elastic displacement is drawn
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a colour (ITU-R BT.601)
 
 
@@ -19,16 +20,17 @@ LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a 
 class View:
     """A random transform, drawn anew for every image. Every entry of the spec is the largest change.
 
-    Geometry (shift, rotate, scale, shear, flip) is one bilinear resampling; outside lies black for grey images and the
-    mirror image for colour. Then brightness, contrast and saturation change by factors in [1 - entry, 1 + entry],
-    Gaussian noise is added, and one square is blanked, black for grey images and mid-grey for colour.
+    Geometry (shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey images
+    and the mirror image for colour. Then brightness, contrast and saturation change by factors in
+    [1 - entry, 1 + entry], Gaussian noise is added, and one square is blanked, black for grey images and mid-grey for
+    colour.
     """
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
-        self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.flip))
+        self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip))
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
-        self._images_only = self._geometry or self._colour or bool(spec.cutout)
+        self.images_only = self._geometry or self._colour or bool(spec.cutout)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -43,7 +45,7 @@ class View:
         Raises:
             DataError: a table, and a spec that changes more than noise.
         """
-        if images.ndim != 4 and self._images_only:
+        if images.ndim != 4 and self.images_only:
             raise DataError(
                 f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
             )
@@ -68,7 +70,16 @@ def _uniform(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 def _resampled(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     colour = x.shape[1] == 3
     grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
+    if spec.elastic:
+        grid = grid + _bent(x, spec.elastic, generator)
     return grid_sample(x, grid, "bilinear", "reflection" if colour else "zeros", align_corners=False)
+
+
+def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """A smooth field of displacements, [n, height, width, 2]: random at 4x4 places, in between interpolated."""
+    places = torch.rand(len(x), 2, BENDS, BENDS, generator=generator, device=generator.device)
+    field = interpolate(((2 * places - 1) * 2 * largest).to(x), x.shape[2:], mode="bicubic", align_corners=True)
+    return field.permute(0, 2, 3, 1)
 
 
 def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:

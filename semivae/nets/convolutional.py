@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -117,8 +118,15 @@ class Deconv(nn.Module):
         if image_shape is not None:
             raise ValueError("net deconv reads vectors, but an image is given; use mlp or conv")
         if len(output_shape) != 3:
-            raise ValueError("net deconv puts out an image, but the variable is not one; use mlp")
+            raise ValueError(
+                "net deconv puts out an image [channels, height, width], and the variable is none; use mlp"
+            )
         outputs, self.height, self.width = output_shape
+        most = math.ceil(math.log2(max(self.height, self.width)))
+        if len(channels) > most:
+            raise ValueError(
+                f"net deconv doubles the grid {len(channels)} times; for this image {most} stages are enough"
+            )
         grid = tuple(-(-side // 2 ** len(channels)) for side in (self.height, self.width))
         self.grid = (channels[0], *grid)
         self.start = linear(vector_size, channels[0] * grid[0] * grid[1], gain=1.0)

@@ -46,5 +46,5 @@ def require_image(image_shape: Shape | None, net: str) -> Shape:
 
 def require_vector_output(output_shape: Shape, net: str) -> int:
     if len(output_shape) != 1:
-        raise ValueError(f"net {net} puts out a vector, but the variable is an image; use deconv or mlp")
+        raise ValueError(f"net {net} puts out a vector, but the variable has rows and columns; use deconv or mlp")
     return output_shape[0]

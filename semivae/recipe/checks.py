@@ -32,6 +32,7 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
         (("variables", "encoder"), check_encoder),
         (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
         (("variables", "streams"), check_observed),
+        (("variables", "encoder", "streams"), check_data),
         (("variables", "encoder", "streams"), check_values),
         (("encoder", "streams", "views"), check_views),
         (("variables", "decoder", "encoder", "streams"), check_teach),
@@ -99,6 +100,29 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
     """Streams show known variables."""
     for name, stream in streams.items():
         yield from _check_names(("streams", name, "observe"), stream.observe, variables)
+
+
+def check_data(
+    variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
+) -> Iterator[Problem]:
+    """Every data set holds x (images, or rows of numbers) and y (a class for some): nothing else comes from it."""
+    taken: set[str] = set()
+    for name, stream in streams.items():
+        for index, shown in enumerate(stream.observe):
+            if shown in ("x", "y"):
+                taken |= {shown} if "x" in stream.observe else set()
+            elif shown in variables and shown not in encoder:
+                message = f"the data hold x (images or rows) and y (classes), no {shown}; call the variable x"
+                yield Problem(("streams", name, "observe", index), message)
+            elif shown in variables and "x" in stream.observe:
+                message = f"the data hold x (images or rows) and y (classes), no {shown}; call a class variable y"
+                yield Problem(("streams", name, "observe", index), message)
+    if "x" in taken & set(variables) and variables["x"].family == "categorical":
+        message = "x is images or rows of numbers: bernoulli, discretized_logistic or gaussian, not categorical"
+        yield Problem(("variables", "x", "family"), message)
+    if "y" in taken & set(variables) and variables["y"].family != "categorical":
+        message = f"y is the class that the data hold: categorical, not {variables['y'].family}"
+        yield Problem(("variables", "y", "family"), message)
 
 
 def check_values(

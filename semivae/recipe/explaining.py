@@ -31,6 +31,7 @@ def explain(errors: Iterable[ErrorDetails], top: type[Section], data: object) ->
     """The problems behind pydantic's `errors` of validating `data` as `top`."""
     found: dict[KeyPath, Problem] = {}
     meant: set[KeyPath] = set()  # keys that are missing because they are misspelt
+    short: set[KeyPath] = set()
     for error in errors:
         spot = _follow(error["loc"], _Spot((), top, None), data)
         if spot is None:
@@ -40,8 +41,16 @@ def explain(errors: Iterable[ErrorDetails], top: type[Section], data: object) ->
         if error["type"] == "extra_forbidden":
             guess = _guess(spot.path[-1], _known_keys(spot))
             meant.update({(*spot.path[:-1], guess)} if guess else set())
+        if error["type"] == "too_short":
+            short.add(spot.path)
     missing = {error["loc"] for error in errors if error["type"] == "missing"}
-    return [problem for path, problem in found.items() if not (path in meant and _is_missing(path, missing))]
+    # pydantic does not count wrong entries, and would call a list too short for them
+    short = {path for path in short if any(below[:-1] == path for below in found)}
+    return [
+        problem
+        for path, problem in found.items()
+        if path not in short and not (path in meant and _is_missing(path, missing))
+    ]
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:

@@ -135,5 +135,6 @@ def _pair(text: str, problems: list[Problem]) -> tuple[str, object] | None:
     try:
         return key.strip(), parse_value(value)
     except YAMLError:
-        problems.append(Problem((), "the value is not YAML; check its brackets and quotes", f"--set {text}"))
+        message = "the value is not YAML; check its brackets and quotes, and the space after each colon"
+        problems.append(Problem((), message, f"--set {text}"))
         return None

@@ -7,14 +7,26 @@ This module imports no torch, so that a recipe can be checked in milliseconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
+LARGEST_SEED = 2**63 - 1  # what torch's generators take
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take true for 1
+        raise PydanticKnownError("float_type")
+    return value
+
+
+NoTruth = BeforeValidator(_no_truth)
+Fraction = Annotated[float, NoTruth, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, NoTruth, Field(ge=1)]
+PositiveFloat = Annotated[float, NoTruth, Field(gt=0.0)]
+NonNegative = Annotated[float, NoTruth, Field(ge=0.0)]
+Seed = Annotated[int, NoTruth, Field(ge=0, le=LARGEST_SEED)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
 
 
@@ -66,7 +78,7 @@ class SplitSpec(Section):
 
     labelled: Positive | Literal["all"]
     balance: Literal["balanced", "proportional"] = "balanced"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     validation: Annotated[int, Field(ge=0)] = 0
 
 
@@ -89,6 +101,8 @@ class VariableSpec(Section):
             raise ValueError(f"classes belong to a categorical variable, not to a {self.family} one; remove classes")
         if self.complete_with == "mean" and self.family == "categorical":
             raise ValueError("a categorical variable has no mean; use complete_with: sample")
+        if self.shape == () and self.family != "categorical":
+            raise ValueError(f"shape [] is for a single class; a single {self.family} number has shape [1]")
         return self
 
 
@@ -128,7 +142,7 @@ class DeconvSpec(Section):
     """Convolutional, vector to image: starts at a small grid, one stage per entry of `channels`, each doubles it."""
 
     name: Literal["deconv"]
-    channels: tuple[Positive, ...] = (128, 64, 32)
+    channels: tuple[Positive, ...] = Field((128, 64, 32), min_length=1)
     blocks: Positive = 1
 
 
@@ -162,6 +176,7 @@ class ViewSpec(Section):
     rotate: Annotated[float, Field(ge=0.0, le=180.0, description="degrees")] = 0.0
     scale: Annotated[float, Field(ge=0.0, le=0.9, description="relative change of size")] = 0.0
     shear: Annotated[float, Field(ge=0.0, le=60.0, description="degrees")] = 0.0
+    elastic: Annotated[float, Field(ge=0.0, le=0.2, description="smooth bending, of the image's side")] = 0.0
     flip: bool = Field(False, description="mirror left and right, half of the time; never for digits")
     brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
@@ -235,7 +250,7 @@ class TrainingSpec(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validate_every: Positive = 200
     checkpoint_every: Positive = 500
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     twin: bool = Field(False, description="also train the supervised twin, for comparison")
 
 

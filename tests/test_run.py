@@ -1,0 +1,62 @@
+"""A run: what is refused where its folder was damaged or changed, and posteriors given more than the image."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from semivae.errors import RunError
+from semivae.run import Run
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("shape: [16]", "shape: [15]", "last.safetensors holds another model than recipe.yaml"),
+        ("hidden: 128", "hiden: 128", r"its recipe.yaml was changed or damaged(?s:.*)unknown key; did you mean hidden"),
+        ("name: conv", "name: deconv\n      blocks: 1", "its recipe.yaml was changed or damaged"),
+    ],
+)
+def test_run_with_another_recipe_is_refused(tiny_run: Run, tmp_path: Path, old: str, new: str, message: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    assert old in text
+    (folder / "recipe.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RunError, match=message):
+        Run.load(folder)
+
+
+def test_missing_twin_says_how_to_get_one(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    (folder / "twin.safetensors").unlink()
+    with pytest.raises(RunError, match="no supervised twin; train it along with --twin"):
+        Run.load(folder, "twin")
+
+
+def test_posterior_of_a_code_takes_labels_as_sample_does(tiny_run: Run) -> None:
+    images = tiny_run.dataset().test["x"][:4]
+    threes = tiny_run.posterior("h", x=images, y=3).mean
+    assert threes.shape == (4, 16)
+    torch.testing.assert_close(tiny_run.posterior("h", x=images, y=torch.full((4,), 3)).mean, threes)
+    torch.testing.assert_close(tiny_run.posterior("h", x=images, y=["3", "3", "3", "3"]).mean, threes)
+    assert not torch.equal(tiny_run.posterior("h", x=images, y=8).mean, threes)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"y": 11}, "y: unknown class 11"),
+        ({"y": [0, 1, 2]}, "y: 3 classes do not divide 4 samples"),
+        ({"y": [0.5] * 4}, "y: unknown class 0.5"),
+        ({"label": 3}, "label: unknown variable; this run has x, y, h"),
+    ],
+)
+def test_posterior_refuses_values_that_do_not_fit(tiny_run: Run, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        tiny_run.posterior("h", x=tiny_run.dataset().test["x"][:4], **given)
