@@ -109,3 +109,13 @@ def test_cutout_blanks_one_square_that_may_reach_over_the_edge(channels: int, fi
     assert torch.equal(blank.sum(dim=(1, 2)), heights * widths)
     assert heights.max() == 6 and widths.max() == 6 and heights.min() == 3 and widths.min() == 3
     assert blank.any(dim=0).all()  # everywhere in the image
+
+
+def test_elastic_bends_smoothly_and_no_further_than_it_says() -> None:
+    """On an image whose grey level is the column, the change of level is the displacement."""
+    columns = torch.linspace(0.0, 1.0, 40).expand(32, 1, 40, 40)
+    bent = View(ViewSpec(elastic=0.05))(columns, torch.Generator().manual_seed(0))
+    moved = (bent - columns)[:, :, 5:-5, 5:-5]
+    assert 0.02 < moved.abs().max() < 0.05 * 1.3  # interpolation may overshoot a little
+    assert moved.diff(dim=2).abs().max() < 0.02, "neighbours move together"
+    assert not torch.allclose(moved[0], moved[1])
