@@ -19,7 +19,8 @@ from semivae.devices import choose_device
 from semivae.errors import RecipeError, RunError
 from semivae.game.players import Player
 from semivae.game.variables import Sample
-from semivae.recipe import Recipe, read_recipe
+from semivae.recipe import Recipe
+from semivae.run_folder import RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
 from semivae.scenario import build_players, roles_of
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 
     from semivae.data.dataset import Dataset
 
-RECIPE_FILE, SPLIT_FILE = "recipe.yaml", "split.json"
 CHECKPOINTS = ("last", "selected", "twin")
-
-
-def is_run_folder(folder: Path) -> bool:
-    return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
 
 
 class Run:
@@ -97,18 +93,12 @@ class Run:
             raise RunError(f"{folder}: this run has no supervised twin; train it along with --twin --resume")
         chosen = choose_device(device)
         tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
+        recipe = kept_recipe(folder)
         try:
-            recipe = read_recipe(folder / RECIPE_FILE)
             decoder, encoder = build_players(recipe)
-        except RecipeError as error:
-            raise RunError(
-                f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
-                f"{error}"
-            ) from error
-        try:
             decoder.load_state_dict(without_prefix("game.decoder", tensors))
             encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
-        except RuntimeError as error:  # torch's, for names or shapes that differ
+        except (RecipeError, RuntimeError) as error:  # RuntimeError: torch's, for names or shapes that differ
             raise RunError(
                 f"{folder}: {checkpoint}.safetensors holds another model than {RECIPE_FILE}; one of them was changed: "
                 "put it back, or train again with --overwrite"

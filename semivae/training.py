@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,15 +18,27 @@ from semivae.data.dataset import Dataset
 from semivae.data.seeds import seed_for
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
-from semivae.data.splits import Split, load_split, make_split, save_split
+from semivae.data.splits import Split, load_split, make_split
 from semivae.devices import choose_device, choose_precision
 from semivae.diagnostics import bits_in_use, validation_error
-from semivae.errors import RecipeError, RunError, TrainingError
+from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game
 from semivae.game.plan import PlayerName
+from semivae.interruption import interruption
 from semivae.optimization import REMEDIES, PlayerOptimizer
-from semivae.recipe import Recipe, change_recipe, dump_recipe, read_recipe
-from semivae.run import RECIPE_FILE, SPLIT_FILE, Run, is_run_folder
+from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.run import Run
+from semivae.run_folder import (
+    SPLIT_FILE,
+    append_metrics,
+    check_folder,
+    kept_recipe,
+    read_metrics,
+    refuse_changed_recipe,
+    replace_metrics,
+    start_folder,
+    write_recipe,
+)
 from semivae.scenario import Scenario, build_game, build_scenario, resolve, roles_of, twin_plan
 
 
@@ -96,26 +102,27 @@ def train(
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
     folder = Path(out) if out is not None else Path("runs") / name
     chosen = choose_device(device)
-    _check_folder(folder, overwrite, resume)
+    check_folder(folder, overwrite, resume)
+    kept = kept_recipe(folder) if resume else None
     root = find_data_root(data_root)
     dataset = load_source(loaded.source, root)
     parts = _choose_split(dataset, loaded, folder, split, resume)
-    precision = choose_precision(loaded.training.precision, chosen)
+    asked = loaded.training.precision
+    precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
     scenario = build_scenario(loaded, dataset, parts, chosen, root)
     twin_lessons = twin_plan(loaded) if loaded.training.twin else None
-    if resume:
-        _check_same_recipe(folder, scenario.recipe)
-        (folder / RECIPE_FILE).write_text(dump_recipe(scenario.recipe), encoding="utf-8")
+    if kept is not None:
+        refuse_changed_recipe(folder, kept, scenario.recipe)
+        write_recipe(folder, scenario.recipe)
     else:
-        _start_folder(folder, scenario.recipe, overwrite)
-        save_split(parts, folder / SPLIT_FILE)
+        start_folder(folder, scenario.recipe, parts, overwrite)
     report = progress or (lambda _: None)
     for warning in dataset.warnings:
         report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
     validation = _part(dataset.train, parts.validation, chosen)
-    with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), _interruption() as stopped:
+    with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
         Loop("model", folder, scenario.game, scenario, validation, report, stopped, dataset.classes).run(resume)
         if twin_lessons is not None:
             game = build_game(scenario.recipe, twin_lessons, chosen)
@@ -256,6 +263,7 @@ class Loop:
         if which == "last":
             for player, optimizer in self.optimizers.items():
                 tensors |= with_prefix(f"optimizer.{player}", optimizer.tensors())
+            tensors |= with_prefix("sums", {name: total for name, (total, _) in self.sums.items()})
         facts = {
             "phase": self.phase,
             "step": self.step,
@@ -263,6 +271,7 @@ class Loop:
             "seconds": self.seconds,
             "best_error": None if math.isinf(self.best_error) else self.best_error,
             "classes": list(self.classes),
+            "counts": {name: count for name, (_, count) in self.sums.items()},
         }
         write_checkpoint(self.folder / self._file(which), tensors, facts)
 
@@ -278,6 +287,10 @@ class Loop:
                 f"train again with --overwrite"
             ) from error
         self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
+        counts = facts["counts"]
+        assert isinstance(counts, dict)
+        sums = without_prefix("sums", tensors)
+        self.sums = {name: (sums[name].to(self.device), count) for name, count in counts.items()}
         best = facts["best_error"]
         self.best_error = math.inf if best is None else float(str(best))
 
@@ -290,30 +303,12 @@ class Loop:
             "bits": dict(progress.bits),
             "losses": {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())},
         }
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_metrics(self.folder, row)
 
     def _trim_metrics(self) -> None:
         """Drops rows that a resumed run will write again."""
-        kept = [row for row in read_metrics(self.folder) if row["phase"] != self.phase or row["step"] <= self.step]
-        temporary = self.folder / f".{METRICS_FILE}.writing"
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(temporary, self.folder / METRICS_FILE)
-
-
-METRICS_FILE = "metrics.jsonl"
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """What training wrote at its validations, in order: phase, step, seconds, losses, bits, validation_error."""
-    path = folder / METRICS_FILE
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the last line of a run that lost its power
-            break
-    return rows
+        rows = read_metrics(self.folder)
+        replace_metrics(self.folder, [row for row in rows if row["phase"] != self.phase or row["step"] <= self.step])
 
 
 def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
@@ -329,80 +324,3 @@ def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str 
     if asked is not None and asked.digest() != kept.digest():
         raise RunError(f"{folder}: the run was started with another split than {manifest}; leave out --split to go on")
     return kept
-
-
-def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
-    if resume and overwrite:
-        raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
-    if resume and not is_run_folder(folder):
-        raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not is_run_folder(folder):
-            raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
-        if not overwrite:
-            raise RunError(
-                f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
-                f"choose another folder with --out"
-            )
-
-
-def _start_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECIPE_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out"
-        ) from None
-
-
-def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
-    try:
-        kept = read_recipe(folder / RECIPE_FILE)
-    except RecipeError as error:
-        raise RunError(
-            f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
-            f"{error}"
-        ) from error
-    before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
-    before["training"].pop("twin"), now["training"].pop("twin")  # a twin may come or go: the model is the same
-    differences = list(_differences(before, now))
-    if differences:
-        listed = "\n".join(f"- {line}" for line in differences)
-        raise RunError(
-            f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
-            f"Undo these changes, or start a new run with --out"
-        )
-
-
-def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
-    elif before != now:
-        yield f"{path}: was {before}, now {now}"
-
-
-@contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a termination signal sets: the loop stops between steps. A second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    for number in previous:
-        signal.signal(number, on_signal)
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 ANYTHING_BUT_CLI = {
     "errors", "recipe", "game", "nets", "data", "scenario", "checkpoint", "devices", "diagnostics", "optimization",
-    "training", "run", "evaluation", "metrics", "generation", "export", "export_formats",
+    "training", "run", "run_folder", "interruption", "evaluation", "metrics", "generation", "export", "export_formats",
 }  # fmt: skip
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.name not in ("__main__.py",) and path.parent.name != "cli"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -24,8 +23,9 @@ from semivae.errors import RunError, TrainingError
 from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import TrainingSpec
+from semivae.run_folder import read_metrics
 from semivae.scenario import build_scenario
-from semivae.training import Progress, read_metrics, train
+from semivae.training import Progress, train
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
@@ -33,7 +33,7 @@ SHORT = {
     "training.steps": 8,
     "training.twin": True,
     "training.validate_every": 3,
-    "training.checkpoint_every": 3,
+    "training.checkpoint_every": 4,
     "streams.unlabelled.views.threshold": 0.0,
 }
 
@@ -74,10 +74,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
             train(DIGITS, set=SHORT, out=tmp_path / "run")
     train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
     assert_same_files(uninterrupted, tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [(row["phase"], row["step"]) for row in rows] == [
-        (name, at) for name in ("model", "twin") for at in (3, 6, 8)
-    ]
+    rows, expected = read_metrics(tmp_path / "run"), read_metrics(uninterrupted)
+    assert [(row["phase"], row["step"]) for row in expected] == [(p, at) for p in ("model", "twin") for at in (3, 6, 8)]
+    for row in rows + expected:
+        assert row.pop("seconds") > 0.0
+    assert rows == expected
 
 
 def test_same_seed_same_run_and_another_seed_another(uninterrupted: Path, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     with pytest.raises(TrainingError, match=r"step 5: the factor of h given x, y puts out values that are not"):
         train(DIGITS, set=SHORT, out=tmp_path / "run")
     run = semivae.load(str(tmp_path / "run"))
-    assert run.facts["step"] == 3
+    assert run.facts["step"] == 4
     assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
 
 

@@ -1,0 +1,127 @@
+"""The folder of a run: recipe, split, metrics and checkpoints; when it may be written, resumed or replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from semivae.data.splits import Split, save_split
+from semivae.errors import RecipeError, RunError
+from semivae.recipe import Recipe, dump_recipe, read_recipe
+
+RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
+
+
+def is_run_folder(folder: Path) -> bool:
+    return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
+
+
+def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
+    """Refuses, before any work, what would overwrite something or resume nothing.
+
+    Raises:
+        RunError: the folder is taken, or holds no run to resume.
+    """
+    if resume and overwrite:
+        raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
+    if resume and not is_run_folder(folder):
+        raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
+    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not is_run_folder(folder):
+            raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
+        if not overwrite:
+            raise RunError(
+                f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
+                f"choose another folder with --out"
+            )
+
+
+def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) -> None:
+    """Makes the folder with recipe and split; `overwrite` removes the run that is there.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(folder, recipe)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out"
+        ) from error
+    save_split(split, folder / SPLIT_FILE)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    _replace(folder / RECIPE_FILE, dump_recipe(recipe))
+
+
+def kept_recipe(folder: Path) -> Recipe:
+    """The recipe that a run was started from, as resolved.
+
+    Raises:
+        RunError: the file was changed or damaged.
+    """
+    try:
+        return read_recipe(folder / RECIPE_FILE)
+    except RecipeError as error:
+        raise RunError(
+            f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
+            f"{error}"
+        ) from error
+
+
+def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
+    """Raises RunError, with a list of the differences, if a run would be resumed from another recipe."""
+    before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
+    for dumped in (before, now):
+        del dumped["training"]["twin"]  # a twin may come or go: the model is the same
+    differences = list(_differences(before, now))
+    if differences:
+        listed = "\n".join(f"- {line}" for line in differences)
+        raise RunError(
+            f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
+            f"Undo these changes, or start a new run with --out"
+        )
+
+
+def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{path}: was {before}, now {now}"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """What training wrote at its validations, in order: phase, step, seconds, losses, bits, validation_error."""
+    path = folder / METRICS_FILE
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # the last line of a run that lost its power
+            break
+    return rows
+
+
+def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(row)) + "\n")
+
+
+def replace_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    _replace(folder / METRICS_FILE, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file in one move: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
