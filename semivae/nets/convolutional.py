@@ -138,7 +138,7 @@ class Deconv(nn.Module):
             self.blocks.append(nn.ModuleList(ModulatedBlock(size, vector_size) for _ in range(blocks)))
             inputs = size
         self.norm = norm(inputs)
-        self.head = convolution(inputs, outputs, gain=1.0)
+        self.head = convolution(inputs, outputs, gain=0.1)  # pictures start near mid-grey, not as coloured noise
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         """The last grid, averaged over places: [batch, channels]."""
