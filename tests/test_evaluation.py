@@ -65,7 +65,7 @@ def test_run_may_be_given_by_its_path(tiny_run: Run) -> None:
 def test_missing_or_half_trained_twin_is_none(tiny_run: Run, tmp_path: Path) -> None:
     run = copied(tiny_run, tmp_path)
     twin = run.path / "twin.safetensors"
-    tensors, facts = read_checkpoint(twin, torch.device("cpu"))
+    tensors, facts = read_checkpoint(twin)
     write_checkpoint(twin, tensors, {**facts, "step": 7})
     assert evaluate(run)["twin"] is None
     twin.unlink()
