@@ -35,8 +35,7 @@ def bits_in_use(game: Game, codes: Iterable[str], seed: int, batch: int = 512) -
     sample = game.decoder.complete({}, batch)
     bits = {}
     for name in codes:
-        needed = {name, *(given.name for given in game.encoder[name].given)} if name in game.encoder else {name}
-        if not needed <= set(sample) or name not in game.encoder:
+        if name not in game.encoder or not {name, *(given.name for given in game.encoder[name].given)} <= set(sample):
             continue
         gain = game.average.log_prob(sample, [name])[name] - game.decoder.log_prob(sample, [name])[name]
         bits[name] = gain.mean().item() / math.log(2.0)
