@@ -5,7 +5,6 @@ The only place that reads the test set. Nothing here chooses anything by what it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,30 +13,15 @@ import torch
 from torch import Tensor
 
 from semivae import metrics
+from semivae.classification import Classifier
+from semivae.classification.posterior import encoder_log_posterior
+from semivae.classification.priors import read_prior
+from semivae.classification.shift import shifted_rows
 from semivae.errors import DataError, RunError
-from semivae.game.conditionals import NetworkConditional
-from semivae.game.variables import Sample
 from semivae.run import CHECKPOINTS, Run
-
-
-def label_factor(run: Run) -> NetworkConditional:
-    """q(label | image), the classifier of a run.
-
-    Raises:
-        RunError: the run is unsupervised, or its label depends on more than the image.
-    """
-    factor = run.encoder[run.label]
-    given = [variable.name for variable in factor.given]
-    if given != [run.image] or not isinstance(factor, NetworkConditional):
-        raise RunError(
-            f"{run.path}: the encoder's {run.label} is given {', '.join(given)}; a classifier needs {run.image} alone"
-        )
-    return factor
-
-
-def label_posterior(run: Run, sample: Sample) -> Tensor:
-    """q(label | image) of one batch on the run's device, probabilities float32 (n, K)."""
-    return label_factor(run).parameters_of(sample).float().softmax(dim=1)
+from semivae.segmentation.painting import painted_report
+from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
+from semivae.segmentation.scores import map_scores
 
 
 def predict_probabilities(run: Run, images: Tensor, batch: int = 512) -> Tensor:
@@ -46,52 +30,93 @@ def predict_probabilities(run: Run, images: Tensor, batch: int = 512) -> Tensor:
     Raises:
         DataError: the images' shape is not the run's.
     """
-    with torch.no_grad():
-        parts = [label_posterior(run, {run.image: chunk}).cpu() for chunk in batches(run, images, batch)]
-    return torch.cat(parts)
-
-
-def batches(run: Run, images: Tensor, batch: int) -> Iterator[Tensor]:
-    """Images (n, C, H, W), bytes or floats in [0, 1], as the model takes them: float32 on its device, in parts.
-
-    Raises:
-        DataError: the images' shape is not the run's, or there are none.
-    """
-    shape = run.recipe.variables[run.image].shape
-    if tuple(images.shape[1:]) != shape or not len(images):
-        raise DataError(
-            f"{run.path} expects images of shape (n, {', '.join(map(str, shape or ()))}); given {tuple(images.shape)}"
-        )
-    for chunk in torch.split(images, batch):
-        on_device = chunk.to(run.device)
-        yield on_device.float() / 255 if chunk.dtype == torch.uint8 else on_device.float()
+    return torch.from_numpy(np.exp(encoder_log_posterior(run, images, batch))).float()
 
 
 def evaluate(
     run: Run | str | Path,
     *,
     split: Literal["test", "validation"] = "test",
+    calibrate: bool = False,
+    vote: bool = False,
+    prior: Any = None,
+    test_prior: Any = None,
+    judge: Run | str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Measure the run's last and validation-selected encoders and its supervised twin on the test images.
 
     Returns a JSON-serialisable dict: "run" (its path), "split", "count" (images), and for each of "last", "selected"
-    and "twin" the `scores` below, or None where the run has no such checkpoint. Errors are fractions.
+    and "twin" the `scores` below (where the label is a map, `semivae.segmentation.scores.scores_of`), or None where the
+    run has no such checkpoint. Errors are fractions.
 
-    `data_root` and `device` serve to open a run by its path; a `Run` keeps its own.
+    Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
+    "calibrated", "voted" and "corrected" hold `scores` and `Classifier.facts`.
+
+    Args:
+        run: the run, or its path.
+        split: which images to measure on.
+        calibrate, vote, prior: as for `Classifier.of`.
+        test_prior: measure on the largest part of the images with these class shares (as `read_prior`) instead of on
+            all; "test_prior" then says them.
+        judge: where the label is a map: another run, or its path, that reads what this one paints for the maps; by
+            default its twin. "painted" then holds the share of the pixels on which they agree, and who judged.
+        data_root, device: to open a run by its path; a `Run` keeps its own.
 
     Raises:
-        RunError: a folder that is no run, or an unsupervised run.
-        DataError: the data are missing, or the part is empty.
+        RunError: a folder that is no run, or an unsupervised run, or what `Classifier.of` says; or a calibration that
+            would be measured on the validation images that chose it.
+        DataError: the data are missing, the part is empty, or a prior is none.
     """
     last = run.at("last") if isinstance(run, Run) else Run.load(run, data_root=data_root, device=device)
+    if is_segmentation(last):
+        refuse_for_maps(last, calibrate=calibrate, vote=vote, prior=prior, test_prior=test_prior)
+    elif judge is not None:
+        raise RunError(f"{last.path}: a judge reads images painted for maps, but {last.label} is a class; leave it out")
+    classifier = Classifier.of(last, calibrate=calibrate, vote=vote, prior=prior)
+    if split == "validation" and classifier.calibration.count:
+        raise RunError(
+            f"{last.path}: temperature and vote are chosen on the validation images, so these cannot measure them; "
+            "use the test images"
+        )
     images, labels, classes = _part(last, split)
     report: dict[str, Any] = {"run": str(last.path), "split": split, "count": len(labels)}
+    if test_prior is not None:
+        shares = read_prior(test_prior, classes, "test prior")
+        rows = shifted_rows(labels, shares, classes)
+        images, labels = images[rows], labels[rows]
+        report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
     for checkpoint in CHECKPOINTS:
         model = _checkpoint(last, checkpoint)
-        report[checkpoint] = model and scores(predict_probabilities(model, images), labels, classes)
+        report[checkpoint] = model and (
+            map_scores(model, images, labels, classes)
+            if is_segmentation(last)
+            else scores(predict_probabilities(model, images), labels, classes)
+        )
+        if checkpoint == "last":
+            report |= _steps(classifier, images, labels, both=calibrate and vote)
+    if is_segmentation(last):
+        judging = Run.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
+        report |= painted_report(last, judging, labels)
     return report
+
+
+def _steps(classifier: Classifier, images: Tensor, labels: Tensor, *, both: bool) -> dict[str, Any]:
+    """`scores` and facts after each step that the classifier takes; `both`: of the temperature without the vote too."""
+    calibration, classes, found = classifier.calibration, classifier.run.classes, {}
+    if not calibration.count and classifier.prior is None:
+        return {}
+    if both:
+        alone = Classifier.of(classifier.run, calibrate=True)
+        found["calibrated"] = scores(alone.probabilities(images), labels, classes) | alone.facts()
+    answer = classifier.answer(images)
+    if calibration.count:
+        step = "voted" if calibration.draws else "calibrated"
+        found[step] = scores(answer.uncorrected, labels, classes) | classifier.facts()
+    if answer.prior is not None:
+        found["corrected"] = scores(answer.probabilities, labels, classes) | classifier.facts(answer)
+    return found
 
 
 def scores(probabilities: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, Any]:

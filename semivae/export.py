@@ -8,7 +8,6 @@ given the same numbers as the model on real images.
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import os
 import tempfile
@@ -22,9 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.classification.posterior import batches, label_factor
 from semivae.errors import DataError, ExportError
-from semivae.evaluation import batches, label_factor
 from semivae.export_formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
+from semivae.game.spatial_views import is_map, place_posterior
 from semivae.recipe import dump_recipe
 from semivae.run import Run
 
@@ -57,14 +57,19 @@ def export(
     path, known_part = Path(path), _known_part(part)
     known_format = _format_of(path, format)
     _refuse_occupied(path, overwrite)
-    model = EncoderPart(copy.deepcopy(label_factor(run)).cpu(), run.image, known_part).eval()
+    model = EncoderPart(label_factor(run).standalone().cpu(), run.image, known_part).eval()
     inputs = check_inputs(run)
     with torch.no_grad():
         expected = _expected(model, inputs.images)
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
         WRITERS[known_format](model, inputs.images, unchecked, _metadata(run, known_part))
-        difference = check(READERS[known_format](unchecked, model), inputs.images, expected)
+        read = READERS[known_format](unchecked, model)
+        difference = check(read, inputs.images, expected)
+        if model.size_multiple is not None:
+            larger = _larger(inputs.images[:2], model.size_multiple)
+            with torch.no_grad():
+                difference = max(difference, check(read, larger, _expected(model, larger)))
         os.replace(unchecked, path)
     return {
         "path": str(path),
@@ -73,8 +78,8 @@ def export(
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
-        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": ["n", *inputs.images.shape[1:]]},
-        "output": {"name": OUTPUT_NAMES[known_part], "dtype": "float32", "shape": ["n", *expected.shape[1:]]},
+        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": _shape(model, inputs.images)},
+        "output": {"name": OUTPUT_NAMES[known_part], "dtype": "float32", "shape": _shape(model, expected)},
     }
 
 
@@ -183,9 +188,23 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     if model.part == "features":
         return model.conditional.features(sample)
     distribution = model.conditional(sample)
+    if is_map(model.conditional):
+        return place_posterior(distribution).probs.movedim(-1, 1)  # (n, K, H, W)
     classes = distribution.enumerate_support()  # (K, n)
     probabilities: Tensor = distribution.log_prob(classes).exp().T
     return probabilities
+
+
+def _larger(images: Tensor, multiple: int) -> Tensor:
+    """Images of another size, to find a size that was frozen in: larger by one multiple down, by two across."""
+    return torch.nn.functional.pad(images, (0, 2 * multiple, 0, multiple), mode="replicate")
+
+
+def _shape(model: EncoderPart, values: Tensor) -> list[int | str]:
+    """Shape of inputs or outputs in words: n for the batch, and for sides that are free."""
+    if model.size_multiple is None or values.ndim != 4:
+        return ["n", *values.shape[1:]]
+    return ["n", values.shape[1], f"{model.size_multiple} rows", f"{model.size_multiple} columns"]
 
 
 def _metadata(run: Run, part: Part) -> dict[str, str]:

@@ -32,11 +32,17 @@ class EncoderPart(nn.Module):
         self.part = part
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K) or features (n, D)."""
+        """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
         sample = {self.image: images}
         if self.part == "features":
             return self.conditional.features(sample)
-        return self.conditional.parameters_of(sample).softmax(dim=-1)
+        return self.conditional.parameters_of(sample).softmax(dim=1)
+
+    @property
+    def size_multiple(self) -> int | None:
+        """The model takes images of any sides that are multiples of this; None: of the run's size only."""
+        multiple = getattr(self.conditional.net, "size_multiple", None)
+        return multiple if isinstance(multiple, int) else None
 
 
 def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
@@ -47,7 +53,7 @@ def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping
         (images,),
         input_names=[INPUT_NAME],
         output_names=[OUTPUT_NAMES[model.part]],
-        dynamic_shapes=_any_batch(),
+        dynamic_shapes=_free_sizes(model),
         dynamo=True,
         verbose=False,
     )
@@ -59,7 +65,7 @@ def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping
 
 def write_pt2(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """A torch.export archive; `torch.export.load(path).module()` runs without semivae."""
-    program = torch.export.export(model, (images,), dynamic_shapes=_any_batch())
+    program = torch.export.export(model, (images,), dynamic_shapes=_free_sizes(model))
     torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in metadata.items()})
 
 
@@ -113,5 +119,11 @@ def _need(*packages: str) -> tuple[Any, ...]:
         raise ExportError(f"ONNX needs the package {reason.name}; pip install 'semivae[export]'") from reason
 
 
-def _any_batch() -> tuple[dict[int, Any]]:
-    return ({0: torch.export.Dim("n", min=1)},)
+def _free_sizes(model: EncoderPart) -> tuple[dict[int, Any]]:
+    """Any batch; any height and width too, where the network allows."""
+    free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
+    if model.size_multiple is not None:
+        for place, side in ((2, "rows"), (3, "columns")):
+            # at least two places a side on the coarsest grid: one alone would be taken for a constant
+            free[place] = model.size_multiple * torch.export.Dim(side, min=2)
+    return (free,)

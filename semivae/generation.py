@@ -16,8 +16,9 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from semivae.errors import RunError
+from semivae.game.variables import VOID
 from semivae.recipe.schema import LARGEST_SEED
-from semivae.scenario import roles_of
+from semivae.scenario import map_of, roles_of
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
@@ -56,6 +57,10 @@ def draw(
         raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
     fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
     refuse_given_descendants(run, fixed)
+    if map_of(run.recipe) not in (None, *fixed, *run.decoder.conditionals):
+        from semivae.segmentation.posterior import prior_maps
+
+        fixed[run.label] = prior_maps(run, count, seed).to(run.device)
     with torch.no_grad(), seeded(seed, run.device):
         drawn = run.decoder.complete(fixed, batch=count)
         refuse_missing(run, drawn)
@@ -93,6 +98,9 @@ def given_values(run: Run, name: str, value: Any, count: int) -> Tensor:
     variables = run.recipe.variables
     if name not in variables:
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
+    entries = value if isinstance(value, list | tuple) else [value]
+    if name == map_of(run.recipe) and all(isinstance(entry, str | Path) for entry in entries):
+        return mask_files(run, name, value, count)
     if variables[name].family == "categorical" and variables[name].shape:
         return class_maps(name, value, count, variables[name])
     if variables[name].family == "categorical":
@@ -140,11 +148,21 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
     return number
 
 
+def mask_files(run: Run, name: str, value: Any, count: int) -> Tensor:
+    """Mask files, one or a list whose length divides `count`, as int64 (count, height, width)."""
+    from semivae.segmentation.pictures import read_masks_for
+
+    paths = [value] if isinstance(value, str | Path) else list(value)
+    if not paths or count % len(paths):
+        raise RunError(f"{name}: {len(paths)} masks do not divide {count} samples; give one mask, or -n {len(paths)}")
+    return read_masks_for(run, paths).repeat_interleave(count // len(paths), dim=0)
+
+
 def class_maps(name: str, value: Any, count: int, spec: VariableSpec) -> Tensor:
     """Class numbers for a categorical variable of several places, as int64 (count, *shape)."""
     values = numbers(name, value, count, spec)
-    if not ((values == values.long()) & (values >= 0) & (values < (spec.classes or 0))).all():
-        raise RunError(f"{name}: unknown class; the classes are 0 to {(spec.classes or 0) - 1}")
+    if not ((values == values.long()) & (values >= VOID) & (values < (spec.classes or 0))).all():
+        raise RunError(f"{name}: unknown class; the classes are 0 to {(spec.classes or 0) - 1}, {VOID} is not known")
     return values.long()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +50,21 @@ class PlayerOptimizer:
         Raises:
             TrainingError: the loss or the gradient is not finite; the weights are left as they were.
         """
-        if not loss.requires_grad:  # every lesson is switched off at this step
-            return
+        step_together([self], loss, parts)
+
+    def begin(self, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
+        """Forgets the last gradient. Raises TrainingError where the loss is not finite."""
         if not math.isfinite(loss.item()):
             self._stop({name: value for name, value in parts.items() if not math.isfinite(value.item())}, "loss")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+
+    def clip(self) -> None:
+        """Clips the new gradient. Raises TrainingError where it is not finite."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
         if not math.isfinite(norm.item()):
             self._stop({}, "gradient")
+
+    def advance(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate_at(self.step)
         self.optimizer.step()
@@ -79,3 +85,21 @@ class PlayerOptimizer:
             # the step counts of the fused algorithm live where its parameters live
             state.setdefault(int(index), {})[name] = tensor.to(self.parameters[int(index)].device)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def step_together(optimizers: Iterable[PlayerOptimizer], loss: Tensor, parts: Mapping[str, Tensor]) -> None:
+    """Takes one step of each player down the one loss.
+
+    Raises:
+        TrainingError: the loss or a gradient is not finite; all weights are left as they were.
+    """
+    optimizers = list(optimizers)
+    if not loss.requires_grad:  # every lesson is switched off at this step
+        return
+    for optimizer in optimizers:
+        optimizer.begin(loss, parts)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.clip()
+    for optimizer in optimizers:
+        optimizer.advance()

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from semivae.checkpoint import read_checkpoint, without_prefix
 from semivae.data.images import as_images
+from semivae.data.pixels import binarized
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
@@ -20,13 +21,15 @@ from semivae.errors import RecipeError, RunError
 from semivae.game.players import Player
 from semivae.game.variables import Sample
 from semivae.recipe import Recipe
+from semivae.recipe.schema import BuiltInSource
 from semivae.run_folder import RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
-from semivae.scenario import build_players, roles_of
+from semivae.scenario import build_players, map_of, roles_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from semivae.classification import Classifier
     from semivae.data.dataset import Dataset
 
 CHECKPOINTS = ("last", "selected", "twin")
@@ -150,7 +153,12 @@ class Run:
         """
         shape = self.recipe.variables[self.image].shape
         assert shape is not None
-        return as_images(images, shape).to(self.device)
+        return self.as_data(as_images(images, shape)).to(self.device)
+
+    def as_data(self, images: Tensor) -> Tensor:
+        """Images, bytes or floats in [0, 1], as the recipe's source gives them: binarised where it says so."""
+        source = self.recipe.source
+        return binarized(images, source.binarize if isinstance(source, BuiltInSource) else None)
 
     @torch.no_grad()
     def posterior(self, name: str, /, **observed: Any) -> Distribution:
@@ -181,11 +189,21 @@ class Run:
         distribution: Distribution = self.encoder[name](parents.complete(sample))
         return distribution
 
-    def predict(self, images: ArrayLike | Tensor) -> NDArray[np.int64]:
-        """The most likely class number of each image, [n]."""
-        from semivae.evaluation import predict_probabilities
+    def classifier(self, **options: Any) -> Classifier:
+        """Class probabilities, for example `calibrate=True`. See `semivae.classification.Classifier.of`."""
+        from semivae.classification import Classifier
 
-        labels: NDArray[np.int64] = predict_probabilities(self, self.images(images)).argmax(dim=1).cpu().numpy()
+        return Classifier.of(self, **options)
+
+    def predict(self, images: ArrayLike | Tensor, **options: Any) -> NDArray[np.int64]:
+        """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
+        if map_of(self.recipe) is not None:
+            from semivae.segmentation.posterior import predict_maps, refuse_for_maps
+
+            refuse_for_maps(self, **options)
+            return predict_maps(self, self.images(images))
+        probabilities = self.classifier(**options).probabilities(self.images(images))
+        labels: NDArray[np.int64] = probabilities.argmax(dim=1).numpy()
         return labels
 
     def sample(self, count: int, /, **given: Any) -> Sample:
@@ -194,11 +212,17 @@ class Run:
 
         return sample(self, count, **given)
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self, **options: Any) -> dict[str, Any]:
         """Scores on the test set, of every checkpoint. See `semivae.evaluation.evaluate`."""
         from semivae.evaluation import evaluate
 
-        return evaluate(self)
+        return evaluate(self, **options)
+
+    def diagnose(self, **options: Any) -> dict[str, Any]:
+        """Curves, what is read in the decoder's samples, and all warnings. See `semivae.diagnosis.diagnose`."""
+        from semivae.diagnosis import diagnose
+
+        return diagnose(self, **options)
 
     def embed(self, images: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.export.embed`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from semivae.errors import RecipeError, RunError
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
+CALIBRATION_FILE = "calibration.json"
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -82,19 +84,20 @@ def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
     before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
     for dumped in (before, now):
         del dumped["training"]["twin"]  # a twin may come or go: the model is the same
-    differences = list(_differences(before, now))
-    if differences:
-        listed = "\n".join(f"- {line}" for line in differences)
+    found = list(differences(before, now))
+    if found:
+        listed = "\n".join(f"- {line}" for line in found)
         raise RunError(
             f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
             f"Undo these changes, or start a new run with --out"
         )
 
 
-def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
+def differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    """What differs between two recipes as plain values: `training.steps: was 500, now 600`."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+            yield from differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
     elif before != now:
         yield f"{path}: was {before}, now {now}"
 
@@ -118,6 +121,20 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
 
 def replace_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     _replace(folder / METRICS_FILE, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+
+
+def read_calibrations(folder: Path) -> list[dict[str, Any]]:
+    """What was chosen on the validation images after training (`semivae.classification.calibration`)."""
+    try:
+        content = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # it can always be chosen again
+        return []
+    return [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+
+
+def write_calibrations(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    with contextlib.suppress(OSError):  # a run that may only be read is calibrated anew each time
+        _replace(folder / CALIBRATION_FILE, json.dumps([dict(entry) for entry in entries], indent=1) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:

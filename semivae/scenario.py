@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
@@ -16,12 +17,15 @@ from semivae.data.streams import Stream, make_streams
 from semivae.data.views import View
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior, is_image
+from semivae.game.elbo import ElboGame
 from semivae.game.families import FAMILIES
-from semivae.game.game import Game, StreamViews, Weight
+from semivae.game.game import Game, StreamViews, Vote, Weight
+from semivae.game.ladder import LadderConditional
 from semivae.game.plan import Factor, Lesson, Plan, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.variables import Variable
 from semivae.nets import NETS
+from semivae.nets.layers import without_head
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
 
@@ -77,6 +81,12 @@ def roles_of(recipe: Recipe) -> Roles:
     labels = [name for name in recipe.encoder if name in seen and recipe.variables[name].family == "categorical"]
     label = labels[0] if labels else None
     return Roles(image, label, tuple(name for name in recipe.variables if name not in (image, label)))
+
+
+def map_of(recipe: Recipe) -> str | None:
+    """Name of the label of a resolved recipe where it is a map, a class at every place of the image; else None."""
+    label = roles_of(recipe).label
+    return label if label is not None and len(recipe.variables[label].shape or ()) == 2 else None
 
 
 def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -144,12 +154,18 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     if stream.views is not None and roles.image not in stream.observe:
         raise RecipeError(f"streams.{name}.views: views transform {roles.image}, but the stream does not observe it")
     views_of = None
+    if stream.vote is not None:
+        _refuse_vote(recipe, roles, name)
+        views_of = roles.label
     if isinstance(stream.views, schema.PairOfViews):
         if roles.label is None or recipe.encoder[roles.label].given != (roles.image,):
             raise RecipeError(
                 f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
                 f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
             )
+        if stream.views.align and recipe.variables[roles.label].shape:
+            where = f"streams.{name}.views.align"
+            raise RecipeError(f"{where}: only single classes are aligned, {roles.label} is a map of them; remove it")
         prior = recipe.decoder.get(roles.label, "samples")
         if stream.views.align and (prior == "samples" or isinstance(prior, schema.ConditionalSpec)):
             raise RecipeError(
@@ -157,8 +173,53 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
                 f"{{probabilities: [...]}}, or learned, and the stream of labels alone teaches it"
             )
         views_of = roles.label
+    if stream.adjust:
+        _refuse_adjust(recipe, roles, name)
     without = frozenset(factor for factor, weight in stream.teach.items() if not _weight(weight).weight)
-    return StreamGraph(name, stream.observe, views_of, without)
+    return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
+
+
+def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
+    """Raises RecipeError where a stream shows no pairs, or there is no p(y) to adjust them to."""
+    label, where = roles.label, f"streams.{name}.adjust"
+    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
+        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be adjusted; remove adjust")
+    if recipe.variables[label].shape:
+        raise RecipeError(f"{where}: only single classes can be adjusted, {label} is a map of them; remove adjust")
+    prior = recipe.decoder.get(label, "samples")
+    if prior == "samples" or isinstance(prior, schema.ConditionalSpec):
+        raise RecipeError(
+            f"{where}: the decoder has no prior of {label} to adjust to; make it uniform, {{probabilities: [...]}}, or "
+            f"learned"
+        )
+
+
+def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
+    """Raises RecipeError where the decoder cannot weigh an image's classes as `semivae.game.vote` does."""
+    stream, where = recipe.streams[name], f"streams.{name}.vote"
+    if roles.image not in stream.observe or (roles.label is not None and roles.label in stream.observe):
+        raise RecipeError(f"{where}: the decoder votes on images without a label, not on this stream's; remove vote")
+    if roles.label is None or recipe.encoder[roles.label].given != (roles.image,):
+        raise RecipeError(
+            f"{where}: the vote teaches the encoder's label given {roles.image} alone, but there is no such factor; "
+            f"let a stream observe a label beside {roles.image}, or remove vote"
+        )
+    if recipe.variables[roles.label].shape:
+        raise RecipeError(f"{where}: the decoder votes on single classes, {roles.label} is a map of them; remove vote")
+    if not isinstance(recipe.decoder.get(roles.image), schema.ConditionalSpec):
+        raise RecipeError(f"{where}: the decoder does not paint {roles.image}, so it cannot vote; remove vote")
+    fixed = [code for code in roles.codes if recipe.variables[code].complete_with != "sample"]
+    if fixed:
+        raise RecipeError(
+            f"{where}: the vote weighs codes drawn from the encoder, but {fixed[0]} completes with its "
+            f"{recipe.variables[fixed[0]].complete_with}; say complete_with: sample, or remove vote"
+        )
+    unknown = [code for code in roles.codes if recipe.decoder.get(code, "samples") == "samples"]
+    if unknown:
+        raise RecipeError(
+            f"{where}: the vote needs p({unknown[0]}), but the decoder's prior of it is known by samples only; "
+            f"remove vote"
+        )
 
 
 def build_variables(recipe: Recipe) -> dict[str, Variable]:
@@ -179,10 +240,46 @@ def build_players(recipe: Recipe) -> tuple[Player, Player]:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.training.seed)
         # the encoder first: its weights then do not depend on the decoder, so the supervised twin starts equal
-        encoder = Player([_conditional("encoder", name, spec, variables) for name, spec in recipe.encoder.items()])
+        encoder = _encoder(recipe, variables)
         factors = {name: spec for name, spec in recipe.decoder.items() if spec != "samples"}
         decoder = Player([_conditional("decoder", name, spec, variables) for name, spec in factors.items()])
+    for name, level in encoder.levels.items():
+        level.lean_on(decoder[name])
     return decoder, encoder
+
+
+def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
+    conditionals: list[Conditional] = []
+    bottom_up, image = None, variables[roles_of(recipe).image]
+    if recipe.bottom_up is not None:
+        try:
+            bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, (1,)), recipe.bottom_up.name)
+        except ValueError as error:
+            raise RecipeError(f"bottom_up: {error}") from None
+    for name, spec in recipe.encoder.items():
+        if spec.ladder and bottom_up is not None:
+            network, features = bottom_up
+            target, given = variables[name], tuple(variables[parent] for parent in spec.given)
+            head = _net(f"encoder.{name}.net", spec.net, (), features, FAMILIES[target.family].parameter_shape(target))
+            conditionals.append(LadderConditional(target, given, image, network, head))
+        else:
+            conditionals.append(_conditional("encoder", name, spec, variables))
+    return Player(conditionals)
+
+
+def _net(
+    where: str, spec: schema.Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]
+) -> nn.Module:
+    """The network of some given variables, and of so many features beside them."""
+    inputs = [FAMILIES[parent.family].input_shape(parent) for parent in given]
+    images = [shape for parent, shape in zip(given, inputs, strict=True) if is_image(parent)]
+    vectors = sum(math.prod(shape) for parent, shape in zip(given, inputs, strict=True) if not is_image(parent))
+    image_shape = (sum(shape[0] for shape in images), *images[0][1:]) if images else None
+    options = spec.model_dump(exclude={"name"})
+    try:
+        return NETS[spec.name](image_shape, vectors + features, output_shape, **options)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
 
 
 def _conditional(
@@ -191,15 +288,7 @@ def _conditional(
     target = variables[name]
     if isinstance(spec, schema.ConditionalSpec):
         given = tuple(variables[parent] for parent in spec.given)
-        inputs = [FAMILIES[parent.family].input_shape(parent) for parent in given]
-        images = [shape for parent, shape in zip(given, inputs, strict=True) if is_image(parent)]
-        vectors = sum(math.prod(shape) for parent, shape in zip(given, inputs, strict=True) if not is_image(parent))
-        image_shape = (sum(shape[0] for shape in images), *images[0][1:]) if images else None
-        options = spec.net.model_dump(exclude={"name"})
-        try:
-            net = NETS[spec.net.name](image_shape, vectors, FAMILIES[target.family].parameter_shape(target), **options)
-        except ValueError as error:
-            raise RecipeError(f"{player}.{name}.net: {error}") from None
+        net = _net(f"{player}.{name}.net", spec.net, given, 0, FAMILIES[target.family].parameter_shape(target))
         return NetworkConditional(target, given, net)
     return _prior(name, spec, target)
 
@@ -215,8 +304,10 @@ def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
     return Prior(target, learnable=spec == "learned")
 
 
-def build_game(recipe: Recipe, plan: Plan, device: torch.device) -> Game:
-    """The game of a resolved recipe."""
+def build_game(
+    recipe: Recipe, plan: Plan, device: torch.device, shares: Mapping[tuple[str, str], torch.Tensor] | None = None
+) -> Game:
+    """The game of a resolved recipe; `shares` are the class shares of pairs that are adjusted, by (stream, label)."""
     decoder, encoder = build_players(recipe)
     image = roles_of(recipe).image
     weights = {
@@ -224,8 +315,26 @@ def build_game(recipe: Recipe, plan: Plan, device: torch.device) -> Game:
         for name, stream in recipe.streams.items()
         for factor, weight in stream.teach.items()
     }
-    views = {name: _views(recipe, stream, image) for name, stream in recipe.streams.items() if stream.views}
-    return Game(decoder, encoder, plan, weights, views, recipe.training.average).to(device)
+    views = {
+        name: replace(_views(recipe, stream, image), maps=map_of(recipe))
+        for name, stream in recipe.streams.items()
+        if stream.views or stream.vote
+    }
+    spec = recipe.training
+    if spec.objective == "elbo":
+        game = ElboGame(decoder, encoder, plan, weights, views, spec.average, shares)
+        return game.climb(spec.estimator).to(device)
+    return Game(decoder, encoder, plan, weights, views, spec.average, shares).to(device)
+
+
+def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tuple[str, str], torch.Tensor]:
+    """Class shares of the labelled examples, for the streams that adjust them."""
+    label = roles_of(recipe).label
+    adjusting = [name for name, stream in recipe.streams.items() if stream.adjust]
+    if label is None or not adjusting:
+        return {}
+    counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.classes))
+    return {(name, label): counts / counts.sum() for name in adjusting}
 
 
 def _weight(spec: float | schema.Teach) -> Weight:
@@ -242,9 +351,20 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
             threshold=spec.threshold,
             weight=Weight(spec.weight),
             align=spec.align,
+            vote=_vote(stream.vote),
+            information=_weight(spec.information),
+            ramp=spec.ramp,
         )
-    assert spec is not None
-    return StreamViews(image, view=View(recipe.views[spec]))
+    view = View(recipe.views[spec]) if spec is not None else None
+    if stream.vote is None:
+        return StreamViews(image, view=view)
+    return StreamViews(
+        image, view, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight), vote=_vote(stream.vote)
+    )
+
+
+def _vote(spec: schema.VoteSpec | None) -> Vote | None:
+    return Vote(spec.strength, spec.draws, spec.start) if spec is not None else None
 
 
 def build_scenario(
@@ -257,7 +377,7 @@ def build_scenario(
     """
     recipe = resolve(recipe, dataset)
     plan = plan_of(recipe)
-    game = build_game(recipe, plan, device)
+    game = build_game(recipe, plan, device, _shares_of_pairs(recipe, dataset, split))
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, plan, game, streams)
 

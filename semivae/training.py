@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +22,11 @@ from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split, make_split
 from semivae.devices import choose_device, choose_precision
-from semivae.diagnostics import bits_in_use, validation_error
 from semivae.errors import RunError, TrainingError
-from semivae.game.game import Game
+from semivae.game.game import Game, Optimizer
 from semivae.game.plan import PlayerName
 from semivae.interruption import interruption
-from semivae.optimization import REMEDIES, PlayerOptimizer
+from semivae.optimization import REMEDIES, PlayerOptimizer, step_together
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.run import Run
 from semivae.run_folder import (
@@ -39,12 +40,22 @@ from semivae.run_folder import (
     start_folder,
     write_recipe,
 )
-from semivae.scenario import Scenario, build_game, build_scenario, resolve, roles_of, twin_plan
+from semivae.scenario import Scenario, build_game, build_scenario, resolve, twin_plan
+from semivae.validation import Validator
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", means since the last."""
+    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", means since the last.
+
+    Args:
+        confident: share of the unlabelled images that were sure enough to teach, since the last validation.
+        confident_error: error on the validation images that are as sure.
+        read_as_intended: share of the decoder's samples that the encoder reads as the class they were drawn for.
+        model_error: of the twin's phase: the model's validation error after as many steps.
+        message: something to say apart from the numbers.
+        warnings: what this validation gives reason to warn of for the first time (`semivae.alarms`).
+    """
 
     phase: str
     step: int
@@ -56,8 +67,13 @@ class Progress:
     validation_error: float | None = None
     confident: float | None = None
     message: str = ""
+    confident_error: float | None = None
+    read_as_intended: float | None = None
+    model_error: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
+SHOWN = ("bits", "validation_error", "confident_error", "read_as_intended")  # of what a validation measures
 Report = Callable[[Progress], None]
 
 
@@ -123,10 +139,11 @@ def train(
         report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
     validation = _part(dataset.train, parts.validation, chosen)
     with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
-        Loop("model", folder, scenario.game, scenario, validation, report, stopped, dataset.classes).run(resume)
+        named = (dataset.classes, _labelled_counts(dataset, parts))
+        Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
         if twin_lessons is not None:
             game = build_game(scenario.recipe, twin_lessons, chosen)
-            Loop("twin", folder, game, scenario, validation, report, stopped, dataset.classes).run(resume)
+            Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
     return Run.load(folder, data_root=root, device=device)
 
 
@@ -146,12 +163,14 @@ class Loop:
         report: Report,
         stopped: threading.Event,
         classes: Sequence[str],
+        labelled_counts: Sequence[int],
     ) -> None:
-        self.classes = classes
+        self.classes, self.labelled_counts = classes, labelled_counts
         self.phase, self.folder, self.game, self.scenario = phase, folder, game, scenario
-        self.validation, self.report, self.stopped = validation, report, stopped
+        self.validator = Validator(phase, game, scenario, validation, classes)
+        self.report, self.stopped = report, stopped
+        self.rows: list[dict[str, Any]] = []  # of the metrics so far
         self.spec = scenario.recipe.training
-        self.roles = roles_of(scenario.recipe)
         self.device = next(game.parameters()).device
         self.generator = torch.Generator(self.device)
         taught = {lesson.stream for lesson in game.plan.lessons}
@@ -161,6 +180,9 @@ class Loop:
         self.optimizers = {
             player: PlayerOptimizer(player, list(game.player(player).parameters()), self.spec) for player in players
         }
+        self.movers: Mapping[PlayerName, Optimizer] = self.optimizers
+        if self.spec.objective == "elbo":
+            self.movers = dict.fromkeys(players, partial(step_together, list(self.optimizers.values())))
         self.best_error = math.inf
         self.step = 0
         self.seconds = 0.0
@@ -196,7 +218,7 @@ class Loop:
             optimizer.step = self.step
         share = self.step / self.spec.steps
         try:
-            losses = self.game.step(batches, self.sizes, self.optimizers, self.generator, share, self._autocast)
+            losses = self.game.step(batches, self.sizes, self.movers, self.generator, share, self._autocast)
         except FloatingPointError as error:
             raise TrainingError(f"step {self.step}: {error}; {REMEDIES}") from None
         for name, value in losses.items():
@@ -210,23 +232,24 @@ class Loop:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def _validate(self) -> None:
-        error, label = None, self.roles.label
-        if label is not None and len(self.validation[label]):
-            error = validation_error(self.game.average, self.roles.image, label, self.validation)
-        bits = (
-            bits_in_use(self.game, self.roles.codes, seed_for(self.spec.seed, "bits", self.step))
-            if self.phase == "model"
-            else {}
-        )
-        progress = self._progress(bits, error)
-        self._write_metrics(progress)
+        try:
+            found = self.validator.measure(self.step)
+        except FloatingPointError as failure:
+            raise TrainingError(f"step {self.step}: {failure}; {REMEDIES}") from None
+        progress = self._progress(found)
+        losses = {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())}
+        row = {"phase": self.phase, "step": self.step, "seconds": round(self.seconds, 2), **found, "losses": losses}
+        alarms = self.validator.new_alarms([*self.rows, row])
+        self.rows.append(row | {"warnings": [alarm.as_row() for alarm in alarms]})
+        append_metrics(self.folder, self.rows[-1])
         self.sums = {}
+        error = progress.validation_error
         if self.phase == "model" and error is not None and error <= self.best_error:
             self.best_error = error
             self._save("selected")
-        self.report(progress)
+        self.report(replace(progress, warnings=tuple(alarm.text for alarm in alarms)))
 
-    def _progress(self, bits: Mapping[str, float] | None = None, error: float | None = None) -> Progress:
+    def _progress(self, found: Mapping[str, Any] | None = None) -> Progress:
         means = {name: (total / count).item() for name, (total, count) in self.sums.items()}
         shares = [value for name, value in means.items() if name.startswith("share.")]
         grouped: dict[str, list[float]] = {}
@@ -234,18 +257,20 @@ class Loop:
             player, _, factor = name.split(".") if name.count(".") == 2 else (name, "", "")
             if factor:
                 grouped.setdefault(f"{player}.{factor}", []).append(value)
-        losses = {name: sum(values) / len(values) for name, values in grouped.items()}
         left = self.seconds / max(self.step, 1) * (self.spec.steps - self.step)
+        told = {} if found is None else {name: found[name] for name in SHOWN}
+        at_step = [row for row in self.rows if row["phase"] == "model" and row["step"] == self.step]
+        if self.phase == "twin" and found is not None and at_step:
+            told["model_error"] = at_step[-1].get("validation_error")
         return Progress(
             self.phase,
             self.step,
             self.spec.steps,
             self.seconds,
             left,
-            losses,
-            bits or {},
-            error,
-            sum(shares) / len(shares) if shares else None,
+            losses={name: sum(values) / len(values) for name, values in grouped.items()},
+            confident=sum(shares) / len(shares) if shares else None,
+            **told,
         )
 
     # Files of the run ------------------------------------------------------------------------------------------------
@@ -271,6 +296,7 @@ class Loop:
             "seconds": self.seconds,
             "best_error": None if math.isinf(self.best_error) else self.best_error,
             "classes": list(self.classes),
+            "labelled_counts": list(self.labelled_counts),
             "counts": {name: count for name, (_, count) in self.sums.items()},
         }
         write_checkpoint(self.folder / self._file(which), tensors, facts)
@@ -294,25 +320,24 @@ class Loop:
         best = facts["best_error"]
         self.best_error = math.inf if best is None else float(str(best))
 
-    def _write_metrics(self, progress: Progress) -> None:
-        row = {
-            "phase": self.phase,
-            "step": self.step,
-            "seconds": round(self.seconds, 2),
-            "validation_error": progress.validation_error,
-            "bits": dict(progress.bits),
-            "losses": {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())},
-        }
-        append_metrics(self.folder, row)
-
     def _trim_metrics(self) -> None:
         """Drops rows that a resumed run will write again."""
         rows = read_metrics(self.folder)
-        replace_metrics(self.folder, [row for row in rows if row["phase"] != self.phase or row["step"] <= self.step])
+        self.rows = [row for row in rows if row["phase"] != self.phase or row["step"] <= self.step]
+        replace_metrics(self.folder, self.rows)
 
 
 def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
     return {name: array[indices].to(device) for name, array in arrays.items()}
+
+
+def _labelled_counts(dataset: Dataset, split: Split) -> list[int]:
+    """How many labelled examples each class has: what a changed prior is compared with after training."""
+    labels = dataset.train.get("y")
+    if labels is None or labels.ndim != 1:  # maps of classes have no counts by example
+        return []
+    counts: list[int] = torch.bincount(labels[split.labelled], minlength=len(dataset.classes)).tolist()
+    return counts
 
 
 def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str | Path | None, resume: bool) -> Split:

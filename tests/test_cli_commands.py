@@ -18,7 +18,24 @@ from typer.testing import CliRunner
 from semivae.cli import app
 from semivae.run import Run
 
-COMMANDS = ["train", "evaluate", "predict", "sample", "embed", "export", "recipes", "show", "check", "copy"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "diagnose",
+    "predict",
+    "sample",
+    "impute",
+    "embed",
+    "export",
+    "likelihood",
+    "quality",
+    "chain",
+    "codes",
+    "recipes",
+    "show",
+    "check",
+    "copy",
+]
 
 
 def semivae(*arguments: object):

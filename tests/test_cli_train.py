@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -10,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from semivae.cli import app
-from semivae.cli.progress import clock, with_last_validation
+from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
 from semivae.cli.train_command import seed_numbers
 from semivae.run import Run
 from semivae.training import Progress
@@ -140,6 +142,30 @@ def test_display_keeps_the_last_validation_of_a_phase() -> None:
     assert (later.step, later.losses, later.bits, later.validation_error) == (12, {"encoder.y": 0.4}, {"h": 3.0}, 0.04)
     twin = Progress("twin", 1, 30, 0.1, 2.9)
     assert with_last_validation(twin, validated) == twin  # the twin's error is not the model's
+
+
+def test_line_and_table_show_what_was_measured() -> None:
+    model = Progress("model", 10, 30, 1.0, 2.0, {}, {"h": 3.0}, 0.04, 0.9, confident_error=0.01, read_as_intended=0.85)
+    line = progress_line(model)
+    assert line.endswith("| validation error 4.00% | confident 90%, wrong 1.0% | samples read 85% | 0:02 left")
+    twin = Progress("twin", 10, 30, 1.0, 2.0, validation_error=0.07, model_error=0.04)
+    assert progress_line(twin) == "twin 10/30 | validation error 7.00% (model 4.00%) | 0:02 left"
+    written = io.StringIO()
+    shown = Console(file=written, width=120)
+    for state in (model, twin):
+        shown.print(progress_table(state))
+    for part in ("90% of the unlabelled images", "wrong 1.0%", "85% read as intended", "the model's was 4.00%"):
+        assert part in written.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_warnings_are_shown_in_full_and_once(terminal: bool) -> None:
+    written = io.StringIO()
+    warning = "code h has 0.00 bits in use [of 16]: " + "it has collapsed " * 5
+    with ProgressDisplay(Console(file=written, width=60, force_terminal=terminal, color_system=None)) as display:
+        display(Progress("model", 1, 2, 1.0, 1.0, validation_error=0.5, warnings=(warning,)))
+        display(Progress("model", 2, 2, 2.0, 0.0, validation_error=0.5))
+    assert written.getvalue().count(f"warning: {warning}".rstrip()) == 1
 
 
 def test_clock() -> None:

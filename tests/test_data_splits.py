@@ -60,6 +60,20 @@ def test_proportional_counts_leave_no_class_without_a_label() -> None:
     assert counts(data, split.labelled) == [5, 4, 1] and sum(counts(data, split.validation)) == 10
 
 
+def test_long_tail_falls_geometrically_and_is_exact() -> None:
+    data = some_data(*[100] * 10)
+    split = make_split(data, SplitSpec.model_validate({"labelled": 100, "balance": {"ratio": 10}, "validation": 90}))
+    assert_whole(data, split)
+    assert counts(data, split.labelled) == [25, 19, 15, 11, 9, 7, 5, 4, 3, 2]
+    assert counts(data, split.validation) == [9] * 10  # as frequent as in the data
+    few = make_split(data, SplitSpec.model_validate({"labelled": 12, "balance": {"ratio": 1000}}))
+    assert counts(data, few.labelled) == [2, 2] + [1] * 8  # the shares are 6.4, 3.0, 1.4, ...: one each comes first
+    even = make_split(data, SplitSpec.model_validate({"labelled": 20, "balance": {"ratio": 1}}))
+    assert counts(data, even.labelled) == [2] * 10
+    balanced = make_split(data, SplitSpec(labelled=20))
+    assert torch.equal(even.labelled, balanced.labelled)  # the same ranks within a class
+
+
 def test_validation_takes_from_others_where_a_class_has_none_left() -> None:
     data = some_data(50, 50, 10)
     split = make_split(data, SplitSpec(labelled=30, validation=50))
@@ -111,6 +125,11 @@ def test_the_first_labels_never_change() -> None:
         ((5, 5, 5), {"labelled": 2}, "each of the 3 classes needs one; ask for 3 or more"),
         ((5, 5), {"labelled": 4, "validation": 7}, "asks for 7 examples, but some has 6 .* after 4 labelled ones"),
         ((5, 5), {"labelled": "all", "validation": 10}, "asks for 10 examples, but some has 10"),
+        (
+            (5, 9),
+            {"labelled": 9, "balance": {"ratio": 4}},
+            "split.balance asks for 7 of 9 labels in class a, but some has 5; ask for fewer labels, or for a smaller",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_refused(sizes: tuple[int, ...], spec: dict[str, object], message: str) -> None:
@@ -118,10 +137,10 @@ def test_what_cannot_be_had_is_refused(sizes: tuple[int, ...], spec: dict[str, o
         make_split(some_data(*sizes), SplitSpec.model_validate(spec))
 
 
-@pytest.mark.parametrize("labelled", [6, "all"])
-def test_a_manifest_reads_back_equal(tmp_path: Path, labelled: int | str) -> None:
+@pytest.mark.parametrize(("labelled", "balance"), [(6, "proportional"), ("all", "proportional"), (6, {"ratio": 3})])
+def test_a_manifest_reads_back_equal(tmp_path: Path, labelled: int | str, balance: object) -> None:
     data = some_data(40, 30)
-    spec = SplitSpec.model_validate({"labelled": labelled, "validation": 5, "balance": "proportional", "seed": 2})
+    spec = SplitSpec.model_validate({"labelled": labelled, "validation": 5, "balance": balance, "seed": 2})
     split = make_split(data, spec)
     save_split(split, tmp_path / "new" / "split.json")
     read = load_split(tmp_path / "new" / "split.json", data)
@@ -166,7 +185,9 @@ def test_manifests_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         save_split(make_split(data, SplitSpec(labelled=6)), path / "inside.json")
 
 
-@pytest.mark.parametrize("recipe", ["digits_50labels", "mnist_100labels", "fashion_mnist_1000labels"])
+@pytest.mark.parametrize(
+    "recipe", ["digits_50labels", "mnist_100labels", "mnist_long_tailed", "fashion_mnist_1000labels"]
+)
 def test_pinned_manifests_are_those_of_the_recipe(recipe: str, tmp_path: Path) -> None:
     read = read_recipe(REPOSITORY / "recipes" / f"{recipe}.yaml")
     try:

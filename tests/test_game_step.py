@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.game import Game, Losses, StreamViews
+from semivae.game.game import Game, Losses, StreamViews, Vote, Weight, most_likely
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.variables import Sample, Variable
@@ -134,6 +135,41 @@ def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
     losses = play(game)
     assert losses["share.unlabelled"].item() == 0.0
     assert losses["views.unlabelled.y"].item() == 0.0
+
+
+def test_information_joins_the_views_and_says_so() -> None:
+    game = make_game(views=True)
+    pair = game.views["unlabelled"]
+    game.views["unlabelled"] = StreamViews("x", weak=pair.weak, strong=pair.strong, information=Weight(1.0, start=0.5))
+    step = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+    assert "information.unlabelled.y" not in game.step(
+        batches(), SIZES, step, torch.Generator().manual_seed(0), share=0.4
+    )
+    losses = game.step(batches(), SIZES, step, torch.Generator().manual_seed(0), share=0.5)
+    assert 0.0 <= losses["information.unlabelled.y"].item() <= math.log(3)
+
+
+@pytest.mark.parametrize("pair", [True, False], ids=["with a pair of views", "alone"])
+def test_vote_joins_the_teacher_from_its_start(pair: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    game = make_game(views=True)
+    views = game.views["unlabelled"] if pair else StreamViews("x")
+    vote = Vote(strength=1e6, draws=1, start=0.5)  # so strong that the encoder has no say
+    game.views["unlabelled"] = StreamViews("x", weak=views.weak, strong=views.strong, threshold=0.0, vote=vote)
+    with torch.no_grad():  # the encoder says 0 whatever it sees
+        game.average["y"].net.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
+    votes = torch.tensor([[0.0, 0.0, 1.0]]).repeat(5, 1)
+    monkeypatch.setattr("semivae.game.game.decoder_vote", lambda *_: votes)
+    taught: list[Tensor] = []
+    monkeypatch.setattr("semivae.game.game.most_likely", lambda posterior: record(taught, most_likely(posterior)))
+    step = {"decoder": Sgd(game.decoder, 0.0), "encoder": Sgd(game.encoder, 0.0)}
+    for share in (0.4, 0.5):
+        game.step(batches(), SIZES, step, torch.Generator().manual_seed(0), share=share)
+    assert taught[0].tolist() == [0] * 5 and taught[1].tolist() == [2] * 5
+
+
+def record(taught: list[Tensor], found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    taught.append(found[1])
+    return found
 
 
 def test_shared_parameters_are_refused() -> None:

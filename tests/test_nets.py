@@ -6,14 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from semivae.nets import NETS, Conv, Deconv, Mlp, WideResnet
+from semivae.nets import NETS, Conv, Deconv, Mlp, StemConv, ValidConv, ValidDeconv, WideResnet
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
     "mlp on image and vector": (Mlp((1, 5, 7), 3, (4,)), (1, 5, 7), 3, (4,)),
     "mlp to image": (Mlp(None, 6, (2, 5, 7)), None, 6, (2, 5, 7)),
     "conv": (Conv((3, 28, 30), 0, (10,), channels=(8, 16)), (3, 28, 30), 0, (10,)),
     "conv with vector": (Conv((1, 9, 9), 5, (10,), channels=(8, 16)), (1, 9, 9), 5, (10,)),
+    "stem_conv": (StemConv((3, 29, 30), 0, (10,), channels=(8, 16, 16)), (3, 29, 30), 0, (10,)),
+    "stem_conv with vector": (StemConv((1, 9, 9), 5, (10,), channels=(8, 16)), (1, 9, 9), 5, (10,)),
     "deconv": (Deconv(None, 12, (6, 28, 30), channels=(32, 16)), None, 12, (6, 28, 30)),
+    "mlp with skip": (Mlp(None, 6, (4,), hidden=(8,), activation="tanh", skip=True), None, 6, (4,)),
+    "mlp without hidden layers": (Mlp((1, 5, 7), 3, (4,), hidden=()), (1, 5, 7), 3, (4,)),
+    "valid_conv": (ValidConv((1, 28, 28), 0, (10,), width=4, hidden=32), (1, 28, 28), 0, (10,)),
+    "valid_conv with vector": (ValidConv((3, 17, 30), 5, (10,), width=4, hidden=32), (3, 17, 30), 5, (10,)),
+    "valid_deconv": (ValidDeconv(None, 12, (2, 28, 28), width=4), None, 12, (2, 28, 28)),
+    "valid_deconv, odd": (ValidDeconv(None, 12, (2, 17, 30), width=4, activation="relu"), None, 12, (2, 17, 30)),
     "wide_resnet": (WideResnet((3, 32, 32), 0, (10,), depth=10, width=1), (3, 32, 32), 0, (10,)),
 }
 
@@ -63,6 +71,10 @@ def test_one_sample_does_not_change_another() -> None:
             "net wide_resnet puts out a vector, but the variable has rows and columns",
         ),
         ("deconv", (3, 32, 32), (3, 32, 32), "net deconv reads vectors, but an image is given"),
+        ("valid_conv", (1, 8, 8), (10,), "net valid_conv needs images of at least 16 pixels a side"),
+        ("valid_deconv", None, (1, 8, 8), "net valid_deconv needs images of at least 16 pixels a side"),
+        ("valid_deconv", (1, 28, 28), (1, 28, 28), "net valid_deconv reads vectors, but an image is given"),
+        ("valid_deconv", None, (10,), "net valid_deconv puts out an image .*, and the variable is none; use mlp"),
         ("deconv", None, (10,), "net deconv puts out an image .*, and the variable is none; use mlp"),
     ],
 )
@@ -71,3 +83,36 @@ def test_networks_that_do_not_fit(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         NETS[name](image_shape, 4, output_shape)
+
+
+def test_the_papers_shapes() -> None:
+    """The sides that Flach et al. pass through: 28 28 27 13 11 9 4 1, and back without the first."""
+
+    def sides(net: nn.Module, *given: torch.Tensor | None) -> list[int]:
+        found: list[int] = []
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.register_forward_hook(lambda _, __, output: found.append(output.shape[2]))
+        net(*given)
+        return found
+
+    assert sides(ValidConv((1, 28, 28), 0, (10,)), torch.zeros(1, 1, 28, 28), None) == [28, 27, 13, 11, 9, 4]
+    down = ValidDeconv(None, 100, (1, 28, 28))
+    assert down.grid == (128, 4, 4)
+    assert sides(down, None, torch.zeros(1, 100)) == [9, 11, 13, 27, 28, 28]
+
+
+def test_valid_conv_on_signs_is_the_papers_convolution_on_bits() -> None:
+    """Weights of a network that reads 0 and 1, padded with 0, carry over to one that reads -1 and +1, borders too."""
+    paper = nn.Conv2d(1, 4, 3, padding=1)
+    net = ValidConv((1, 28, 28), 0, (2,), width=4, hidden=8)
+    first = net.body[0]
+    assert isinstance(first, nn.Conv2d) and first.bias is not None and paper.bias is not None
+    with torch.no_grad():
+        first.weight.copy_(paper.weight / 2)
+        first.bias.copy_(paper.bias + paper.weight.sum((1, 2, 3)) / 2)
+    found: list[torch.Tensor] = []
+    first.register_forward_hook(lambda _, __, output: found.append(output))
+    bits = torch.rand(2, 1, 28, 28).round()
+    net(2 * bits - 1, None)
+    torch.testing.assert_close(found[0], paper(bits))

@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "scenario": {"errors", "recipe", "game", "nets", "data"},
 }
 ANYTHING_BUT_CLI = {
+    "alarms", "validation", "diagnosis",
     "errors", "recipe", "game", "nets", "data", "scenario", "checkpoint", "devices", "diagnostics", "optimization",
     "training", "run", "run_folder", "interruption", "evaluation", "metrics", "generation", "export", "export_formats",
+    "classification", "segmentation", "generative",
 }  # fmt: skip
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.name not in ("__main__.py",) and path.parent.name != "cli"

@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from semivae import __version__
+from semivae.cli.diagnose_command import diagnose
+from semivae.cli.generative_commands import chain, codes, impute, likelihood, quality
 from semivae.cli.recipe_commands import check, copy, recipes, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain
@@ -64,7 +66,24 @@ def options(
     pass
 
 
-for command in (train, evaluate, predict, sample, embed, export, recipes, show, check, copy):
+for command in (
+    train,
+    evaluate,
+    diagnose,
+    predict,
+    sample,
+    impute,
+    embed,
+    export,
+    likelihood,
+    quality,
+    chain,
+    codes,
+    recipes,
+    show,
+    check,
+    copy,
+):
     app.command()(command)
 
 

@@ -43,6 +43,20 @@ DataRootOption = Annotated[
     Path | None, typer.Option("--data-root", metavar="DIR", help="Where data lie. Default: $SEMIVAE_DATA, else data/.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+CalibrateOption = Annotated[
+    bool, typer.Option("--calibrate", help="Divide by the temperature that has least NLL on the validation images.")
+]
+VoteOption = Annotated[
+    bool, typer.Option("--vote", help="Calibrate, and add the decoder's vote, weighed on the validation images.")
+]
+PriorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prior",
+        metavar="PRIOR",
+        help="Class shares that the images have: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
+    ),
+]
 CheckpointOption = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which weights of the run to use.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from semivae.training import Progress
 
 
+# kept on show until measured again
+MEASURED = ("losses", "bits", "validation_error", "confident_error", "read_as_intended", "model_error")
 SILENCE = 30.0  # seconds after which a log gets a line even without a validation
 
 
@@ -24,7 +26,9 @@ class ProgressDisplay:
     """Shows each `Progress` of a training; use as a context manager and pass as `progress=`.
 
     In a terminal one table is redrawn in place. Elsewhere each validation, each message and the end of a phase become
-    one line. `heading` is shown once training begins, so that data that cannot be read give an error and nothing else.
+    one line. Warnings stay where they came up.
+
+    `heading` is shown once training begins, so that data that cannot be read give an error and nothing else.
     """
 
     def __init__(self, console: Console, heading: RenderableType | None = None) -> None:
@@ -54,6 +58,8 @@ class ProgressDisplay:
         elif self._is_news(progress):
             self.console.print(progress_line(progress), markup=False, highlight=False, soft_wrap=True)
             self._line_at = progress.seconds
+        for warning in progress.warnings:
+            self.console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
 
     def _redraw(self, live: Live, progress: Progress) -> None:
         if self._latest is not None and self._latest.phase != progress.phase:
@@ -72,23 +78,22 @@ def with_last_validation(progress: Progress, earlier: Progress | None) -> Progre
     """`progress` with what was found at the last validation of the same phase, where it brings nothing newer."""
     if earlier is None or earlier.phase != progress.phase:
         return progress
-    return replace(
-        progress,
-        losses=progress.losses or earlier.losses,
-        bits=progress.bits or earlier.bits,
-        validation_error=earlier.validation_error if progress.validation_error is None else progress.validation_error,
-    )
+    kept = {name: getattr(earlier, name) for name in MEASURED if getattr(progress, name) in (None, {})}
+    return replace(progress, **kept)
 
 
 def progress_line(progress: Progress) -> str:
-    """One line of a log: phase, step, losses in nats per sample, bits in use, validation error, time left."""
+    """One line of a log: phase, step, losses in nats per sample, what was measured, time left."""
     parts = [f"{progress.phase} {progress.step:,}/{progress.steps:,}"]
     parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
     parts.append(", ".join(f"{name} {value:.1f} bits" for name, value in progress.bits.items()))
     if progress.validation_error is not None:
-        parts.append(f"validation error {progress.validation_error:.2%}")
+        beside = "" if progress.model_error is None else f" (model {progress.model_error:.2%})"
+        parts.append(f"validation error {progress.validation_error:.2%}{beside}")
     if progress.confident is not None:
-        parts.append(f"confident {progress.confident:.0%}")
+        parts.append(f"confident {progress.confident:.0%}{wrong_text(progress)}")
+    if progress.read_as_intended is not None:
+        parts.append(f"samples read {progress.read_as_intended:.0%}")
     parts.append(f"{clock(progress.seconds_left)} left")
     return " | ".join(part for part in parts if part)
 
@@ -110,10 +115,20 @@ def progress_table(progress: Progress) -> RenderableType:
         text = "  ".join(f"{code} {value:.1f}" for code, value in progress.bits.items())
         rows.add_row(Text("  bits in use", style="dim"), Text(text))
     if progress.confident is not None:
-        rows.add_row(Text("  confident", style="dim"), Text(f"{progress.confident:.0%} of the weak views"))
+        text = f"{progress.confident:.0%} of the unlabelled images{wrong_text(progress)}"
+        rows.add_row(Text("  confident", style="dim"), Text(text))
+    if progress.read_as_intended is not None:
+        rows.add_row(Text("  samples", style="dim"), Text(f"{progress.read_as_intended:.0%} read as intended"))
     if progress.validation_error is not None:
-        rows.add_row(Text("  validation", style="dim"), Text(f"error {progress.validation_error:.2%}", style="green"))
+        beside = "" if progress.model_error is None else f"; the model's was {progress.model_error:.2%}"
+        error = Text(f"error {progress.validation_error:.2%}{beside}", style="green")
+        rows.add_row(Text("  validation", style="dim"), error)
     return Group(bar, rows)
+
+
+def wrong_text(progress: Progress) -> str:
+    """How many of the validation images that are labelled as confidently get a wrong label."""
+    return "" if progress.confident_error is None else f", wrong {progress.confident_error:.1%}"
 
 
 def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]:

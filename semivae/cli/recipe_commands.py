@@ -53,12 +53,14 @@ def show(
     report = {
         "recipe": recipe,
         "about": read.about,
+        "objective": read.training.objective,
         "variables": {name: spec.model_dump(mode="json") for name, spec in (resolved or read).variables.items()},
         "plan": [dict(zip(columns, row, strict=True)) for row in plan.table()],
         "parameters": counts,
     }
     last: RenderableType = f"Parameters: not known, {lack}" if counts is None else parameters_table(counts)
-    reply(report, as_json, console(), read.about, variables_table(resolved or read), plan_table(plan), last)
+    shown = plan_table(plan, read.training.objective)
+    reply(report, as_json, console(), read.about, variables_table(resolved or read), shown, last)
 
 
 def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, str]:
@@ -82,14 +84,19 @@ def has_shapes(recipe: Recipe) -> bool:
 
 
 def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
-    """Player to factor to number of parameters that learn."""
+    """Player to factor to number of parameters that learn; what a ladder's levels share has a row of its own."""
     from semivae.scenario import build_players
 
     decoder, encoder = build_players(recipe)
-    return {
+    counts = {
         name: {factor: sum(p.numel() for p in player[factor].parameters()) for factor in player.conditionals}
         for name, player in (("decoder", decoder), ("encoder", encoder))
     }
+    for name, level in encoder.levels.items():
+        shared = sum(parameter.numel() for parameter in level.bottom_up.parameters())
+        counts["encoder"][name] -= shared
+        counts["encoder"]["bottom_up"] = shared
+    return counts
 
 
 def check(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semivae.cli.map_commands import picture_of, predict_into
 from semivae.cli.options import (
+    CalibrateOption,
     Checkpoint,
     CheckpointOption,
     DataRootOption,
@@ -21,10 +23,12 @@ from semivae.cli.options import (
     JsonOption,
     OverwriteOption,
     Part,
+    PriorOption,
     RunArgument,
     SplitPart,
+    VoteOption,
 )
-from semivae.cli.showing import console, reply, result_tables, say
+from semivae.cli.showing import console, reply, result_tables
 from semivae.cli.writing import check_target, write_arrays, write_file
 
 if TYPE_CHECKING:
@@ -36,6 +40,17 @@ if TYPE_CHECKING:
 def evaluate(
     run: RunArgument,
     split: Annotated[SplitPart, typer.Option(help="Which images to measure on.")] = SplitPart.test,
+    calibrate: CalibrateOption = False,
+    vote: VoteOption = False,
+    prior: PriorOption = None,
+    test_prior: Annotated[
+        str | None,
+        typer.Option(metavar="PRIOR", help="Measure on a part of the images with these class shares, not on all."),
+    ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="For maps: another run that reads what this one paints. Default: its twin."),
+    ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -44,32 +59,90 @@ def evaluate(
     from semivae.evaluation import evaluate as evaluate_run
 
     opened = open_run(run, Checkpoint.last, device, data_root)
-    report = evaluate_run(opened, split=split.value, data_root=data_root, device=device)
+    report = evaluate_run(
+        opened,
+        split=split.value,
+        device=device,
+        calibrate=calibrate,
+        vote=vote,
+        prior=prior,
+        test_prior=test_prior,
+        judge=judge,
+    )
+    from semivae.cli.map_tables import class_iou_table, painted_lines, speaks_of_maps
     from semivae.cli.tables import confusion_table, per_class_table
 
-    reply(report, as_json, console(), *result_tables(report), per_class_table(report), confusion_table(report))
+    if speaks_of_maps(report):
+        tables = [*result_tables(report), class_iou_table(report), *painted_lines(report)]
+        reply(report, as_json, console(), *tables)
+        return
+    tables = [*result_tables(report), per_class_table(report), confusion_table(report)]
+    last = next((report[step] for step in ("corrected", "voted", "calibrated") if step in report), None)
+    reply(report, as_json, console(), *tables, *(classifier_lines(last) if last else []))
 
 
 def predict(
     run: RunArgument,
     images: ImagesArgument,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Default: standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Default: standard output; a folder for masks.")
+    ] = None,
+    calibrate: CalibrateOption = False,
+    vote: VoteOption = False,
+    prior: PriorOption = None,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
     device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
-    """Classify images: CSV with every class's probability."""
-    check_target(out, overwrite, ".csv")
-    from semivae.evaluation import predict_probabilities
+    """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
+    if out is None or out.suffix:
+        check_target(out, overwrite, ".csv")
+    from semivae.classification import Classifier
+    from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
 
-    opened = open_run(run, checkpoint, device)
+    opened = open_run(run, checkpoint, device, data_root)
+    if is_segmentation(opened):
+        refuse_for_maps(opened, calibrate=calibrate, vote=vote, prior=prior)
+        predict_into(opened, *images_for(opened, images), out, overwrite, as_json)
+        return
+    check_target(out, overwrite, ".csv")
     pixels, names = images_for(opened, images)
-    text = predictions_csv(names, predict_probabilities(opened, pixels).tolist(), opened.classes)
-    if out is None:
-        sys.stdout.write(text)
-    else:
+    classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
+    answer = classifier.answer(pixels)
+    probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer)
+    text, notes = predictions_csv(names, probabilities, opened.classes), classifier_lines(facts)
+    report = {"run": str(run), "count": len(names), "classes": list(opened.classes), **facts}
+    if out is not None:
         write_file(out, text.encode())
-        say(f"{out}: {len(names)} images")
+        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+    elif as_json:
+        labels = [opened.classes[row.index(max(row))] for row in probabilities]
+        columns = {"name": names, "label": labels, "probabilities": probabilities}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        reply(report | {"images": rows}, as_json, console())
+    else:
+        sys.stdout.write(text)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What the steps after the encoder were: temperature, vote, prior."""
+    lines = []
+    if facts["calibrated_on"]:
+        vote = f", the decoder's vote weighed {facts['strength']:.3g}" if facts["draws"] else ""
+        lines.append(
+            f"temperature {facts['temperature']:.3g}{vote}: least NLL on {facts['calibrated_on']:,} validation images"
+        )
+    if "prior" in facts:
+        shown = [f"{name} {share:.1%}" for name, share in list(facts["prior"].items())[:20]]
+        how = f" (estimated, {facts['estimate']['steps']} steps of EM)" if "estimate" in facts else ""
+        lines.append(f"prior{how}: {', '.join(shown)}{', ...' if len(facts['prior']) > len(shown) else ''}")
+    if "estimate" in facts and not facts["estimate"]["settled"]:
+        lines.append(f"the prior has not settled: {facts['estimate']['gap']:.2g} nats may be missing to its maximum")
+    return lines
 
 
 def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> str:
@@ -88,7 +161,7 @@ def sample(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg picture, or .npz arrays.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 64,
     given: Annotated[
-        list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=cat or y=[0,1,2].")
+        list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=[0,1,2], s=MASK.png.")
     ] = [],  # noqa: B006  typer copies it
     columns: Annotated[int | None, typer.Option(min=1, help="Images in a row of the picture.")] = None,
     noise: Annotated[
@@ -97,6 +170,7 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="Makes the draw repeatable.")] = None,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -106,13 +180,15 @@ def sample(
     if checkpoint is Checkpoint.twin:
         raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
     from semivae.generation import draw, save_grid
+    from semivae.segmentation.posterior import is_segmentation
 
-    opened = open_run(run, checkpoint, device)
+    opened = open_run(run, checkpoint, device, data_root)
     drawn = draw(opened, count, values, noise=noise, seed=seed)
     if out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
     else:
-        save_grid(drawn[opened.image], out, columns, overwrite=overwrite)
+        picture = picture_of(opened, drawn) if is_segmentation(opened) else drawn[opened.image]
+        save_grid(picture, out, columns, overwrite=overwrite)
     report = {"run": str(run), "out": str(out), "count": count, "given": values}
     reply(report, as_json, console(), f"{out}: {count} samples")
 

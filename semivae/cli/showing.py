@@ -45,7 +45,10 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
 
 
 def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
+    from semivae.cli.map_tables import map_results_table, speaks_of_maps
     from semivae.cli.tables import results_table
 
     where = f"The run is in {report['run']}"
-    return [results_table(report), where] if report.get("last") else [where]
+    if not report.get("last"):
+        return [where]
+    return [map_results_table(report) if speaks_of_maps(report) else results_table(report), where]

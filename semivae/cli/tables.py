@@ -13,20 +13,32 @@ if TYPE_CHECKING:
     from semivae.game.plan import Plan
     from semivae.recipe.schema import Recipe
 
-NAMES = {"last": "model", "selected": "model, chosen on validation", "twin": "supervised twin"}
+NAMES = {
+    "last": "model",
+    "calibrated": "model, calibrated",
+    "voted": "model, calibrated, with the decoder's vote",
+    "corrected": "model, under the other prior",
+    "selected": "model, chosen on validation",
+    "twin": "supervised twin",
+}
 
 
-def plan_table(plan: Plan) -> Table:
-    """Who learns what from which stream."""
-    table = _table("stream", "learns", "completed by", "scores", title="Plan")
+def plan_table(plan: Plan, objective: str = "symmetric") -> Table:
+    """Who learns what from which stream; under the lower bound, what of it counts."""
+    table = new_table("stream", "learns", "completed by", "scores", title="Plan")
     for row in plan.table():
         table.add_row(*row)
+    if objective == "elbo":
+        table.caption = (
+            "objective: elbo. Both players climb the lower bound where the decoder learns; it draws nothing."
+        )
+        table.caption_justify = "left"
     return table
 
 
 def variables_table(recipe: Recipe) -> Table:
     """Variables with family, shape, and the factor of each player."""
-    table = _table("variable", "family", "shape", "decoder", "encoder", title="Variables")
+    table = new_table("variable", "family", "shape", "decoder", "encoder", title="Variables")
     for name, spec in recipe.variables.items():
         size = f"{spec.classes} classes" if spec.classes else ""
         shape = "x".join(str(side) for side in spec.shape) if spec.shape else ""
@@ -43,12 +55,12 @@ def factor_text(factor: Any, name: str) -> str:
         return factor
     if hasattr(factor, "probabilities"):
         return f"fixed {list(factor.probabilities)}"
-    return f"{', '.join(factor.given)} -> {name} by {factor.net.name}"
+    return f"{', '.join(factor.given)} -> {name} by {factor.net.name}{', a ladder' if factor.ladder else ''}"
 
 
 def parameters_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     """Parameters per factor."""
-    table = _table("player", "factor", "parameters", title="Parameters")
+    table = new_table("player", "factor", "parameters", title="Parameters")
     for player, factors in counts.items():
         for factor, count in factors.items():
             table.add_row(player, factor, f"{count:,}")
@@ -58,8 +70,8 @@ def parameters_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
 def results_table(report: Mapping[str, Any]) -> Table:
     """Error with its 95% interval and calibration, for each checkpoint in an evaluation's report."""
     split, count = report["split"], report["count"]
-    title = f"{str(split).capitalize()} images: {count:,}"
-    table = _table("", "error", "95% interval", "NLL", "Brier", "ECE", title=title)
+    title = f"{str(split).capitalize()} images: {count:,}{', class shares as asked' if 'test_prior' in report else ''}"
+    table = new_table("", "error", "95% interval", "NLL", "Brier", "ECE", title=title)
     for key, name in NAMES.items():
         scores = report.get(key)
         if scores:
@@ -73,7 +85,7 @@ def per_class_table(report: Mapping[str, Any]) -> Table:
     """Error and confusions of each class, for the last checkpoint."""
     scores = report["last"]
     classes = list(scores["per_class"])
-    table = _table("class", "images", "error", "most often taken for", title="Per class")
+    table = new_table("class", "images", "error", "most often taken for", title="Per class")
     for row, (name, error) in enumerate(scores["per_class"].items()):
         counts = list(scores["confusion"][row])
         total = sum(counts)
@@ -88,7 +100,7 @@ def confusion_table(report: Mapping[str, Any]) -> Table:
     """Confusion matrix of the last checkpoint: a row per true class, a column per answer."""
     scores = report["last"]
     classes = list(scores["per_class"])
-    table = _table("true \\ answered", *classes, title="Confusion")
+    table = new_table("true \\ answered", *classes, title="Confusion")
     for name, counts in zip(classes, scores["confusion"], strict=True):
         table.add_row(name, *(str(count) if count else "." for count in counts))
     return table
@@ -97,7 +109,7 @@ def confusion_table(report: Mapping[str, Any]) -> Table:
 def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
     """Test error per split seed, with mean and standard deviation."""
     keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
-    table = _table("split seed", *(NAMES[key] for key in keys), title="Test error per split seed")
+    table = new_table("split seed", *(NAMES[key] for key in keys), title="Test error per split seed")
     for seed, report in reports.items():
         table.add_row(str(seed), *(f"{report[key]['error']:.2%}" for key in keys))
     table.add_section()
@@ -111,7 +123,8 @@ def summary(errors: Sequence[float]) -> str:
     return f"{mean(errors):.2%}{spread}"
 
 
-def _table(*columns: str, title: str) -> Table:
+def new_table(*columns: str, title: str) -> Table:
+    """An empty table in the style of all of them."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -50,6 +50,7 @@ def train(
         return
     if split is not None:
         raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
+    from semivae.cli.map_tables import map_seeds_table, speaks_of_maps
     from semivae.cli.tables import seeds_table
 
     base = out or Path("runs") / Path(recipe).stem
@@ -63,7 +64,8 @@ def train(
         reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
     by_seed = {"recipe": recipe, "seeds": {str(seed): report for seed, report in reports.items()}}
     supervised = all(report.get("last") for report in reports.values())
-    reply(by_seed, as_json, shown, *([seeds_table(reports)] if supervised else []), f"The runs are in {base}")
+    table_of = map_seeds_table if all(map(speaks_of_maps, reports.values())) else seeds_table
+    reply(by_seed, as_json, shown, *([table_of(reports)] if supervised else []), f"The runs are in {base}")
 
 
 def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     from semivae.scenario import plan_of, roles_of
 
     try:
-        with ProgressDisplay(shown, plan_table(plan_of(read))) as display:
+        with ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective)) as display:
             run = training.train(recipe, set=changes, out=folder, progress=display, **options)
     except KeyboardInterrupt:
         complain(resume_hint(folder))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
 from semivae.data.labels import label_names
+from semivae.data.map_arrays import read_map_arrays
 from semivae.data.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
 from semivae.data.ranking import hold_out
 from semivae.errors import DataError
@@ -43,7 +44,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
 
 
 def read_arrays(source: ArraysSource, path: Path) -> Dataset:
-    """Read `x` and `y`, optionally `x_test` and `y_test`, and `x_unlabelled`, from an .npz file.
+    """Read `x` and `y`, optionally `x_test` and `y_test`, and `x_unlabelled`, from an .npz file; or x and s, maps.
 
     Class names are those in `y`, in order: numbers by value, strings by alphabet. Where there is no test part,
     `source.test_share` of each class is set aside for it by the hash of the rows' numbers.
@@ -61,6 +62,9 @@ def read_arrays(source: ArraysSource, path: Path) -> Dataset:
     arrays = load_arrays(path)
     if "" in arrays:
         raise DataError(f"{path} is a single array; save x and y by name with np.savez(path, x=..., y=...)")
+    arrays = _called(arrays, source, path)
+    if "s" in arrays and "y" not in arrays:
+        return read_map_arrays(source, path, arrays)
     for given, missing in (("x", "y"), ("y", "x"), ("x_test", "y_test"), ("y_test", "x_test")):
         if missing not in arrays and (given in arrays or missing == "x"):
             raise DataError(f"{path} has no array {missing}; it has {listed(sorted(arrays)) or 'none'}")
@@ -84,6 +88,21 @@ def read_arrays(source: ArraysSource, path: Path) -> Dataset:
         train, test = ({key: value[rows] for key, value in train.items()} for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
     return Dataset(f"arrays:{path.name}", classes, train, test, unlabelled, _warnings(path, arrays), origin)
+
+
+def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:
+    """The arrays under the names that are read here, as `source.keys` says; all of them where it says nothing."""
+    keys = {name: (key,) if isinstance(key, str) else key for name, key in source.keys.items()}
+    for name, parts in keys.items():
+        if missing := [part for part in parts if part not in arrays]:
+            known = listed(sorted(arrays), 12)
+            raise DataError(f"{path} has no array {listed(missing)} (source.keys.{name}); it has {known}")
+        shapes = {arrays[part].shape[1:] for part in parts}
+        if len(shapes) != 1:
+            raise DataError(f"{path}: source.keys.{name} joins arrays of different shapes; join those of one")
+    if not keys:
+        return arrays
+    return {name: np.concatenate([arrays[part] for part in parts]) for name, parts in keys.items() if parts}
 
 
 def _examples(array: Array, what: str) -> Tensor:

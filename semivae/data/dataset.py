@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from torch import Tensor
+
 from semivae.game.variables import Sample
 
 
@@ -18,11 +20,14 @@ class Dataset:
     Attributes:
         name: what the data are called in messages and manifests.
         classes: class names, in the order of the class numbers.
-        train: {"x": ..., "y": int64 [n]}.
+        train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
+            which `VOID` (-1) stands for places that are not known.
         test: the same keys; touched by evaluation only.
         unlabelled: {"x": ...}, images that come without a label; {} if there are none.
         warnings: what a user should know, for example that a file is not the official one.
         test_origin: "given", or how the test part was made.
+        alone: {"s": ...}, maps that come without an image; {} if there are none.
+        validation: int64, the rows of train that the data keep for validation; None where the split chooses them.
     """
 
     name: str
@@ -32,6 +37,13 @@ class Dataset:
     unlabelled: Sample = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     test_origin: str = "given"
+    alone: Sample = field(default_factory=dict)
+    validation: Tensor | None = None
+
+    @property
+    def label(self) -> str:
+        """The label's name in `train`: y, a class for each example, or s, a class for each place."""
+        return "s" if "s" in self.train else "y"
 
     @property
     def shape(self) -> tuple[int, ...]:

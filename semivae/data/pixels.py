@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from semivae.errors import DataError
 
@@ -42,6 +44,14 @@ def pixels_as_bytes(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
         return np.asarray(pixels, np.uint8)
     levels: npt.NDArray[np.uint8] = np.rint(pixels_as_floats(pixels, what) * np.float32(255)).astype(np.uint8)
     return levels
+
+
+def binarized(images: Tensor, threshold: float | None) -> Tensor:
+    """Bytes or floats in [0, 1]: above `threshold` (in [0, 1]) the type's white, else black; None: as they are."""
+    if threshold is None:
+        return images
+    white = 255 if images.dtype == torch.uint8 else 1
+    return (images > threshold * white).to(images.dtype) * white
 
 
 def table_as_floats(table: Array, what: str) -> npt.NDArray[np.float32]:

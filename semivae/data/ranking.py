@@ -50,6 +50,15 @@ def apportion(total: int, weights: Sequence[int], capacity: Sequence[int]) -> li
     return shares
 
 
+def long_tail(classes: int, ratio: float) -> list[int]:
+    """Integer weights that fall geometrically from class 0 to the last one, whose weight is the first's over `ratio`.
+
+    weight(k) is proportional to ratio ** (-k / (classes - 1)), the usual long-tailed sets (Cui et al., CVPR 2019).
+    A ratio below 1 turns the order round.
+    """
+    return [max(1, round(1e9 * ratio ** (-k / max(1, classes - 1)))) for k in range(classes)]
+
+
 def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor, Tensor]:
     """Split examples into a part to train on and a part to test on, class by class, by the hash of their keys.
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from semivae.data.arrays import read_arrays
+from semivae.data.celebamask_hq import read_celebamask_hq
 from semivae.data.cifar10 import read_cifar10
 from semivae.data.dataset import Dataset
 from semivae.data.digits import read_digits
 from semivae.data.folder import read_folder
 from semivae.data.idx import FASHION_MNIST, MNIST, read_idx_family
+from semivae.data.masks import read_masks
+from semivae.data.pixels import binarized
 from semivae.data.roots import data_root as data_root
 from semivae.data.roots import resolve
 from semivae.data.svhn import read_svhn
-from semivae.recipe.schema import ArraysSource, FolderSource, Source
+from semivae.recipe.schema import ArraysSource, BuiltInSource, CelebAMaskSource, FolderSource, MasksSource, Source
 
 
 def load_source(source: Source, data_root: Path, *, download: bool = True) -> Dataset:
@@ -31,6 +35,25 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         return read_folder(source, resolve(source.path, data_root))
     if isinstance(source, ArraysSource):
         return read_arrays(source, resolve(source.path, data_root))
+    if isinstance(source, MasksSource):
+        return read_masks(source, resolve(source.path, data_root))
+    if isinstance(source, CelebAMaskSource):
+        return read_celebamask_hq(source, resolve(source.path, data_root))
+    return _binarized(_built_in(source, data_root, download), source.binarize)
+
+
+def _binarized(dataset: Dataset, threshold: float | None) -> Dataset:
+    if threshold is None:
+        return dataset
+    train, test, unlabelled = (
+        {name: binarized(array, threshold) if name == "x" else array for name, array in arrays.items()}
+        for arrays in (dataset.train, dataset.test, dataset.unlabelled)
+    )
+    name = f"{dataset.name} binarized at {threshold:g}"
+    return replace(dataset, name=name, train=train, test=test, unlabelled=unlabelled)
+
+
+def _built_in(source: BuiltInSource, data_root: Path, download: bool) -> Dataset:
     match source.name:
         case "digits":
             return read_digits()

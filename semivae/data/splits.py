@@ -20,9 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
-from semivae.data.ranking import apportion, ranked
+from semivae.data.ranking import apportion, long_tail, ranked
 from semivae.errors import DataError
-from semivae.recipe.schema import SplitSpec
+from semivae.recipe.schema import LongTailSpec, SplitSpec
 
 FORMAT = 1
 REST = "rest"  # written instead of the labelled list where every example but the validation ones is labelled
@@ -63,7 +63,7 @@ class Split:
             "source": self.source,
             "dataset_sha256": self.dataset_digest,
             "seed": self.spec.seed,
-            "balance": self.spec.balance,
+            "balance": self.spec.model_dump()["balance"],
             "labelled_count": len(self.labelled),
             "unlabelled_count": len(self.unlabelled),
             "validation_count": len(self.validation),
@@ -76,13 +76,16 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     """Choose labelled and validation examples.
 
     `balanced` gives every class the same number of labels; what does not divide goes to the classes that rank first.
-    `proportional` follows the classes' frequencies, with at least one label each. Validation follows the frequencies.
+    `proportional` follows the classes' frequencies and `{ratio: r}` a long tail (`long_tail`), with at least one label
+    each. Validation follows the frequencies.
     Within a class the first ranked are labelled and the next ones are for validation, so that for one seed a smaller
     balanced split is a part of a larger one.
 
     Raises:
         DataError: a class has no example, or more labels or validation examples are asked for than there are.
     """
+    if dataset.label != "y":
+        return _split_of_maps(dataset, spec)
     members = _members(dataset)
     groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
     sizes = [len(group) for group in groups]
@@ -101,6 +104,33 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     labelled = rest if spec.labelled == "all" else [group[:a] for group, a in zip(groups, labels, strict=True)]
     unlabelled = [] if spec.labelled == "all" else rest
     return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest(), spec)
+
+
+def _split_of_maps(dataset: Dataset, spec: SplitSpec) -> Split:
+    """Pairs of image and map have no class to balance: the first ranked are labelled, the next ones for validation."""
+    if spec.balance not in ("balanced", "proportional"):
+        raise DataError(
+            "split.balance: maps hold many classes each, so no ratio of classes can be asked for; remove it"
+        )
+    given = dataset.validation
+    if given is not None and spec.validation:
+        raise DataError(
+            f"split.validation is {spec.validation}, but {dataset.name} has its own {len(given):,} examples for "
+            "validation; leave it out"
+        )
+    kept = set() if given is None else set(given.tolist())
+    free = [row for row in range(len(dataset.train["x"])) if row not in kept]
+    order = ranked(free, lambda index: f"semivae-split:{spec.seed}:{index}")
+    labels = len(order) - spec.validation if spec.labelled == "all" else spec.labelled
+    if labels < 1 or labels + spec.validation > len(order):
+        raise DataError(
+            f"split asks for {spec.labelled} labelled examples and {spec.validation:,} for validation, but "
+            f"{dataset.name} has {len(order):,} to train on; ask for fewer"
+        )
+    checks, labelled = order[labels : labels + spec.validation], order[:labels]
+    unlabelled = order[labels + spec.validation :]
+    validation = _indices([checks]) if given is None else given.sort().values
+    return Split(_indices([labelled]), _indices([unlabelled]), validation, dataset.name, dataset.digest(), spec)
 
 
 def _members(dataset: Dataset) -> list[list[int]]:
@@ -124,10 +154,10 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
     if labelled > sum(sizes):
         raise DataError(f"split.labelled asks for {labelled:,} labels, but only {sum(sizes):,} exist; {have}")
     if spec.balance == "proportional":
-        counts = apportion(labelled, sizes, sizes)
-        for number in (k for k in range(count) if counts[k] == 0):
-            counts[counts.index(max(counts))] -= 1
-            counts[number] = 1
+        return _one_each(apportion(labelled, sizes, sizes))
+    if isinstance(spec.balance, LongTailSpec):
+        counts = _one_each(apportion(labelled, long_tail(count, spec.balance.ratio), [labelled] * count))
+        _refuse_short_tail(dataset, labelled, counts, sizes)
         return counts
     each, extra = divmod(labelled, count)
     first = ranked(range(count), lambda number: f"semivae-split:{spec.seed}:class:{number}")[:extra]
@@ -140,6 +170,23 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
             f"Ask for at most {min(sizes) * count:,}, or write balance: proportional"
         )
     return counts
+
+
+def _one_each(counts: list[int]) -> list[int]:
+    """`counts` with no zero: what a class needs to have one comes from the largest."""
+    for number in (k for k in range(len(counts)) if counts[k] == 0):
+        counts[counts.index(max(counts))] -= 1
+        counts[number] = 1
+    return counts
+
+
+def _refuse_short_tail(dataset: Dataset, labelled: int, counts: Sequence[int], sizes: Sequence[int]) -> None:
+    for name, size, asked in zip(dataset.classes, sizes, counts, strict=True):
+        if size < asked:
+            raise DataError(
+                f"split.balance asks for {asked:,} of {labelled:,} labels in class {name}, but {dataset.name} has "
+                f"{size:,}; ask for fewer labels, or for a smaller ratio"
+            )
 
 
 def _indices(groups: Iterable[Iterable[int]]) -> Tensor:
@@ -197,7 +244,7 @@ def load_split(path: Path, dataset: Dataset) -> Split:
 
 def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
     everything = content["labelled"] == REST
-    count = len(dataset.train["y"])
+    count = len(dataset.train["x"])
     indices = TypeAdapter(list[int])
     validation = torch.tensor(indices.validate_python(content["validation"], strict=True), dtype=torch.int64)
     shown = [] if everything else indices.validate_python(content["labelled"], strict=True)

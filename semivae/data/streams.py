@@ -133,7 +133,9 @@ class EmptyStream(Stream):
 
 
 def as_model_values(values: Tensor) -> Tensor:
-    """Bytes as float32 in [0, 1]; anything else as it is."""
+    """Bytes as float32 in [0, 1], maps as int64; anything else as it is."""
+    if values.dtype == torch.int16:
+        return values.long()
     return values.to(torch.float32).div_(255) if values.dtype == torch.uint8 else values
 
 
@@ -149,7 +151,7 @@ def make_streams(
 
     {x, y} shows the labelled part; {x} the unlabelled part and the images that came without a label, or, where there
     are none, the labelled images without their labels; a set without x takes its values from `values`, by default
-    classes as frequent as in the labelled part; an empty set shows nothing.
+    classes as frequent as in the labelled part; an empty set shows nothing. Where the label is a map it is called s.
 
     Images stay on `device` as bytes, once for all streams, where they fit into half of its free memory.
 
@@ -167,10 +169,10 @@ def make_streams(
     """
     if len(dataset.shape) == 1:
         _check_table(recipe, dataset)
-    images = [part["x"] for part in (dataset.train, dataset.unlabelled) if part]
-    known = {"x": torch.cat(images) if len(images) > 1 else images[0], "y": dataset.train["y"]}
+    label = dataset.label
+    known = {"x": _joined("x", dataset.train, dataset.unlabelled), label: dataset.train[label]}
     known = {key: _resident(array, device) for key, array in known.items()}
-    extra = torch.arange(len(known["y"]), len(known["x"]))  # rows of x that have no y
+    extra = torch.arange(len(known[label]), len(known["x"]))  # rows of x that have no label
     streams: dict[str, Stream] = {}
     for name, spec in recipe.streams.items():
         observed = set(spec.observe)
@@ -178,15 +180,21 @@ def make_streams(
             streams[name] = _values_stream(name, spec, recipe, dataset, split, device, seed, data_root)
             continue
         if unknown := sorted(observed - set(known)):
-            raise DataError(f"streams.{name} observes {listed(unknown)}, but {dataset.name} holds only x and y")
+            raise DataError(f"streams.{name} observes {listed(unknown)}, but {dataset.name} holds only x and {label}")
         if spec.values is not None:
             raise DataError(f"streams.{name}.values has no use: x comes from {dataset.name}; remove values")
-        rows = split.labelled if "y" in observed else torch.cat([split.unlabelled, extra])
+        rows = split.labelled if label in observed else torch.cat([split.unlabelled, extra])
         if not len(rows):
             rows = split.labelled  # every image is labelled: their labels are left away
         arrays = {key: known[key] for key in spec.observe}
         streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed)
     return streams
+
+
+def _joined(name: str, *parts: Sample) -> Tensor:
+    """The values of one variable in all parts that have it, one after the other."""
+    values = [part[name] for part in parts if name in part]
+    return torch.cat(values) if len(values) > 1 else values[0]
 
 
 def _check_table(recipe: Recipe, dataset: Dataset) -> None:
@@ -228,6 +236,8 @@ def _values_stream(
     if unknown := sorted(set(spec.observe) - set(recipe.variables)):
         raise DataError(f"streams.{name} observes {listed(unknown)}, which the recipe's variables do not define")
     only = recipe.variables[spec.observe[0]]
+    if spec.observe == ("s",) and dataset.label == "s" and not isinstance(spec.values, FileSpec):
+        return _map_stream(where, name, spec, dataset, split, device, seed)
     if len(spec.observe) == 1 and only.family == "categorical" and not only.shape:
         weights = class_weights(where, spec, spec.observe[0], recipe, dataset, split, data_root)
         return ClassStream(name, spec.observe[0], weights, spec.batch, device, seed)
@@ -240,6 +250,19 @@ def _values_stream(
     rows = torch.arange(len(next(iter(arrays.values()))))
     arrays = {key: _resident(array, device) for key, array in arrays.items()}
     return ArrayStream(name, arrays, rows, spec.batch, device, seed)
+
+
+def _map_stream(
+    where: str, name: str, spec: StreamSpec, dataset: Dataset, split: Split, device: torch.device, seed: int
+) -> Stream:
+    """Maps without images: of the labelled pairs or of the images left out, and always those that come alone."""
+    if spec.values not in (None, "labelled", "left_out"):
+        raise DataError(f"{where}: s is a map, which no class weights can draw; write labelled, left_out or a file")
+    part = split.unlabelled if spec.values == "left_out" else split.labelled
+    maps = _joined("s", {"s": dataset.train["s"][part]}, dataset.alone)
+    if not len(maps):
+        raise DataError(f"{where}: the split leaves no image out; write labelled, or a file")
+    return ArrayStream(name, {"s": _resident(maps, device)}, torch.arange(len(maps)), spec.batch, device, seed)
 
 
 def _resident(array: Tensor, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
+from semivae.game.variables import VOID
 from semivae.recipe.schema import ViewSpec
 
 BENDS = 4  # places a side at which the elastic displacement is drawn
@@ -22,15 +23,15 @@ class View:
 
     Geometry (shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey images
     and the mirror image for colour. Then brightness, contrast and saturation change by factors in
-    [1 - entry, 1 + entry], Gaussian noise is added, and one square is blanked, black for grey images and mid-grey for
-    colour.
+    [1 - entry, 1 + entry], Gaussian noise is added, a share of the pixels is inverted (speckle), and one square is
+    blanked, black for grey images and mid-grey for colour.
     """
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
         self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip))
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
-        self.images_only = self._geometry or self._colour or bool(spec.cutout)
+        self.images_only = self._geometry or self._colour or bool(spec.cutout or spec.speckle)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -49,15 +50,44 @@ class View:
             raise DataError(
                 f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
             )
-        x = images
-        if self._geometry:
-            x = _resampled(x, self.spec, generator)
+        return self._finished(images, self._moved(images, generator)[0], generator)
+
+    def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Transform images and their maps: geometry moves both alike, all else changes the images alone.
+
+        Args:
+            images: float [n, channels, height, width] in [0, 1].
+            maps: int64 [n, height, width], classes or `VOID`.
+            generator: source of all draws; for the same one the images come out as from a call.
+
+        Returns:
+            Images and maps; a map takes the nearest place's class, and is `VOID` where that lies outside.
+        """
+        x, moved = self._moved(images, generator, maps)
+        assert moved is not None
+        return self._finished(images, x, generator), moved
+
+    def _moved(
+        self, images: Tensor, generator: torch.Generator, maps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if not self._geometry:
+            return images, maps
+        grid = _grid(images, self.spec, generator)
+        padding = "reflection" if images.shape[1] == 3 else "zeros"
+        x = grid_sample(images, grid, "bilinear", padding, align_corners=False)
+        return x, None if maps is None else _moved_maps(maps, grid)
+
+    def _finished(self, images: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+        """All that follows geometry; `images` as they were at the start, `x` as they are now."""
         if self._colour:
             x = _recoloured(x, self.spec, generator)
         if self.spec.noise:
             x = x + self.spec.noise * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
         if x is not images and x.ndim == 4:
             x = x.clamp(0, 1)
+        if self.spec.speckle:
+            chosen = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) < self.spec.speckle
+            x = torch.where(chosen, 1 - x, x)
         return _blanked(x, self.spec.cutout, generator) if self.spec.cutout else x
 
 
@@ -67,12 +97,18 @@ def _uniform(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     return ((2 * draws - 1) * largest).to(x)
 
 
-def _resampled(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    colour = x.shape[1] == 3
+def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
+    """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side."""
     grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
     if spec.elastic:
         grid = grid + _bent(x, spec.elastic, generator)
-    return grid_sample(x, grid, "bilinear", "reflection" if colour else "zeros", align_corners=False)
+    return grid
+
+
+def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
+    """Maps [n, height, width] at the nearest place of `grid`; outside lies `VOID`."""
+    numbers = (maps - VOID).unsqueeze(1).to(grid)  # outside is 0, so 0 must stand for VOID
+    return grid_sample(numbers, grid, "nearest", "zeros", align_corners=False).squeeze(1).long() + VOID
 
 
 def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:

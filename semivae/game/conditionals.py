@@ -6,8 +6,9 @@ variable comes from a stream.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Conditional(nn.Module, ABC):
         return self.family.distribution(self.target, self.parameters_of(sample).float())
 
     def draw(self, sample: Sample, batch: int) -> Tensor:
-        """A value [batch, *shape] to complete `sample` with: a draw, or the mean where the variable asks for it.
+        """A value [batch, *shape] to complete `sample` with: a draw, or the mean or mode where the variable asks so.
 
         Raises:
             FloatingPointError: the parameters are not finite; drawing from them would be undefined.
@@ -51,7 +52,9 @@ class Conditional(nn.Module, ABC):
             )
         distribution = self.family.distribution(self.target, parameters)
         expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
-        value: Tensor = expanded.mean if self.target.complete_with == "mean" else expanded.sample()
+        if self.target.complete_with == "sample":
+            return expanded.sample()
+        value: Tensor = expanded.mean if self.target.complete_with == "mean" else expanded.mode
         return value
 
 
@@ -103,16 +106,24 @@ class NetworkConditional(Conditional):
         return features.float()
 
     def network_inputs(self, sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
-        """All given images joined by channel, and all other given values flattened and joined; None where none."""
-        images: list[Tensor] = []
-        vectors: list[Tensor] = []
-        for variable in self.given:
-            value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
-            (images if is_image(variable) else vectors).append(value if is_image(variable) else value.flatten(1))
-        return (
-            torch.cat(images, dim=1) if images else None,
-            torch.cat(vectors, dim=1) if vectors else None,
-        )
+        return network_inputs(self.given, sample)
+
+    def standalone(self) -> NetworkConditional:
+        """A copy that depends on nothing outside itself."""
+        return copy.deepcopy(self)
+
+
+def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    """All given images joined by channel, and all other given values flattened and joined; None where none."""
+    images: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for variable in given:
+        value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
+        (images if is_image(variable) else vectors).append(value if is_image(variable) else value.flatten(1))
+    return (
+        torch.cat(images, dim=1) if images else None,
+        torch.cat(vectors, dim=1) if vectors else None,
+    )
 
 
 def is_image(variable: Variable) -> bool:

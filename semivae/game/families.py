@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, constraints
 
-from semivae.game.variables import Variable
+from semivae.game.variables import VOID, Variable
 
 
 class DiscretizedLogistic(Distribution):
@@ -64,6 +64,14 @@ class DiscretizedLogistic(Distribution):
         return torch.where((value < half) | (value > 1.0 - half), edge_log_prob, inside)
 
 
+class CategoricalMap(Categorical):
+    """Classes at the places of a map. A place whose value is `VOID` is not known: its log_prob is 0."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        known_or_any: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]
+        return known_or_any * (value != VOID)
+
+
 class Family(ABC):
     """What a family name means. Families hold no state: one object serves all variables."""
 
@@ -98,20 +106,26 @@ class BernoulliFamily(Family):
 
 
 class CategoricalFamily(Family):
-    """Classes 0 .. classes-1: one for the whole example (shape ()), or one at every place (shape (height, width))."""
+    """Classes 0 .. classes-1: one for the whole example (shape ()), or one or `VOID` at each place (height, width)."""
 
     def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
         return (_classes(variable), *variable.shape)
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         logits = parameters.movedim(parameters.dim() - 1 - len(variable.shape), -1)
-        return _independent(Categorical(logits=logits, validate_args=False), variable)
+        kind = CategoricalMap if variable.shape else Categorical
+        return _independent(kind(logits=logits, validate_args=False), variable)
 
     def input_shape(self, variable: Variable) -> tuple[int, ...]:
         return (_classes(variable), *variable.shape)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        one_hot = F.one_hot(value, _classes(variable)).movedim(-1, 1).float()
+        if value.dim() == len(variable.shape) + 2:  # one-hot already, with a gradient (`semivae.game.elbo`)
+            return value.movedim(-1, 1) * math.sqrt(_classes(variable))
+        known = value.long().clamp_min(0) if variable.shape else value  # a single class cannot be VOID
+        one_hot = F.one_hot(known, _classes(variable)).movedim(-1, 1).float()
+        if variable.shape:
+            one_hot = one_hot * (value != VOID).unsqueeze(1)  # nothing at all where nothing is known
         return one_hot * math.sqrt(_classes(variable))  # as much energy as that many unit inputs
 
 

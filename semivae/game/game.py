@@ -16,15 +16,14 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from semivae.game.adjustment import adjusted
+from semivae.game.certainty import surest
+from semivae.game.information import information_loss
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
+from semivae.game.spatial_views import JointView, is_map, taught_maps
 from semivae.game.variables import Sample
-
-
-class View(Protocol):
-    """A random transform of images [batch, channels, height, width] that keeps their label."""
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+from semivae.game.vote import combined, decoder_vote
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,36 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Vote:
+    """How strongly the decoder votes on labels (`semivae.game.vote`), and from which share of the training on."""
+
+    strength: float
+    draws: int = 1
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
 class StreamViews:
-    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label."""
+    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
+
+    With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
+    `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
+    """
 
     variable: str
-    view: View | None = None
-    weak: View | None = None
-    strong: View | None = None
+    view: JointView | None = None
+    weak: JointView | None = None
+    strong: JointView | None = None
+    maps: str | None = None
     threshold: float = 0.95
     weight: Weight = field(default_factory=Weight)
     align: bool = False
+    vote: Vote | None = None
+    information: Weight = field(default_factory=lambda: Weight(0.0))
+    ramp: float = 0.0
 
 
+FIRST_SHARE = 0.1  # of every class, that a ramp starts with
 SHARES_DECAY = 0.99  # of the running mean posterior, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
@@ -66,6 +83,7 @@ class Game(nn.Module):
         weights: of single lessons, by (stream, factor); 1 where absent.
         views: by stream.
         average: decay of the encoder's running average, which completes samples, labels weak views and is evaluated.
+        pair_shares: class shares [classes] of the pairs, by (stream, label), that are adjusted to the decoder's prior.
 
     Raises:
         ValueError: the players share parameters.
@@ -79,6 +97,7 @@ class Game(nn.Module):
         weights: Mapping[tuple[str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
         average: float = 0.999,
+        pair_shares: Mapping[tuple[str, str], Tensor] | None = None,
     ) -> None:
         super().__init__()
         if {id(parameter) for parameter in decoder.parameters()} & {
@@ -88,6 +107,8 @@ class Game(nn.Module):
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
         self.weights, self.views = dict(weights or {}), dict(views or {})
         self.average_decay = average
+        for (stream, label), of_classes in (pair_shares or {}).items():
+            self.register_buffer(_pairs(stream, label), of_classes, persistent=False)  # the split says them again
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
         for lesson in plan.lessons:
             if lesson.views and self.views[lesson.stream].align:
@@ -165,31 +186,68 @@ class Game(nn.Module):
         with torch.no_grad():
             sample = rival.complete(observed, size) if lesson.draws else observed
         scored = [name for name, weight in weights.items() if weight]
-        losses = {
-            name: -log_prob.mean() for name, log_prob in self.player(lesson.learner).log_prob(sample, scored).items()
-        }
+        losses = {name: -log_prob.mean() for name, log_prob in self._log_prob(lesson, sample, scored).items()}
         total = sum((weights[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
         return total, {f"{lesson.learner}.{lesson.stream}.{name}": loss.detach() for name, loss in losses.items()}
+
+    def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
+        """The learner's log-probabilities; those of labels of adjusted pairs under the pairs' own class shares."""
+        pairs = {name for name in scored if lesson.learner == "encoder" and hasattr(self, _pairs(lesson.stream, name))}
+        found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in pairs])
+        for name in pairs:
+            shares = self.get_buffer(_pairs(lesson.stream, name))
+            posterior = adjusted(categorical_of(self.encoder[name](sample)), shares, self._prior_of(name))
+            found[name] = posterior.log_prob(sample[name])  # type: ignore[no-untyped-call]
+        return found
 
     def _views_loss(
         self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float
     ) -> tuple[Tensor, Losses]:
         """Views teach a label where the average is confident (docs/method.md, section 5; after Sohn et al. 2020)."""
         views, label = self.views[lesson.stream], lesson.scores[0]
-        assert views.weak is not None and views.strong is not None
         weight = views.weight.at(share)
         images = batch[views.variable]
+        if is_map(self.encoder[label]):
+            assert views.weak is not None and views.strong is not None
+            strong, maps, share_taught = taught_maps(
+                self.average[label], views.variable, images, views.weak, views.strong, views.threshold, generator
+            )
+            loss = -self.encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
+            name = lesson.stream
+            return weight * loss, {f"views.{name}.{label}": loss.detach(), f"share.{name}": share_taught}
         with torch.no_grad():
-            posterior = self.average[label]({views.variable: views.weak(images, generator)})
+            weak = views.weak(images, generator) if views.weak else images
+            posterior = self.average[label]({views.variable: weak})
+            if views.vote is not None and share >= views.vote.start:
+                posterior = self._voted(posterior, {views.variable: images}, label, views.vote)
             if views.align:
                 posterior = self._aligned(posterior, label, lesson.stream)
             confidence, value = most_likely(posterior)
             confident = (confidence >= views.threshold).float()
-            strong = views.strong(images, generator)
-        log_prob = self.encoder.log_prob({views.variable: strong, label: value}, [label])[label]
-        loss = -(log_prob * confident).mean()
+            if share < views.ramp:
+                taught_share = FIRST_SHARE + (1.0 - FIRST_SHARE) * share / views.ramp
+                confident = confident * surest(categorical_of(posterior), taught_share, self._known_prior_of(label))
+            strengthen = views.strong or views.view
+            strong = strengthen(images, generator) if strengthen else images
+        taught = categorical_of(self.encoder[label]({views.variable: strong}))
+        loss = -(taught.log_prob(value) * confident).mean()  # type: ignore[no-untyped-call]
         name = lesson.stream
-        return weight * loss, {f"views.{name}.{label}": loss.detach(), f"share.{name}": confident.mean()}
+        parts = {f"views.{name}.{label}": loss.detach(), f"share.{name}": confident.mean()}
+        total = weight * loss
+        if views.information.at(share):
+            again = views.strong(images, generator) if views.strong else strong
+            other = categorical_of(self.encoder[label]({views.variable: again}))
+            information = information_loss(taught.probs, other.probs, self._known_prior_of(label))
+            total = total + views.information.at(share) * information
+            parts[f"information.{name}.{label}"] = -information.detach()
+        return total, parts
+
+    def _voted(self, posterior: Distribution, observed: Sample, label: str, vote: Vote) -> Distribution:
+        """The average's posterior times the decoder's vote (docs/method.md, section 6)."""
+        encoder_posterior = categorical_of(posterior)
+        classes = encoder_posterior.logits.shape[-1]
+        votes = decoder_vote(self.decoder, self.average, observed, label, classes, vote.draws)
+        return combined(encoder_posterior, votes, vote.strength)
 
     def _aligned(self, posterior: Distribution, label: str, stream: str) -> Distribution:
         """The posterior times prior over recent mean posterior (distribution alignment, Berthelot et al. 2020)."""
@@ -197,6 +255,10 @@ class Game(nn.Module):
         shares: Tensor = self.get_buffer(f"shares_{stream}")
         shares.lerp_(probabilities.mean(dim=0), 1.0 - SHARES_DECAY)
         return Categorical(probs=probabilities * self._prior_of(label) / shares, validate_args=False)
+
+    def _known_prior_of(self, label: str) -> Tensor | None:
+        """The decoder's p(label), [classes]; None where it is known by samples only, or depends on other variables."""
+        return self._prior_of(label) if label in self.decoder and not self.decoder[label].given else None
 
     def _prior_of(self, label: str) -> Tensor:
         """The decoder's p(label), [classes]."""
@@ -206,7 +268,14 @@ class Game(nn.Module):
         views = self.views.get(stream)
         if views is None or views.view is None:
             return batch
+        if views.maps is not None and views.maps in batch:
+            image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
+            return {**batch, views.variable: image, views.maps: maps}
         return {**batch, views.variable: views.view(batch[views.variable], generator)}
+
+
+def _pairs(stream: str, label: str) -> str:
+    return f"pairs_{stream}_{label}"
 
 
 class Optimizer(Protocol):

@@ -6,8 +6,8 @@ factors; else clamping the observed value would bias the draw. Then the player s
 whose variables are all known. If the rival may not draw, the player scores only factors that the stream observes
 whole. A player never scores what it drew itself: the expected gradient of that is zero.
 
-One addition (docs/method.md, section 5): a stream with a pair of views teaches the encoder's label directly, its own
-slow average being the teacher.
+One addition (docs/method.md, sections 5 and 6): a stream with a pair of views, or with the decoder's vote, teaches the
+encoder's label directly, its own slow average being the teacher, alone or combined with the vote.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Factor:
 
 @dataclass(frozen=True)
 class StreamGraph:
-    """A stream as the plan sees it: what it observes, whether a pair of views labels it, and switched-off factors."""
+    """A stream as the plan sees it: what it observes, which label its views or its vote teach, switched-off factors."""
 
     name: str
     observes: tuple[str, ...]
     views_of: str | None = None
+    vote: bool = False
     without: frozenset[str] = frozenset()
 
 
@@ -58,7 +59,8 @@ class Lesson:
         learner: the player that scores, and learns.
         draws: the variables that the rival completes first, in its order; empty where all is observed.
         scores: the learner's factors that are scored, by their target.
-        views: whether this is the lesson of a pair of views, not the rival's.
+        views: whether the encoder's average is the teacher, not the rival.
+        vote: whether the decoder's vote joins that teacher.
     """
 
     stream: str
@@ -66,6 +68,7 @@ class Lesson:
     draws: tuple[str, ...]
     scores: tuple[str, ...]
     views: bool = False
+    vote: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Plan:
 
     def _completion(self, lesson: Lesson) -> str:
         if lesson.views:
-            return f"the encoder's average labels {', '.join(lesson.draws)} on the weak view"
+            teacher = "average and the decoder's vote label" if lesson.vote else "average labels"
+            return f"the encoder's {teacher} {', '.join(lesson.draws)} on the weak view"
         return f"{RIVAL[lesson.learner]} draws {', '.join(lesson.draws)}" if lesson.draws else "all observed"
 
     def _scores(self, lesson: Lesson) -> str:
@@ -111,7 +115,7 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
         candidates = [_lesson(graphs, stream, learner) for learner in learners]
         if stream.views_of is not None:
             view_of = stream.views_of
-            candidates.append(Lesson(stream.name, "encoder", draws=(view_of,), scores=(view_of,), views=True))
+            candidates.append(Lesson(stream.name, "encoder", (view_of,), (view_of,), views=True, vote=stream.vote))
         taught = [lesson for lesson in candidates if lesson.scores]
         if not taught:
             problems.append(_nobody_learns(stream))

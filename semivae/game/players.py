@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
+from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
 from semivae.game.variables import Sample
 
 
@@ -29,6 +30,11 @@ class Player(nn.Module):
     def __contains__(self, name: str) -> bool:
         return name in self.conditionals
 
+    @property
+    def levels(self) -> dict[str, LadderConditional]:
+        """The levels of its ladder, by variable; empty for most players."""
+        return {name: c for name in self.conditionals if isinstance(c := self[name], LadderConditional)}
+
     def complete(self, sample: Sample, batch: int | None = None) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order.
 
@@ -39,15 +45,18 @@ class Player(nn.Module):
         Returns:
             A new sample. Variables without a conditional here, or whose parents stay unknown, stay absent.
         """
-        completed = dict(sample)
+        completed = dict(with_shared_features([self[name] for name in self.conditionals if name not in sample], sample))
         if batch is None:
             batch = len(next(iter(sample.values())))
         for name in self.conditionals:
             conditional = self[name]
             if name not in completed and all(given.name in completed for given in conditional.given):
                 completed[name] = conditional.draw(completed, batch)
+        completed.pop(FEATURES, None)
         return completed
 
     def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
         """Log-probability of each target's value given its parents' values, [batch], nats per sample."""
-        return {name: self[name](sample).log_prob(sample[name]) for name in targets}
+        targets = list(targets)
+        shared = with_shared_features([self[name] for name in targets], sample)
+        return {name: self[name](shared).log_prob(sample[name]) for name in targets}

@@ -12,8 +12,20 @@ from torch import nn
 
 from semivae.nets.convolutional import Conv, Deconv
 from semivae.nets.mlp import Mlp
+from semivae.nets.stem_convolutional import StemConv
+from semivae.nets.unet import Unet
+from semivae.nets.valid_convolutional import ValidConv, ValidDeconv
 from semivae.nets.wide_resnet import WideResnet
 
-NETS: dict[str, type[nn.Module]] = {"mlp": Mlp, "conv": Conv, "deconv": Deconv, "wide_resnet": WideResnet}
+NETS: dict[str, type[nn.Module]] = {
+    "mlp": Mlp,
+    "conv": Conv,
+    "stem_conv": StemConv,
+    "deconv": Deconv,
+    "wide_resnet": WideResnet,
+    "unet": Unet,
+    "valid_conv": ValidConv,
+    "valid_deconv": ValidDeconv,
+}
 
-__all__ = ["NETS", "Conv", "Deconv", "Mlp", "WideResnet"]
+__all__ = ["NETS", "Conv", "Deconv", "Mlp", "StemConv", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]

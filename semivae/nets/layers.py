@@ -10,6 +10,14 @@ from torch import Tensor, nn
 Shape = tuple[int, ...]
 
 
+# a module for it, and the gain that keeps unit signal before it
+ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
+    "silu": (nn.SiLU, math.sqrt(2.0)),
+    "tanh": (nn.Tanh, 5.0 / 3.0),
+    "relu": (nn.ReLU, math.sqrt(2.0)),
+}
+
+
 def linear(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
     """A linear layer at unit signal; `gain` is that of the activation that follows; biases zero (He et al. 2015)."""
     layer = nn.Linear(inputs, outputs)
@@ -18,9 +26,11 @@ def linear(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear
     return layer
 
 
-def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, gain: float = math.sqrt(2.0)) -> nn.Conv2d:
-    """A padded convolution at unit signal gain, biases zero."""
-    layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2)
+def convolution(
+    inputs: int, outputs: int, size: int = 3, stride: int = 1, gain: float = math.sqrt(2.0), padding: int | None = None
+) -> nn.Conv2d:
+    """A convolution at unit signal gain, biases zero; padded to keep the size, unless `padding` says otherwise."""
+    layer = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2 if padding is None else padding)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * size * size))
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -36,6 +46,19 @@ def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
     """Everything that is given, flattened: [batch, size]."""
     parts = [part.flatten(1) for part in (images, vectors) if part is not None]
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def without_head(net: nn.Module, name: str) -> tuple[nn.Module, int]:
+    """The network up to its features, for others to build upon, and their number.
+
+    Raises:
+        ValueError: the network puts out an image.
+    """
+    head = getattr(net, "head", None)
+    if not isinstance(head, nn.Linear):
+        raise ValueError(f"net {name} has no feature vector to build upon; use conv, valid_conv, wide_resnet or mlp")
+    net.head = nn.Identity()
+    return net, head.in_features
 
 
 def require_image(image_shape: Shape | None, net: str) -> Shape:

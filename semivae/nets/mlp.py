@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, joined, linear
+from semivae.nets.layers import ACTIVATIONS, Shape, joined, linear
 
 
 class Mlp(nn.Module):
-    """Hidden layers with SiLU, over everything that is given, flattened and joined.
+    """Hidden layers over everything that is given, flattened and joined.
 
     Args:
         image_shape: (channels, height, width) of the given images, or None.
@@ -20,6 +20,8 @@ class Mlp(nn.Module):
         output_shape: shape of the parameters of one value.
         hidden: width of every hidden layer.
         dropout: share of hidden units that are dropped in training.
+        activation: after every hidden layer.
+        skip: add a linear map of the inputs to the outputs.
     """
 
     def __init__(
@@ -29,20 +31,26 @@ class Mlp(nn.Module):
         output_shape: Shape,
         hidden: Sequence[int] = (256, 256),
         dropout: float = 0.0,
+        activation: str = "silu",
+        skip: bool = False,
     ) -> None:
         super().__init__()
         self.output_shape = tuple(output_shape)
         sizes = [math.prod(image_shape or (0,)) + vector_size, *hidden]
+        function, gain = ACTIVATIONS[activation]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [linear(inputs, outputs), nn.SiLU(), nn.Dropout(dropout)]
+            layers += [linear(inputs, outputs, gain), function(), nn.Dropout(dropout)]
         self.body = nn.Sequential(*layers)
         self.head = linear(sizes[-1], math.prod(self.output_shape), gain=1.0)
+        self.skip = nn.Linear(sizes[0], math.prod(self.output_shape), bias=False) if skip else None
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         features: Tensor = self.body(joined(images, vectors))
         return features
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
-        parameters: Tensor = self.head(self.features(images, vectors)).unflatten(1, self.output_shape)
-        return parameters
+        flat: Tensor = self.head(self.features(images, vectors))
+        if self.skip is not None:
+            flat = flat + self.skip(joined(images, vectors))
+        return flat.view(-1, *self.output_shape)

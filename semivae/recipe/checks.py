@@ -18,6 +18,7 @@ from semivae.recipe.schema import (
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
+    TrainingSpec,
     VariableSpec,
     ViewSpec,
 )
@@ -30,11 +31,13 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
     checks: list[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]] = [
         (("variables", "decoder"), check_decoder),
         (("variables", "encoder"), check_encoder),
+        (("variables", "decoder", "encoder", "bottom_up"), check_ladder),
         (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
         (("variables", "streams"), check_observed),
         (("variables", "encoder", "streams"), check_data),
         (("variables", "encoder", "streams"), check_values),
         (("encoder", "streams", "views"), check_views),
+        (("variables", "decoder", "encoder", "training"), check_objective),
         (("variables", "decoder", "encoder", "streams"), check_teach),
     ]
     problems: list[Problem] = []
@@ -65,6 +68,39 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
 def check_encoder(variables: Variables, encoder: Mapping[str, ConditionalSpec]) -> Iterator[Problem]:
     """Each factor is of a known variable, given data or variables drawn before it."""
     yield from _check_order("encoder", variables, encoder)
+
+
+def check_ladder(
+    variables: Variables,
+    decoder: Mapping[str, Factor],
+    encoder: Mapping[str, ConditionalSpec],
+    bottom_up: object | None,
+) -> Iterator[Problem]:
+    """A ladder factor adds to the decoder's factor of the same variable, so it is given the same, and the data."""
+    for name, factor in decoder.items():
+        if isinstance(factor, ConditionalSpec) and factor.ladder:
+            yield Problem(("decoder", name, "ladder"), "only the encoder's factors can be levels of a ladder")
+    levels = {name: factor for name, factor in encoder.items() if factor.ladder}
+    if levels and bottom_up is None:
+        path: KeyPath = ("encoder", next(iter(levels)), "ladder")
+        yield Problem(path, "the levels of a ladder share a network of the data; add it as bottom_up: {name: conv}")
+    if bottom_up is not None and not levels:
+        yield Problem(("bottom_up",), "no factor of the encoder says ladder: true, so nobody reads it; remove it")
+    for name, factor in levels.items():
+        path = ("encoder", name, "ladder")
+        if name in variables and variables[name].family not in ("bernoulli", "categorical"):
+            message = f"natural parameters are added for bernoulli and categorical, {name} is {variables[name].family}"
+            yield Problem(path, f"{message}; remove ladder")
+        if decoder.get(name, "samples") == "samples":
+            yield Problem(path, f"the decoder has no factor of {name} to start from; remove ladder")
+            continue
+        ours = decoder[name]
+        above = ours.given if isinstance(ours, ConditionalSpec) else ()
+        if set(factor.given) & set(encoder) != set(above):
+            message = f"the decoder's {name} is given {', '.join(above) or 'nothing'}"
+            yield Problem(("encoder", name, "given"), f"{message}; a level of the ladder is given that and the data")
+        elif set(factor.given) <= set(encoder):
+            yield Problem(("encoder", name, "given"), "a level of the ladder is given the data too; add x")
 
 
 def _check_order(player: str, variables: Variables, factors: Mapping[str, Factor]) -> Iterator[Problem]:
@@ -105,17 +141,19 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
 def check_data(
     variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
 ) -> Iterator[Problem]:
-    """Every data set holds x (images, or rows of numbers) and y (a class for some): nothing else comes from it."""
+    """A data set holds x (images, or rows) and for some of them y, a class, or s, a map: nothing else comes from it."""
     taken: set[str] = set()
     for name, stream in streams.items():
         for index, shown in enumerate(stream.observe):
-            if shown in ("x", "y"):
+            if shown in ("x", "y", "s"):
                 taken |= {shown} if "x" in stream.observe else set()
             elif shown in variables and shown not in encoder:
                 message = f"the data hold x (images or rows) and y (classes), no {shown}; call the variable x"
                 yield Problem(("streams", name, "observe", index), message)
             elif shown in variables and "x" in stream.observe:
-                message = f"the data hold x (images or rows) and y (classes), no {shown}; call a class variable y"
+                message = (
+                    f"the data hold x (images or rows) and y (classes), no {shown}; call a class variable y, a map s"
+                )
                 yield Problem(("streams", name, "observe", index), message)
     if "x" in taken & set(variables) and variables["x"].family == "categorical":
         message = "x is images or rows of numbers: bernoulli, discretized_logistic or gaussian, not categorical"
@@ -123,6 +161,9 @@ def check_data(
     if "y" in taken & set(variables) and variables["y"].family != "categorical":
         message = f"y is the class that the data hold: categorical, not {variables['y'].family}"
         yield Problem(("variables", "y", "family"), message)
+    if "s" in taken & set(variables) and variables["s"].family != "categorical":
+        message = f"s is the map of classes that the data hold: categorical, not {variables['s'].family}"
+        yield Problem(("variables", "s", "family"), message)
 
 
 def check_values(
@@ -148,6 +189,28 @@ def check_values(
             yield from _check_weights((*path, "counts"), stream.values.counts, labels)
         elif isinstance(stream.values, ProbabilitiesSpec):
             yield from _check_weights((*path, "probabilities"), stream.values.probabilities, labels, total=1.0)
+
+
+def check_objective(
+    variables: Variables,
+    decoder: Mapping[str, Factor],
+    encoder: Mapping[str, ConditionalSpec],
+    training: TrainingSpec,
+) -> Iterator[Problem]:
+    """The lower bound needs the density of every prior, and of its estimators only one takes any family."""
+    if training.objective == "symmetric":
+        if training.estimator != "zgr":
+            yield Problem(("training", "estimator"), "the game needs no estimator; remove it, or set objective: elbo")
+        return
+    path: KeyPath = ("training", "objective")
+    for name in encoder:
+        if decoder.get(name, "samples") == "samples":
+            message = f"the lower bound needs p({name}), but the decoder has no density of it"
+            yield Problem(path, f"{message}; give it a prior, or use symmetric")
+        family = variables[name].family if name in variables else ""
+        if training.estimator == "zgr" and family == "discretized_logistic":
+            message = f"zgr has no gradient for a {family} variable that is drawn, {name}"
+            yield Problem(("training", "estimator"), f"{message}; use leave_one_out")
 
 
 def check_views(

@@ -43,6 +43,7 @@ class BuiltInSource(Section):
     """A data set that semivae knows by name."""
 
     name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "svhn"]
+    binarize: Fraction | None = Field(None, description="pixels above it become 1, all others 0")
 
 
 class FolderSource(Section):
@@ -58,28 +59,79 @@ class FolderSource(Section):
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
 
 
+ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]
+Side = Annotated[int, NoTruth, Field(ge=4)]
+ClassNumber = Annotated[int, NoTruth, Field(ge=0, le=65535)]
+
+
 class ArraysSource(Section):
     """An .npz file: `x` and `y` to train on, optionally `x_test` and `y_test`, and `x_unlabelled`.
 
     x holds images (n, height, width), (n, height, width, channels) or (n, channels, height, width), as bytes or as
-    floats in [0, 1]; or table rows (n, columns) as floats. y holds class numbers or class names.
+    floats in [0, 1]; or table rows (n, columns) as floats. y holds class numbers or class names. In place of y there
+    may be s, segmentation maps (n, height, width) of class numbers, with `s_test`, and `s_alone` without images.
     """
 
     name: Literal["arrays"]
     path: str
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    keys: dict[ArrayName, str | tuple[str, ...]] = Field(
+        {}, description="what the file calls an array, or several to be joined"
+    )
+    size: Side | tuple[Side, Side] | None = Field(None, description="of images and maps with s; None keeps theirs")
+    classes: tuple[str, ...] | None = Field(None, min_length=2, description="names of the classes of s")
+    void: ClassNumber | None = Field(None, description="the number in s that stands for: not known")
 
 
-Source = Annotated[BuiltInSource | FolderSource | ArraysSource, Field(discriminator="name")]
+class MasksSource(Section):
+    """Image files and their masks: train/images/*, train/masks/*, optionally the same in val and test; unlabelled/*.
+
+    Or images/* and masks/* alone, which are split. An image and its mask have the same name but for the ending; an
+    image without a mask is unlabelled, a mask without an image shows what masks look like. A mask holds class numbers,
+    or colours that `palette` names. A relative `path` starts at the data root, `palette` at `path`.
+    """
+
+    name: Literal["masks"]
+    path: str
+    size: Side | tuple[Side, Side] = 64
+    channels: Literal[1, 3] = 3
+    palette: str | None = Field(None, description="a text file, a class a line: NAME, or NAME RED GREEN BLUE")
+    void: ClassNumber | None = Field(None, description="the class number that stands for: not known")
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+
+
+class CelebAMaskSource(Section):
+    """CelebAMask-HQ in its official layout: CelebA-HQ-img, CelebAMask-HQ-mask-anno, and CelebA's own three parts."""
+
+    name: Literal["celebamask_hq"]
+    path: str = "CelebAMask-HQ"
+    size: Side = 64
+
+
+Source = Annotated[
+    BuiltInSource | FolderSource | ArraysSource | MasksSource | CelebAMaskSource, Field(discriminator="name")
+]
+
+
+class LongTailSpec(Section):
+    """Class shares that fall geometrically, in the order of the classes: the first has `ratio` times the last one's."""
+
+    ratio: Annotated[float, NoTruth, Field(ge=1.0)]
 
 
 class SplitSpec(Section):
     """Which training examples show their label. `seed` chooses them and is apart from `training.seed`."""
 
     labelled: Positive | Literal["all"]
-    balance: Literal["balanced", "proportional"] = "balanced"
+    balance: Literal["balanced", "proportional"] | LongTailSpec = "balanced"
     seed: Seed = 0
     validation: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _long_tail_needs_a_number(self) -> SplitSpec:
+        if self.labelled == "all" and isinstance(self.balance, LongTailSpec):
+            raise ValueError("labelled: all shows every label there is, so a ratio has no use; say how many labels")
+        return self
 
 
 # Variables and players -----------------------------------------------------------------------------------------------
@@ -91,8 +143,9 @@ class VariableSpec(Section):
     family: Literal["bernoulli", "categorical", "gaussian", "discretized_logistic"]
     shape: tuple[Positive, ...] | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
-    complete_with: Literal["sample", "mean"] = Field(
-        "sample", description="what a player hands to the other: a draw (the method), or the mean (less noise)"
+    complete_with: Literal["sample", "mean", "mode"] = Field(
+        "sample",
+        description="what a player hands to the other: a draw (the method), or the mean or mode (less noise)",
     )
 
     @model_validator(mode="after")
@@ -100,10 +153,15 @@ class VariableSpec(Section):
         if self.classes is not None and self.family != "categorical":
             raise ValueError(f"classes belong to a categorical variable, not to a {self.family} one; remove classes")
         if self.complete_with == "mean" and self.family == "categorical":
-            raise ValueError("a categorical variable has no mean; use complete_with: sample")
+            raise ValueError("a categorical variable has no mean; use complete_with: sample, or mode")
+        if self.complete_with == "mode" and self.family != "categorical":
+            raise ValueError(f"mode is for categorical variables; a {self.family} one completes with sample or mean")
         if self.shape == () and self.family != "categorical":
             raise ValueError(f"shape [] is for a single class; a single {self.family} number has shape [1]")
         return self
+
+
+Activation = Literal["silu", "tanh", "relu"]
 
 
 class MlpSpec(Section):
@@ -112,6 +170,8 @@ class MlpSpec(Section):
     name: Literal["mlp"]
     hidden: tuple[Positive, ...] = (256, 256)
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    activation: Activation = "silu"
+    skip: bool = Field(False, description="also a linear map from the inputs to the outputs")
 
 
 class ConvSpec(Section):
@@ -138,6 +198,35 @@ class WideResnetSpec(Section):
         return self
 
 
+class StemConvSpec(Section):
+    """Convolutional, image to vector, quick: a 5x5 stem halves the image, then every second 3x3 convolution does.
+
+    One convolution per entry of `channels`, the stem first; a last pooling halves once more; one hidden layer.
+    """
+
+    name: Literal["stem_conv"]
+    channels: tuple[Positive, ...] = Field((32, 64, 128, 128), min_length=1)
+    hidden: Positive = 256
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class ValidConvSpec(Section):
+    """Image to vector by unpadded convolutions, as in Flach et al. 2024: width, then twice, then four times as many."""
+
+    name: Literal["valid_conv"]
+    width: Positive = 32
+    hidden: Positive = 600
+    activation: Activation = "tanh"
+
+
+class ValidDeconvSpec(Section):
+    """Vector to image by unpadded transposed convolutions, the mirror of valid_conv (Flach et al. 2024)."""
+
+    name: Literal["valid_deconv"]
+    width: Positive = 32
+    activation: Activation = "tanh"
+
+
 class DeconvSpec(Section):
     """Convolutional, vector to image: starts at a small grid, one stage per entry of `channels`, each doubles it."""
 
@@ -146,7 +235,25 @@ class DeconvSpec(Section):
     blocks: Positive = 1
 
 
-Net = Annotated[MlpSpec | ConvSpec | WideResnetSpec | DeconvSpec, Field(discriminator="name")]
+class UnetSpec(Section):
+    """Image to image (a map counts as one): halves and doubles the grid, with skips and a global path.
+
+    One level per entry of `channels`, from fine to coarse; the finest grid has `patch` times fewer places a side than
+    the image. The pooled coarsest grid and all given vectors modulate every block on the way up.
+    """
+
+    name: Literal["unet"]
+    channels: tuple[Positive, ...] = Field((32, 64, 128), min_length=1)
+    blocks: Positive = 1
+    hidden: Positive = 128
+    patch: Literal[1, 2, 4] = 1
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+Net = Annotated[
+    MlpSpec | ConvSpec | StemConvSpec | WideResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
+    Field(discriminator="name"),
+]
 
 
 class ConditionalSpec(Section):
@@ -154,6 +261,10 @@ class ConditionalSpec(Section):
 
     given: tuple[Name, ...] = Field(min_length=1)
     net: Net
+    ladder: bool = Field(
+        False,
+        description="encoder only: the decoder's natural parameters plus those of `net`, which reads `bottom_up`",
+    )
 
 
 class ProbabilitiesSpec(Section):
@@ -183,6 +294,14 @@ class ViewSpec(Section):
     saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     noise: Annotated[float, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
     cutout: Annotated[float, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")] = 0.0
+    speckle: Annotated[float, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
+
+
+class Teach(Section):
+    """How much a stream teaches one factor of the encoder or decoder, and from which share of the training on."""
+
+    weight: NonNegative = 1.0
+    start: Fraction = 0.0
 
 
 class PairOfViews(Section):
@@ -192,16 +311,29 @@ class PairOfViews(Section):
     strong: Name = "strong"
     threshold: Fraction = 0.95
     weight: NonNegative = 1.0
+    ramp: Fraction = Field(
+        0.0, description="share of the training over which more and more of each class is taught, the surest first"
+    )
+    information: NonNegative | Teach = Field(
+        0.0, description="how much the label's mutual information between two strong views counts"
+    )
     align: bool = Field(
         False, description="weigh the teacher's classes so that on average they follow the decoder's prior"
     )
 
 
-class Teach(Section):
-    """How much a stream teaches one factor of the encoder or decoder, and from which share of the training on."""
+class VoteSpec(Section):
+    """The decoder votes on the label of unlabelled images: the teacher is log q(y | x) + strength * vote, normalised.
 
-    weight: NonNegative = 1.0
-    start: Fraction = 0.0
+    Beside a pair of views the vote joins that lesson's teacher. Alone it makes a lesson of its own: where the combined
+    posterior is confident, the encoder learns its label on the image itself, or on the stream's single view of it.
+    """
+
+    strength: PositiveFloat = Field(0.05, description="of the decoder's vote, which is in nats, beside log q")
+    draws: Positive = Field(1, description="codes drawn for every image and class")
+    start: Fraction = Field(0.5, description="share of the training after which the decoder may vote")
+    threshold: Fraction = Field(0.95, description="of the lesson that the vote makes where there is no pair of views")
+    weight: NonNegative = Field(1.0, description="of that lesson")
 
 
 class CountsSpec(Section):
@@ -222,10 +354,15 @@ class StreamSpec(Section):
     observe: tuple[Name, ...]
     batch: Positive = 64
     views: Name | PairOfViews | None = None
+    vote: VoteSpec | None = None
     values: Literal["labelled", "left_out", "uniform"] | CountsSpec | ProbabilitiesSpec | FileSpec | None = Field(
         None, description="where a stream without data of its own (labels only) takes its values"
     )
     teach: dict[Name, NonNegative | Teach] = {}
+    adjust: bool = Field(
+        False,
+        description="pairs only: teach the label as if their classes were as frequent as the decoder's prior says",
+    )
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -240,6 +377,12 @@ class TrainingSpec(Section):
     """The loop. One step is one update of the decoder and one of the encoder (docs/method.md, section 3)."""
 
     steps: Positive
+    objective: Literal["symmetric", "elbo"] = Field(
+        "symmetric", description="the game; or for comparison the evidence lower bound of the same players"
+    )
+    estimator: Literal["zgr", "leave_one_out"] = Field(
+        "zgr", description="of the lower bound's gradient: second-order straight-through, or unbiased and noisier"
+    )
     learning_rate: PositiveFloat | PlayerRates = 1e-3
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: NonNegative = 0.0
@@ -263,6 +406,7 @@ class Recipe(Section):
     variables: dict[Name, VariableSpec] = Field(min_length=1)
     decoder: dict[Name, Factor]
     encoder: dict[Name, ConditionalSpec] = Field(min_length=1)
+    bottom_up: Net | None = Field(None, description="the network of x that all ladder factors of the encoder share")
     views: dict[Name, ViewSpec] = {}
     streams: dict[Name, StreamSpec] = Field(min_length=1)
     training: TrainingSpec

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of recipes, and the tables that they produced."""

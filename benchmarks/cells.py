@@ -1,0 +1,146 @@
+"""One cell of the benchmark: a recipe, a variant and a split seed; its file, and whether that file still holds.
+
+A cell lies at RUNS/RECIPE/VARIANT/seedN.json, the run of a network beside it in the folder seedN. The file keeps what
+was asked for, so that a result is never taken for that of another recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from benchmarks.baselines import BASELINES
+from benchmarks.variants import VARIANTS, image_and_label, whole
+from semivae.errors import RunError
+from semivae.recipe import Recipe, change_recipe
+from semivae.run_folder import differences
+
+FORMAT = "semivae-benchmark-cell-1"
+METHODS = (*BASELINES, *VARIANTS)
+
+State = Literal["to do", "interrupted", "changed", "done"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is asked for.
+
+    Args:
+        name: of the recipe.
+        variant: a key of `VARIANTS` or `BASELINES`.
+        seed: of the split.
+        recipe: what is trained; for a baseline the whole recipe, of which it takes source and split.
+        runs: the folder of all cells.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    recipe: Recipe
+    runs: Path
+
+    @property
+    def file(self) -> Path:
+        return self.runs / self.name / self.variant / f"seed{self.seed}.json"
+
+    @property
+    def run(self) -> Path:
+        return self.file.with_suffix("")
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.variant} split {self.seed}"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that decides the result, as plain values."""
+        plain = self.recipe.model_dump(mode="json")
+        if self.variant in VARIANTS:
+            return {"recipe": plain}
+        settings = BASELINES[self.variant].settings
+        return {"source": plain["source"], "split": plain["split"], "settings": settings}
+
+    @cached_property
+    def kept(self) -> dict[str, Any] | None:
+        """The file's content; None where there is none."""
+        return read_cell(self.file) if self.file.exists() else None
+
+    def changes(self) -> list[str]:
+        """How the result that is kept was asked for otherwise than now: `training.steps: was 500, now 600`."""
+        if self.kept is None:
+            return []
+        before, now = self.kept["asked"], self.asked
+        if self.variant in VARIANTS:
+            before, now = _with_defaults(before["recipe"]), now["recipe"]
+        return list(differences(before, now))
+
+    def state(self) -> State:
+        if self.kept is None:
+            return "to do"
+        if self.changes():
+            return "changed"
+        return "done" if "result" in self.kept else "interrupted"
+
+    def write(self, found: Mapping[str, Any]) -> None:
+        """Writes the file: what was asked for, and what was found so far."""
+        facts = {"format": FORMAT, "recipe": self.name, "variant": self.variant, "seed": self.seed}
+        write_json(self.file, {**facts, "asked": self.asked, **found})
+        self.__dict__.pop("kept", None)
+
+    def remove(self) -> None:
+        """Removes file and run, so that the cell is made anew."""
+        self.file.unlink(missing_ok=True)
+        if self.run.exists():
+            shutil.rmtree(self.run)
+        self.__dict__.pop("kept", None)
+
+
+def make_cell(name: str, variant: str, base: Recipe, runs: Path) -> Cell:
+    """The cell of a variant of a recipe, of that recipe's split seed. Raises RecipeError where there is none."""
+    image_and_label(base)
+    recipe = VARIANTS.get(variant, whole)(base)
+    # the text says what this is; and a cell does not grow old when the recipe's own text is edited
+    changes = {"about": f"{variant} of {name}, for comparison", "training.twin": False}
+    return Cell(name, variant, base.split.seed, change_recipe(recipe, changes), runs)
+
+
+def read_cell(path: Path) -> dict[str, Any]:
+    """Raises RunError for a file that is damaged or not a cell's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); remove it, and the cell is made anew") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RunError(f"{path}: is no cell of this benchmark; choose another folder with --runs")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file in one move. Raises RunError where it cannot be written."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def _with_defaults(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe that was kept, with the defaults of keys that came since; as it is where it cannot be read any more."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return recipe

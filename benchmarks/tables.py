@@ -1,0 +1,193 @@
+"""The benchmark's result: every cell in one JSON file, and from it a page with a table per recipe."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.baselines import BASELINES
+from benchmarks.cells import METHODS
+from benchmarks.machine import machine_text
+from semivae.cli.progress import clock
+from semivae.cli.tables import summary
+from semivae.errors import RunError
+
+FORMAT = "semivae-benchmark-1"
+Content = Mapping[str, Any]
+
+MEANING = {
+    **{name: baseline.settings for name, baseline in BASELINES.items()},
+    "labels_only": "the same q(label | image), start, split, views, precision and number of steps, on the labels alone",
+    "labels_views": "that, and the pair of views on the unlabelled images",
+    "game": "the whole recipe without the pair of views: what the players teach each other, the vote included",
+    "whole": "the recipe as it is",
+    "all_labels": "the ceiling: `labels_only` with every label, its batch as large as labelled and unlabelled together",
+}
+
+
+def section(about: str, changes: Sequence[str], cells: Iterable[Content]) -> dict[str, Any]:
+    """A recipe's part of the JSON file: its cells in the order of the table, and their summary by variant."""
+    ordered = sorted(cells, key=lambda cell: (METHODS.index(cell["variant"]), cell["seed"]))
+    groups = by_variant(ordered)
+    return {
+        "about": about,
+        "set": list(changes),
+        "summary": {variant: summarised(group) for variant, group in groups.items()},
+        "cells": ordered,
+    }
+
+
+def by_variant(cells: Iterable[Content]) -> dict[str, list[Content]]:
+    groups: dict[str, list[Content]] = {}
+    for cell in cells:
+        groups.setdefault(cell["variant"], []).append(cell)
+    return groups
+
+
+def summarised(cells: Sequence[Content]) -> dict[str, Any]:
+    """Means over the splits, and the standard deviation (n - 1) of the errors; None where nothing was measured."""
+    results = [cell["result"] for cell in cells]
+    errors = [result["error"] for result in results]
+    numbers = {
+        "nll": [result["nll"] for result in results],
+        "ece": [result["ece"] for result in results],
+        "seconds": [result["seconds"] for result in results],
+        "read_as_intended": [cell.get("generation", {}).get("read_as_intended") for cell in cells],
+        "bits": [sum(result["bits"].values()) if result.get("bits") else None for result in results],
+    }
+    return {
+        "seeds": [cell["seed"] for cell in cells],
+        "errors": errors,
+        "error": mean(errors),
+        "error_std": stdev(errors) if len(errors) > 1 else None,
+        **{name: None if None in values else mean(values) for name, values in numbers.items()},
+        "gpu": any(cell["machine"]["gpu"] for cell in cells),
+    }
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The sections of a JSON file by recipe, {} where there is none. Raises RunError for a file that is another."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); choose another place with --out") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RunError(f"{path}: exists and is no table of this benchmark; choose another place with --out")
+    recipes: dict[str, Any] = content["recipes"]
+    return recipes
+
+
+def json_text(sections: Mapping[str, Content]) -> str:
+    """The whole JSON file, one line a cell, so that a change of one is seen as such."""
+    parts = []
+    for name, content in sections.items():
+        heads = [f"   {json.dumps(key)}: {json.dumps(content[key])}" for key in ("about", "set", "summary")]
+        cells = ",\n".join(f"    {json.dumps(cell)}" for cell in content["cells"])
+        parts.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(heads) + f',\n   "cells": [\n{cells}\n   ]\n  }}')
+    return f'{{\n "format": "{FORMAT}",\n "recipes": {{\n' + ",\n".join(parts) + "\n }\n}\n"
+
+
+def markdown(sections: Mapping[str, Content]) -> str:
+    """The whole page."""
+    parts = [
+        "# Accuracy",
+        "Test error of the last checkpoint, nothing chosen on the test images. Mean ± standard deviation over split "
+        "seeds, then each split's error; for a single split its 95% interval (Clopper-Pearson). NLL in nats, ECE in 15 "
+        "bins. Times are of training, for baselines of fitting and predicting.",
+        *(recipe_part(name, content) for name, content in sections.items()),
+        meaning_part(sections),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def recipe_part(name: str, content: Content) -> str:
+    """Heading, table, and below it how it came about."""
+    changed = f" Changed: `{' '.join(content['set'])}`." if content["set"] else ""
+    lines = [*table(content["summary"], by_variant(content["cells"])), "", *origin(name, content)]
+    return f"## {name}\n\n{content['about']}{changed}\n\n" + "\n".join(lines)
+
+
+def table(summaries: Mapping[str, Content], groups: Mapping[str, Sequence[Content]]) -> list[str]:
+    """Markdown rows; the columns about samples only where some were read or codes are in use."""
+    columns = ["variant", "test error", "each split, %", "NLL", "ECE", "one run"]
+    generates = any(row["bits"] is not None for row in summaries.values())
+    if generates:
+        columns += ["samples read as intended", "bits in use"]
+    rows = [columns, ["---"] * len(columns)]
+    for variant, row in summaries.items():
+        cells = [variant, f"**{summary(row['errors'])}**", each_split(groups[variant])]
+        cells += [number(row["nll"], ".3f"), number(row["ece"], ".4f"), time_text(row)]
+        if generates:
+            cells += [number(row["read_as_intended"], ".1%"), number(row["bits"], ".1f")]
+        rows.append(cells)
+    return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def each_split(cells: Sequence[Content]) -> str:
+    if len(cells) == 1:
+        low, high = cells[0]["result"]["error_interval"]
+        return f"split {cells[0]['seed']}: {100 * low:.2f} to {100 * high:.2f}"
+    return ", ".join(f"{100 * cell['result']['error']:.2f}" for cell in cells)
+
+
+def number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def time_text(row: Content) -> str:
+    short = f"{row['seconds']:.1f} s" if row["seconds"] < 10 else clock(row["seconds"])
+    return f"{short} on a GPU" if row["gpu"] else short
+
+
+def origin(name: str, content: Content) -> list[str]:
+    """Command, test images, machines, versions, dates, and who read the samples."""
+    cells = content["cells"]
+    lines = [f"- `{command}`" for command in commands(name, content)]
+    dates = sorted(cell["date"][:10] for cell in cells)
+    period = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    lines.append(f"- {cells[0]['result']['test_images']:,} test images. {period}.")
+    lines += [f"- {text}." for text in unique(machine_text(cell["machine"]) for cell in cells)]
+    lines += [f"- {text}." for text in unique(versions_text(cell["versions"]) for cell in cells)]
+    for cell in cells:
+        if note := cell["result"].get("note"):
+            lines.append(f"- Split {cell['seed']}: {note}.")
+        if generation := cell.get("generation"):
+            lines.append(
+                f"- Split {cell['seed']}: {generation['read_as_intended']:.1%} of {generation['samples']:,} samples "
+                f"(decoder means, classes equally often) read as intended by the classifier of {generation['reader']}, "
+                f"whose test error is {generation['reader_error']:.2%}."
+            )
+    return lines
+
+
+def commands(name: str, content: Content) -> list[str]:
+    """What makes these cells again: one command for the variants that have the same seeds."""
+    variants: dict[str, list[str]] = {}
+    for variant, row in content["summary"].items():
+        variants.setdefault(",".join(map(str, row["seeds"])), []).append(variant)
+    changes = "".join(f" --set {shlex.quote(change)}" for change in content["set"])
+    return [
+        f"python benchmarks/accuracy.py {name} --seeds {seeds} --variants {','.join(names)}{changes}"
+        for seeds, names in variants.items()
+    ]
+
+
+def versions_text(versions: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+
+
+def unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def meaning_part(sections: Mapping[str, Content]) -> str:
+    """What each variant in the tables is."""
+    used = {variant for content in sections.values() for variant in content["summary"]}
+    lines = [f"- `{variant}`: {MEANING[variant]}." for variant in METHODS if variant in used]
+    return "\n".join(["## The variants", "", *lines])

@@ -1,0 +1,128 @@
+"""What the whole recipe is compared with: pure functions from a recipe to a recipe, through the same checks.
+
+All keep the network of q(label | image) and its start, the split, the views, the precision and the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from semivae.errors import RecipeError
+from semivae.recipe import Recipe, change_recipe
+from semivae.recipe.schema import ConditionalSpec, PairOfViews, StreamSpec
+from semivae.scenario import roles_of
+
+Variant = Callable[[Recipe], Recipe]
+OBJECTIVE = ("objective", "estimator")
+
+
+def labels_only(recipe: Recipe) -> Recipe:
+    """q(label | image) on the labelled stream alone: what the labels give without any unlabelled image."""
+    return _classifier(recipe, {name: _dumped(stream) for name, stream in _labelled(recipe).items()})
+
+
+def labels_views(recipe: Recipe) -> Recipe:
+    """`labels_only` and the pair of views on the unlabelled images; no decoder, so no vote of one."""
+    label = image_and_label(recipe)[1]
+    streams = {name: _dumped(stream) for name, stream in _labelled(recipe).items()}
+    for name, stream in _paired(recipe).items():
+        # weight 0: a decoder without p(image | label) would draw the label from its prior, whatever the image shows
+        streams[name] = {**_without_vote(_dumped(stream)), "teach": {label: 0.0}}
+    return _classifier(recipe, streams)
+
+
+def game(recipe: Recipe) -> Recipe:
+    """The whole recipe without the pair of views: what the players teach each other, the decoder's vote included."""
+    streams = {name: _dumped(stream) for name, stream in recipe.streams.items()}
+    for name in _paired(recipe):
+        del streams[name]["views"]
+    return change_recipe(recipe, {"streams": streams})
+
+
+def whole(recipe: Recipe) -> Recipe:
+    """The recipe as it is."""
+    return recipe
+
+
+def all_labels(recipe: Recipe) -> Recipe:
+    """The ceiling: `labels_only` with every label, in batches as large as the recipe's labelled and unlabelled ones."""
+    image, label = image_and_label(recipe)
+    streams = {name: _dumped(stream) for name, stream in _labelled(recipe).items()}
+    unlabelled = [s.batch for s in recipe.streams.values() if image in s.observe and label not in s.observe]
+    streams[next(iter(streams))]["batch"] += sum(unlabelled)
+    split = {**recipe.split.model_dump(mode="json"), "labelled": "all", "balance": "balanced"}
+    return change_recipe(_classifier(recipe, streams), {"split": split})
+
+
+VARIANTS: dict[str, Variant] = {
+    "labels_only": labels_only,
+    "labels_views": labels_views,
+    "game": game,
+    "whole": whole,
+    "all_labels": all_labels,
+}
+
+
+def _classifier(recipe: Recipe, streams: Mapping[str, dict[str, Any]]) -> Recipe:
+    """The recipe with q(label | image) as its only network, and the given streams."""
+    image, label = image_and_label(recipe)
+    plain = recipe.model_dump(mode="json", exclude_none=True)
+    prior = recipe.decoder.get(label)
+    shown = {
+        name: {
+            **stream,
+            "observe": [shown for shown in stream["observe"] if shown in (image, label)],
+            "teach": {factor: weight for factor, weight in stream.get("teach", {}).items() if factor == label},
+        }
+        for name, stream in streams.items()
+    }
+    sections: dict[str, Any] = {
+        "variables": {name: plain["variables"][name] for name in (image, label)},
+        # a learned p(label | codes) cannot be kept without the codes
+        "decoder": {
+            label: "uniform" if prior is None or isinstance(prior, ConditionalSpec) else plain["decoder"][label]
+        },
+        "encoder": {label: plain["encoder"][label]},
+        "streams": shown,
+    }
+    if not recipe.encoder[label].ladder:
+        sections["bottom_up"] = None  # only the codes read it
+    # without codes there is no bound to estimate: both objectives are log q(label | image)
+    sections["training"] = {key: value for key, value in plain["training"].items() if key not in OBJECTIVE}
+    return change_recipe(recipe, sections)
+
+
+def image_and_label(recipe: Recipe) -> tuple[str, str]:
+    """The two variables that all variants have. Raises RecipeError where no class is predicted from the image alone."""
+    roles = roles_of(recipe)
+    if roles.label is None:
+        raise RecipeError("this recipe is unsupervised: no stream shows a label, so there is no error to compare")
+    if recipe.variables[roles.label].shape or roles.label == "s":  # what the data call their maps
+        raise RecipeError(f"{roles.label} is a map of labels; the benchmark compares classifiers of whole images")
+    if recipe.encoder[roles.label].given != (roles.image,):
+        raise RecipeError(
+            f"the encoder's {roles.label} is given more than {roles.image}, so no classifier is comparable"
+        )
+    return roles.image, roles.label
+
+
+def _labelled(recipe: Recipe) -> dict[str, StreamSpec]:
+    wanted = set(image_and_label(recipe))
+    return {name: stream for name, stream in recipe.streams.items() if wanted <= set(stream.observe)}
+
+
+def _paired(recipe: Recipe) -> dict[str, StreamSpec]:
+    """The streams with a pair of views. Raises RecipeError if there are none: nothing could be added or left out."""
+    paired = {name: stream for name, stream in recipe.streams.items() if isinstance(stream.views, PairOfViews)}
+    if not paired:
+        raise RecipeError("this recipe has no pair of views; leave out the variants labels_views and game")
+    return paired
+
+
+def _dumped(stream: StreamSpec) -> dict[str, Any]:
+    return stream.model_dump(mode="json", exclude_none=True)
+
+
+def _without_vote(stream: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stream.items() if key != "vote"}

@@ -1,0 +1,159 @@
+"""Calibration: a temperature, and a weight of the decoder's vote, by least NLL on a run's validation images.
+
+    log p(y | x) = log q(y | x) / temperature + strength * vote(y) + constant
+
+Temperature scaling is Guo et al., ICML 2017. In (1 / temperature, strength) the NLL is convex, so there is one answer.
+The numbers are kept in the run's folder, with the checksum of the checkpoint that they belong to, so that the data are
+needed once only. Validation images choose, test images never do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp, softmax
+
+from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
+from semivae.errors import DataError, RunError
+from semivae.run import Run
+from semivae.run_folder import read_calibrations, write_calibrations
+
+SMALLEST_PART = 50  # validation images; with fewer, one mistake would decide
+LEAST_WEIGHT = 0.01  # of the encoder: a temperature of at most 100
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen, and on what.
+
+    Attributes:
+        temperature: above 1 where the encoder was too sure.
+        strength: weight of the decoder's vote, 0 or more.
+        draws: codes drawn for each image and class in the vote; 0 without a vote.
+        count: validation images that it was chosen on; 0 if nothing was chosen.
+        nll_before, nll: on those images, nats per image, of the encoder as it is and with this calibration.
+    """
+
+    temperature: float = 1.0
+    strength: float = 0.0
+    draws: int = 0
+    count: int = 0
+    nll_before: float | None = None
+    nll: float | None = None
+
+    def apply(self, terms: Sequence[Floats]) -> Floats:
+        """log p(y | x), (n, K), from log q(y | x) and, where `draws` says so, the vote."""
+        weights = (1.0 / self.temperature, self.strength)[: len(terms)]
+        return np.asarray(log_softmax(weighted(terms, weights), axis=1), dtype=np.float64)
+
+
+def calibration_of(run: Run, draws: int = 0) -> Calibration:
+    """The calibration of a run's checkpoint: the one kept in its folder, else chosen now and kept.
+
+    Args:
+        run: the run, at the checkpoint in question.
+        draws: codes drawn for each image and class in the decoder's vote; 0 for the temperature alone.
+
+    Raises:
+        RunError: fewer than 50 validation images, or no vote can be taken.
+        DataError: nothing is kept, and the data set to choose on cannot be read.
+    """
+    digest = checkpoint_digest(run)
+    kept = read_calibrations(run.path)
+    for entry in kept:
+        if entry.get("checkpoint_sha256") == digest and entry.get("draws") == draws:
+            with contextlib.suppress(ValidationError):  # a damaged entry is chosen again
+                return TypeAdapter(Calibration).validate_python(entry)
+    chosen = choose_calibration(run, draws)
+    entry = {"checkpoint": run.checkpoint, "checkpoint_sha256": digest, **asdict(chosen)}
+    write_calibrations(run.path, [*(old for old in kept if not _is_replaced(old, entry)), entry])
+    return chosen
+
+
+def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """Whether an entry speaks of a checkpoint that has changed, or of what the new one says."""
+    same = old.get("checkpoint_sha256") == entry["checkpoint_sha256"]
+    return old.get("checkpoint") == entry["checkpoint"] and (not same or old.get("draws") == entry["draws"])
+
+
+def choose_calibration(run: Run, draws: int = 0) -> Calibration:
+    """`calibration_of` without the run's folder: always chosen anew, and not kept."""
+    try:
+        dataset = run.dataset()
+        rows = run.split().validation
+    except DataError as error:
+        raise DataError(
+            f"{run.path}: no calibration is kept for this checkpoint, and the data set to choose it on cannot be read; "
+            f"run `semivae evaluate {run.path} --calibrate` once where the data are:\n{error}"
+        ) from error
+    if (count := len(rows)) < SMALLEST_PART:
+        raise RunError(
+            f"{run.path}: the split keeps {count} images for validation, and a calibration needs {SMALLEST_PART} or "
+            f"more; train with --set split.validation=200, or classify without calibration and vote"
+        )
+    images, labels = dataset.train[run.image][rows], np.asarray(dataset.train[run.label][rows])
+    terms = [encoder_log_posterior(run, images)]
+    if draws:
+        terms.append(vote_of_decoder(run, images, draws))
+    weights = least_nll(terms, labels)
+    return Calibration(
+        temperature=1.0 / weights[0],
+        strength=weights[1] if draws else 0.0,
+        draws=draws,
+        count=count,
+        nll_before=nll_of(terms[0], labels),
+        nll=nll_of(weighted(terms, weights), labels),
+    )
+
+
+def least_nll(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[float]:
+    """Weights of `terms`, each (n, K) in nats, for which softmax(sum of weight * term) has the least NLL on `labels`.
+
+    The first weight is at least 0.01, the others are not negative. A penalty of half the squared distance from weights
+    that change nothing, as much as a Gaussian prior, is added to the sum over the images: next to 50 of them it says
+    nothing, but a part without a mistake would else make the answer infinitely sure.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    scales = np.array([1.0, *(spread(term) for term in terms[1:])])
+    neutral = np.array([1.0, *(0.0 for _ in terms[1:])])
+    stack = np.stack([term / scale for term, scale in zip(terms, scales, strict=True)])
+    right = np.take_along_axis(stack, labels[None, :, None], axis=2)[..., 0].sum(axis=1)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        scores = np.tensordot(weights, stack, axes=1)
+        value = logsumexp(scores, axis=1).sum() - weights @ right
+        gradient = (stack * softmax(scores, axis=1)).sum(axis=(1, 2)) - right
+        distance = weights - neutral
+        return float(value + 0.5 * distance @ distance) / len(labels), (gradient + distance) / len(labels)
+
+    bounds = [(LEAST_WEIGHT, None), *((0.0, None) for _ in terms[1:])]
+    found = minimize(loss, neutral, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8})
+    return [float(weight / scale) for weight, scale in zip(found.x, scales, strict=True)]
+
+
+def spread(term: Floats) -> float:
+    """Standard deviation over the classes, so that weights of votes on small and large images are alike; never 0."""
+    return float((term - term.mean(axis=1, keepdims=True)).std()) or 1.0
+
+
+def weighted(terms: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    return sum((weight * term for weight, term in zip(weights, terms, strict=True)), start=np.zeros_like(terms[0]))
+
+
+def nll_of(scores: Floats, labels: NDArray[np.int64]) -> float:
+    """Mean of -log softmax(scores)[label], nats per image."""
+    return float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
+
+
+def checkpoint_digest(run: Run) -> str:
+    """SHA-256 (hex) of the checkpoint's file."""
+    with (run.path / f"{run.checkpoint}.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

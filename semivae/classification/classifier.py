@@ -1,0 +1,146 @@
+"""A run as a classifier: one object from images to class probabilities, through a chain of stated steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.classification.calibration import Calibration, calibration_of
+from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
+from semivae.classification.priors import change_prior, read_prior, trained_prior
+from semivae.classification.shift import PriorEstimate, estimate_prior
+from semivae.run import Run
+
+DRAWS = 4  # codes for each image and class in the decoder's vote
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Class probabilities of n images, and how they came about.
+
+    Attributes:
+        probabilities: float32 (n, K), on the CPU.
+        uncorrected: the same before the prior was changed.
+        prior: the p(y) that they were changed to, float64 (K,); None if it was not.
+        estimate: how that prior was estimated from the images, or None.
+    """
+
+    probabilities: Tensor
+    uncorrected: Tensor
+    prior: Floats | None = None
+    estimate: PriorEstimate | None = None
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A run's class probabilities, by steps that can each be left out:
+
+        log p(y | x) = log q(y | x) / temperature + strength * vote(y)
+                       + log prior(y) - log trained_prior(y) + constant
+
+    The encoder's q(y | x); its temperature; the decoder's vote log p(x | y) (`semivae.game.vote`); and another prior
+    than the one of training (`semivae.classification.priors`). `Classifier.of` chooses what is to be chosen; as it
+    stands here, without arguments, it is q(y | x).
+
+    Args:
+        run: the run, at one checkpoint.
+        calibration: temperature and strength.
+        prior: float64 (K,) probabilities, "estimate" for EM on the images that are classified, or None: no change.
+        trained_prior: float64 (K,), needed for a change of prior.
+    """
+
+    run: Run
+    calibration: Calibration = field(default_factory=Calibration)
+    prior: Floats | Literal["estimate"] | None = None
+    trained_prior: Floats | None = None
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        *,
+        calibrate: bool = False,
+        vote: bool = False,
+        prior: Any = None,
+        draws: int = DRAWS,
+    ) -> Classifier:
+        """The classifier of a run, with what is asked for.
+
+        Args:
+            run: the run.
+            calibrate: choose the temperature on the validation images (`calibration_of`).
+            vote: add the decoder's vote; temperature and strength are chosen together.
+            prior: as `read_prior` says, or "estimate", which calibrates too, because EM needs it.
+            draws: codes for each image and class in the vote.
+
+        Raises:
+            RunError, DataError: as `calibration_of`, `trained_prior` and `read_prior` say.
+        """
+        estimated = isinstance(prior, str) and prior == "estimate"
+        stated: Any = prior if prior is None or estimated else read_prior(prior, run.classes)
+        calibration = Calibration()
+        if calibrate or vote or estimated:
+            calibration = calibration_of(run, draws if vote else 0)
+        return cls(run, calibration, stated, None if prior is None else trained_prior(run))
+
+    def log_posterior(self, images: Tensor) -> Floats:
+        """log p(y | x) before any change of prior, float64 (n, K), nats.
+
+        Raises:
+            DataError: the images' shape is not the run's.
+            RunError: the run has no classifier, or no vote can be taken.
+        """
+        terms = [encoder_log_posterior(self.run, images)]
+        if self.calibration.draws:
+            terms.append(vote_of_decoder(self.run, images, self.calibration.draws))
+        return self.calibration.apply(terms)
+
+    def answer(self, images: Tensor) -> Answer:
+        """Probabilities of images (n, C, H, W), bytes or floats in [0, 1], with the prior that was used.
+
+        Raises:
+            DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` say.
+        """
+        uncorrected = self.log_posterior(images)
+        if self.prior is None:
+            return Answer(_probabilities(uncorrected), _probabilities(uncorrected))
+        assert self.trained_prior is not None
+        estimate = None if not isinstance(self.prior, str) else estimate_prior(uncorrected, self.trained_prior)
+        prior = self.prior if estimate is None else estimate.probabilities
+        assert not isinstance(prior, str)
+        corrected = change_prior(uncorrected, self.trained_prior, prior, self.run.classes)
+        return Answer(_probabilities(corrected), _probabilities(uncorrected), prior, estimate)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities of images (n, C, H, W), bytes or floats in [0, 1], as float32 (n, K) on the CPU."""
+        return self.answer(images).probabilities
+
+    def facts(self, answer: Answer | None = None) -> dict[str, Any]:
+        """What was done, JSON-serialisable: "temperature", "strength", "draws" and "calibrated_on" (images); with an
+        answer under another prior also "prior" and "trained_prior" (class to probability) and, where it was estimated,
+        "estimate" ("steps" of EM, "gap" in nats, "settled")."""
+        calibration = self.calibration
+        facts: dict[str, Any] = {
+            "temperature": calibration.temperature,
+            "strength": calibration.strength,
+            "draws": calibration.draws,
+            "calibrated_on": calibration.count,
+        }
+        if answer is not None and answer.prior is not None and self.trained_prior is not None:
+            facts |= {"prior": self._by_class(answer.prior), "trained_prior": self._by_class(self.trained_prior)}
+        if answer is not None and answer.estimate is not None:
+            estimate = answer.estimate
+            facts["estimate"] = {"steps": estimate.steps, "gap": estimate.gap, "settled": estimate.settled}
+        return facts
+
+    def _by_class(self, values: Floats) -> Mapping[str, float]:
+        return {name: float(value) for name, value in zip(self.run.classes, values, strict=True)}
+
+
+def _probabilities(log_posterior: Floats) -> Tensor:
+    return torch.from_numpy(np.exp(log_posterior)).float()

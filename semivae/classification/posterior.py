@@ -1,0 +1,95 @@
+"""What a run says of the classes of images, raw: the encoder's log q(y | x), and the decoder's vote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semivae.errors import DataError, RunError
+from semivae.game.conditionals import NetworkConditional
+from semivae.game.vote import decoder_vote
+from semivae.generation import seeded
+from semivae.run import Run
+
+Floats = NDArray[np.float64]
+
+ROWS = 8192  # of codes and images that the decoder's vote holds at a time
+
+
+def label_factor(run: Run) -> NetworkConditional:
+    """q(label | image), the classifier of a run.
+
+    Raises:
+        RunError: the run is unsupervised, or its label depends on more than the image.
+    """
+    factor = run.encoder[run.label]
+    given = [variable.name for variable in factor.given]
+    if given != [run.image] or not isinstance(factor, NetworkConditional):
+        raise RunError(
+            f"{run.path}: the encoder's {run.label} is given {', '.join(given)}; a classifier needs {run.image} alone"
+        )
+    return factor
+
+
+def batches(run: Run, images: Tensor, batch: int) -> Iterator[Tensor]:
+    """Images (n, C, H, W), bytes or floats in [0, 1], as the model takes them: float32 on its device, in parts.
+
+    Raises:
+        DataError: the images' shape is not the run's, or there are none.
+    """
+    shape = run.recipe.variables[run.image].shape
+    if tuple(images.shape[1:]) != shape or not len(images):
+        raise DataError(
+            f"{run.path} expects images of shape (n, {', '.join(map(str, shape or ()))}); given {tuple(images.shape)}"
+        )
+    for chunk in torch.split(images, batch):
+        on_device = run.as_data(chunk).to(run.device)
+        yield on_device.float() / 255 if chunk.dtype == torch.uint8 else on_device.float()
+
+
+@torch.no_grad()
+def encoder_log_posterior(run: Run, images: Tensor, batch: int = 512) -> Floats:
+    """log q(y | x) of images (n, C, H, W), float64 (n, K), nats."""
+    factor = label_factor(run)
+    parts = [factor.parameters_of({run.image: chunk}).double().log_softmax(1) for chunk in batches(run, images, batch)]
+    return np.asarray(torch.cat([part.cpu() for part in parts]), dtype=np.float64)
+
+
+def vote_of_decoder(run: Run, images: Tensor, draws: int) -> Floats:
+    """The decoder's vote on images (n, C, H, W): log p(x | y) up to a constant of each image, float64 (n, K), nats.
+
+    Repeatable: the codes are drawn from a fixed seed, and torch's global generator is left alone.
+
+    Raises:
+        RunError: the run has no decoder, its decoder cannot score the image and the codes, or the vote is not finite.
+    """
+    refuse_without_vote(run)
+    classes = len(run.classes)
+    parts = []
+    with seeded(0, run.device):
+        for chunk in batches(run, images, max(1, ROWS // (classes * draws))):
+            vote = decoder_vote(run.decoder, run.encoder, {run.image: chunk}, run.label, classes, draws).double()
+            parts.append((vote - vote.amax(1, keepdim=True)).cpu())  # the image's own constant plays no part
+    votes = np.asarray(torch.cat(parts), dtype=np.float64)
+    if not np.isfinite(votes).all():
+        raise RunError(f"{run.path}: the decoder's vote is not finite for some images; classify without it")
+    return votes
+
+
+def refuse_without_vote(run: Run) -> None:
+    """Raise `RunError` if the run's decoder cannot vote on the label of an image."""
+    if run.checkpoint == "twin":
+        raise RunError(f"{run.path}: the supervised twin has no decoder to vote; use the last or selected checkpoint")
+    missing = [name for name in (run.image, *run.codes) if name not in run.decoder]
+    if missing:
+        raise RunError(
+            f"{run.path}: the decoder has no probability of {', '.join(missing)} (known by samples only), so it cannot "
+            "vote; classify without its vote"
+        )
+    order = list(run.encoder.conditionals)
+    if early := [name for name in order[: order.index(run.label)] if name in run.codes]:
+        raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")

@@ -1,0 +1,100 @@
+"""Label shift: the class shares of unlabelled images by EM, and test sets with class shares of one's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.classification.posterior import Floats
+from semivae.data.dataset import listed
+from semivae.data.ranking import apportion, ranked
+from semivae.errors import DataError
+
+SMALLEST_NUMBER = 50  # of images to estimate a prior from
+MOST_STEPS = 10_000
+LARGEST_GAP = 0.01  # nats of the log-likelihood of all images together: far below what any comparison could see
+
+
+@dataclass(frozen=True)
+class PriorEstimate:
+    """A prior estimated from unlabelled images.
+
+    Attributes:
+        probabilities: float64 (K,).
+        steps: of EM.
+        gap: a bound on what the log-likelihood of all images still lacks of its maximum, nats.
+    """
+
+    probabilities: Floats
+    steps: int
+    gap: float
+
+    @property
+    def settled(self) -> bool:
+        return self.gap <= LARGEST_GAP
+
+
+def estimate_prior(log_posterior: Floats, trained: Floats) -> PriorEstimate:
+    """The prior under which unlabelled images are most likely, by EM (Saerens, Latinne, Decaestecker 2002).
+
+    Maximises sum_x log sum_y p(y | x) prior(y) / trained(y), which is concave. With g(y) the mean over x of
+    (p(y | x) / trained(y)) / sum_y' (p(y' | x) prior(y') / trained(y')), one step of EM is prior * g, and n (max g - 1)
+    bounds what is missing to the maximum; EM stops where that is below 0.01 nats. Classes that do not occur go to 0.
+    The posterior must be calibrated, else shares come out wrong (Alexandari, Kundaje, Shrikumar, ICML 2020).
+
+    Args:
+        log_posterior: log p(y | x) under the prior `trained`, (n, K), nats.
+        trained: float64 (K,); a class of share 0 stays at 0.
+
+    Raises:
+        DataError: fewer than 50 images.
+    """
+    count = len(log_posterior)
+    if count < SMALLEST_NUMBER:
+        raise DataError(
+            f"a prior is estimated from {SMALLEST_NUMBER} images or more, here are {count}; give more, or state it"
+        )
+    likelihood = np.where(trained > 0, np.exp(log_posterior) / np.where(trained > 0, trained, 1.0), 0.0)
+    prior = np.array(trained, dtype=np.float64)
+    for step in range(MOST_STEPS + 1):
+        evidence = np.maximum(likelihood @ prior, np.finfo(np.float64).tiny)
+        gradient = (likelihood / evidence[:, None]).mean(axis=0)
+        gap = count * max(0.0, float(gradient.max()) - 1.0)
+        if gap <= LARGEST_GAP or step == MOST_STEPS:
+            break
+        prior = prior * gradient
+    return PriorEstimate(prior / prior.sum(), step, gap)
+
+
+def shifted_rows(labels: Tensor, prior: Floats, classes: Sequence[str], seed: int = 0) -> Tensor:
+    """Rows of the largest subset whose class shares are `prior`, int64 sorted, drawn without replacement.
+
+    Which rows of a class are taken is decided by the hash of their numbers and the seed, the same on every machine.
+
+    Args:
+        labels: int64 (n,).
+        prior: float64 (K,).
+        classes: the class names.
+        seed: of the choice.
+
+    Raises:
+        DataError: a class that is to occur has no example, or there are too few to follow the shares.
+    """
+    available = torch.bincount(labels, minlength=len(classes)).tolist()
+    wanted = [number for number in range(len(classes)) if prior[number] > 0]
+    if empty := [classes[number] for number in wanted if not available[number]]:
+        raise DataError(f"there is no image of {listed(empty)} to test on; give it a share of 0")
+    # the small term keeps 100 / 0.1 from being 999
+    total = min(int(available[number] / prior[number] + 1e-6) for number in wanted)
+    counts = apportion(min(total, sum(available)), [round(1e9 * share) for share in prior], available)
+    if not total or not all(counts[number] for number in wanted):
+        raise DataError("the rarest class would have no image in a test set of these shares; give it more, or 0")
+    rows: list[int] = []
+    for number in wanted:
+        members = torch.nonzero(labels == number).flatten().tolist()
+        rows += ranked(members, lambda row: f"semivae-shift:{seed}:{row}")[: counts[number]]
+    return torch.tensor(sorted(rows), dtype=torch.int64)

@@ -1,0 +1,32 @@
+"""`semivae diagnose`: a run's curves, who reads its samples as what, and everything there is to warn of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semivae.cli.options import Checkpoint, DataRootOption, DeviceOption, JsonOption, RunArgument
+from semivae.cli.run_commands import open_run
+from semivae.cli.showing import console, reply
+
+
+def diagnose(
+    run: RunArgument,
+    reader: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Another run whose encoder reads the samples too.")
+    ] = None,
+    samples: Annotated[int, typer.Option("-n", "--samples", min=1, help="How many to draw from the decoder.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Look for collapsed codes, drifting labels and lost classes."""
+    from semivae.cli.diagnosis_tables import shown
+    from semivae.diagnosis import diagnose as diagnose_run
+
+    opened = open_run(run, Checkpoint.last, device, data_root)
+    report = diagnose_run(opened, reader=reader, samples=samples, seed=seed)
+    reply(report, as_json, console(), *shown(report))

@@ -1,0 +1,284 @@
+"""The generative half of a run: chain, likelihood, quality, impute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.options import (
+    Checkpoint,
+    CheckpointOption,
+    DataRootOption,
+    DeviceOption,
+    ImagesArgument,
+    JsonOption,
+    OverwriteOption,
+    RunArgument,
+)
+from semivae.cli.run_commands import given_values, images_for, open_run
+from semivae.cli.showing import console, reply
+from semivae.cli.writing import check_target, write_arrays, write_file
+from semivae.errors import RunError
+
+if TYPE_CHECKING:
+    from semivae.generative.features import FeatureSpace
+    from semivae.run import Run
+
+
+class StartChoice(StrEnum):
+    random = "random"
+    data = "data"
+    model = "model"
+
+
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder for what is made.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Makes the draws repeatable.")]
+FeaturesOption = Annotated[
+    Path | None, typer.Option("--features", metavar="RUN", help="A run whose classifier's features measure distances.")
+]
+
+
+def chain(
+    run: RunArgument,
+    out: OutFolder,
+    rounds: Annotated[int, typer.Option(min=1, help="How often codes and images are drawn in turn.")] = 1000,
+    count: Annotated[int, typer.Option("-n", "--count", min=2, help="How many chains run side by side.")] = 1000,
+    start: Annotated[list[StartChoice], typer.Option(help="Where they start. Repeatable; default: all three.")] = [],  # noqa: B006  typer copies it
+    features: FeaturesOption = None,
+    shown: Annotated[int, typer.Option(min=1, help="Chains in a picture.")] = 64,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Alternate encoder and decoder: pictures along the way, and how far the images drift."""
+    check_folder(out, overwrite)
+    from semivae.generation import save_grid
+    from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
+
+    opened = open_run(run, checkpoint, device, data_root)
+    space = feature_space(features, opened, device, data_root)
+    reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
+    if space is not None:
+        from semivae.data.streams import as_model_values
+
+        test = opened.dataset().test[opened.image][:count]
+        reference = space(as_model_values(test))
+        report |= {"features": space.name, "reference": f"the first {len(test)} test images"}
+    chains = []
+    for name in [choice.value for choice in start] or list(STARTS):
+        states = []
+        for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
+            if state.images.dim() == 4:
+                out.mkdir(parents=True, exist_ok=True)
+                save_grid(state.images[:shown], out / f"{name}_round{state.number:05}.png", overwrite=overwrite)
+            states.append(state)
+        chains.append(drift(opened, name, states, space, reference))
+    report["chains"] = chains
+    out.mkdir(parents=True, exist_ok=True)
+    write_file(out / "chain.json", json.dumps(report, indent=1).encode())
+    for name, picture in drift_pictures(report).items():
+        write_file(out / name, picture.encode())
+    reply(
+        report | {"out": str(out)}, as_json, console(), *chain_lines(report), f"{out}: pictures, chain.json and curves"
+    )
+
+
+def drift_pictures(report: Mapping[str, Any]) -> dict[str, str]:
+    """File name to SVG: the distance and the bits over the rounds, one line per start."""
+    from semivae.generative.curves import curves_svg
+
+    found = {}
+    lines = {
+        chain["start"]: [(row["round"], row["frechet"]) for row in chain["curve"] if "frechet" in row]
+        for chain in report["chains"]
+    }
+    if any(lines.values()):
+        found["frechet.svg"] = curves_svg("Frechet distance to test images, own features", "rounds", lines)
+    bits = {
+        chain["start"]: [(row["round"], sum(row["bits"].values())) for row in chain["curve"] if row["bits"]]
+        for chain in report["chains"]
+    }
+    found["bits.svg"] = curves_svg("log2 q - log2 p of the codes, bits", "rounds", bits)
+    return found
+
+
+def chain_lines(report: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for each in report["chains"]:
+        first, last = each["curve"][0], each["curve"][-1]
+        text = f"from {each['start']}: round {last['round']}: {sum(last['bits'].values()):.1f} bits"
+        if "frechet" in last:
+            text += f", Frechet distance {last['frechet']:.3g} (at the start {first['frechet']:.3g})"
+        lines.append(text)
+    return lines + ([f"distances to {report['reference']}, in {report['features']}"] if "features" in report else [])
+
+
+def likelihood(
+    run: RunArgument,
+    draws: Annotated[int, typer.Option(min=1, help="Codes per image; more make the bound tighter.")] = 16,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Test images. Default: all.")] = None,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Bound the test images' log-likelihood, and see whether encoder and decoder agree."""
+    from semivae.generative.likelihood import consistency
+    from semivae.generative.likelihood import likelihood as measure
+
+    opened = open_run(run, checkpoint, device, data_root)
+    images = opened.dataset().test[opened.image][:count]
+    report = measure(opened, images, draws, seed)
+    report["consistency"] = consistency(opened, min(1000, len(images)), seed)
+    error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f}"
+    lines = [
+        f"{report['count']} test images, nats per image:",
+        f"log p(x) at least {report['bound']:.2f}{error} ({draws} draws)",
+        f"in bits per value {report['bits_per_dimension']:.4f}",
+        f"with one draw {report['elbo']:.2f}; reconstruction {report['reconstruction']:.2f}",
+    ]
+    for name, rate in report["rate"].items():
+        agreement = report["consistency"][name]
+        read = f", {agreement['read_back']:.1%} of the decoder's own read back" if "read_back" in agreement else ""
+        lines.append(f"{name}: rate {rate:.2f}, surprise {agreement['surprise']:+.2f}{read}")
+    reply(report, as_json, console(), *lines)
+
+
+def quality(
+    run: RunArgument,
+    features: Annotated[
+        Path, typer.Option("--features", metavar="RUN", help="A run whose classifier's features measure distances.")
+    ],
+    count: Annotated[int, typer.Option("-n", "--count", min=10, help="Samples, and test images.")] = 2000,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure samples against test images: Frechet distance, precision, recall."""
+    from semivae.generative.features import quality as measure
+
+    opened = open_run(run, checkpoint, device, data_root)
+    space = feature_space(features, opened, device, data_root)
+    assert space is not None
+    report = measure(opened, space, count, seed)
+    lines = [
+        f"{name.replace('_', ' ')}: Frechet distance {found['frechet']:.3g}, precision {found['precision']:.1%}, "
+        f"recall {found['recall']:.1%}"
+        for name, found in report.items()
+        if isinstance(found, dict)
+    ]
+    reply(
+        report,
+        as_json,
+        console(),
+        *lines,
+        f"{report['count']} each, against {report['reference']}, in {report['features']}",
+    )
+
+
+def impute(
+    run: RunArgument,
+    images: ImagesArgument,
+    mask: Annotated[Path, typer.Option("--mask", metavar="MASK", help="White is missing. One image, or one for each.")],
+    out: OutFolder,
+    given: Annotated[list[str], typer.Option("--given", metavar="NAME=VALUE", help="What else is known: y=3.")] = [],  # noqa: B006  typer copies it
+    draws: Annotated[int, typer.Option(min=1, help="Fillings of every image.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="How often encoder and decoder alternate.")] = 50,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Fill in missing pixels, and the label: several draws, their mean and spread."""
+    values = given_values(given)
+    check_folder(out, overwrite)
+    import numpy as np
+    import torch
+
+    from semivae.data.images import read_images
+    from semivae.generation import save_grid
+    from semivae.generative.imputation import impute as fill
+    from semivae.generative.imputation import missing_of
+
+    opened = open_run(run, checkpoint, device)
+    pixels, names = images_for(opened, images)
+    known = opened.images(pixels).cpu()
+    shape = opened.recipe.variables[opened.image].shape or ()
+    marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
+    missing = missing_of(opened, marks.float() / 255 if marks.dtype == torch.uint8 else marks, len(known))
+    result = fill(opened, known, missing, values, draws=draws, rounds=rounds, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {
+        "names": np.asarray(names),
+        "draws": result.draws.numpy(),
+        "mean": result.mean.numpy(),
+        "spread": result.spread.numpy(),
+    }
+    if result.labels is not None:
+        arrays |= {"labels": result.labels.numpy(), "classes": np.asarray(opened.classes)}
+    write_arrays(out / "imputed.npz", arrays)
+    if known.dim() == 4:
+        holes = torch.where(missing, torch.full_like(known, 0.5), known)
+        rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
+        save_grid(rows.flatten(0, 1), out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
+    report = head(opened, out=str(out), count=len(known), draws=draws, rounds=rounds, seed=seed, given=values)
+    text = f"{out}: {len(known)} images, {draws} draws each after {rounds} rounds"
+    reply(report, as_json, console(), text, "imputed.png: known part, mean, spread, then the draws")
+
+
+def codes(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Gets one array per latent.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="IMAGES", help="Whose codes. Default: the run's training images.")
+    ] = None,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the codes of images: a prior by samples for another run."""
+    check_target(out, overwrite, ".npz")
+    from semivae.generative.codes import draw_codes
+
+    opened = open_run(run, checkpoint, device, data_root)
+    pixels = opened.dataset().train[opened.image] if images is None else images_for(opened, images)[0]
+    arrays = draw_codes(opened, pixels, seed)
+    write_arrays(out, arrays)
+    report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))
+    text = f"{out}: {', '.join(arrays)} of {len(pixels)} images; take them as values: {{file: {out.name}}} of a stream"
+    reply(report, as_json, console(), text)
+
+
+def head(run: Run, **facts: Any) -> dict[str, Any]:
+    return {"run": str(run.path), "checkpoint": run.checkpoint, **facts}
+
+
+def feature_space(path: Path | None, run: Run, device: str, data_root: Path | None) -> FeatureSpace | None:
+    from semivae.generative.features import FeatureSpace
+
+    return None if path is None else FeatureSpace.of(open_run(path, Checkpoint.last, device, data_root), run)
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds anything, unless its files may be replaced."""
+    if not folder.is_dir():
+        check_target(folder, False, hint="give the name of a folder")
+    elif any(folder.iterdir()) and not overwrite:
+        raise RunError(
+            f"{folder}: exists and is not empty; choose another folder, or replace its files with --overwrite"
+        )

@@ -1,0 +1,66 @@
+"""Commands on a run whose label is a map: what `predict` writes, and the picture that `sample` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from semivae.cli.showing import console, reply
+from semivae.cli.writing import write_file
+from semivae.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semivae.run import Run
+
+
+def predict_into(
+    run: Run, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
+) -> None:
+    """Write an index mask and an overlay of every image, and the palette: OUT/masks, OUT/overlays, OUT/palette.txt."""
+    if out is None or (out.suffix and not out.is_dir()):
+        raise typer.BadParameter(
+            f"{run.label} is a map, so masks and overlays are written: give a folder", param_hint="--out"
+        )
+    if out.is_file():
+        raise RunError(f"{out}: this is a file; give the name of a folder")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
+    files = [f"{PurePosixPath(name).with_suffix('')}.png" for name in names]
+    if len(set(files)) != len(files):
+        files = [f"{name}.png" for name in names]  # a.jpg and a.png both get a mask of their own
+    from semivae.segmentation.pictures import mask_png, overlay_png, palette_text, run_palette
+    from semivae.segmentation.posterior import place_probabilities
+
+    palette, start, batch = run_palette(run), 0, 64
+    write_in(out, "palette.txt", palette_text(palette).encode())
+    for probabilities in place_probabilities(run, images, batch):
+        pixels = images[start : start + batch]
+        shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
+        maps = probabilities.argmax(dim=1).numpy()
+        for file, image, numbers in zip(files[start : start + batch], shown.numpy(), maps, strict=True):
+            write_in(out, f"masks/{file}", mask_png(numbers, palette))
+            write_in(out, f"overlays/{file}", overlay_png(image, numbers, palette))
+        start += batch
+    report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes)}
+    reply(report, as_json, console(), f"{out}: masks and overlays of {len(names)} images, and palette.txt")
+
+
+def write_in(folder: Path, name: str, data: bytes) -> None:
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path.parent}: cannot be made: {error.strerror}") from None
+    write_file(path, data)
+
+
+def picture_of(run: Run, drawn: Mapping[str, Any]) -> Tensor:
+    """Each sample's mask beside its image."""
+    from semivae.segmentation.pictures import beside, run_palette
+
+    return beside(drawn[run.label], drawn[run.image], run_palette(run))

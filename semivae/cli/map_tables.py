@@ -1,0 +1,62 @@
+"""What the command line shows of a run whose label is a map: intersection over union, per class and in the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from semivae.cli.tables import NAMES, new_table, summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def speaks_of_maps(report: Mapping[str, Any]) -> bool:
+    """Whether an evaluation's report is that of a segmentation."""
+    return "mean_iou" in (report.get("last") or {})
+
+
+def map_results_table(report: Mapping[str, Any]) -> Table:
+    """Mean IoU with its 95% interval, pixel accuracy and calibration, for each checkpoint."""
+    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
+    table = new_table("", "mean IoU", "95% interval", "pixels right", "NLL", "Brier", "ECE", title=title)
+    for key, name in NAMES.items():
+        scores = report.get(key)
+        if scores:
+            low, high = scores["mean_iou_interval"]
+            numbers = (f"{scores[number]:.4f}" for number in ("nll", "brier", "ece"))
+            shares = (f"{scores['mean_iou']:.2%}", f"{low:.2%} to {high:.2%}", f"{scores['pixel_accuracy']:.2%}")
+            table.add_row(name, *shares, *numbers)
+    return table
+
+
+def class_iou_table(report: Mapping[str, Any]) -> Table:
+    """IoU of each class for each checkpoint, and the class's share of the pixels."""
+    keys = [key for key in NAMES if report.get(key)]
+    table = new_table("class", "of the pixels", *(NAMES[key] for key in keys), title="IoU per class")
+    confusion = report["last"]["confusion"]
+    total = max(1, sum(map(sum, confusion)))
+    for row, name in enumerate(report["last"]["per_class"]):
+        found = (report[key]["per_class"][name] for key in keys)
+        share = f"{sum(confusion[row]) / total:.2%}"
+        table.add_row(name, share, *("-" if iou is None else f"{iou:.2%}" for iou in found))
+    return table
+
+
+def painted_lines(report: Mapping[str, Any]) -> list[str]:
+    """How far another network agrees with the masks that images were painted for."""
+    painted = report.get("painted")
+    if painted is None:
+        return []
+    return [f"Images painted for these masks: {painted['judge']} agrees with {painted['agreement']:.2%} of the pixels"]
+
+
+def map_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
+    """Mean IoU per split seed, with mean and standard deviation."""
+    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
+    table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean IoU per split seed")
+    for seed, report in reports.items():
+        table.add_row(str(seed), *(f"{report[key]['mean_iou']:.2%}" for key in keys))
+    table.add_section()
+    table.add_row("mean ± std", *(summary([report[key]["mean_iou"] for report in reports.values()]) for key in keys))
+    return table

@@ -1,0 +1,69 @@
+"""Views that teach a map of classes: the lesson of a pair of views, place by place (docs/method.md, section 5; ours).
+
+The teacher reads the weak view x' of an image; the strong view is made of x', and the teacher's map goes through the
+very same geometry, so that places correspond. Where the teacher is not confident, or the map was moved in from outside
+the image, the map is `VOID` and teaches nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent
+
+from semivae.game.conditionals import Conditional
+from semivae.game.variables import VOID
+
+
+class JointView(Protocol):
+    """A random transform of images [batch, channels, height, width] and their maps [batch, height, width]."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+
+    def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Moves images and maps alike; what comes from outside is `VOID` in the maps. Colours change in images only."""
+        ...
+
+
+def is_map(conditional: Conditional) -> bool:
+    """Whether the target has a class at every place, not one for the whole example."""
+    return bool(conditional.target.shape) and conditional.target.family == "categorical"
+
+
+@torch.no_grad()
+def taught_maps(
+    teacher: Conditional,
+    variable: str,
+    images: Tensor,
+    weak: JointView,
+    strong: JointView,
+    threshold: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Strong views and the maps that the teacher gives them.
+
+    Args:
+        teacher: q(map | image), the encoder's slow average.
+        variable: name of the image.
+        images: [batch, channels, height, width] in [0, 1].
+        weak, strong: the views; the strong one is applied on top of the weak one.
+        threshold: the smallest probability of a place's most likely class at which it teaches.
+        generator: of the views.
+
+    Returns:
+        The strong views, their maps int64 [batch, height, width], and the share of places that the teacher was
+        confident of, [].
+    """
+    weakly = weak(images, generator)
+    confidence, maps = place_posterior(teacher({variable: weakly})).probs.max(dim=-1)
+    confident = confidence >= threshold
+    strongly, moved = strong.joint(weakly, maps.masked_fill(~confident, VOID), generator)
+    return strongly, moved, confident.float().mean()
+
+
+def place_posterior(distribution: Distribution) -> Categorical:
+    """The categorical distribution of each place, batch shape [batch, height, width]."""
+    assert isinstance(distribution, Independent) and isinstance(distribution.base_dist, Categorical)
+    return distribution.base_dist

@@ -1,0 +1,147 @@
+"""The limiting chain: z ~ q(z | x), x ~ p(x | z), again and again (docs/method.md, "Hierarchies").
+
+If encoder and decoder agree, the chain leaves the model's distribution of images as it is; what it drifts to shows how
+far they do not. Many chains run side by side, as one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from semivae.data.streams import as_model_values
+from semivae.errors import RunError
+from semivae.game.variables import Sample
+from semivae.generation import refuse_missing, seeded
+from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
+from semivae.generative.scores import Features, frechet_distance
+from semivae.run import Run
+from semivae.scenario import roles_of
+
+Start = Literal["random", "data", "model"]
+STARTS: tuple[Start, ...] = get_args(Start)
+
+
+@dataclass(frozen=True)
+class Round:
+    """All chains after so many rounds.
+
+    Args:
+        number: rounds done; 0 is the start.
+        images: pictures, float32 [chains, ...] on the CPU.
+        bits: mean of log2 q(code | ...) - log2 p(code | ...) by code, bits; empty at the start.
+        labels: the label that the encoder drew, int64 [chains]; None at the start, or where there is none.
+    """
+
+    number: int
+    images: Tensor
+    bits: dict[str, float]
+    labels: Tensor | None
+
+
+def usual_rounds(last: int) -> tuple[int, ...]:
+    """0, 1, 2, 5, 10, 20, 50, ... up to `last`, and `last`."""
+    found = [0, *(step * 10**power for power in range(len(str(last))) for step in (1, 2, 5))]
+    return tuple(sorted({number for number in found if number < last} | {last}))
+
+
+@torch.no_grad()
+def run_chains(run: Run, start: Start, count: int, look_at: Sequence[int], seed: int) -> Iterator[Round]:
+    """Runs `count` chains, and yields them after each of the rounds in `look_at`, in order.
+
+    Raises:
+        RunError: a twin, a code that the encoder cannot draw, or a start from a prior known by samples only.
+    """
+    refuse_twin(run)
+    refuse_unread(run)
+    last = max(look_at)
+    with seeded(seed, run.device):
+        images, shown = start_of(run, start, count)
+        if 0 in look_at:
+            yield Round(0, shown.cpu(), {}, None)
+        for number in range(1, last + 1):
+            looks = number in look_at
+            parts = [one_round(run, chunk, looks) for chunk in torch.split(images, BATCH)]
+            images = torch.cat([drawn for drawn, _ in parts])
+            if looks:
+                yield _joined(number, [found for _, found in parts if found is not None])
+
+
+def one_round(run: Run, images: Tensor, looks: bool) -> tuple[Tensor, Round | None]:
+    """The chains' next images, handed over as in training (draws, or means where the recipe says so); and a look."""
+    sample = run.encoder.complete({run.image: images})
+    codes = {name: value for name, value in sample.items() if name != run.image}
+    drawn = run.decoder.complete(codes)[run.image]
+    if not looks:
+        return drawn, None
+    label = roles_of(run.recipe).label
+    labels = codes[label].cpu() if label is not None and codes[label].dim() == 1 else None
+    return drawn, Round(0, pictures(run, codes).cpu(), _bits(run, sample), labels)
+
+
+def _bits(run: Run, sample: Sample) -> dict[str, float]:
+    names = [name for name in run.codes if name in run.encoder and name in run.decoder and name in sample]
+    ours, theirs = run.encoder.log_prob(sample, names), run.decoder.log_prob(sample, names)
+    return {name: float((ours[name] - theirs[name]).sum()) / math.log(2.0) for name in names}
+
+
+def _joined(number: int, parts: Sequence[Round]) -> Round:
+    count = sum(len(part.images) for part in parts)
+    bits = {name: sum(part.bits[name] for part in parts) / count for name in parts[0].bits}
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Round(number, torch.cat([part.images for part in parts]), bits, torch.cat(labels) if labels else None)
+
+
+def start_of(run: Run, start: Start, count: int) -> tuple[Tensor, Tensor]:
+    """The first images on the run's device, and as pictures: noise, test images, or what the decoder draws itself."""
+    if start == "data":
+        test = run.dataset().test[run.image]
+        rows = torch.arange(count) % len(test)  # more chains than images: some start alike
+        images = as_model_values(test[rows]).to(run.device)
+        return images, images
+    if start == "model":
+        drawn = run.decoder.complete({}, count)
+        refuse_missing(run, drawn)
+        return drawn[run.image], pictures(run, drawn)
+    shape = run.recipe.variables[run.image].shape or ()
+    noise = torch.rand((count, *shape), device=run.device)
+    family = run.recipe.variables[run.image].family
+    images = {"bernoulli": noise.round(), "gaussian": torch.randn_like(noise)}.get(family, noise)
+    return images, images.clamp(0.0, 1.0) if images.dim() == 4 else images
+
+
+def refuse_unread(run: Run) -> None:
+    """Raise `RunError` if the decoder needs what the encoder does not draw."""
+    needed = {given.name for name in run.decoder.conditionals for given in run.decoder[name].given}
+    unread = sorted(name for name in needed if name not in run.encoder)
+    if unread:
+        raise RunError(f"{run.path}: the encoder has no factor for {', '.join(unread)}, so no chain can run")
+
+
+def drift(
+    run: Run,
+    start: Start,
+    rounds: Sequence[Round],
+    space: FeatureSpace | None = None,
+    reference: Features | None = None,
+) -> dict[str, Any]:
+    """A chain's curve as plain numbers: per look the bits, the shares of the labels, the distance to the reference.
+
+    Labels are those that `space` reads off the pictures, or that the encoder drew where there are no features.
+    """
+    curve = []
+    for state in rounds:
+        row: dict[str, Any] = {"round": state.number, "bits": state.bits}
+        labels, classes = state.labels, len(run.classes)
+        if space is not None and reference is not None:
+            row["frechet"] = frechet_distance(reference, space(state.images))
+            labels, classes = space.classes(state.images), len(space.run.classes)
+        if labels is not None:
+            row["labels"] = (torch.bincount(labels, minlength=classes) / len(labels)).tolist()
+        curve.append(row)
+    return {"start": start, "curve": curve}

@@ -1,0 +1,30 @@
+"""The codes that a run's encoder sees in images: what another run can take as a prior that is known by samples only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semivae.classification.posterior import batches
+from semivae.generation import seeded
+from semivae.generative.features import BATCH, refuse_twin
+from semivae.run import Run
+
+
+@torch.no_grad()
+def draw_codes(run: Run, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
+    """One draw from q(all latents | image) for every image: arrays [n, ...] by variable; bits and classes as integers.
+
+    Raises:
+        RunError: a twin, whose codes nobody taught.
+        DataError: the images do not fit.
+    """
+    refuse_twin(run)
+    with seeded(seed, run.device):
+        parts = [run.encoder.complete({run.image: chunk}) for chunk in batches(run, images, BATCH)]
+    codes = {name: torch.cat([part[name].cpu() for part in parts]) for name in run.encoder.conditionals}
+    bits = {name for name in codes if run.recipe.variables[name].family == "bernoulli"}
+    return {name: (value.to(torch.uint8) if name in bits else value).numpy() for name, value in codes.items()}

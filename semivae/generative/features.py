@@ -1,0 +1,122 @@
+"""What images are compared by: the features of a classifier that another run trained, and the pictures of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.classification.posterior import encoder_log_posterior, label_factor
+from semivae.errors import RunError
+from semivae.export import embed
+from semivae.game.variables import Sample
+from semivae.generation import refuse_missing, seeded
+from semivae.generative.scores import Features, frechet_distance, precision_recall
+from semivae.recipe.schema import BuiltInSource
+from semivae.run import Run
+
+BATCH = 512
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The layer below the classes of a run's q(label | image). Distances in it mean nothing beside other features'.
+
+    Raises:
+        RunError: the run has no classifier, or one of other images (`of`).
+    """
+
+    run: Run
+
+    @classmethod
+    def of(cls, classifier: Run, run: Run) -> FeatureSpace:
+        """The features of `classifier` for the images of `run`."""
+        label_factor(classifier)
+        ours, theirs = (each.recipe.variables[each.image].shape for each in (run, classifier))
+        if ours != theirs:
+            raise RunError(
+                f"{classifier.path}: its classifier takes images of shape {list(theirs or ())}, those of {run.path} "
+                f"are {list(ours or ())}; give a classifier of the same images as features"
+            )
+        return cls(classifier)
+
+    @property
+    def name(self) -> str:
+        """What to say wherever a distance is shown."""
+        label, image = self.run.label, self.run.image
+        return f"features of q({label} | {image}) of {self.run.path} ({self.run.checkpoint}), not Inception's"
+
+    def __call__(self, images: Tensor) -> Features:
+        return np.asarray(embed(self.run, images), dtype=np.float64)
+
+    def classes(self, images: Tensor) -> Tensor:
+        """The classes that it reads, int64 [n]."""
+        return torch.from_numpy(encoder_log_posterior(self.run, images).argmax(axis=1))
+
+
+def pictures(run: Run, sample: Sample) -> Tensor:
+    """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
+    mean: Tensor = run.decoder[run.image](sample).mean
+    source = run.recipe.source
+    if isinstance(source, BuiltInSource) and source.binarize is not None:
+        return (mean > 0.5).float()
+    return mean.clamp(0.0, 1.0) if mean.dim() == 4 else mean
+
+
+def refuse_twin(run: Run) -> None:
+    if run.checkpoint == "twin":
+        raise RunError(f"{run.path}: the supervised twin has no decoder; use the last or selected checkpoint")
+
+
+@torch.no_grad()
+def random_code_pictures(run: Run, count: int, seed: int) -> Tensor:
+    """Pictures of `count` codes drawn from the decoder's priors, float32 [count, ...] on the CPU.
+
+    Raises:
+        RunError: a twin, or a prior known by samples only.
+    """
+    refuse_twin(run)
+    parts = []
+    with seeded(seed, run.device):
+        for start in range(0, count, BATCH):
+            drawn = run.decoder.complete({}, min(BATCH, count - start))
+            refuse_missing(run, drawn)
+            parts.append(pictures(run, drawn).cpu())
+    return torch.cat(parts)
+
+
+def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, Any]:
+    """How near the pictures of random codes are to the test images: Frechet distance, precision and recall.
+
+    Beside them, as the floor, the same for as many training images. "features" names what they are measured in.
+
+    Raises:
+        RunError, DataError: a twin, a prior known by samples only, or data that are gone or fewer than 10.
+    """
+    data = run.dataset()
+    test, train = data.test[run.image], data.train[run.image]
+    count = min(count, len(test), len(train))
+    if count < 10:
+        raise RunError(f"{run.path}: a distance needs 10 images or more, here are {count}")
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
+    reference = space(test[:count])
+    report: dict[str, Any] = {
+        "run": str(run.path),
+        "checkpoint": run.checkpoint,
+        "features": space.name,
+        "reference": f"the first {count} test images of {data.name}",
+        "count": count,
+        "seed": seed,
+    }
+    for name, images in (("random_code", random_code_pictures(run, count, seed)), ("training_images", train[chosen])):
+        found = space(images)
+        precision, recall = precision_recall(reference, found)
+        report[name] = {
+            "frechet": frechet_distance(reference, found),
+            "precision": precision,
+            "recall": recall,
+        }
+    return report

@@ -1,0 +1,132 @@
+"""Filling in what is missing of an image, and of its label: the players alternate, what is known stays as it is.
+
+z ~ q(z | x, known label), x ~ p(x | z), and the known pixels are put back; after some rounds the missing ones are draws
+of what the model holds possible (Rezende et al. 2014 for one player and its inverse; here both are the game's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semivae.errors import DataError, RunError
+from semivae.game.variables import Sample
+from semivae.generation import given_values, seeded
+from semivae.generative.chain import refuse_unread
+from semivae.generative.features import BATCH, pictures, refuse_twin
+from semivae.run import Run
+from semivae.scenario import roles_of
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Images with their missing values filled in.
+
+    Args:
+        draws: float32 [n, draws, ...]: known values as given, missing ones as the decoder's mean for that draw's codes.
+        mean, spread: over the draws, [n, ...]; the spread is their standard deviation, 0 where a value is known.
+        labels: shares of the draws' labels [n, classes], or None where the run has no single label.
+    """
+
+    draws: Tensor
+    mean: Tensor
+    spread: Tensor
+    labels: Tensor | None
+
+
+def missing_of(run: Run, masks: Tensor, count: int) -> Tensor:
+    """A user's masks, [1 or n, 1 or channels, height, width] in [0, 1] (tables: [.., columns]), as booleans [n, ...].
+
+    White, above 1/2, is missing.
+
+    Raises:
+        DataError: another number of masks than one or one per image, or another size; nothing or everything missing.
+    """
+    shape = run.recipe.variables[run.image].shape or ()
+    missing = masks > 0.5
+    if len(masks) not in (1, count):
+        raise DataError(f"{len(masks)} masks for {count} images; give one for all, or one for each")
+    try:
+        missing = missing.expand(count, *shape)
+    except RuntimeError:
+        raise DataError(f"a mask has shape {list(masks.shape[1:])}, the run's images {list(shape)}") from None
+    if not missing.any() or missing.all():
+        what = "nothing" if not missing.any() else "everything"
+        raise DataError(f"the mask marks {what} as missing; white is missing, black is known")
+    return missing
+
+
+@torch.no_grad()
+def impute(
+    run: Run,
+    images: Tensor,
+    missing: Tensor,
+    given: Mapping[str, Any] | None = None,
+    *,
+    draws: int = 8,
+    rounds: int = 50,
+    seed: int = 0,
+) -> Imputed:
+    """Fills in the missing values, `draws` times for every image, after `rounds` rounds each.
+
+    Args:
+        run: the run.
+        images: float [n, ...] as `Run.images` gives them.
+        missing: booleans of the same shape (`missing_of`).
+        given: other variables that are known: `{"y": 3}`, or one value for each image.
+        draws, rounds, seed: as said.
+
+    Raises:
+        RunError: a twin; a value that does not fit; or one that the encoder draws other variables before.
+    """
+    refuse_twin(run)
+    refuse_unread(run)
+    known = {name: given_values(run, name, value, len(images)) for name, value in (given or {}).items()}
+    refuse_late(run, known)
+    filled, labels, label = [], [], roles_of(run.recipe).label
+    with seeded(seed, run.device):
+        for start in range(0, len(images), max(1, BATCH // draws)):
+            rows = slice(start, start + max(1, BATCH // draws))
+            part = {name: value[rows].repeat_interleave(draws, dim=0).to(run.device) for name, value in known.items()}
+            repeated, holes = (each[rows].repeat_interleave(draws, dim=0).to(run.device) for each in (images, missing))
+            final, codes = _rounds(run, repeated, holes, part, rounds)
+            filled.append(final.cpu().view(-1, draws, *images.shape[1:]))
+            if label is not None and codes[label].dim() == 1:
+                labels.append(codes[label].cpu().view(-1, draws))
+    all_draws = torch.cat(filled)
+    spread = all_draws.std(dim=1) if draws > 1 else torch.zeros_like(all_draws[:, 0])
+    return Imputed(all_draws, all_draws.mean(dim=1), spread, _shares(run, labels))
+
+
+def _rounds(run: Run, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
+    """After the rounds: the images with the decoder's means in the missing places, and the last codes."""
+    current = torch.where(missing, torch.rand_like(images), images)
+    codes: Sample = {}
+    for _ in range(rounds):
+        sample = run.encoder.complete({run.image: current, **known})
+        codes = {name: value for name, value in sample.items() if name != run.image}
+        current = torch.where(missing, run.decoder.complete(codes)[run.image], images)
+    return torch.where(missing, pictures(run, codes), images), codes
+
+
+def _shares(run: Run, labels: list[Tensor]) -> Tensor | None:
+    if not labels:
+        return None
+    classes = run.recipe.variables[run.label].classes or 0
+    return torch.nn.functional.one_hot(torch.cat(labels), classes).float().mean(dim=1)
+
+
+def refuse_late(run: Run, known: Mapping[str, Tensor]) -> None:
+    """Raise `RunError` for a known variable that the encoder draws others before: they could not heed it."""
+    if run.image in known:
+        raise RunError(f"{run.image} cannot be given here: it is what is imputed; give its known part as the images")
+    for name in known:
+        if name not in run.encoder:
+            raise RunError(f"the encoder has no factor for {name}, so it cannot be held fixed; leave it out")
+        before = [given.name for given in run.encoder[name].given if given.name not in (run.image, *known)]
+        if before:
+            raise RunError(f"{name} cannot be given without {before[0]}, which the encoder draws before it")

@@ -1,0 +1,102 @@
+"""Lower bounds of log p(image), and whether the encoder reads what the decoder wrote."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semivae.classification.posterior import batches
+from semivae.errors import RunError
+from semivae.generation import refuse_missing, seeded
+from semivae.generative.chain import refuse_unread
+from semivae.generative.features import BATCH, refuse_twin
+from semivae.run import Run
+
+ROWS = 2048  # images times draws that are held at a time
+
+
+@torch.no_grad()
+def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any]:
+    """Bounds of log p(image) on some images, all means over the images, nats per image unless said otherwise.
+
+    "bound": log 1/k sum_k p(x, z_k) / q(z_k | x), k = `draws` (Burda et al. 2016), with its standard error and per
+    dimension in bits; "elbo": the same with one draw; "reconstruction": -log p(x | z), z ~ q(z | x); "rate": by latent,
+    log q - log p of its draws. Values between 0 and 1 of Bernoulli pixels are scored by the mean over binarisation.
+
+    Raises:
+        RunError: a twin, or a latent without a density or that the encoder does not draw.
+        DataError: the images do not fit.
+    """
+    refuse_twin(run)
+    refuse_unread(run)
+    lacking = [name for name in run.encoder.conditionals if name not in run.decoder]
+    if lacking:
+        raise RunError(f"{run.path}: the prior of {', '.join(lacking)} is known by samples only: no likelihood")
+    bounds, elbos, recons, rates = [], [], [], []
+    with seeded(seed, run.device):
+        for chunk in batches(run, images, max(1, ROWS // draws)):
+            log_weight, reconstruction, rate = weights(run, chunk, draws)
+            bounds.append(log_weight.logsumexp(dim=1) - math.log(draws))
+            elbos.append(log_weight.mean(dim=1))
+            recons.append(reconstruction)
+            rates.append(rate)
+    bound = torch.cat(bounds)
+    dimensions = math.prod(images.shape[1:])
+    return {
+        "run": str(run.path),
+        "checkpoint": run.checkpoint,
+        "count": len(bound),
+        "draws": draws,
+        "bound": bound.mean().item(),
+        "standard_error": (bound.std() / len(bound) ** 0.5).item() if len(bound) > 1 else None,
+        "bits_per_dimension": -bound.mean().item() / dimensions / math.log(2.0),
+        "elbo": torch.cat(elbos).mean().item(),
+        "reconstruction": torch.cat(recons).mean().item(),
+        "rate": {name: torch.cat([rate[name] for rate in rates]).mean().item() for name in rates[0]},
+    }
+
+
+def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """log p(x, z) - log q(z | x) [n, draws]; -log p(x | z), and log q - log p by latent, [n * draws]; float64, nats."""
+    sample = run.encoder.complete({run.image: images.repeat_interleave(draws, dim=0)})
+    latents = list(run.encoder.conditionals)
+    log_q = {name: value.double() for name, value in run.encoder.log_prob(sample, latents).items()}
+    log_p = {name: value.double() for name, value in run.decoder.log_prob(sample, [run.image, *latents]).items()}
+    rate = {name: log_q[name] - log_p[name] for name in latents}
+    log_weight = log_p[run.image] - torch.stack(list(rate.values())).sum(dim=0)
+    return log_weight.view(-1, draws), -log_p[run.image], rate
+
+
+@torch.no_grad()
+def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
+    """Whether the encoder is the decoder's posterior, by latent, on `count` samples (z, x) of the decoder.
+
+    "read_back": share of bits or classes of z that a draw of the encoder from x repeats; "surprise": how many nats
+    -log q(z | ...) of the decoder's own z exceeds that of the encoder's z. 0 if both are one model; where it is not,
+    the encoder is surer (positive) or vaguer (negative) than what the decoder does warrants.
+
+    Raises:
+        RunError: a twin, or a prior known by samples only.
+    """
+    refuse_twin(run)
+    refuse_unread(run)
+    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.conditionals}
+    with seeded(seed, run.device):
+        for start in range(0, count, BATCH):
+            written = run.decoder.complete({}, min(BATCH, count - start))
+            refuse_missing(run, written)
+            read = run.encoder.complete({run.image: written[run.image]})
+            names = list(run.encoder.conditionals)
+            of_written, of_read = (run.encoder.log_prob(sample, names) for sample in (written, read))
+            for name in names:
+                same = (written[name] == read[name]).float().flatten(1 if written[name].dim() > 1 else 0)
+                sums[name][0] += float(same.mean(dim=1).sum() if same.dim() > 1 else same.sum())
+                sums[name][1] += float((of_read[name] - of_written[name]).sum())
+    exact = {name for name in sums if run.recipe.variables[name].family in ("bernoulli", "categorical")}
+    return {
+        name: {"surprise": surprise / count} | ({"read_back": same / count} if name in exact else {})
+        for name, (same, surprise) in sums.items()
+    }

@@ -1,0 +1,120 @@
+"""U-Net: image to image, or map to image, with local skips and a global path."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semivae.nets.convolutional import ModulatedBlock
+from semivae.nets.layers import Shape, convolution, joined, linear, norm, require_image
+
+
+class Unet(nn.Module):
+    """Down to a coarse grid and up again (Ronneberger et al. 2015), group norm instead of batch norm.
+
+    Skips join each level's grid on the way up: the local path. The coarsest grid, averaged over its places, and the
+    given vectors make one hidden vector that scales and shifts the channels of every block on the way up (FiLM): the
+    global path. Nothing depends on the image's size, so a trained network takes any whose sides are multiples of
+    `size_multiple`.
+
+    Args:
+        image_shape: (channels, height, width) of the given images and one-hot maps, joined.
+        vector_size: length of the other given values, joined; 0 if none.
+        output_shape: (parameter channels, height, width), of the same height and width.
+        channels: one entry per level, from fine to coarse.
+        blocks: residual blocks per level, down and up.
+        hidden: length of the global vector, which is also the feature vector.
+        patch: the finest level has one place for `patch` x `patch` pixels; 2 makes the network about 4 times cheaper.
+        dropout: share of the global vector that is dropped in training.
+
+    Raises:
+        ValueError: no image is given, the output is none or of another size, or its sides do not divide.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape | None,
+        vector_size: int,
+        output_shape: Shape,
+        channels: Sequence[int] = (32, 64, 128),
+        blocks: int = 1,
+        hidden: int = 128,
+        patch: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        inputs, *sides = require_image(image_shape, "unet")
+        if len(output_shape) != 3:
+            raise ValueError("net unet puts out an image or a map, and the variable is none; use conv or wide_resnet")
+        if tuple(output_shape[1:]) != tuple(sides):
+            raise ValueError(f"net unet keeps the size, but {sides} are given for {list(output_shape[1:])}")
+        self.patch, self.size_multiple = patch, patch * 2 ** (len(channels) - 1)
+        if any(side % self.size_multiple for side in sides):
+            raise ValueError(
+                f"net unet with {len(channels)} levels and patch {patch} needs sides that are multiples of "
+                f"{self.size_multiple}, not {sides}; use fewer channels entries, or another size"
+            )
+        inputs *= patch**2
+        self.stem = convolution(inputs, channels[0], gain=1.0)
+        self.down = nn.ModuleList(nn.Sequential(*(Block(size) for _ in range(blocks))) for size in channels)
+        self.shrink = nn.ModuleList(
+            convolution(fine, coarse, stride=2, gain=1.0) for fine, coarse in itertools.pairwise(channels)
+        )
+        self.hidden = nn.Sequential(linear(channels[-1] + vector_size, hidden), nn.SiLU(), nn.Dropout(dropout))
+        upwards = list(reversed(channels))
+        self.widen = nn.ModuleList(
+            convolution(coarse + fine, fine, gain=1.0) for coarse, fine in itertools.pairwise(upwards)
+        )
+        self.up = nn.ModuleList(nn.ModuleList(ModulatedBlock(size, hidden) for _ in range(blocks)) for size in upwards)
+        self.norm = norm(channels[0])
+        # the pixels themselves join the last layer; outputs start near 0: mid-grey pictures, uniform classes
+        self.head = convolution(channels[0] + inputs, output_shape[0] * patch**2, gain=0.1)
+
+    def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        """The global vector: [batch, hidden]."""
+        return self._down(self._patches(images), vectors)[1]
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        patches = self._patches(images)
+        grids, code = self._down(patches, vectors)
+        grid = grids.pop()
+        for level, blocks in enumerate(self.up):
+            if level:
+                wide = F.interpolate(grid, scale_factor=2, mode="nearest")
+                grid = self.widen[level - 1](torch.cat([wide, grids.pop()], dim=1))
+            assert isinstance(blocks, nn.ModuleList)
+            for block in blocks:
+                grid = block(grid, code)
+        parameters: Tensor = self.head(torch.cat([F.silu(self.norm(grid)), patches.to(grid.dtype)], dim=1))
+        return F.pixel_shuffle(parameters, self.patch) if self.patch > 1 else parameters
+
+    def _patches(self, images: Tensor | None) -> Tensor:
+        assert images is not None
+        patches = F.pixel_unshuffle(images, self.patch) if self.patch > 1 else images
+        return patches.contiguous(memory_format=torch.channels_last)
+
+    def _down(self, patches: Tensor, vectors: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """The grids from fine to coarse, and the global vector."""
+        grids = [self.down[0](self.stem(patches))]
+        for shrink, blocks in zip(self.shrink, list(self.down)[1:], strict=True):
+            grids.append(blocks(shrink(grids[-1])))
+        code: Tensor = self.hidden(joined(F.silu(grids[-1]).mean(dim=(2, 3)), vectors))
+        return grids, code
+
+
+class Block(nn.Module):
+    """A residual block: norm, activation, convolution, activation, convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = norm(channels)
+        self.first = convolution(channels, channels)
+        self.second = convolution(channels, channels, gain=0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden: Tensor = self.second(F.silu(self.first(F.silu(self.norm(images)))))
+        return images + hidden

@@ -1,0 +1,102 @@
+"""Maps as files and pictures: index masks, overlays, a mask beside its image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from semivae.data.maps import Palette, decode_map, shown_colours
+from semivae.data.masks import palette_of
+from semivae.data.roots import resolve
+from semivae.errors import DataError, RunError
+from semivae.recipe.schema import MasksSource
+from semivae.run import Run
+
+VOID_NUMBER = 255  # in index masks, as is usual
+OPACITY = 0.5  # of the classes' colours over the image
+VOID_GREY = 224
+
+
+def run_palette(run: Run) -> Palette:
+    """What masks given to this run mean: its source's palette where that can be read, else class numbers, 255 void."""
+    source = run.recipe.source
+    if isinstance(source, MasksSource) and source.palette is not None:
+        try:
+            read = palette_of(source, resolve(source.path, run.data_root))
+            return Palette(run.classes, read.colours, VOID_NUMBER if read.void is None else read.void, read.void_colour)
+        except DataError:  # the data are not at hand; masks of class numbers still say all
+            pass
+    void = getattr(source, "void", None)
+    return Palette(run.classes, void=VOID_NUMBER if void is None else void)
+
+
+def colours_of(palette: Palette) -> NDArray[np.uint8]:
+    """The colours to show classes in, uint8 [classes, 3]."""
+    return shown_colours(len(palette.names)) if palette.colours is None else palette.colours
+
+
+def read_masks_for(run: Run, paths: Sequence[str | Path]) -> Tensor:
+    """Mask files at the run's size, int64 [n, height, width], `VOID` where they say so.
+
+    Raises:
+        RunError: a file that is missing, no image, or holds what is no class.
+    """
+    height, width = run.recipe.variables[run.label].shape or (0, 0)
+    palette, maps = run_palette(run), []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise RunError(f"{run.label}: there is no mask file {path.absolute()}")
+        try:
+            maps.append(decode_map(path.read_bytes(), palette, height, width))
+        except Exception as error:  # ours for a number or colour that is no class; Pillow raises much
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(run.classes[:12]))
+            raise RunError(f"{path}: no mask for this run: {error}; a mask holds class numbers, {known}") from error
+    return torch.from_numpy(np.stack(maps)).long()
+
+
+def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
+    """An index mask [height, width] as PNG: a pixel's value is its class number, 255 is void; viewers show colours."""
+    image = Image.fromarray(np.where(numbers < 0, VOID_NUMBER, numbers).astype(np.uint8))
+    table = np.full((256, 3), VOID_GREY, np.uint8)
+    colours = colours_of(palette)
+    table[: len(colours)] = colours
+    image.putpalette(table.tobytes())
+    return _png(image)
+
+
+def overlay_png(pixels: NDArray[np.float32], numbers: NDArray[np.int64], palette: Palette) -> bytes:
+    """The image [channels, height, width] in [0, 1] under its classes' colours, as PNG."""
+    grey_or_colour = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0) * 255
+    shown = (1 - OPACITY) * grey_or_colour + OPACITY * coloured(numbers, palette)
+    return _png(Image.fromarray(shown.round().astype(np.uint8)))
+
+
+def coloured(numbers: NDArray[np.int64], palette: Palette) -> NDArray[np.uint8]:
+    """Class numbers [..., height, width] as colours [..., height, width, 3]; void is light grey."""
+    colours = np.concatenate([colours_of(palette), np.full((1, 3), VOID_GREY, np.uint8)])
+    return colours[numbers]  # -1, void, is the last
+
+
+def beside(maps: Tensor, images: Tensor, palette: Palette) -> Tensor:
+    """Each map in colours with its image to the right: float [n, 3, height, 2 width] in [0, 1]."""
+    left = torch.from_numpy(coloured(maps.numpy(), palette)).permute(0, 3, 1, 2).float() / 255
+    return torch.cat([left, images.expand(-1, 3, -1, -1)], dim=3)
+
+
+def palette_text(palette: Palette) -> str:
+    """The palette as a file that a `masks` source reads."""
+    rows = zip(palette.names, colours_of(palette).tolist(), strict=True)
+    return "".join(f"{name} {' '.join(map(str, colour))}\n" for name, colour in rows)
+
+
+def _png(image: Image.Image) -> bytes:
+    data = io.BytesIO()
+    image.save(data, format="PNG")
+    return data.getvalue()

@@ -1,0 +1,178 @@
+"""What training measures of its game: exact on cases that can be worked out, and without a trace in what is learnt."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from semivae.diagnostics import capacity, draw_samples, evaluating, examine_label, examine_samples, setting_of
+from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.players import Player
+from semivae.game.variables import VOID, Variable
+from semivae.recipe import read_recipe
+from semivae.run import Run
+from semivae.run_folder import read_metrics
+from semivae.scenario import Roles
+from semivae.training import train
+
+IMAGE = Variable("x", "bernoulli", (1, 1, 3))
+LABEL = Variable("y", "categorical", (), 3)
+PAIR = Variable("y", "categorical", (1, 2), 2)
+CODE = Variable("h", "bernoulli", (2,))
+
+
+class Fixed(nn.Module):
+    """A network that is a given function of its inputs."""
+
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        return self.function(images, vectors)  # type: ignore[operator]
+
+
+def by_pixels(target: Variable, function: object) -> Player:
+    return Player([NetworkConditional(target, (IMAGE,), Fixed(function))])
+
+
+def test_label_is_examined_exactly() -> None:
+    encoder = by_pixels(LABEL, lambda images, _: torch.log((images.flatten(1) + 1.0) / 2.0))  # pixels are probabilities
+    images = torch.tensor([[0.97, 0.02, 0.01], [0.96, 0.03, 0.01], [0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]).view(4, 1, 1, 3)
+    labels = torch.tensor([0, 1, 1, 2])
+    for batch in (4, 3, 1):
+        found = examine_label(encoder, "x", "y", {"x": images, "y": labels}, 0.95, batch)
+        assert (found.validation_error, found.confident, found.confident_error) == (0.5, 0.5, 0.5)
+        assert found.class_shares == pytest.approx((2.53 / 4, 0.85 / 4, 0.62 / 4))
+        assert found.predicted_shares == (0.75, 0.25, 0.0)
+
+
+def test_images_without_labels_still_show_class_shares() -> None:
+    encoder = by_pixels(LABEL, lambda images, _: torch.log((images.flatten(1) + 1.0) / 2.0))
+    found = examine_label(encoder, "x", "y", {"x": torch.tensor([[0.5, 0.3, 0.2]]).view(1, 1, 1, 3)}, 0.4)
+    assert (found.validation_error, found.confident, found.confident_error) == (None, 1.0, None)
+    assert found.class_shares == pytest.approx((0.5, 0.3, 0.2))
+    nothing = examine_label(encoder, "x", "y", {"x": torch.zeros(0, 1, 1, 3), "y": torch.zeros(0).long()}, 0.4)
+    assert nothing.validation_error is None and nothing.class_shares == ()
+
+
+def test_bytes_are_read_as_training_reads_them() -> None:
+    encoder = by_pixels(LABEL, lambda images, _: 100.0 * images.flatten(1))
+    part = {"x": torch.tensor([[0, 255, 0]], dtype=torch.uint8).view(1, 1, 1, 3), "y": torch.tensor([1])}
+    assert examine_label(encoder, "x", "y", part, None).validation_error == 0.0
+
+
+def test_void_places_of_a_map_do_not_count() -> None:
+    encoder = by_pixels(PAIR, lambda images, _: torch.stack([images[:, 0, :, :2], -images[:, 0, :, :2]], dim=1))
+    images = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]).view(2, 1, 1, 3)  # classes 0 0, and 1 0
+    labels = torch.tensor([[[0, VOID]], [[0, 0]]], dtype=torch.int16)
+    found = examine_label(encoder, "x", "y", {"x": images, "y": labels}, 0.5)
+    assert found.validation_error == pytest.approx(1 / 3)
+    assert found.predicted_shares == pytest.approx((2 / 3, 1 / 3))
+
+
+def perfect_players(reads: float) -> tuple[Player, Player]:
+    """A decoder that writes label and code into the pixels, and an encoder that reads them: the label by its sign."""
+    code = Variable("h", "bernoulli", (1,))
+    label = Variable("y", "categorical", (), 2)
+    image = Variable("x", "bernoulli", (1, 1, 2))
+
+    def paint(_: Tensor | None, vectors: Tensor | None) -> Tensor:
+        assert vectors is not None  # one-hot label, then the code as -1/+1
+        return 50.0 * torch.stack([vectors[:, 1] - vectors[:, 0], vectors[:, 2]], dim=1).view(-1, 1, 1, 2)
+
+    def read(images: Tensor | None, _: Tensor | None) -> Tensor:
+        assert images is not None
+        return torch.stack([-images[:, 0, 0, 0], images[:, 0, 0, 0]], dim=1) * reads
+
+    decoder = Player([Prior(label), Prior(code), NetworkConditional(image, (label, code), Fixed(paint))])
+    label_of = NetworkConditional(label, (image,), Fixed(read))
+    code_of = NetworkConditional(code, (image,), Fixed(lambda images, _: 50.0 * images[:, 0, 0, 1:]))
+    return decoder, Player([label_of, code_of])
+
+
+@pytest.mark.parametrize(("reads", "share"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_samples_are_examined_exactly(reads: float, share: float) -> None:
+    decoder, encoder = perfect_players(reads)
+    roles = Roles("x", "y", ("h",))
+    found = examine_samples(decoder, encoder, roles, draw_samples(decoder, roles, 64, seed=0))
+    assert found.read_as_intended == share
+    assert found.bits["h"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_label_without_a_prior_is_drawn_from_known_values() -> None:
+    decoder, encoder = perfect_players(1.0)
+    without = Player([decoder["h"], decoder["x"]])
+    roles = Roles("x", "y", ("h",))
+    sample = draw_samples(without, roles, 8, 0, torch.tensor([1], dtype=torch.int16))
+    assert sample["y"].tolist() == [1] * 8
+    assert examine_samples(without, encoder, roles, sample).read_as_intended == 1.0
+    nothing = examine_samples(without, encoder, roles, draw_samples(without, roles, 8, 0))
+    assert nothing.read_as_intended is None and nothing.bits == {}
+
+
+def test_nothing_is_dropped_out_while_measuring() -> None:
+    net = nn.Sequential(nn.Dropout(0.5))
+    player = Player([NetworkConditional(LABEL, (IMAGE,), Fixed(lambda images, _: net(images.flatten(1))))])
+    player.conditionals["y"].net.add_module("inner", net)  # type: ignore[union-attr, operator]
+    part = {"x": torch.rand(64, 1, 1, 3), "y": torch.zeros(64).long()}
+    assert examine_label(player, "x", "y", part, None) == examine_label(player, "x", "y", part, None)
+    assert net.training and player.training
+    player.eval()
+    with evaluating(player):
+        pass
+    assert not net.training
+
+
+def test_capacity_is_the_entropy_of_the_prior() -> None:
+    assert capacity(Prior(CODE)) == pytest.approx(2.0)
+    assert capacity(Prior(CODE, torch.tensor([0.0, 50.0]))) == pytest.approx(1.0)
+    assert capacity(Prior(LABEL)) == pytest.approx(math.log2(3))
+    assert capacity(Prior(Variable("g", "gaussian", (4,)))) == math.inf
+    given = NetworkConditional(CODE, (LABEL,), Fixed(lambda _, vectors: vectors[:, :2]))
+    assert capacity(given) == 2.0
+
+
+def test_setting_says_what_the_recipe_says(tiny_run: Run) -> None:
+    setting = setting_of(tiny_run.recipe, tiny_run.decoder, torch.tensor([0, 0, 1, 9]), 4, tiny_run.classes)
+    assert (setting.steps, setting.begins, setting.label, setting.labelled_judged) == (20, 0.0, "y", True)
+    assert setting.expected == (0.5, 0.25, *[0.0] * 7, 0.25)
+    assert setting.chance == pytest.approx(0.1)  # the decoder's prior, from which the samples are drawn
+    assert [gate.key for gate in setting.gates] == ["streams.unlabelled.views.threshold"]
+    assert setting.label_teachers == ()  # the recipe says teach: {y: 0}
+    assert not setting.noisy_image
+    changes = {"streams.labels.teach": {"y": {"weight": 0.2, "start": 0.5}}, "variables.x.complete_with": "sample"}
+    recipe = read_recipe("digits_50labels", changes)
+    setting = setting_of(recipe, tiny_run.decoder, None, 4, tiny_run.classes)
+    assert (setting.begins, setting.label_teachers, setting.noisy_image) == (0.5, ("labels",), True)
+    assert setting.expected == pytest.approx([0.1] * 10)
+
+
+SHORT = {"training.steps": 6, "training.twin": False, "training.checkpoint_every": 6, "encoder.y.net.hidden": 16}
+
+
+def test_validating_more_often_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
+    often, seldom = (
+        train("digits_50labels", set={**SHORT, "training.validate_every": every}, out=tmp_path / str(every)).path
+        for every in (1, 100)
+    )
+    first, second = (load_file(folder / "last.safetensors") for folder in (often, seldom))
+    games = [{name: value for name, value in of.items() if name.startswith("game.")} for of in (first, second)]
+    assert games[0].keys() == games[1].keys()
+    assert all(torch.equal(games[0][name], games[1][name]) for name in games[0])
+    last, only = read_metrics(often)[-1], read_metrics(seldom)[-1]
+    for name in ("validation_error", "bits", "read_as_intended", "class_shares"):
+        assert last[name] == only[name]
+
+
+def test_without_validation_images_unlabelled_ones_show_class_shares(tmp_path: Path) -> None:
+    run = train("digits_50labels", set={**SHORT, "split.validation": 0}, out=tmp_path / "run")
+    (row,) = read_metrics(run.path)
+    assert row["validation_error"] is None and row["confident_error"] is None
+    assert sum(row["class_shares"]) == pytest.approx(1.0)
+    assert 0.0 <= row["read_as_intended"] <= 1.0

@@ -1,0 +1,91 @@
+"""Logit adjustment: pairs of other class shares teach the posterior under p(y), exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributions import Categorical
+
+import semivae
+from semivae.classification.priors import trained_prior
+from semivae.errors import RecipeError
+from semivae.game.adjustment import adjusted
+from semivae.recipe import read_recipe
+from semivae.run import Run
+from semivae.scenario import plan_of
+
+P_X_GIVEN_Y = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], dtype=torch.float64)
+PRIOR = torch.tensor([0.5, 0.5], dtype=torch.float64)
+SHARES = torch.tensor([0.9, 0.1], dtype=torch.float64)
+
+
+def posterior(prior: torch.Tensor) -> torch.Tensor:
+    joint = prior[:, None] * P_X_GIVEN_Y
+    return (joint / joint.sum(0)).T
+
+
+def test_the_adjusted_posterior_is_the_one_under_the_pairs_shares() -> None:
+    found = adjusted(Categorical(probs=posterior(PRIOR)), SHARES, PRIOR)
+    torch.testing.assert_close(found.probs, posterior(SHARES))
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
+    """The expected gradient over the pairs is zero at the posterior under p(y) if adjusted, and only then."""
+    logits = posterior(PRIOR).log().requires_grad_()
+    learner = Categorical(logits=logits)
+    if adjust:
+        learner = adjusted(learner, SHARES, PRIOR)
+    pairs = SHARES[:, None] * P_X_GIVEN_Y
+    sum((pairs[y] * learner.log_prob(torch.tensor(y))).sum() for y in range(2)).backward()
+    assert logits.grad is not None
+    assert (logits.grad.abs().max().item() < 1e-12) == adjust
+
+
+def test_a_class_that_never_comes_keeps_its_logit() -> None:
+    nothing = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    found = adjusted(Categorical(probs=posterior(PRIOR)), SHARES, nothing)
+    assert found.logits.isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def long_tailed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    changes = [
+        "training.steps=4",
+        "training.validate_every=4",
+        "split.balance={ratio: 5}",
+        "streams.labelled.adjust=true",
+    ]
+    return semivae.train("digits_50labels", set=changes, out=tmp_path_factory.mktemp("runs") / "tail", device="cpu")
+
+
+def test_a_run_knows_which_prior_it_was_trained_under(long_tailed_run: Run) -> None:
+    assert trained_prior(long_tailed_run).tolist() == pytest.approx([0.1] * 10)
+    twin = trained_prior(long_tailed_run.at("twin"))
+    assert twin.sum() == pytest.approx(1) and twin[0] == pytest.approx(5 * twin[9], rel=0.35)
+
+
+def test_adjusting_changes_what_pairs_teach(long_tailed_run: Run, tmp_path: Path) -> None:
+    changes = ["training.steps=4", "training.validate_every=4", "split.balance={ratio: 5}"]
+    plain = semivae.train("digits_50labels", set=changes, out=tmp_path / "plain", device="cpu")
+    images = plain.dataset().test["x"][:20]
+    of = {name: run.posterior("y", x=images).probs for name, run in (("plain", plain), ("adjusted", long_tailed_run))}
+    assert not torch.equal(of["plain"], of["adjusted"])
+    assert of["adjusted"][:, 0].mean() < of["plain"][:, 0].mean()  # the frequent class is no longer preferred
+    twins = [run.at("twin").posterior("y", x=images).probs for run in (plain, long_tailed_run)]
+    assert torch.equal(*twins)  # the twin knows of no p(y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["streams.unlabelled.adjust=true"], "streams.unlabelled.adjust: only pairs of x and a label can be adjusted"),
+        (["streams.labels.adjust=true"], "streams.labels.adjust: only pairs"),
+        (["streams.labelled.adjust=true", "decoder.y=samples"], "the decoder has no prior of y to adjust to; make it"),
+    ],
+)
+def test_streams_that_cannot_be_adjusted_are_refused(changes: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        plan_of(read_recipe("digits_50labels", changes))

@@ -1,0 +1,101 @@
+"""Labels that are maps: void places count in nothing, the average's map moves with the view that it teaches."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from semivae.data.views import View
+from semivae.game.conditionals import NetworkConditional
+from semivae.game.families import FAMILIES
+from semivae.game.spatial_views import taught_maps
+from semivae.game.variables import VOID, Variable
+from semivae.recipe.schema import ViewSpec
+
+IMAGE = Variable("x", "gaussian", (3, 16, 16))
+MAP = Variable("s", "categorical", (16, 16), classes=2)
+
+
+class Threshold(nn.Module):
+    """Class 1 where the first channel is bright, the more surely the further from grey."""
+
+    def forward(self, images: Tensor, vectors: None) -> Tensor:
+        score = 20.0 * (images[:, :1] - 0.5)
+        return torch.cat([-score, score], dim=1)
+
+
+def teacher() -> NetworkConditional:
+    return NetworkConditional(MAP, (IMAGE,), Threshold())
+
+
+def view(**entries: object) -> View:
+    return View(ViewSpec.model_validate(entries))
+
+
+def halves(count: int = 32) -> Tensor:
+    """Images dark on one side of a slanted line and bright on the other."""
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    side = (rows + 2 * columns - 24).clamp(-1, 1) * 0.5 + 0.5
+    return side.expand(count, 3, 16, 16).clone()
+
+
+def test_void_places_add_nothing_to_a_probability_and_nothing_to_an_input() -> None:
+    family, variable = FAMILIES["categorical"], Variable("s", "categorical", (2, 2), classes=3)
+    logits = torch.randn(1, 3, 2, 2)
+    distribution = family.distribution(variable, logits)
+    places = logits.log_softmax(1)[0]
+    value = torch.tensor([[[0, VOID], [2, 1]]])
+    expected = places[0, 0, 0] + places[2, 1, 0] + places[1, 1, 1]
+    assert torch.allclose(distribution.log_prob(value), expected)
+    assert distribution.log_prob(torch.full((1, 2, 2), VOID)).item() == 0
+    shown = family.as_input(variable, value)
+    assert shown[0, :, 0, 1].tolist() == [0, 0, 0] and shown[0, :, 1, 0].tolist() == pytest.approx([0, 0, math.sqrt(3)])
+
+
+def test_a_map_can_be_handed_over_as_its_most_likely_classes() -> None:
+    mode = NetworkConditional(Variable("s", "categorical", (16, 16), 2, "mode"), (IMAGE,), Threshold())
+    images = torch.rand(3, 3, 16, 16)
+    assert torch.equal(mode.draw({"x": images}, 3), (images[:, 0] > 0.5).long())
+
+
+def test_the_teachers_map_lies_over_the_strong_view() -> None:
+    weak = view(shift=0.1, flip=True)
+    strong = view(shift=0.1, rotate=40, scale=0.3, elastic=0.05, flip=True)
+    strongly, maps, share = taught_maps(teacher(), "x", halves(), weak, strong, 0.5, torch.Generator().manual_seed(0))
+    known = maps != VOID
+    assert 0.5 < known.float().mean() < 1 and share == 1
+    right = (maps == (strongly[:, 0] > 0.5))[known].float().mean()
+    assert right > 0.97, "but for the places on the line, which lie between two pixels"
+    images = halves()
+    unmoved = taught_maps(teacher(), "x", images, view(), view(noise=0.1), 0.5, torch.Generator().manual_seed(0))
+    assert torch.equal(unmoved[1], (images[:, 0] > 0.5).long()) and not torch.equal(unmoved[0], images)
+
+
+def test_places_that_the_teacher_is_not_sure_of_are_void() -> None:
+    images = torch.full((1, 3, 16, 16), 0.5)
+    images[:, :, :, 8:] = 1.0
+    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.9, torch.Generator())
+    assert (maps[..., :8] == VOID).all() and (maps[..., 8:] == 1).all() and share == 0.5
+
+
+def test_joint_views_move_images_and_maps_alike_and_colour_images_alone() -> None:
+    images, maps = halves(), (halves()[:, 0] > 0.5).long()
+    both = view(rotate=30, flip=True, scale=0.2, brightness=0.5, noise=0.05, cutout=0.3)
+    moved, moved_maps = both.joint(images, maps, torch.Generator().manual_seed(3))
+    assert torch.equal(moved, both(images, torch.Generator().manual_seed(3))), "the same draws as without maps"
+    assert set(moved_maps.unique().tolist()) == {VOID, 0, 1} and moved_maps.dtype == torch.int64
+    _, colour_alone = view(brightness=0.5, contrast=0.5, cutout=0.5).joint(images, maps, torch.Generator())
+    assert torch.equal(colour_alone, maps)
+    flipped, flipped_maps = view(flip=True).joint(images, maps, torch.Generator().manual_seed(0))
+    mirrored = (flipped_maps == maps.flip(2)).all(dim=(1, 2))
+    assert torch.equal(mirrored, (flipped - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-5)
+    assert mirrored.any() and not mirrored.all()
+
+
+def test_void_stays_void_when_it_moves() -> None:
+    maps = torch.full((4, 16, 16), VOID)
+    _, moved = view(shift=0.2, rotate=20).joint(halves(4), maps, torch.Generator())
+    assert (moved == VOID).all()

@@ -1,0 +1,53 @@
+"""The U-Net: any size that its levels divide, local and global paths, no statistics of the batch, clear refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from semivae.nets import Unet
+
+
+def unet(**options: object) -> Unet:
+    torch.manual_seed(0)
+    return Unet((4, 16, 24), 5, (6, 16, 24), channels=(8, 16), hidden=12, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_shapes_signal_and_gradients(patch: int) -> None:
+    net = unet(patch=patch)
+    images, vectors = torch.randn(8, 4, 16, 24), torch.randn(8, 5)
+    outputs = net(images, vectors)
+    assert outputs.shape == (8, 6, 16, 24) and 0.03 < outputs.std().item() < 5.0
+    assert net.features(images, vectors).shape == (8, 12)
+    assert net(torch.randn(1, 4, 8 * patch, 4 * patch), vectors[:1]).shape == (1, 6, 8 * patch, 4 * patch)
+    outputs.square().sum().backward()
+    assert [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+    assert torch.allclose(net(images[:1], vectors[:1]), outputs[:1], atol=1e-5), "one sample does not change another"
+
+
+def test_the_vector_reaches_every_place_and_a_pixel_mostly_its_own() -> None:
+    net = unet()
+    images, vectors = torch.randn(1, 4, 16, 24), torch.randn(1, 5)
+    with torch.no_grad():
+        plain = net(images, vectors)
+        by_vector = (net(images, vectors + 1) - plain).abs().sum(dim=1)[0]
+        changed = images.clone()
+        changed[0, :, 8, 12] += 1
+        by_pixel = (net(changed, vectors) - plain).abs().sum(dim=1)[0]
+    assert by_vector.min() > 0
+    assert by_pixel[7:10, 11:14].mean() > 10 * by_pixel.mean()
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "output_shape", "message"),
+    [
+        (None, (6, 16, 16), "net unet reads an image, but no given variable is one"),
+        ((4, 16, 16), (6,), "net unet puts out an image or a map, and the variable is none"),
+        ((4, 16, 16), (6, 8, 8), "net unet keeps the size"),
+        ((4, 18, 16), (6, 18, 16), "needs sides that are multiples of 4, not"),
+    ],
+)
+def test_what_does_not_fit(image_shape: tuple[int, ...] | None, output_shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Unet(image_shape, 0, output_shape, channels=(8, 16, 16))

@@ -1,0 +1,227 @@
+"""A segmentation from its training to its files: scores by hand, then one tiny run through every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import semivae
+from semivae.cli import app
+from semivae.errors import RecipeError, RunError
+from semivae.game.plan import Lesson
+from semivae.game.variables import VOID
+from semivae.recipe import read_recipe
+from semivae.run import Run
+from semivae.scenario import plan_of
+from semivae.segmentation.scores import scores_of
+
+SIDE = 16
+
+
+def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Grey noise with a bright square (class 1) and a dark bar (class 2), and where they are."""
+    random = np.random.default_rng(seed)
+    maps = np.zeros((count, SIDE, SIDE), np.uint8)
+    for each in maps:
+        top, left = random.integers(0, SIDE - 6, 2)
+        each[top : top + 6, left : left + 6] = 1
+        each[random.integers(0, SIDE - 2) :][:2] = 2
+    images = np.array([128, 250, 10], np.uint8)[maps][..., None].repeat(3, axis=3)
+    return (images + random.integers(0, 5, images.shape)).clip(0, 255).astype(np.uint8), maps
+
+
+CHANGES: dict[str, object] = {
+    "source": {
+        "name": "arrays", "path": "shapes.npz", "classes": ["ground", "square", "bar"], "void": 255,
+        "keys": {"x": "images", "s": "maps", "x_test": "test_images", "s_test": "test_maps"},
+    },
+    "split": {"labelled": 8, "validation": 4},
+    "variables.x.shape": [3, SIDE, SIDE],
+    "variables.s.shape": [SIDE, SIDE],
+    "variables.s.classes": 3,
+    "variables.l.shape": [4],
+    "decoder.x.net": {"name": "unet", "channels": [8, 16], "hidden": 16},
+    "encoder.s.net": {"name": "unet", "channels": [8, 16], "hidden": 16},
+    "encoder.l.net": {"name": "conv", "channels": [8, 8], "hidden": 16},
+    "streams.labelled.batch": 8,
+    "streams.unlabelled.batch": 4,
+    "streams.pairs.batch": 4,
+    "streams.masks.batch": 4,
+    "streams.unlabelled.views.threshold": 0.5,
+    "training": {
+        "steps": 40, "learning_rate": 5e-3, "validate_every": 20, "precision": "float32", "twin": True, "average": 0.9,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    images, maps = shapes(24, 0)
+    maps[:, 0] = 255
+    test_images, test_maps = shapes(6, 1)
+    np.savez(folder / "shapes.npz", images=images, maps=maps, test_images=test_images, test_maps=test_maps)
+    for row, image in enumerate(test_images[:3]):
+        Image.fromarray(image).save(folder / f"image{row}.png")
+        Image.fromarray(test_maps[row]).save(folder / f"mask{row}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    return semivae.train("faces_masks", set=CHANGES, out=folder, data_root=data, device="cpu")
+
+
+def command(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+# Scores --------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_by_hand() -> None:
+    """Four places, one of them void: predicted 0 0 1 (1), true 0 1 1 void."""
+    p = torch.tensor([[0.9, 0.6, 0.2, 0.0], [0.1, 0.4, 0.8, 1.0]]).view(1, 2, 2, 2)
+    found = scores_of([(p, torch.tensor([[[0, 1], [1, VOID]]]))], ("a", "b"))
+    assert found["confusion"] == [[1, 0], [1, 1]]
+    assert found["per_class"] == {"a": 0.5, "b": 0.5} and found["mean_iou"] == 0.5
+    assert found["pixel_accuracy"] == pytest.approx(2 / 3) and found["error"] == pytest.approx(1 / 3)
+    assert found["nll"] == pytest.approx(-np.log([0.9, 0.4, 0.8]).mean())
+    assert found["brier"] == pytest.approx(np.mean([2 * 0.1**2, 2 * 0.6**2, 2 * 0.2**2]))
+    assert found["ece"] == pytest.approx((0.1 + 0.6 + 0.2) / 3)
+
+
+def test_a_class_that_nobody_has_does_not_count_and_parts_add_up() -> None:
+    random = torch.Generator().manual_seed(0)
+    maps = torch.randint(0, 2, (6, 4, 4), generator=random)
+    p = torch.rand(6, 3, 4, 4, generator=random)
+    p[:, 2] = 0
+    p = p / p.sum(dim=1, keepdim=True)
+    found = scores_of([(p, maps)], ("a", "b", "c"))
+    assert found["per_class"]["c"] is None
+    assert found["mean_iou"] == pytest.approx((found["per_class"]["a"] + found["per_class"]["b"]) / 2)
+    low, high = found["mean_iou_interval"]
+    assert low < found["mean_iou"] < high
+    parted = scores_of([(p[:2], maps[:2]), (p[2:], maps[2:])], ("a", "b", "c"))
+    assert all(parted[key] == pytest.approx(found[key]) for key in ("mean_iou", "nll", "brier", "ece"))
+
+
+# A run ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["faces_masks", "celebamask_hq"])
+def test_every_stream_of_the_recipes_teaches(name: str) -> None:
+    lessons = plan_of(read_recipe(name)).lessons
+    assert Lesson("labelled", "encoder", (), ("s",)) in lessons
+    assert Lesson("pairs", "decoder", ("l",), ("x",)) in lessons
+    assert not any(lesson.stream == "labelled" and lesson.learner == "decoder" for lesson in lessons)
+    assert Lesson("unlabelled", "encoder", ("s",), ("s",), views=True) in lessons
+    assert Lesson("masks", "encoder", ("l", "x"), ("l",)) in lessons
+
+
+def test_what_speaks_of_single_classes_is_refused() -> None:
+    for change, message in (
+        ({"streams.unlabelled.views.align": True}, "only single classes are aligned, s is a map"),
+        ({"streams.unlabelled.vote": {}}, "votes on single classes, s is a map"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            plan_of(read_recipe("faces_masks", change))
+
+
+def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
+    report = json.loads(command("evaluate", run.path, "--data-root", data, "--json").stdout)
+    assert report["count"] == 6
+    assert report["last"]["mean_iou"] > 0.6, "bright, grey and dark are easily told apart"
+    assert set(report["twin"]["per_class"]) == {"ground", "square", "bar"}
+    shown = command("evaluate", run.path, "--data-root", data).stdout
+    assert "mean IoU" in shown and "supervised twin" in shown and "square" in shown
+    assert report["painted"]["judge"] == "its supervised twin" and 0.3 < report["painted"]["agreement"] <= 1
+    assert run.evaluate(judge=run)["painted"]["judge"] == str(run.path)
+    refused = command("evaluate", run.path, "--data-root", data, "--vote")
+    assert refused.exit_code == 1 and "vote speaks of one class an image, s is a map" in refused.stderr
+
+
+def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    images = tmp_path / "images"
+    images.mkdir()
+    for row in range(3):
+        (images / f"image{row}.png").write_bytes((data / f"image{row}.png").read_bytes())
+    assert command("predict", run.path, images, "--out", out).exit_code == 0
+    with Image.open(out / "masks" / "image1.png") as mask, Image.open(out / "overlays" / "image1.png") as overlay:
+        assert mask.mode == "P" and overlay.mode == "RGB" and overlay.size == (SIDE, SIDE)
+        pixels = np.asarray(Image.open(images / "image1.png")).transpose(2, 0, 1)
+        assert np.array_equal(np.asarray(mask), run.predict(pixels)[0])
+    assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
+    again = command("predict", run.path, images, "--out", out)
+    assert again.exit_code == 1 and "not empty" in again.stderr
+    assert command("predict", run.path, images, "--out", out, "--overwrite").exit_code == 0
+    assert "folder" in command("predict", run.path, images).stderr
+
+
+def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path: Path) -> None:
+    given = ["--given", f"s={data / 'mask0.png'}", "-n", 3, "--seed", 1]
+    assert command("sample", run.path, *given, "--out", tmp_path / "a.npz").exit_code == 0
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert np.array_equal(arrays["s"][2], np.asarray(Image.open(data / "mask0.png")))
+        assert arrays["x"].shape == (3, 3, SIDE, SIDE) and len(np.unique(arrays["l"], axis=0)) > 1
+    assert command("sample", run.path, *given, "--out", tmp_path / "a.png").exit_code == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > picture.height, "each mask beside its image"
+    free = run.sample(5, seed=0)
+    maps = np.load(data / "shapes.npz")["maps"].astype(np.int64)
+    maps[maps == 255] = VOID
+    assert all(any(np.array_equal(drawn, known) for known in maps) for drawn in free["s"].numpy())
+    with pytest.raises(RunError, match=r"there is no mask file .*none.png"):
+        run.sample(1, s="none.png")
+    with pytest.raises(RunError, match=r"image0.png: no mask for this run"):
+        run.sample(1, s=str(data / "image0.png"))
+    with pytest.raises(RunError, match="2 masks do not divide 3 samples"):
+        run.sample(3, s=[str(data / "mask0.png"), str(data / "mask1.png")])
+
+
+@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+def test_exported_files_take_images_of_other_sizes(run: Run, ending: str, tmp_path: Path) -> None:
+    report = run.export(tmp_path / f"model.{ending}")
+    assert report["largest_difference"] < 1e-4 and report["output"]["shape"][1] == 3
+    larger = torch.rand(2, 3, 2 * SIDE, SIDE + 2)
+    factor = run.encoder["s"]
+    with torch.no_grad():
+        expected = factor.parameters_of({"x": larger}).softmax(dim=1)
+    if ending == "onnx":
+        runtime = pytest.importorskip("onnxruntime")
+        found = torch.from_numpy(
+            runtime.InferenceSession(tmp_path / "model.onnx").run(None, {"images": larger.numpy()})[0]
+        )
+    else:
+        found = torch.export.load(tmp_path / "model.pt2").module()(larger)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_seeds_are_compared_by_mean_iou(data: Path, tmp_path: Path) -> None:
+    changes = [f"{key}={json.dumps(value)}" for key, value in CHANGES.items()]
+    options = [word for change in changes for word in ("--set", change)] + ["--set", "training.steps=1", "--no-twin"]
+    result = command(
+        "train", "faces_masks", *options, "--data-root", data, "--out", tmp_path / "runs", "--seeds", "0,1"
+    )  # fmt: skip
+    assert result.exit_code == 0 and "Mean IoU per split seed" in result.stdout
+
+
+def test_diagnosis_counts_places_and_leaves_void_ones_out(run: Run) -> None:
+    report = run.diagnose(samples=20)
+    assert report["validation"]["count"] == 4
+    for found in (*report["validation"]["readers"].values(), *report["samples"]["readers"].values()):
+        low, high = found["interval"]
+        assert 0.0 <= low <= high <= 1.0
+    error = report["validation"]["readers"]["its own encoder"]["error"]
+    part = run.split().validation
+    images, maps = (run.dataset().train[name][part] for name in ("x", "s"))
+    known = maps != VOID
+    assert error == pytest.approx(float((torch.from_numpy(run.predict(images)) != maps)[known].float().mean()))
