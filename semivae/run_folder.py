@@ -103,7 +103,11 @@ def differences(before: object, now: object, path: str = "") -> Iterator[str]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """What training wrote at its validations, in order: phase, step, seconds, losses, bits, validation_error."""
+    """What training wrote at its validations, in order.
+
+    A row holds phase, step, seconds, losses (nats per sample), the findings of `semivae.diagnostics`, and the warnings
+    that began then; rows of older runs hold less.
+    """
     path = folder / METRICS_FILE
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:

@@ -6,15 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from semivae.nets import NETS, Conv, Deconv, Mlp, StemConv, ValidConv, ValidDeconv, WideResnet
+from semivae.nets import NETS, Conv, Deconv, Mlp, ValidConv, ValidDeconv, WideResnet
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
     "mlp on image and vector": (Mlp((1, 5, 7), 3, (4,)), (1, 5, 7), 3, (4,)),
     "mlp to image": (Mlp(None, 6, (2, 5, 7)), None, 6, (2, 5, 7)),
     "conv": (Conv((3, 28, 30), 0, (10,), channels=(8, 16)), (3, 28, 30), 0, (10,)),
     "conv with vector": (Conv((1, 9, 9), 5, (10,), channels=(8, 16)), (1, 9, 9), 5, (10,)),
-    "stem_conv": (StemConv((3, 29, 30), 0, (10,), channels=(8, 16, 16)), (3, 29, 30), 0, (10,)),
-    "stem_conv with vector": (StemConv((1, 9, 9), 5, (10,), channels=(8, 16)), (1, 9, 9), 5, (10,)),
+    "conv with stem": (Conv((3, 29, 30), 0, (10,), channels=(8, 16), stem=4), (3, 29, 30), 0, (10,)),
     "deconv": (Deconv(None, 12, (6, 28, 30), channels=(32, 16)), None, 12, (6, 28, 30)),
     "mlp with skip": (Mlp(None, 6, (4,), hidden=(8,), activation="tanh", skip=True), None, 6, (4,)),
     "mlp without hidden layers": (Mlp((1, 5, 7), 3, (4,), hidden=()), (1, 5, 7), 3, (4,)),

@@ -17,6 +17,7 @@ from torch.distributions import Categorical, Distribution
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from semivae.game.adjustment import adjusted
+from semivae.game.alignment import aligned
 from semivae.game.certainty import surest
 from semivae.game.information import information_loss
 from semivae.game.plan import Lesson, Plan, PlayerName
@@ -68,7 +69,6 @@ class StreamViews:
 
 
 FIRST_SHARE = 0.1  # of every class, that a ramp starts with
-SHARES_DECAY = 0.99  # of the running mean posterior, per step
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
 """Negative log-probability per sample, in nats, by "player.stream.factor"; and shares, by "share.stream"."""
@@ -113,7 +113,8 @@ class Game(nn.Module):
         for lesson in plan.lessons:
             if lesson.views and self.views[lesson.stream].align:
                 shares = self._prior_of(lesson.scores[0]).clone()
-                self.register_buffer(f"shares_{lesson.stream}", shares)  # a buffer, so that checkpoints hold it
+                self.register_buffer(f"shares_{lesson.stream}", shares)  # buffers, so that checkpoints hold them
+                self.register_buffer(f"offsets_{lesson.stream}", torch.zeros_like(shares))
 
     def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
@@ -250,11 +251,9 @@ class Game(nn.Module):
         return combined(encoder_posterior, votes, vote.strength)
 
     def _aligned(self, posterior: Distribution, label: str, stream: str) -> Distribution:
-        """The posterior times prior over recent mean posterior (distribution alignment, Berthelot et al. 2020)."""
-        probabilities = categorical_of(posterior).probs
-        shares: Tensor = self.get_buffer(f"shares_{stream}")
-        shares.lerp_(probabilities.mean(dim=0), 1.0 - SHARES_DECAY)
-        return Categorical(probs=probabilities * self._prior_of(label) / shares, validate_args=False)
+        """The posterior times offsets that keep the labels it gives as frequent as the prior says (`semivae.game.alignment`)."""
+        shares, offsets = self.get_buffer(f"shares_{stream}"), self.get_buffer(f"offsets_{stream}")
+        return aligned(categorical_of(posterior), self._prior_of(label), shares, offsets)
 
     def _known_prior_of(self, label: str) -> Tensor | None:
         """The decoder's p(label), [classes]; None where it is known by samples only, or depends on other variables."""

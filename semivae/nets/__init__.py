@@ -12,7 +12,6 @@ from torch import nn
 
 from semivae.nets.convolutional import Conv, Deconv
 from semivae.nets.mlp import Mlp
-from semivae.nets.stem_convolutional import StemConv
 from semivae.nets.unet import Unet
 from semivae.nets.valid_convolutional import ValidConv, ValidDeconv
 from semivae.nets.wide_resnet import WideResnet
@@ -20,7 +19,6 @@ from semivae.nets.wide_resnet import WideResnet
 NETS: dict[str, type[nn.Module]] = {
     "mlp": Mlp,
     "conv": Conv,
-    "stem_conv": StemConv,
     "deconv": Deconv,
     "wide_resnet": WideResnet,
     "unet": Unet,
@@ -28,4 +26,4 @@ NETS: dict[str, type[nn.Module]] = {
     "valid_deconv": ValidDeconv,
 }
 
-__all__ = ["NETS", "Conv", "Deconv", "Mlp", "StemConv", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]
+__all__ = ["NETS", "Conv", "Deconv", "Mlp", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]

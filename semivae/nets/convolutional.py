@@ -30,6 +30,8 @@ class Conv(nn.Module):
         vector_size: length of the other given values, joined; 0 if none.
         output_shape: (parameters,).
         channels: one entry per stage.
+        stem: channels of a first 5x5 convolution that halves the image, or None; stages then norm only where they have
+            halved it, since at full size a norm costs more time than a convolution.
         hidden: width of the hidden layer, whose output is the feature vector.
         dropout: share of features that are dropped in training.
 
@@ -45,13 +47,17 @@ class Conv(nn.Module):
         channels: Sequence[int] = (32, 64, 128),
         hidden: int = 256,
         dropout: float = 0.0,
+        stem: int | None = None,
     ) -> None:
         super().__init__()
         inputs, height, width = require_image(image_shape, "conv")
         outputs = require_vector_output(output_shape, "conv")
         stages: list[nn.Module] = []
+        if stem is not None:
+            stages += [convolution(inputs, stem, size=5, stride=2), nn.SiLU()]
+            inputs, height, width = stem, (height + 1) // 2, (width + 1) // 2
         for size in channels:
-            stages += [convolution(inputs, size), norm(size), nn.SiLU()]
+            stages += [convolution(inputs, size), *([norm(size)] if stem is None else []), nn.SiLU()]
             stages += [convolution(size, size, stride=2), norm(size), nn.SiLU()]
             inputs, height, width = size, (height + 1) // 2, (width + 1) // 2
         self.stages = nn.Sequential(*stages)

@@ -179,6 +179,9 @@ class ConvSpec(Section):
 
     name: Literal["conv"]
     channels: tuple[Positive, ...] = (32, 64, 128)
+    stem: Positive | None = Field(
+        None, description="channels of a 5x5 convolution before, that halves the image: quick"
+    )
     hidden: Positive = 256
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
@@ -196,18 +199,6 @@ class WideResnetSpec(Section):
         if self.depth < 10 or (self.depth - 4) % 6:
             raise ValueError(f"depth {self.depth} is not 6 n + 4; use 10, 16, 22, 28 or 40")
         return self
-
-
-class StemConvSpec(Section):
-    """Convolutional, image to vector, quick: a 5x5 stem halves the image, then every second 3x3 convolution does.
-
-    One convolution per entry of `channels`, the stem first; a last pooling halves once more; one hidden layer.
-    """
-
-    name: Literal["stem_conv"]
-    channels: tuple[Positive, ...] = Field((32, 64, 128, 128), min_length=1)
-    hidden: Positive = 256
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
 class ValidConvSpec(Section):
@@ -251,7 +242,7 @@ class UnetSpec(Section):
 
 
 Net = Annotated[
-    MlpSpec | ConvSpec | StemConvSpec | WideResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
+    MlpSpec | ConvSpec | WideResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
     Field(discriminator="name"),
 ]
 
