@@ -13,7 +13,7 @@ from torch import Tensor
 from semivae.alarms import Gate, Setting
 from semivae.data.streams import as_model_values
 from semivae.game.conditionals import Conditional
-from semivae.game.game import categorical_of, most_likely
+from semivae.game.label_teacher import categorical_of, most_likely
 from semivae.game.players import Player
 from semivae.game.variables import Sample
 from semivae.recipe import Recipe

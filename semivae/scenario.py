@@ -19,7 +19,8 @@ from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior, is_image
 from semivae.game.elbo import ElboGame
 from semivae.game.families import FAMILIES
-from semivae.game.game import Game, StreamViews, Vote, Weight
+from semivae.game.game import Game
+from semivae.game.label_teacher import StreamViews, Vote, Weight
 from semivae.game.ladder import LadderConditional
 from semivae.game.plan import Factor, Lesson, Plan, StreamGraph, derive_plan
 from semivae.game.players import Player

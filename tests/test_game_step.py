@@ -7,10 +7,11 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.game import Game, Losses, StreamViews, Vote, Weight, most_likely
+from semivae.game.game import Game, Losses
+from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.variables import Sample, Variable
@@ -80,6 +81,12 @@ def play(game: Game, optimizers: dict[PlayerName, Sgd] | None = None) -> Losses:
     return game.step(batches(), SIZES, chosen, torch.Generator().manual_seed(0))
 
 
+def teacher(game: Game) -> LabelTeacher:
+    found = game.teachers["unlabelled"]
+    assert isinstance(found, LabelTeacher)
+    return found
+
+
 def state(player: Player) -> dict[str, Tensor]:
     return copy.deepcopy(player.state_dict())
 
@@ -131,7 +138,7 @@ def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are() -> None:
 def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
     game = make_game(views=True)
     views = game.views["unlabelled"]
-    game.views["unlabelled"] = StreamViews("x", weak=views.weak, strong=views.strong, threshold=1.0)
+    teacher(game).views = StreamViews("x", weak=views.weak, strong=views.strong, threshold=1.0)
     losses = play(game)
     assert losses["share.unlabelled"].item() == 0.0
     assert losses["views.unlabelled.y"].item() == 0.0
@@ -140,7 +147,7 @@ def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
 def test_information_joins_the_views_and_says_so() -> None:
     game = make_game(views=True)
     pair = game.views["unlabelled"]
-    game.views["unlabelled"] = StreamViews("x", weak=pair.weak, strong=pair.strong, information=Weight(1.0, start=0.5))
+    teacher(game).views = StreamViews("x", weak=pair.weak, strong=pair.strong, information=Weight(1.0, start=0.5))
     step = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
     assert "information.unlabelled.y" not in game.step(
         batches(), SIZES, step, torch.Generator().manual_seed(0), share=0.4
@@ -149,27 +156,25 @@ def test_information_joins_the_views_and_says_so() -> None:
     assert 0.0 <= losses["information.unlabelled.y"].item() <= math.log(3)
 
 
+class PaintsClassTwoBlack(nn.Module):
+    """Logits of the pixels: black for class 2, white for the others, whatever the bits."""
+
+    def forward(self, images: Tensor | None, vectors: Tensor) -> Tensor:
+        logits = 5.0 - 10.0 * (vectors[:, 2] > 0).float()
+        return logits.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+
+
 @pytest.mark.parametrize("pair", [True, False], ids=["with a pair of views", "alone"])
-def test_vote_joins_the_teacher_from_its_start(pair: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    game = make_game(views=True)
-    views = game.views["unlabelled"] if pair else StreamViews("x")
-    vote = Vote(strength=1e6, draws=1, start=0.5)  # so strong that the encoder has no say
-    game.views["unlabelled"] = StreamViews("x", weak=views.weak, strong=views.strong, threshold=0.0, vote=vote)
+def test_vote_joins_the_teacher_from_its_start(pair: bool) -> None:
+    encoder = players()[1]
+    decoder = Player([Prior(Y), Prior(H), NetworkConditional(X, (Y, H), PaintsClassTwoBlack())])
     with torch.no_grad():  # the encoder says 0 whatever it sees
-        game.average["y"].net.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
-    votes = torch.tensor([[0.0, 0.0, 1.0]]).repeat(5, 1)
-    monkeypatch.setattr("semivae.game.game.decoder_vote", lambda *_: votes)
-    taught: list[Tensor] = []
-    monkeypatch.setattr("semivae.game.game.most_likely", lambda posterior: record(taught, most_likely(posterior)))
-    step = {"decoder": Sgd(game.decoder, 0.0), "encoder": Sgd(game.encoder, 0.0)}
-    for share in (0.4, 0.5):
-        game.step(batches(), SIZES, step, torch.Generator().manual_seed(0), share=share)
-    assert taught[0].tolist() == [0] * 5 and taught[1].tolist() == [2] * 5
-
-
-def record(taught: list[Tensor], found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    taught.append(found[1])
-    return found
+        encoder["y"].net.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
+    view = (lambda x, _: x) if pair else None
+    views = StreamViews("x", weak=view, strong=view, vote=Vote(strength=2.0, start=0.5))
+    voter, black, generator = LabelTeacher("y", views, decoder, encoder), torch.zeros(5, 1, 2, 2), torch.Generator()
+    labels = [voter.posterior(black, generator, share).logits.argmax(dim=1).tolist() for share in (0.4, 0.5)]
+    assert labels == [[0] * 5, [2] * 5]
 
 
 def test_shared_parameters_are_refused() -> None:
@@ -191,6 +196,11 @@ def test_average_follows_the_encoder() -> None:
         assert not torch.equal(value, start[name])
 
 
+def test_average_teaches_without_dropout() -> None:
+    game = make_game()
+    assert game.train().encoder.training and not game.average.training
+
+
 def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
     decoder, encoder = players()
     labels = torch.tensor([2, 1])
@@ -203,5 +213,5 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
 def test_alignment_state_is_part_of_the_game() -> None:
     game = make_game(views=True, align=True)
     play(game)
-    assert {"shares_unlabelled", "offsets_unlabelled"} <= set(game.state_dict())
-    assert game.get_buffer("offsets_unlabelled").abs().max() > 0.0
+    assert {"teachers.unlabelled.shares", "teachers.unlabelled.offsets"} <= set(game.state_dict())
+    assert teacher(game).get_buffer("offsets").abs().max() > 0.0

@@ -22,7 +22,7 @@ from semivae.data.dataset import listed
 from semivae.data.labels import class_number
 from semivae.data.ranking import long_tail
 from semivae.errors import DataError, RunError
-from semivae.game.game import categorical_of
+from semivae.game.label_teacher import categorical_of
 from semivae.recipe.schema import PairOfViews
 from semivae.run import Run
 

@@ -1,8 +1,8 @@
 """Alignment: the labels that a teacher gives come as often as the prior says, which the label-only stream knows.
 
-One offset per class joins the teacher's logits, and moves until the labels given have the prior's shares: a running form of
-the optimal transport between images and labels with both marginals known (Asano et al. 2020; Tai et al. 2021). Where
-too many images have gone to a class, those that it holds by the smallest margin leave it first.
+One offset per class joins the teacher's logits, and moves until the labels given have the prior's shares: a running
+form of the optimal transport between images and labels with both marginals known (Asano et al. 2020; Tai et al. 2021).
+Where too many images have gone to a class, those that it holds by the smallest margin leave it first.
 """
 
 from __future__ import annotations

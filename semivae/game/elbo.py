@@ -77,7 +77,7 @@ class ElboGame(Game):
         self, lesson: Lesson, batch: Sample, size: int, generator: torch.Generator, share: float
     ) -> tuple[Tensor, Losses]:
         if lesson.views:
-            return self._views_loss(lesson, batch, generator, share)
+            return self._teacher_loss(lesson, batch, generator, share)
         shown = self._shown(lesson.stream, batch, generator)
         if lesson.learner == "decoder":
             return self._bound_loss(lesson.stream, shown)

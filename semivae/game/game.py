@@ -8,67 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from semivae.game.adjustment import adjusted
-from semivae.game.alignment import aligned
-from semivae.game.certainty import surest
-from semivae.game.information import information_loss
+from semivae.game.label_teacher import LabelTeacher, StreamViews, Weight, categorical_of
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
-from semivae.game.spatial_views import JointView, is_map, taught_maps
 from semivae.game.variables import Sample
-from semivae.game.vote import combined, decoder_vote
 
-
-@dataclass(frozen=True)
-class Weight:
-    """How much a lesson counts in its learner's loss, from which share of the training on."""
-
-    weight: float = 1.0
-    start: float = 0.0
-
-    def at(self, share: float) -> float:
-        return self.weight if share >= self.start else 0.0
-
-
-@dataclass(frozen=True)
-class Vote:
-    """How strongly the decoder votes on labels (`semivae.game.vote`), and from which share of the training on."""
-
-    strength: float
-    draws: int = 1
-    start: float = 0.0
-
-
-@dataclass(frozen=True)
-class StreamViews:
-    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
-
-    With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
-    `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
-    """
-
-    variable: str
-    view: JointView | None = None
-    weak: JointView | None = None
-    strong: JointView | None = None
-    maps: str | None = None
-    threshold: float = 0.95
-    weight: Weight = field(default_factory=Weight)
-    align: bool = False
-    vote: Vote | None = None
-    information: Weight = field(default_factory=lambda: Weight(0.0))
-    ramp: float = 0.0
-
-
-FIRST_SHARE = 0.1  # of every class, that a ramp starts with
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
 """Negative log-probability per sample, in nats, by "player.stream.factor"; and shares, by "share.stream"."""
@@ -110,16 +61,25 @@ class Game(nn.Module):
         for (stream, label), of_classes in (pair_shares or {}).items():
             self.register_buffer(_pairs(stream, label), of_classes, persistent=False)  # the split says them again
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
-        for lesson in plan.lessons:
-            if lesson.views and self.views[lesson.stream].align:
-                shares = self._prior_of(lesson.scores[0]).clone()
-                self.register_buffer(f"shares_{lesson.stream}", shares)  # buffers, so that checkpoints hold them
-                self.register_buffer(f"offsets_{lesson.stream}", torch.zeros_like(shares))
+        self.encoder_average.eval()  # as `train` keeps it
+        self.teachers = nn.ModuleDict(
+            {
+                lesson.stream: LabelTeacher(lesson.scores[0], self.views[lesson.stream], decoder, self.average)
+                for lesson in plan.lessons
+                if lesson.views
+            }
+        )
 
     def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
         decay = min(self.average_decay, (1.0 + int(count)) / (10.0 + int(count)))
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    def train(self, mode: bool = True) -> Game:
+        """As every module, but the average is never in training: a teacher with dropout on would teach its noise."""
+        super().train(mode)
+        self.encoder_average.eval()
+        return self
 
     @property
     def average(self) -> Player:
@@ -174,7 +134,7 @@ class Game(nn.Module):
         parts: Losses = {}
         for lesson in self.plan.of(learner):
             if lesson.views:
-                term, lesson_parts = self._views_loss(lesson, batches[lesson.stream], generator, share)
+                term, lesson_parts = self._teacher_loss(lesson, batches[lesson.stream], generator, share)
             else:
                 term, lesson_parts = self._rival_loss(lesson, shown[lesson.stream], sizes[lesson.stream], share)
             total = total + term
@@ -201,63 +161,18 @@ class Game(nn.Module):
             found[name] = posterior.log_prob(sample[name])  # type: ignore[no-untyped-call]
         return found
 
-    def _views_loss(
+    def _teacher_loss(
         self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float
     ) -> tuple[Tensor, Losses]:
-        """Views teach a label where the average is confident (docs/method.md, section 5; after Sohn et al. 2020)."""
-        views, label = self.views[lesson.stream], lesson.scores[0]
-        weight = views.weight.at(share)
-        images = batch[views.variable]
-        if is_map(self.encoder[label]):
-            assert views.weak is not None and views.strong is not None
-            strong, maps, share_taught = taught_maps(
-                self.average[label], views.variable, images, views.weak, views.strong, views.threshold, generator
-            )
-            loss = -self.encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
-            name = lesson.stream
-            return weight * loss, {f"views.{name}.{label}": loss.detach(), f"share.{name}": share_taught}
-        with torch.no_grad():
-            weak = views.weak(images, generator) if views.weak else images
-            posterior = self.average[label]({views.variable: weak})
-            if views.vote is not None and share >= views.vote.start:
-                posterior = self._voted(posterior, {views.variable: images}, label, views.vote)
-            if views.align:
-                posterior = self._aligned(posterior, label, lesson.stream)
-            confidence, value = most_likely(posterior)
-            confident = (confidence >= views.threshold).float()
-            if share < views.ramp:
-                taught_share = FIRST_SHARE + (1.0 - FIRST_SHARE) * share / views.ramp
-                confident = confident * surest(categorical_of(posterior), taught_share, self._known_prior_of(label))
-            strengthen = views.strong or views.view
-            strong = strengthen(images, generator) if strengthen else images
-        taught = categorical_of(self.encoder[label]({views.variable: strong}))
-        loss = -(taught.log_prob(value) * confident).mean()  # type: ignore[no-untyped-call]
-        name = lesson.stream
-        parts = {f"views.{name}.{label}": loss.detach(), f"share.{name}": confident.mean()}
-        total = weight * loss
-        if views.information.at(share):
-            again = views.strong(images, generator) if views.strong else strong
-            other = categorical_of(self.encoder[label]({views.variable: again}))
-            information = information_loss(taught.probs, other.probs, self._known_prior_of(label))
-            total = total + views.information.at(share) * information
-            parts[f"information.{name}.{label}"] = -information.detach()
-        return total, parts
+        teacher, label = self._teacher(lesson.stream), lesson.scores[0]
+        total, parts = teacher.loss(self.encoder, batch[teacher.views.variable], generator, share)
+        named = {f"{name}.{lesson.stream}.{label}": value for name, value in parts.items() if name != "share"}
+        return total, {**named, f"share.{lesson.stream}": parts["share"]}
 
-    def _voted(self, posterior: Distribution, observed: Sample, label: str, vote: Vote) -> Distribution:
-        """The average's posterior times the decoder's vote (docs/method.md, section 6)."""
-        encoder_posterior = categorical_of(posterior)
-        classes = encoder_posterior.logits.shape[-1]
-        votes = decoder_vote(self.decoder, self.average, observed, label, classes, vote.draws)
-        return combined(encoder_posterior, votes, vote.strength)
-
-    def _aligned(self, posterior: Distribution, label: str, stream: str) -> Distribution:
-        """The posterior times offsets that keep the labels it gives as frequent as the prior says (`semivae.game.alignment`)."""
-        shares, offsets = self.get_buffer(f"shares_{stream}"), self.get_buffer(f"offsets_{stream}")
-        return aligned(categorical_of(posterior), self._prior_of(label), shares, offsets)
-
-    def _known_prior_of(self, label: str) -> Tensor | None:
-        """The decoder's p(label), [classes]; None where it is known by samples only, or depends on other variables."""
-        return self._prior_of(label) if label in self.decoder and not self.decoder[label].given else None
+    def _teacher(self, stream: str) -> LabelTeacher:
+        teacher = self.teachers[stream]
+        assert isinstance(teacher, LabelTeacher)
+        return teacher
 
     def _prior_of(self, label: str) -> Tensor:
         """The decoder's p(label), [classes]."""
@@ -281,15 +196,3 @@ class Optimizer(Protocol):
     """Takes one step of one player on its loss; `parts` name the terms, for the message if one is not finite."""
 
     def __call__(self, loss: Tensor, parts: Losses) -> None: ...
-
-
-def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
-    """The most likely class [batch] of a categorical posterior, and its probability."""
-    probability, value = categorical_of(posterior).probs.max(dim=-1)
-    return probability, value
-
-
-def categorical_of(distribution: Distribution) -> Categorical:
-    base = getattr(distribution, "base_dist", distribution)
-    assert isinstance(base, Categorical)
-    return base

@@ -1,0 +1,169 @@
+"""The encoder's slow average as a teacher of a label on unlabelled images (docs/method.md, sections 5 and 6).
+
+Views, the decoder's vote, alignment to the prior and the order of certainty all meet here: who says which label a real
+image has, how sure it must be, and what the encoder learns from that. After FixMatch (Sohn et al. 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+
+from semivae.game.alignment import aligned
+from semivae.game.certainty import surest
+from semivae.game.information import information_loss
+from semivae.game.players import Player
+from semivae.game.spatial_views import JointView, is_map, taught_maps
+from semivae.game.vote import combined, decoder_vote
+
+FIRST_SHARE = 0.1  # of every class, that a ramp starts with
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How much a lesson counts in its learner's loss, from which share of the training on."""
+
+    weight: float = 1.0
+    start: float = 0.0
+
+    def at(self, share: float) -> float:
+        return self.weight if share >= self.start else 0.0
+
+
+@dataclass(frozen=True)
+class Vote:
+    """How strongly the decoder votes on labels (`semivae.game.vote`), and from which share of the training on."""
+
+    strength: float
+    draws: int = 1
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreamViews:
+    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
+
+    With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
+    `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
+    """
+
+    variable: str
+    view: JointView | None = None
+    weak: JointView | None = None
+    strong: JointView | None = None
+    maps: str | None = None
+    threshold: float = 0.95
+    weight: Weight = field(default_factory=Weight)
+    align: bool = False
+    vote: Vote | None = None
+    information: Weight = field(default_factory=lambda: Weight(0.0))
+    ramp: float = 0.0
+
+
+class LabelTeacher(nn.Module):
+    """Teaches q(label | image) on one stream.
+
+    Args:
+        label: name of the label.
+        views: of the stream, with all that is said there of its teacher.
+        decoder: whose p(label) aligns the labels, and which votes.
+        average: the encoder's slow average, the teacher.
+
+    Raises:
+        ValueError: views that align, and a decoder without a prior of the label to align to.
+    """
+
+    def __init__(self, label: str, views: StreamViews, decoder: Player, average: Player) -> None:
+        super().__init__()
+        self.label, self.views = label, views
+        self._players = (decoder, average)  # a tuple, so that their parameters are not this module's too
+        if views.align:
+            prior = self.prior()
+            if prior is None:
+                raise ValueError(f"the decoder has no prior of {label} to align to")
+            self.register_buffer("shares", prior.clone())  # buffers, so that checkpoints hold them
+            self.register_buffer("offsets", torch.zeros_like(prior))
+
+    def prior(self) -> Tensor | None:
+        """The decoder's p(label), [classes]; None where it is known by samples only, or depends on other variables."""
+        decoder, label = self._players[0], self.label
+        if label not in decoder or decoder[label].given or decoder[label].target.shape:
+            return None
+        return categorical_of(decoder[label]({})).probs.detach()
+
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The encoder's loss on unlabelled images [batch, ...], and its parts, in nats per sample, by name.
+
+        Args:
+            encoder: who learns.
+            images: as the stream has them.
+            generator: of the views.
+            share: share of the training done.
+        """
+        views = self.views
+        if is_map(encoder[self.label]):
+            return self._map_loss(encoder, images, generator, share)
+        with torch.no_grad():
+            posterior = self.posterior(images, generator, share)
+            confidence, value = most_likely(posterior)
+            taught = (confidence >= views.threshold).float()
+            if share < views.ramp:
+                so_far = FIRST_SHARE + (1.0 - FIRST_SHARE) * share / views.ramp
+                taught = taught * surest(posterior, so_far, self.prior())
+            strong = self._strong(images, generator)
+        learnt = categorical_of(encoder[self.label]({views.variable: strong}))
+        loss = -(learnt.log_prob(value) * taught).mean()  # type: ignore[no-untyped-call]
+        parts = {"views": loss.detach(), "share": taught.mean()}
+        total = views.weight.at(share) * loss
+        if weight := views.information.at(share):
+            again = categorical_of(encoder[self.label]({views.variable: self._strong(images, generator)}))
+            information = information_loss(learnt.probs, again.probs, self.prior())
+            total = total + weight * information
+            parts["information"] = -information.detach()
+        return total, parts
+
+    def posterior(self, images: Tensor, generator: torch.Generator, share: float) -> Categorical:
+        """What the teacher believes of the label, batch shape [batch]; moves the offsets where it aligns."""
+        views, (decoder, average) = self.views, self._players
+        weak = views.weak(images, generator) if views.weak else images
+        posterior = categorical_of(average[self.label]({views.variable: weak}))
+        if views.vote is not None and share >= views.vote.start:
+            observed, classes = {views.variable: images}, posterior.logits.shape[-1]
+            votes = decoder_vote(decoder, average, observed, self.label, classes, views.vote.draws)
+            posterior = combined(posterior, votes, views.vote.strength)
+        prior = self.prior()
+        if views.align and prior is not None:
+            posterior = aligned(posterior, prior, self.get_buffer("shares"), self.get_buffer("offsets"))
+        return posterior
+
+    def _strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        view = self.views.strong or self.views.view
+        return view(images, generator) if view else images
+
+    def _map_loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        views, label = self.views, self.label
+        assert views.weak is not None and views.strong is not None
+        strong, maps, confident = taught_maps(
+            self._players[1][label], views.variable, images, views.weak, views.strong, views.threshold, generator
+        )
+        loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
+        return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}
+
+
+def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
+    """The probability of the most likely class of a categorical posterior, [batch], and that class."""
+    probability, value = categorical_of(posterior).probs.max(dim=-1)
+    return probability, value
+
+
+def categorical_of(distribution: Distribution) -> Categorical:
+    base = getattr(distribution, "base_dist", distribution)
+    assert isinstance(base, Categorical)
+    return base
