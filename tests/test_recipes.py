@@ -20,6 +20,7 @@ from semivae.scenario import plan_of
 NAMES = sorted(shipped_recipes())
 SHAPES = {
     "digits_50labels": (1, 8, 8),
+    "mnist_20labels": (1, 28, 28),
     "mnist_100labels": (1, 28, 28),
     "mnist_ladder_100labels": (1, 28, 28),
     "mnist_long_tailed": (1, 28, 28),

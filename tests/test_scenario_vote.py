@@ -1,0 +1,38 @@
+"""The vote in a recipe: the plan that it makes, and where it is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from semivae.errors import RecipeError
+from semivae.game.plan import Lesson
+from semivae.recipe import read_recipe
+from semivae.scenario import plan_of
+
+VOTE = "streams.unlabelled.vote.strength=0.1"
+
+
+def test_the_vote_joins_the_pair_of_views() -> None:
+    plan = plan_of(read_recipe("digits_50labels", [VOTE]))
+    assert Lesson("unlabelled", "encoder", ("y",), ("y",), views=True, vote=True) in plan.lessons
+    assert any("average and the decoder's vote label y" in row[2] for row in plan.table())
+
+
+@pytest.mark.parametrize("views", ["null", "weak"])
+def test_the_vote_alone_is_a_lesson(views: str) -> None:
+    plan = plan_of(read_recipe("digits_50labels", [VOTE, f"streams.unlabelled.views={views}"]))
+    assert Lesson("unlabelled", "encoder", ("y",), ("y",), views=True, vote=True) in plan.lessons
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["streams.labelled.vote.strength=0.1"], "streams.labelled.vote: the decoder votes on images without a label"),
+        (["streams.labels.vote.strength=0.1"], "streams.labels.vote: the decoder votes on images without a label"),
+        ([VOTE, "variables.h.complete_with=mean"], "weighs codes drawn from the encoder, but h completes with its mean"),
+        ([VOTE, "decoder.h=samples"], "the vote needs p\\(h\\), but the decoder's prior of it is known by samples only"),
+    ],
+)
+def test_where_the_decoder_cannot_vote(changes: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        plan_of(read_recipe("digits_50labels", changes))
