@@ -159,10 +159,12 @@ def mask_files(run: Run, name: str, value: Any, count: int) -> Tensor:
 
 
 def class_maps(name: str, value: Any, count: int, spec: VariableSpec) -> Tensor:
-    """Class numbers for a categorical variable of several places, as int64 (count, *shape)."""
-    values = numbers(name, value, count, spec)
-    if not ((values == values.long()) & (values >= VOID) & (values < (spec.classes or 0))).all():
-        raise RunError(f"{name}: unknown class; the classes are 0 to {(spec.classes or 0) - 1}, {VOID} is not known")
+    """Class numbers for a categorical variable of several places, as int64 (count, *shape); `VOID` in maps alone."""
+    values, is_map = numbers(name, value, count, spec), len(spec.shape or ()) == 2
+    smallest = VOID if is_map else 0
+    if not ((values == values.long()) & (values >= smallest) & (values < (spec.classes or 0))).all():
+        void = f", {VOID} stands for: not known" if is_map else ""
+        raise RunError(f"{name}: unknown class; the classes are 0 to {(spec.classes or 0) - 1}{void}")
     return values.long()
 
 

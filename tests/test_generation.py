@@ -145,6 +145,13 @@ def test_categorical_codes_of_several_places_may_be_given() -> None:
             class_maps("c", wrong, 3, code)
 
 
+def test_places_of_a_map_may_be_void() -> None:
+    maps = VariableSpec(family="categorical", shape=(1, 2), classes=4)
+    assert class_maps("s", [[-1, 3]], 2, maps).tolist() == [[[-1, 3]]] * 2
+    with pytest.raises(RunError, match="s: unknown class; the classes are 0 to 3, -1 stands for: not known"):
+        class_maps("s", [[-2, 3]], 2, maps)
+
+
 def test_variable_may_be_called_like_an_option(tiny_run: Run) -> None:
     with pytest.raises(RunError, match="seed: unknown variable"):
         draw(tiny_run, 2, {"seed": 1}, seed=0)
