@@ -29,8 +29,14 @@ def test_the_vote_alone_is_a_lesson(views: str) -> None:
     [
         (["streams.labelled.vote.strength=0.1"], "streams.labelled.vote: the decoder votes on images without a label"),
         (["streams.labels.vote.strength=0.1"], "streams.labels.vote: the decoder votes on images without a label"),
-        ([VOTE, "variables.h.complete_with=mean"], "weighs codes drawn from the encoder, but h completes with its mean"),
-        ([VOTE, "decoder.h=samples"], "the vote needs p\\(h\\), but the decoder's prior of it is known by samples only"),
+        (
+            [VOTE, "variables.h.complete_with=mean"],
+            "weighs codes drawn from the encoder, but h completes with its mean",
+        ),
+        (
+            [VOTE, "decoder.h=samples"],
+            "the vote needs p\\(h\\), but the decoder's prior of it is known by samples only",
+        ),
     ],
 )
 def test_where_the_decoder_cannot_vote(changes: list[str], message: str) -> None:
