@@ -24,6 +24,14 @@ def test_three_streams_give_the_table_of_the_method() -> None:
     )
 
 
+def test_a_decoder_without_the_image_draws_no_labels_for_it() -> None:
+    """Its p(y) knows nothing of x: labels drawn from it would be noise to q(y given x)."""
+    plan = derive_plan((Factor("y", learnable=False),), ENCODER[:1], [LABELLED, StreamGraph("unlabelled", ("x",), "y")])
+    assert [lesson for lesson in plan.lessons if lesson.stream == "unlabelled"] == [
+        Lesson("unlabelled", "encoder", ("y",), ("y",), views=True)
+    ]
+
+
 def test_prior_stream_teaches_the_encoder_all_its_factors() -> None:
     plan = derive_plan(DECODER, ENCODER, [UNLABELLED, StreamGraph("prior", ())])
     assert plan.lessons[-1] == Lesson("prior", "encoder", draws=("y", "h", "x"), scores=("y", "h"))

@@ -1,10 +1,11 @@
 """The plan: who learns which factors from which stream, completed by whom.
 
 One rule (docs/method.md, section 2) gives the whole table: for a player and a stream, the *rival* draws the unobserved
-variables in its own ancestral order. It may, if nothing that it draws has an observed descendant among its own
-factors; else clamping the observed value would bias the draw. Then the player scores every learnable factor of its own
-whose variables are all known. If the rival may not draw, the player scores only factors that the stream observes
-whole. A player never scores what it drew itself: the expected gradient of that is zero.
+variables in its own ancestral order. It may, if its factors speak of all that is observed, and nothing that it draws
+has an observed descendant among them; else clamping the observed value would bias the draw. Then the player scores
+every learnable factor of its own whose variables are all known. If the rival may not draw, the player scores only
+factors that the stream observes whole. A player never scores what it drew itself: the expected gradient of that is
+zero.
 
 One addition (docs/method.md, sections 5 and 6): a stream with a pair of views, or with the decoder's vote, teaches the
 encoder's label directly, its own slow average being the teacher, alone or combined with the vote.
@@ -129,6 +130,9 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
 def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph, learner: PlayerName) -> Lesson:
     rival = graphs[RIVAL[learner]]
     draws = drawable(rival, stream.observes)
+    knows = {name for factor in rival for name in (factor.target, *factor.given)}
+    if not knows.issuperset(stream.observes):  # a rival without a word for what is observed would draw regardless of it
+        draws = ()
     if any(_descendants(rival, name) & set(stream.observes) for name in draws):
         draws = ()
     known = {*stream.observes, *draws}
