@@ -82,7 +82,7 @@ def play(game: Game, optimizers: dict[PlayerName, Sgd] | None = None) -> Losses:
 
 
 def teacher(game: Game) -> LabelTeacher:
-    found = game.teachers["unlabelled"]
+    found = game.teachers["stream_unlabelled"]
     assert isinstance(found, LabelTeacher)
     return found
 
@@ -213,5 +213,5 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
 def test_alignment_state_is_part_of_the_game() -> None:
     game = make_game(views=True, align=True)
     play(game)
-    assert {"teachers.unlabelled.shares", "teachers.unlabelled.offsets"} <= set(game.state_dict())
+    assert {"teachers.stream_unlabelled.shares", "teachers.stream_unlabelled.offsets"} <= set(game.state_dict())
     assert teacher(game).get_buffer("offsets").abs().max() > 0.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from semivae.data.sources import data_root, load_source
 from semivae.errors import RecipeError
 from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe
-from semivae.scenario import plan_of
+from semivae.scenario import build_game, plan_of, resolve
 
 VOTE = "streams.unlabelled.vote.strength=0.1"
 
@@ -42,3 +44,11 @@ def test_the_vote_alone_is_a_lesson(views: str) -> None:
 def test_where_the_decoder_cannot_vote(changes: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         plan_of(read_recipe("digits_50labels", changes))
+
+
+def test_streams_may_be_called_what_modules_call_their_own() -> None:
+    """torch refuses submodules called `train` or `values`."""
+    recipe = read_recipe("digits_50labels", [VOTE])
+    renamed = recipe.model_copy(update={"streams": {"train": recipe.streams["unlabelled"], **recipe.streams}})
+    resolved = resolve(renamed, load_source(recipe.source, data_root(None)))
+    assert "stream_train" in build_game(resolved, plan_of(resolved), torch.device("cpu")).teachers

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from semivae.game.adjustment import adjusted
-from semivae.game.label_teacher import LabelTeacher, StreamViews, Weight, categorical_of
+from semivae.game.label_teacher import LabelTeacher, StreamViews, Weight, categorical_of, prior_of
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.variables import Sample
@@ -64,7 +64,9 @@ class Game(nn.Module):
         self.encoder_average.eval()  # as `train` keeps it
         self.teachers = nn.ModuleDict(
             {
-                lesson.stream: LabelTeacher(lesson.scores[0], self.views[lesson.stream], decoder, self.average)
+                _teacher_of(lesson.stream): LabelTeacher(
+                    lesson.scores[0], self.views[lesson.stream], decoder, self.average
+                )
                 for lesson in plan.lessons
                 if lesson.views
             }
@@ -157,7 +159,7 @@ class Game(nn.Module):
         found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in pairs])
         for name in pairs:
             shares = self.get_buffer(_pairs(lesson.stream, name))
-            posterior = adjusted(categorical_of(self.encoder[name](sample)), shares, self._prior_of(name))
+            posterior = adjusted(categorical_of(self.encoder[name](sample)), shares, prior_of(self.decoder, name))
             found[name] = posterior.log_prob(sample[name])  # type: ignore[no-untyped-call]
         return found
 
@@ -170,13 +172,9 @@ class Game(nn.Module):
         return total, {**named, f"share.{lesson.stream}": parts["share"]}
 
     def _teacher(self, stream: str) -> LabelTeacher:
-        teacher = self.teachers[stream]
+        teacher = self.teachers[_teacher_of(stream)]
         assert isinstance(teacher, LabelTeacher)
         return teacher
-
-    def _prior_of(self, label: str) -> Tensor:
-        """The decoder's p(label), [classes]."""
-        return categorical_of(self.decoder[label]({})).probs.detach()
 
     def _shown(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
         views = self.views.get(stream)
@@ -186,6 +184,10 @@ class Game(nn.Module):
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
         return {**batch, views.variable: views.view(batch[views.variable], generator)}
+
+
+def _teacher_of(stream: str) -> str:
+    return f"stream_{stream}"  # a bare name such as `train` is an attribute of every module, which torch refuses
 
 
 def _pairs(stream: str, label: str) -> str:

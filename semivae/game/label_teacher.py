@@ -92,7 +92,7 @@ class LabelTeacher(nn.Module):
         decoder, label = self._players[0], self.label
         if label not in decoder or decoder[label].given or decoder[label].target.shape:
             return None
-        return categorical_of(decoder[label]({})).probs.detach()
+        return prior_of(decoder, label)
 
     def loss(
         self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
@@ -155,6 +155,11 @@ class LabelTeacher(nn.Module):
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
         return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}
+
+
+def prior_of(decoder: Player, label: str) -> Tensor:
+    """p(label) of a decoder that has it with nothing given, [classes]."""
+    return categorical_of(decoder[label]({})).probs.detach()
 
 
 def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
