@@ -37,9 +37,16 @@ def convolution(
     return layer
 
 
-def norm(channels: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """Group norm computed in float32: more exact, and on CPUs twice as fast as torch's own in bfloat16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.float()).to(input.dtype)
+
+
+def norm(channels: int) -> GroupNorm:
     """Group norm: the players' inputs differ in their statistics, so batch statistics would not do."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
+    return GroupNorm(math.gcd(8, channels), channels)
 
 
 def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
