@@ -29,6 +29,8 @@ def labels_views(recipe: Recipe) -> Recipe:
     for name, stream in _paired(recipe).items():
         # weight 0: a decoder without p(image | label) would draw the label from its prior, whatever the image shows
         streams[name] = {**_without_vote(_dumped(stream)), "teach": {label: 0.0}}
+    if recipe.decoder.get(label) == "learned":  # which the views may need: taught as in the whole
+        streams |= {name: _dumped(stream) for name, stream in recipe.streams.items() if stream.observe == (label,)}
     return _classifier(recipe, streams)
 
 
@@ -77,12 +79,12 @@ def _classifier(recipe: Recipe, streams: Mapping[str, dict[str, Any]]) -> Recipe
         }
         for name, stream in streams.items()
     }
+    # p(label | codes) cannot be kept without the codes, nor a learned p(label) without the stream that knows it
+    known = prior is not None and not isinstance(prior, ConditionalSpec)
+    known = known and (prior != "learned" or any(stream["observe"] == [label] for stream in shown.values()))
     sections: dict[str, Any] = {
         "variables": {name: plain["variables"][name] for name in (image, label)},
-        # a learned p(label | codes) cannot be kept without the codes
-        "decoder": {
-            label: "uniform" if prior is None or isinstance(prior, ConditionalSpec) else plain["decoder"][label]
-        },
+        "decoder": {label: plain["decoder"][label] if known else "uniform"},
         "encoder": {label: plain["encoder"][label]},
         "streams": shown,
     }

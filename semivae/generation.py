@@ -57,7 +57,7 @@ def draw(
         raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
     fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
     refuse_given_descendants(run, fixed)
-    if map_of(run.recipe) not in (None, *fixed, *run.decoder.conditionals):
+    if map_of(run.recipe) not in (None, *fixed, *run.decoder.names):
         from semivae.segmentation.posterior import prior_maps
 
         fixed[run.label] = prior_maps(run, count, seed).to(run.device)
@@ -72,7 +72,7 @@ def draw(
 
 def refuse_given_descendants(run: Run, fixed: dict[str, Tensor]) -> None:
     """Raise `RunError` if a fixed variable has an ancestor that is to be drawn: the draw would ignore what is fixed."""
-    parents = {name: [given.name for given in run.decoder[name].given] for name in run.decoder.conditionals}
+    parents = {name: [given.name for given in run.decoder[name].given] for name in run.decoder.names}
     for name in fixed:
         waiting = list(parents.get(name, []))
         while waiting:
@@ -87,7 +87,7 @@ def refuse_given_descendants(run: Run, fixed: dict[str, Tensor]) -> None:
 
 def refuse_missing(run: Run, drawn: dict[str, Tensor]) -> None:
     """Raise `RunError` if the image could not be drawn, because a prior is known by samples only."""
-    parents = {given.name for name in run.decoder.conditionals for given in run.decoder[name].given}
+    parents = {given.name for name in run.decoder.names for given in run.decoder[name].given}
     missing = sorted(name for name in parents if name not in drawn and name not in run.decoder)
     if missing:
         raise RunError(f"the decoder has no prior of {', '.join(missing)} to draw from; give a value for it")

@@ -175,7 +175,7 @@ class Run:
         from semivae.generation import given_values
 
         if name not in self.encoder:
-            raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.conditionals)}")
+            raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.names)}")
         if self.image not in observed:
             raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
         images = self.images(observed[self.image])
@@ -184,7 +184,7 @@ class Run:
             for key, value in observed.items()
         }
         # only the parents are drawn: what comes after `name` plays no part
-        order = list(self.encoder.conditionals)
+        order = list(self.encoder.names)
         parents = Player([self.encoder[parent] for parent in order[: order.index(name)]])
         distribution: Distribution = self.encoder[name](parents.complete(sample))
         return distribution

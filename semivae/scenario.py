@@ -22,7 +22,7 @@ from semivae.game.families import FAMILIES
 from semivae.game.game import Game
 from semivae.game.label_teacher import StreamViews, Vote, Weight
 from semivae.game.ladder import LadderConditional
-from semivae.game.plan import Factor, Lesson, Plan, StreamGraph, derive_plan
+from semivae.game.plan import RIVAL, Factor, Lesson, Plan, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.variables import Variable
 from semivae.nets import NETS
@@ -137,7 +137,7 @@ def plan_of(recipe: Recipe) -> Plan:
     plan = derive_plan(decoder, encoder, graphs)
     for name, stream in recipe.streams.items():
         scored = {target for lesson in plan.lessons if lesson.stream == name for target in lesson.scores}
-        idle = [factor for factor in stream.teach if factor not in scored and _weight(stream.teach[factor]).weight]
+        idle = [factor for factor in stream.teach if factor not in scored and _players_taught(stream, factor)]
         if idle:
             taught = ", ".join(sorted(scored)) or "nothing"
             raise RecipeError(f"streams.{name}.teach.{idle[0]}: this stream does not teach {idle[0]}, only {taught}")
@@ -176,7 +176,9 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
         views_of = roles.label
     if stream.adjust:
         _refuse_adjust(recipe, roles, name)
-    without = frozenset(factor for factor, weight in stream.teach.items() if not _weight(weight).weight)
+    without = frozenset(
+        (player, factor) for factor in stream.teach for player in RIVAL if player not in _players_taught(stream, factor)
+    )
     return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
 
 
@@ -312,9 +314,10 @@ def build_game(
     decoder, encoder = build_players(recipe)
     image = roles_of(recipe).image
     weights = {
-        (name, factor): _weight(weight)
+        (player, name, factor): _weight(weight, player)
         for name, stream in recipe.streams.items()
         for factor, weight in stream.teach.items()
+        for player in RIVAL
     }
     views = {
         name: replace(_views(recipe, stream, image), maps=map_of(recipe))
@@ -338,7 +341,13 @@ def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tup
     return {(name, label): counts / counts.sum() for name in adjusting}
 
 
-def _weight(spec: float | schema.Teach) -> Weight:
+def _players_taught(stream: schema.StreamSpec, factor: str) -> list[PlayerName]:
+    return [player for player in RIVAL if _weight(stream.teach[factor], player).weight]
+
+
+def _weight(spec: float | schema.Teach | schema.TeachPlayers, player: PlayerName = "encoder") -> Weight:
+    if isinstance(spec, schema.TeachPlayers):
+        spec = spec.encoder if player == "encoder" else spec.decoder
     return Weight(spec.weight, spec.start) if isinstance(spec, schema.Teach) else Weight(spec)
 
 

@@ -88,9 +88,16 @@ def test_pair_of_views_adds_one_lesson() -> None:
 
 
 def test_switched_off_factor_is_not_scored() -> None:
-    labels = StreamGraph("labels", ("y",), without=frozenset({"y"}))
+    labels = StreamGraph("labels", ("y",), without=frozenset({("encoder", "y"), ("decoder", "y")}))
     plan = derive_plan(DECODER, ENCODER, [LABELLED, UNLABELLED, labels])
     assert plan.lessons[-1] == Lesson("labels", "encoder", draws=("h", "x"), scores=("h",))
+
+
+def test_factor_is_switched_off_for_one_player_alone() -> None:
+    decoder = (Factor("y"), *DECODER[1:])
+    labels = StreamGraph("labels", ("y",), without=frozenset({("encoder", "y")}))
+    plan = derive_plan(decoder, ENCODER, [LABELLED, UNLABELLED, labels])
+    assert [lesson.scores for lesson in plan.lessons if lesson.stream == "labels"] == [("y",), ("h",)]
 
 
 def test_table_reads_as_words() -> None:

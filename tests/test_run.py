@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+import semivae
 from semivae.errors import RunError
 from semivae.run import Run
+
+RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,16 @@ def test_run_with_another_recipe_is_refused(tiny_run: Run, tmp_path: Path, old: 
     (folder / "recipe.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(RunError, match=message):
         Run.load(folder)
+
+
+def test_code_may_be_called_like_what_every_module_has(tmp_path: Path) -> None:
+    text = (RECIPES / "digits_50labels.yaml").read_text(encoding="utf-8")
+    recipe = tmp_path / "renamed.yaml"
+    recipe.write_text(re.sub(r"\bh\b", "values", text), encoding="utf-8")
+    changes: dict[str, object] = {"training.steps": 2, "training.validate_every": 2}
+    run = semivae.train(recipe, set=changes, out=tmp_path / "run", device="cpu")
+    images = run.dataset().test["x"][:3]
+    assert semivae.load(run.path).posterior("values", x=images, y=3).mean.shape == (3, 16)
 
 
 def test_missing_twin_says_how_to_get_one(tiny_run: Run, tmp_path: Path) -> None:

@@ -90,6 +90,6 @@ def refuse_without_vote(run: Run) -> None:
             f"{run.path}: the decoder has no probability of {', '.join(missing)} (known by samples only), so it cannot "
             "vote; classify without its vote"
         )
-    order = list(run.encoder.conditionals)
+    order = list(run.encoder.names)
     if early := [name for name in order[: order.index(run.label)] if name in run.codes]:
         raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")

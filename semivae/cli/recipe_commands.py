@@ -89,7 +89,7 @@ def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
 
     decoder, encoder = build_players(recipe)
     counts = {
-        name: {factor: sum(p.numel() for p in player[factor].parameters()) for factor in player.conditionals}
+        name: {factor: sum(p.numel() for p in player[factor].parameters()) for factor in player.names}
         for name, player in (("decoder", decoder), ("encoder", encoder))
     }
     for name, level in encoder.levels.items():

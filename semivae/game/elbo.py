@@ -99,9 +99,9 @@ def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Ten
     where the decoder's parents of z are drawn later; log p(z | ...) is then a term of the decoder's.
     """
     sample, terms = dict(observed), {}
-    shared = with_shared_features([encoder[name] for name in encoder.conditionals if name not in observed], observed)
-    scored = [name for name in decoder.conditionals if name in observed]
-    for name in encoder.conditionals:
+    shared = with_shared_features([encoder[name] for name in encoder.names if name not in observed], observed)
+    scored = [name for name in decoder.names if name in observed]
+    for name in encoder.names:
         if name in sample or any(given.name not in sample for given in encoder[name].given):
             continue
         posterior = encoder[name]({**shared, **sample})
@@ -123,14 +123,14 @@ def leave_one_out_bound(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """As `lower_bound`, but the first result is only to be differentiated: its gradient is the bound's, unbiased."""
     repeated = {name: value.repeat_interleave(draws, dim=0) for name, value in observed.items()}
-    sample = with_shared_features([encoder[name] for name in encoder.conditionals if name not in observed], repeated)
+    sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated)
     log_q: dict[str, Tensor] = {}
-    for name in encoder.conditionals:
+    for name in encoder.names:
         if name not in sample and all(given.name in sample for given in encoder[name].given):
             posterior = encoder[name](sample)
             sample = {**sample, name: posterior.sample()}
             log_q[name] = posterior.log_prob(sample[name])
-    known = [name for name in decoder.conditionals if {name, *(g.name for g in decoder[name].given)} <= set(sample)]
+    known = [name for name in decoder.names if {name, *(g.name for g in decoder[name].given)} <= set(sample)]
     log_p = decoder.log_prob(sample, known)
     start = torch.zeros(len(next(iter(repeated.values()))), device=next(iter(repeated.values())).device)
     sum_p, sum_q = sum(log_p.values(), start=start), sum(log_q.values(), start=start)

@@ -31,7 +31,7 @@ class Game(nn.Module):
     Args:
         decoder, encoder: the players; they may not share parameters.
         plan: the lessons.
-        weights: of single lessons, by (stream, factor); 1 where absent.
+        weights: of single lessons, by (learner, stream, factor); 1 where absent.
         views: by stream.
         average: decay of the encoder's running average, which completes samples, labels weak views and is evaluated.
         pair_shares: class shares [classes] of the pairs, by (stream, label), that are adjusted to the decoder's prior.
@@ -45,7 +45,7 @@ class Game(nn.Module):
         decoder: Player,
         encoder: Player,
         plan: Plan,
-        weights: Mapping[tuple[str, str], Weight] | None = None,
+        weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
         average: float = 0.999,
         pair_shares: Mapping[tuple[str, str], Tensor] | None = None,
@@ -144,7 +144,8 @@ class Game(nn.Module):
         return total, parts
 
     def _rival_loss(self, lesson: Lesson, observed: Sample, size: int, share: float) -> tuple[Tensor, Losses]:
-        weights = {name: self.weights.get((lesson.stream, name), Weight()).at(share) for name in lesson.scores}
+        where = (lesson.learner, lesson.stream)
+        weights = {name: self.weights.get((*where, name), Weight()).at(share) for name in lesson.scores}
         rival = self.average if lesson.learner == "decoder" else self.decoder
         with torch.no_grad():
             sample = rival.complete(observed, size) if lesson.draws else observed

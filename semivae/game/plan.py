@@ -48,7 +48,7 @@ class StreamGraph:
     observes: tuple[str, ...]
     views_of: str | None = None
     vote: bool = False
-    without: frozenset[str] = frozenset()
+    without: frozenset[tuple[PlayerName, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,9 @@ def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph
     scores = tuple(
         factor.target
         for factor in graphs[learner]
-        if factor.learnable and known >= {factor.target, *factor.given} and factor.target not in stream.without
+        if factor.learnable
+        and known >= {factor.target, *factor.given}
+        and (learner, factor.target) not in stream.without
     )
     needed = {name for factor in graphs[learner] if factor.target in scores for name in (factor.target, *factor.given)}
     return Lesson(stream.name, learner, draws if needed & set(draws) else (), scores)

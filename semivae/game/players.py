@@ -10,6 +10,8 @@ from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
 from semivae.game.variables import Sample
 
+_TAKEN = frozenset(dir(nn.ModuleDict()))
+
 
 class Player(nn.Module):
     """The decoder or the encoder.
@@ -20,20 +22,22 @@ class Player(nn.Module):
 
     def __init__(self, conditionals: Sequence[Conditional]) -> None:
         super().__init__()
-        self.conditionals = nn.ModuleDict({conditional.target.name: conditional for conditional in conditionals})
+        self.names = tuple(conditional.target.name for conditional in conditionals)
+        """The variables that it draws and scores, in ancestral order."""
+        self.conditionals = nn.ModuleDict({_key(name): c for name, c in zip(self.names, conditionals, strict=True)})
 
     def __getitem__(self, name: str) -> Conditional:
-        conditional = self.conditionals[name]
+        conditional = self.conditionals[_key(name)]
         assert isinstance(conditional, Conditional)
         return conditional
 
     def __contains__(self, name: str) -> bool:
-        return name in self.conditionals
+        return name in self.names
 
     @property
     def levels(self) -> dict[str, LadderConditional]:
         """The levels of its ladder, by variable; empty for most players."""
-        return {name: c for name in self.conditionals if isinstance(c := self[name], LadderConditional)}
+        return {name: c for name in self.names if isinstance(c := self[name], LadderConditional)}
 
     def complete(self, sample: Sample, batch: int | None = None) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order.
@@ -45,10 +49,10 @@ class Player(nn.Module):
         Returns:
             A new sample. Variables without a conditional here, or whose parents stay unknown, stay absent.
         """
-        completed = dict(with_shared_features([self[name] for name in self.conditionals if name not in sample], sample))
+        completed = dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
         if batch is None:
             batch = len(next(iter(sample.values())))
-        for name in self.conditionals:
+        for name in self.names:
             conditional = self[name]
             if name not in completed and all(given.name in completed for given in conditional.given):
                 completed[name] = conditional.draw(completed, batch)
@@ -60,3 +64,8 @@ class Player(nn.Module):
         targets = list(targets)
         shared = with_shared_features([self[name] for name in targets], sample)
         return {name: self[name](shared).log_prob(sample[name]) for name in targets}
+
+
+def _key(name: str) -> str:
+    """Where the module keeps a variable's conditional: torch refuses names that modules need (type, values)."""
+    return f"variable:{name}" if name in _TAKEN else name

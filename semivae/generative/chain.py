@@ -117,7 +117,7 @@ def start_of(run: Run, start: Start, count: int) -> tuple[Tensor, Tensor]:
 
 def refuse_unread(run: Run) -> None:
     """Raise `RunError` if the decoder needs what the encoder does not draw."""
-    needed = {given.name for name in run.decoder.conditionals for given in run.decoder[name].given}
+    needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
     unread = sorted(name for name in needed if name not in run.encoder)
     if unread:
         raise RunError(f"{run.path}: the encoder has no factor for {', '.join(unread)}, so no chain can run")

@@ -32,7 +32,7 @@ def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any
     """
     refuse_twin(run)
     refuse_unread(run)
-    lacking = [name for name in run.encoder.conditionals if name not in run.decoder]
+    lacking = [name for name in run.encoder.names if name not in run.decoder]
     if lacking:
         raise RunError(f"{run.path}: the prior of {', '.join(lacking)} is known by samples only: no likelihood")
     bounds, elbos, recons, rates = [], [], [], []
@@ -62,7 +62,7 @@ def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any
 def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """log p(x, z) - log q(z | x) [n, draws]; -log p(x | z), and log q - log p by latent, [n * draws]; float64, nats."""
     sample = run.encoder.complete({run.image: images.repeat_interleave(draws, dim=0)})
-    latents = list(run.encoder.conditionals)
+    latents = list(run.encoder.names)
     log_q = {name: value.double() for name, value in run.encoder.log_prob(sample, latents).items()}
     log_p = {name: value.double() for name, value in run.decoder.log_prob(sample, [run.image, *latents]).items()}
     rate = {name: log_q[name] - log_p[name] for name in latents}
@@ -83,13 +83,13 @@ def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
     """
     refuse_twin(run)
     refuse_unread(run)
-    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.conditionals}
+    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.names}
     with seeded(seed, run.device):
         for start in range(0, count, BATCH):
             written = run.decoder.complete({}, min(BATCH, count - start))
             refuse_missing(run, written)
             read = run.encoder.complete({run.image: written[run.image]})
-            names = list(run.encoder.conditionals)
+            names = list(run.encoder.names)
             of_written, of_read = (run.encoder.log_prob(sample, names) for sample in (written, read))
             for name in names:
                 same = (written[name] == read[name]).float().flatten(1 if written[name].dim() > 1 else 0)

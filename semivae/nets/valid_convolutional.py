@@ -35,6 +35,7 @@ class ValidConv(nn.Module):
         width: channels of the first layers; the later ones have twice and four times as many.
         hidden: length of the feature vector.
         activation: after every layer but the last.
+        outside: what is fed beyond the border, which is black as the family feeds it; the authors feed and pad with 0.
 
     Raises:
         ValueError: no image is given, it is smaller than 16 pixels a side, or the output is an image.
@@ -48,8 +49,10 @@ class ValidConv(nn.Module):
         width: int = 32,
         hidden: int = 600,
         activation: str = "tanh",
+        outside: float = -1.0,
     ) -> None:
         super().__init__()
+        self.outside = outside
         inputs, *sides = require_image(image_shape, "valid_conv")
         outputs = require_vector_output(output_shape, "valid_conv")
         refuse_small(sides, "valid_conv")
@@ -66,8 +69,7 @@ class ValidConv(nn.Module):
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        # outside lies black, as bits are fed: the authors, who feed 0 and 1, pad with 0
-        padded = F.pad(images, (1, 1, 1, 1), value=-1.0)
+        padded = F.pad(images, (1, 1, 1, 1), value=self.outside)
         return joined(self.body(padded.contiguous(memory_format=torch.channels_last)), vectors)
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:

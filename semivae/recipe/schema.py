@@ -208,6 +208,9 @@ class ValidConvSpec(Section):
     width: Positive = 32
     hidden: Positive = 600
     activation: Activation = "tanh"
+    outside: Annotated[float, NoTruth] = Field(
+        -1.0, description="what is fed beyond the border: -1 is black in bits, -2 in bytes"
+    )
 
 
 class ValidDeconvSpec(Section):
@@ -295,6 +298,13 @@ class Teach(Section):
     start: Fraction = 0.0
 
 
+class TeachPlayers(Section):
+    """How much a stream teaches one factor of either player, where both have one of that name: q(y | x) and p(y)."""
+
+    encoder: NonNegative | Teach = 1.0
+    decoder: NonNegative | Teach = 1.0
+
+
 class PairOfViews(Section):
     """Views teach a label: the averaged encoder labels the weak view, the encoder learns it on the strong one."""
 
@@ -349,7 +359,7 @@ class StreamSpec(Section):
     values: Literal["labelled", "left_out", "uniform"] | CountsSpec | ProbabilitiesSpec | FileSpec | None = Field(
         None, description="where a stream without data of its own (labels only) takes its values"
     )
-    teach: dict[Name, NonNegative | Teach] = {}
+    teach: dict[Name, NonNegative | Teach | TeachPlayers] = {}
     adjust: bool = Field(
         False,
         description="pairs only: teach the label as if their classes were as frequent as the decoder's prior says",
