@@ -24,6 +24,8 @@ MEANING = {
     "labels_only": "the same q(label | image), start, split, views, precision and number of steps, on the labels alone",
     "labels_views": "that, and the pair of views on the unlabelled images",
     "game": "the whole recipe without the pair of views: what the players teach each other, the vote included",
+    "unknown_prior": "the whole recipe without its label-only stream: p(label) learnt from pairs and unlabelled "
+    "images, nothing aligned or adjusted to it",
     "whole": "the recipe as it is",
     "all_labels": "the ceiling: `labels_only` with every label, its batch as large as labelled and unlabelled together",
 }

@@ -42,6 +42,26 @@ def game(recipe: Recipe) -> Recipe:
     return change_recipe(recipe, {"streams": streams})
 
 
+def unknown_prior(recipe: Recipe) -> Recipe:
+    """The whole recipe without what the label-only stream knows: p(label) is learnt from pairs and unlabelled images.
+
+    The codes are taught by samples of that prior instead, as many; no lesson is aligned or adjusted to it.
+    """
+    label = image_and_label(recipe)[1]
+    streams: dict[str, Any] = {}
+    for name, stream in recipe.streams.items():
+        plain = _dumped(stream)
+        # one weight for both players: p(label) is taught wherever q(label | image) is, and by samples not at all
+        plain["teach"] = {factor: _of_encoder(weight) for factor, weight in plain["teach"].items()}
+        if stream.observe == (label,):
+            plain |= {"observe": [], "values": None}
+        plain["adjust"] = False
+        if isinstance(stream.views, PairOfViews):
+            plain["views"]["align"] = False
+        streams[name] = plain
+    return change_recipe(recipe, {"streams": streams, f"decoder.{label}": "learned"})
+
+
 def whole(recipe: Recipe) -> Recipe:
     """The recipe as it is."""
     return recipe
@@ -61,9 +81,15 @@ VARIANTS: dict[str, Variant] = {
     "labels_only": labels_only,
     "labels_views": labels_views,
     "game": game,
+    "unknown_prior": unknown_prior,
     "whole": whole,
     "all_labels": all_labels,
 }
+
+
+def _of_encoder(weight: Any) -> Any:
+    """A stream's weight of a factor: what it is for the encoder, where the players' weights differ."""
+    return weight["encoder"] if isinstance(weight, dict) and "encoder" in weight else weight
 
 
 def _classifier(recipe: Recipe, streams: Mapping[str, dict[str, Any]]) -> Recipe:

@@ -94,6 +94,19 @@ def test_variants_learn_what_they_say(recipe: Recipe) -> None:
     assert lessons["labels_views"] == [pairs, views]  # and no label that a decoder without images would guess
     assert lessons["game"] == [row for row in lessons["whole"] if row != views]
     assert views in lessons["whole"]
+    assert ("labels", "decoder", "all observed") not in lessons["unknown_prior"]
+    assert ("labels", "encoder", "decoder draws y, h, x") in lessons["unknown_prior"]
+
+
+def test_without_the_label_stream_nothing_knows_the_prior() -> None:
+    unknown = VARIANTS["unknown_prior"](read_recipe("mnist_long_tailed"))
+    assert unknown.decoder["y"] == "learned"
+    assert not any(stream.observe == ("y",) or stream.adjust for stream in unknown.streams.values())
+    assert not unknown.streams["unlabelled"].views.align  # type: ignore[union-attr]
+    taught = {
+        lesson.stream for lesson in plan_of(unknown).lessons if lesson.learner == "decoder" and "y" in lesson.scores
+    }
+    assert taught == {"labelled", "unlabelled"}
 
 
 def test_variants_keep_split_steps_and_start(recipe: Recipe) -> None:
