@@ -16,6 +16,7 @@ from semivae.cli import app
 from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
 from semivae.game.variables import VOID
+from semivae.generative.imputation import impute
 from semivae.recipe import read_recipe
 from semivae.run import Run
 from semivae.scenario import plan_of
@@ -225,3 +226,49 @@ def test_diagnosis_counts_places_and_leaves_void_ones_out(run: Run) -> None:
     images, maps = (run.dataset().train[name][part] for name in ("x", "s"))
     known = maps != VOID
     assert error == pytest.approx(float((torch.from_numpy(run.predict(images)) != maps)[known].float().mean()))
+
+
+# Imputation ----------------------------------------------------------------------------------------------------------
+
+
+def test_known_places_of_a_map_are_held_and_the_others_drawn(run: Run) -> None:
+    images = run.images(run.dataset().test["x"][:2]).cpu()
+    half = run.dataset().test["s"][:2].long()
+    half[:, SIDE // 2 :] = VOID
+    nothing = torch.zeros_like(images, dtype=torch.bool)
+    found = impute(run, images, nothing, {"s": half}, draws=3, rounds=2)
+    assert found.labels is None and found.maps is not None and found.maps.shape == (2, 3, SIDE, SIDE)
+    assert torch.equal(found.maps[:, :, : SIDE // 2], half[:, None, : SIDE // 2].expand(2, 3, SIDE // 2, SIDE))
+    assert found.maps.min() >= 0  # what was void has a class in every draw
+    assert torch.equal(found.draws, images[:, None].expand(2, 3, *images.shape[1:]))
+    painted = impute(run, images, ~nothing, {"s": half}, draws=2, rounds=2)  # no pixel known: half a map alone
+    assert painted.spread.min() >= 0 and not torch.equal(painted.mean, images)
+
+
+def test_impute_command_finishes_a_half_drawn_mask(run: Run, data: Path, tmp_path: Path) -> None:
+    with Image.open(data / "mask0.png") as drawn:
+        numbers = np.array(drawn)
+    numbers[SIDE // 2 :] = 255
+    Image.fromarray(numbers).save(tmp_path / "half.png")
+    Image.fromarray(np.full((SIDE, SIDE), 255, np.uint8)).save(tmp_path / "missing.png")
+    arguments = (
+        "impute",
+        run.path,
+        data / "image0.png",
+        "--mask",
+        tmp_path / "missing.png",
+        "--rounds",
+        2,
+        "--draws",
+        2,
+    )
+    result = command(*arguments, "--given", f"s={tmp_path / 'half.png'}", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out" / "masks" / "image0.png") as finished:
+        assert np.array_equal(np.array(finished)[: SIDE // 2], numbers[: SIDE // 2])
+        assert np.array(finished).max() < 3
+    with Image.open(
+        tmp_path / "out" / "imputed.png"
+    ) as picture:  # known part, mean, spread, 2 draws, each beside its map
+        assert picture.width > 5 * 2 * SIDE
+    assert "everything as missing" in command(*arguments, "--out", tmp_path / "other").stderr

@@ -201,12 +201,13 @@ def impute(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Fill in missing pixels, and the label: several draws, their mean and spread."""
+    """Fill in missing pixels, and the label: several draws, their mean and spread; finishes half-drawn masks too."""
     values = given_values(given)
     check_folder(out, overwrite)
     import numpy as np
     import torch
 
+    from semivae.cli.map_commands import finish_maps
     from semivae.data.images import read_images
     from semivae.generation import save_grid
     from semivae.generative.imputation import impute as fill
@@ -217,7 +218,8 @@ def impute(
     known = opened.images(pixels).cpu()
     shape = opened.recipe.variables[opened.image].shape or ()
     marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
-    missing = missing_of(opened, marks.float() / 255 if marks.dtype == torch.uint8 else marks, len(known))
+    marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
+    missing = missing_of(opened, marks, len(known), given=bool(values))
     result = fill(opened, known, missing, values, draws=draws, rounds=rounds, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {
@@ -228,11 +230,14 @@ def impute(
     }
     if result.labels is not None:
         arrays |= {"labels": result.labels.numpy(), "classes": np.asarray(opened.classes)}
+    if result.maps is not None:
+        arrays |= {"maps": result.maps.numpy(), "classes": np.asarray(opened.classes)}
     write_arrays(out / "imputed.npz", arrays)
     if known.dim() == 4:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
-        save_grid(rows.flatten(0, 1), out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
+        shown = rows.flatten(0, 1) if result.maps is None else finish_maps(opened, out, names, result, rows, values)
+        save_grid(shown, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
     report = head(opened, out=str(out), count=len(known), draws=draws, rounds=rounds, seed=seed, given=values)
     text = f"{out}: {len(known)} images, {draws} draws each after {rounds} rounds"
     reply(report, as_json, console(), text, "imputed.png: known part, mean, spread, then the draws")

@@ -1,4 +1,4 @@
-"""Commands on a run whose label is a map: what `predict` writes, and the picture that `sample` makes."""
+"""Commands on a run whose label is a map: what `predict` and `impute` write, and the picture that `sample` makes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from semivae.errors import RunError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from semivae.generative.imputation import Imputed
     from semivae.run import Run
 
 
@@ -64,3 +65,32 @@ def picture_of(run: Run, drawn: Mapping[str, Any]) -> Tensor:
     from semivae.segmentation.pictures import beside, run_palette
 
     return beside(drawn[run.label], drawn[run.image], run_palette(run))
+
+
+def finish_maps(
+    run: Run, out: Path, names: Sequence[str], imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
+) -> Tensor:
+    """Write every image's likeliest map as OUT/masks/NAME.png; the images of `rows` with their maps beside them.
+
+    Args:
+        run: the run.
+        out: a folder.
+        names: of the images.
+        imputed: all of them.
+        rows: [some, 3 + draws, channels, height, width]: known part, mean, spread, draws.
+        values: what the user gave, for the map's known part.
+    """
+    import torch
+
+    from semivae.game.variables import VOID
+    from semivae.generation import given_values
+    from semivae.segmentation.pictures import beside, mask_png, run_palette
+
+    likeliest, palette = imputed.likeliest_maps(), run_palette(run)
+    assert imputed.maps is not None and likeliest is not None
+    for name, numbers in zip(names, likeliest.numpy(), strict=True):
+        write_in(out, f"masks/{PurePosixPath(name).with_suffix('')}.png", mask_png(numbers, palette))
+    unknown = torch.full_like(likeliest, VOID)
+    known = given_values(run, run.label, values[run.label], len(names)) if run.label in values else unknown
+    maps = torch.cat([torch.stack([known, likeliest, unknown], dim=1), imputed.maps], dim=1)
+    return beside(maps[: len(rows)].flatten(0, 1), rows.flatten(0, 1), palette)

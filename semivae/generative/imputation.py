@@ -1,7 +1,8 @@
 """Filling in what is missing of an image, and of its label: the players alternate, what is known stays as it is.
 
-z ~ q(z | x, known label), x ~ p(x | z), and the known pixels are put back; after some rounds the missing ones are draws
-of what the model holds possible (Rezende et al. 2014 for one player and its inverse; here both are the game's).
+z ~ q(z | x, known label), x ~ p(x | z), and the known pixels are put back, as are the known places of a label that is a
+map; after some rounds the missing ones are draws of what the model holds possible (Rezende et al. 2014 for one player
+and its inverse; here both are the game's).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from semivae.errors import DataError, RunError
-from semivae.game.variables import Sample
+from semivae.game.variables import VOID, Sample
 from semivae.generation import given_values, seeded
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH, pictures, refuse_twin
@@ -30,18 +31,30 @@ class Imputed:
         draws: float32 [n, draws, ...]: known values as given, missing ones as the decoder's mean for that draw's codes.
         mean, spread: over the draws, [n, ...]; the spread is their standard deviation, 0 where a value is known.
         labels: shares of the draws' labels [n, classes], or None where the run has no single label.
+        maps: the draws' label maps, int64 [n, draws, height, width], or None where the label is no map.
     """
 
     draws: Tensor
     mean: Tensor
     spread: Tensor
     labels: Tensor | None
+    maps: Tensor | None = None
+
+    def likeliest_maps(self) -> Tensor | None:
+        """The class that most draws have, place by place: int64 [n, height, width]."""
+        return None if self.maps is None else self.maps.mode(dim=1).values
 
 
-def missing_of(run: Run, masks: Tensor, count: int) -> Tensor:
+def missing_of(run: Run, masks: Tensor, count: int, given: bool = False) -> Tensor:
     """A user's masks, [1 or n, 1 or channels, height, width] in [0, 1] (tables: [.., columns]), as booleans [n, ...].
 
     White, above 1/2, is missing.
+
+    Args:
+        run: whose images they are for.
+        masks: the masks.
+        count: how many images.
+        given: whether more than pixels is known: then all of them may be missing, or none.
 
     Raises:
         DataError: another number of masks than one or one per image, or another size; nothing or everything missing.
@@ -54,7 +67,7 @@ def missing_of(run: Run, masks: Tensor, count: int) -> Tensor:
         missing = missing.expand(count, *shape)
     except RuntimeError:
         raise DataError(f"a mask has shape {list(masks.shape[1:])}, the run's images {list(shape)}") from None
-    if not missing.any() or missing.all():
+    if not given and (not missing.any() or missing.all()):
         what = "nothing" if not missing.any() else "everything"
         raise DataError(f"the mask marks {what} as missing; white is missing, black is known")
     return missing
@@ -77,7 +90,8 @@ def impute(
         run: the run.
         images: float [n, ...] as `Run.images` gives them.
         missing: booleans of the same shape (`missing_of`).
-        given: other variables that are known: `{"y": 3}`, or one value for each image.
+        given: other variables that are known: `{"y": 3}`, or one value for each image; maps may be known in part
+            (`VOID` elsewhere).
         draws, rounds, seed: as said.
 
     Raises:
@@ -88,6 +102,7 @@ def impute(
     known = {name: given_values(run, name, value, len(images)) for name, value in (given or {}).items()}
     refuse_late(run, known)
     filled, labels, label = [], [], roles_of(run.recipe).label
+    single = label is not None and not run.recipe.variables[label].shape
     with seeded(seed, run.device):
         for start in range(0, len(images), max(1, BATCH // draws)):
             rows = slice(start, start + max(1, BATCH // draws))
@@ -95,11 +110,14 @@ def impute(
             repeated, holes = (each[rows].repeat_interleave(draws, dim=0).to(run.device) for each in (images, missing))
             final, codes = _rounds(run, repeated, holes, part, rounds)
             filled.append(final.cpu().view(-1, draws, *images.shape[1:]))
-            if label is not None and codes[label].dim() == 1:
-                labels.append(codes[label].cpu().view(-1, draws))
+            if label is not None:
+                labels.append(codes[label].cpu().view(-1, draws, *codes[label].shape[1:]))
     all_draws = torch.cat(filled)
     spread = all_draws.std(dim=1) if draws > 1 else torch.zeros_like(all_draws[:, 0])
-    return Imputed(all_draws, all_draws.mean(dim=1), spread, _shares(run, labels))
+    shares = _shares(run, labels) if single else None
+    return Imputed(
+        all_draws, all_draws.mean(dim=1), spread, shares, torch.cat(labels) if labels and not single else None
+    )
 
 
 def _rounds(run: Run, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
@@ -107,15 +125,24 @@ def _rounds(run: Run, images: Tensor, missing: Tensor, known: Sample, rounds: in
     current = torch.where(missing, torch.rand_like(images), images)
     codes: Sample = {}
     for _ in range(rounds):
-        sample = run.encoder.complete({run.image: current, **known})
+        sample = _encoded(run, {run.image: current, **known})
         codes = {name: value for name, value in sample.items() if name != run.image}
         current = torch.where(missing, run.decoder.complete(codes)[run.image], images)
     return torch.where(missing, pictures(run, codes), images), codes
 
 
-def _shares(run: Run, labels: list[Tensor]) -> Tensor | None:
-    if not labels:
-        return None
+def _encoded(run: Run, known: Sample) -> Sample:
+    """All variables, the encoder's draws for what is not known; maps known in part keep that part."""
+    partial = {name: value for name, value in known.items() if not value.is_floating_point() and (value == VOID).any()}
+    if not partial:
+        return run.encoder.complete(known)
+    drawn = run.encoder.complete({name: value for name, value in known.items() if name not in partial})
+    # once more, since what is drawn after a map has to heed its known places
+    whole = {name: torch.where(value == VOID, drawn[name], value) for name, value in partial.items()}
+    return run.encoder.complete({**known, **whole})
+
+
+def _shares(run: Run, labels: list[Tensor]) -> Tensor:
     classes = run.recipe.variables[run.label].classes or 0
     return torch.nn.functional.one_hot(torch.cat(labels), classes).float().mean(dim=1)
 
