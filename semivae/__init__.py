@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from semivae.run import Run
     from semivae.training import train
 
@@ -12,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["Run", "load", "train"]
 
 
-def load(path: str, checkpoint: str = "last", **options: Any) -> Run:
+def load(path: str | Path, checkpoint: str = "last", **options: Any) -> Run:
     """Opens a run's folder. See `semivae.run.Run.load`."""
     from semivae.run import Run
 

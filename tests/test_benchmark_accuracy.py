@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import semivae
 from benchmarks import baselines, machine
@@ -59,7 +60,7 @@ def recipe(file: Path) -> Recipe:
     return read_recipe(file)
 
 
-def accuracy(*arguments: object):
+def accuracy(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
 
 
@@ -336,7 +337,7 @@ def test_images_that_no_label_reaches_are_unknown() -> None:
 
 
 def test_summary_by_hand() -> None:
-    def cell(seed: int, error: float, nll: float | None) -> dict:
+    def cell(seed: int, error: float, nll: float | None) -> dict[str, Any]:
         result = {"error": error, "error_interval": [0.01, 0.0345], "nll": nll, "ece": 0.1, "seconds": 2.0}
         return {"seed": seed, "result": {**result, "bits": {"g": 1.5, "h": 2.0}}, "machine": {"gpu": None}}
 

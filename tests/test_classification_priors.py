@@ -25,7 +25,8 @@ def log_posterior(prior: np.ndarray) -> np.ndarray:
     """log p(y | x) for each of the four x, (4, 3)."""
     joint = prior[:, None] * LIKELIHOOD
     with np.errstate(divide="ignore"):
-        return np.log(joint / joint.sum(0)).T
+        logarithms: np.ndarray = np.log(joint / joint.sum(0))
+    return logarithms.T
 
 
 # The change of prior -------------------------------------------------------------------------------------------------

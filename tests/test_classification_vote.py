@@ -29,6 +29,8 @@ NOTHING = 1e12  # a temperature at which the encoder has no say
 class Lookup(nn.Module):
     """Parameters from a table, by what is given: [image of four], then class, then bit."""
 
+    table: Tensor
+
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.register_buffer("table", table)
@@ -150,7 +152,7 @@ def test_votes_that_cannot_be_taken_are_refused() -> None:
     with pytest.raises(RunError, match="the supervised twin has no decoder to vote"):
         Classifier(twin, voting).probabilities(IMAGES)
     without = tabular_run(q_h)
-    del without.decoder.conditionals["h"]
+    without.decoder = Player([without.decoder["y"], without.decoder["x"]])
     with pytest.raises(RunError, match="the decoder has no probability of h"):
         Classifier(without, voting).probabilities(IMAGES)
     early = tabular_run(q_h)

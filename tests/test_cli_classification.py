@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.classification import Classifier
@@ -20,7 +20,7 @@ from semivae.run import Run
 COUNTS = ",".join(f"{digit}={count}" for digit, count in enumerate([5, 4, 4, 3, 3, 2, 2, 1, 1, 1]))
 
 
-def run_command(*arguments: object):
+def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from semivae.cli import app
 from semivae.run import Run
@@ -38,7 +38,7 @@ COMMANDS = [
 ]
 
 
-def semivae(*arguments: object):
+def semivae(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

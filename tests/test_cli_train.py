@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from semivae.cli import app
 from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
@@ -23,7 +23,7 @@ from semivae.training import Progress
 FEW_STEPS = ["--set", "training.steps=4", "--set", "training.validate_every=2", "--device", "cpu"]
 
 
-def train(*arguments: object, recipe: str = "digits_50labels"):
+def train(*arguments: object, recipe: str = "digits_50labels") -> Result:
     return CliRunner().invoke(app, ["train", recipe, *map(str, arguments)])
 
 

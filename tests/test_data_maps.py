@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 # Arrays --------------------------------------------------------------------------------------------------------------
 
 
-def arrays(root: Path, arrays: dict[str, np.ndarray], **options: object) -> Dataset:
+def arrays(root: Path, arrays: dict[str, Any], **options: object) -> Dataset:
     np.savez(root / "a.npz", **arrays)
     return load_source(ArraysSource.model_validate({"name": "arrays", "path": "a.npz", **options}), root)
 
@@ -218,10 +219,9 @@ def test_the_official_layout_is_merged_and_parted(tmp_path: Path) -> None:
         read_celebamask_hq(source, path)
     (path / "CelebA-HQ-to-CelebA-mapping.txt").write_text("idx orig_idx orig_file\n" + "\n".join(lines) + "\n")
     data = read_celebamask_hq(source, path)
-    hair = CLASSES.index("hair")
     expected = torch.zeros(8, 8, dtype=torch.int16)
     expected[2:] = CLASSES.index("skin")
-    expected[:4, 3:] = hair  # hair lies over skin
+    expected[:4, 3:] = CLASSES.index("hair")  # hair lies over skin
     assert torch.equal(data.train["s"][1], expected) and len(CLASSES) == 19
     assert (len(data.train["x"]), len(data.test["x"])) == (4, 1)
     assert data.validation is not None and data.validation.tolist() == [2, 3]

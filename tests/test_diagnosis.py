@@ -201,15 +201,15 @@ def test_json_of_the_command_is_that_of_the_function(tiny_run: Run) -> None:
 
 
 def test_impossible_numbers_are_refused(tiny_run: Run) -> None:
-    for options in ({"samples": 0}, {"seed": -1}):
+    for samples, seed in ((0, 0), (10, -1)):
         with pytest.raises(RunError, match="cannot draw"):
-            diagnose(tiny_run, **options)
+            diagnose(tiny_run, samples=samples, seed=seed)
     assert CliRunner().invoke(app, ["diagnose", str(tiny_run.path), "-n", "0"]).exit_code == 2
 
 
 def test_warnings_are_merged_with_the_latest_figures() -> None:
     old, gone, new = (Alarm("kind", about, "seen once", "means", "advice") for about in ("a", "b", "c"))
-    rows = [{"step": 5, "warnings": [old.as_row(), gone.as_row()]}, {"step": 6}]
+    rows: list[dict[str, Any]] = [{"step": 5, "warnings": [old.as_row(), gone.as_row()]}, {"step": 6}]
     now = [Alarm("kind", "a", "seen now", "means", "advice"), new]
     found = merged(rows, now)
     assert [(entry["about"], entry["seen"], entry["since"], entry["holds"]) for entry in found] == [

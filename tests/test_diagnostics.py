@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,15 @@ CODE = Variable("h", "bernoulli", (2,))
 class Fixed(nn.Module):
     """A network that is a given function of its inputs."""
 
-    def __init__(self, function: object) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.function = function
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
-        return self.function(images, vectors)  # type: ignore[operator]
+        return self.function(images, vectors)
 
 
-def by_pixels(target: Variable, function: object) -> Player:
+def by_pixels(target: Variable, function: Callable[..., Tensor]) -> Player:
     return Player([NetworkConditional(target, (IMAGE,), Fixed(function))])
 
 
@@ -118,8 +119,9 @@ def test_label_without_a_prior_is_drawn_from_known_values() -> None:
 
 def test_nothing_is_dropped_out_while_measuring() -> None:
     net = nn.Sequential(nn.Dropout(0.5))
-    player = Player([NetworkConditional(LABEL, (IMAGE,), Fixed(lambda images, _: net(images.flatten(1))))])
-    player.conditionals["y"].net.add_module("inner", net)  # type: ignore[union-attr, operator]
+    network = Fixed(lambda images, _: net(images.flatten(1)))
+    network.add_module("inner", net)
+    player = Player([NetworkConditional(LABEL, (IMAGE,), network)])
     part = {"x": torch.rand(64, 1, 1, 3), "y": torch.zeros(64).long()}
     assert examine_label(player, "x", "y", part, None) == examine_label(player, "x", "y", part, None)
     assert net.training and player.training

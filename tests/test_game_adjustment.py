@@ -12,6 +12,7 @@ import semivae
 from semivae.classification.priors import trained_prior
 from semivae.errors import RecipeError
 from semivae.game.adjustment import adjusted
+from semivae.game.label_teacher import categorical_of
 from semivae.recipe import read_recipe
 from semivae.run import Run
 from semivae.scenario import plan_of
@@ -39,7 +40,7 @@ def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
     if adjust:
         learner = adjusted(learner, SHARES, PRIOR)
     pairs = SHARES[:, None] * P_X_GIVEN_Y
-    sum((pairs[y] * learner.log_prob(torch.tensor(y))).sum() for y in range(2)).backward()
+    torch.stack([pairs[y] * learner.log_prob(torch.tensor(y)) for y in range(2)]).sum().backward()
     assert logits.grad is not None
     assert (logits.grad.abs().max().item() < 1e-12) == adjust
 
@@ -71,11 +72,11 @@ def test_adjusting_changes_what_pairs_teach(long_tailed_run: Run, tmp_path: Path
     changes = ["training.steps=4", "training.validate_every=4", "split.balance={ratio: 5}"]
     plain = semivae.train("digits_50labels", set=changes, out=tmp_path / "plain", device="cpu")
     images = plain.dataset().test["x"][:20]
-    of = {name: run.posterior("y", x=images).probs for name, run in (("plain", plain), ("adjusted", long_tailed_run))}
-    assert not torch.equal(of["plain"], of["adjusted"])
-    assert of["adjusted"][:, 0].mean() < of["plain"][:, 0].mean()  # the frequent class is no longer preferred
-    twins = [run.at("twin").posterior("y", x=images).probs for run in (plain, long_tailed_run)]
-    assert torch.equal(*twins)  # the twin knows of no p(y)
+    usual, adapted = (categorical_of(run.posterior("y", x=images)).probs for run in (plain, long_tailed_run))
+    assert not torch.equal(usual, adapted)
+    assert adapted[:, 0].mean() < usual[:, 0].mean()  # the frequent class is no longer preferred
+    one, other = (categorical_of(run.at("twin").posterior("y", x=images)).probs for run in (plain, long_tailed_run))
+    assert torch.equal(one, other)  # the twin knows of no p(y)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def expected_gradients(decoder: Player, encoder: Player) -> dict[str, Tensor]:
     players: Mapping[str, Player] = {"decoder": decoder, "encoder": encoder}
     cells = torch.tensor(list(itertools.product(range(3), range(2), range(2))))
     sample = {"x": cells[:, 0], "y": cells[:, 1], "h": cells[:, 2]}
-    gradients = {}
+    gradients: dict[str, Tensor] = {}
     for lesson in plan().lessons:
         learner = players[lesson.learner]
         rival = players["encoder" if lesson.learner == "decoder" else "decoder"]
@@ -91,8 +91,8 @@ def expected_gradients(decoder: Player, encoder: Player) -> dict[str, Tensor]:
             if not lesson.draws:  # unobserved variables play no part: share them out evenly
                 chance = chance / 2
         learner.zero_grad()
-        score = sum(learner.log_prob(sample, lesson.scores).values())
-        (chance * score).sum().backward()  # type: ignore[union-attr]
+        score = torch.stack(list(learner.log_prob(sample, lesson.scores).values())).sum(0)
+        (chance * score).sum().backward()
         for name, parameter in learner.named_parameters():
             if parameter.grad is not None:
                 key = f"{lesson.learner}.{name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,7 @@ def test_a_level_adds_its_own_natural_parameters_to_the_decoders() -> None:
     sample = some_sample(decoder)
     for name in ("z0", "z1"):
         level = encoder.levels[name]
+        assert isinstance(level.bottom_up, Conv)
         added = level.net(None, level.bottom_up.features(2 * sample["x"] - 1, None))
         expected = decoder[name].parameters_of(sample) + added
         torch.testing.assert_close(level.parameters_of(sample), expected)
@@ -121,7 +123,7 @@ def test_players_stay_disjoint_and_the_encoders_loss_reaches_the_encoder_alone()
     decoder, encoder = ladder_players()
     game = Game(decoder, encoder, two_level_plan(LADDER_ORDER))  # it refuses shared parameters
     assert not any("prior" in name or "above" in name for name in encoder.state_dict())
-    sum(game.encoder.log_prob(some_sample(decoder), ["z0", "z1"]).values()).sum().backward()  # type: ignore[union-attr]
+    torch.stack(list(game.encoder.log_prob(some_sample(decoder), ["z0", "z1"]).values())).sum().backward()
     assert all(parameter.grad is None for parameter in decoder.parameters())
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
@@ -139,7 +141,9 @@ def test_the_average_leans_on_the_living_decoder() -> None:
 def test_the_bottom_up_network_runs_once_for_all_levels() -> None:
     decoder, encoder = ladder_players()
     calls: list[int] = []
-    encoder.levels["z0"].bottom_up.stages.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[union-attr,arg-type]
+    network = encoder.levels["z0"].bottom_up
+    assert isinstance(network, Conv)
+    network.stages.register_forward_hook(lambda *_: calls.append(1))
     sample = some_sample(decoder)
     encoder.log_prob(sample, ["z0", "z1"])
     completed = encoder.complete({"x": sample["x"]})
@@ -254,15 +258,16 @@ def expected_gradients(decoder: Player, encoder: Player) -> dict[str, float]:
     ):
         decoder.zero_grad()
         encoder.zero_grad()
-        (chance * sum(player.log_prob(sample, scored).values())).sum().backward()  # type: ignore[union-attr]
+        score = torch.stack(list(player.log_prob(sample, scored).values())).sum(0)
+        (chance * score).sum().backward()
         largest[name] = max(float(p.grad.abs().max()) for p in player.parameters() if p.grad is not None)
     return largest
 
 
 @pytest.mark.parametrize("posterior", [ladder_posterior, reverse_posterior])
-def test_the_exact_posterior_is_an_equilibrium_in_both_orders(posterior: object) -> None:
+def test_the_exact_posterior_is_an_equilibrium_in_both_orders(posterior: Callable[[Player], Player]) -> None:
     decoder = tables()
-    encoder = posterior(decoder)  # type: ignore[operator]
+    encoder = posterior(decoder)
     assert max(expected_gradients(decoder, encoder).values()) < 1e-12
     with torch.no_grad():
         next(encoder["z1"].parameters())[0, 0] += 0.3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.cli import app
@@ -22,7 +22,7 @@ from semivae.generative.likelihood import consistency, likelihood
 from semivae.run import Run
 
 
-def command(*arguments: object):
+def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
