@@ -81,6 +81,16 @@ def test_places_that_the_teacher_is_not_sure_of_are_void() -> None:
     assert (maps[..., :8] == VOID).all() and (maps[..., 8:] == 1).all() and share == 0.5
 
 
+def test_the_surest_places_of_every_class_are_taught_first() -> None:
+    images = torch.full((2, 3, 16, 16), 0.1)  # the class of most places, surer than
+    images[0, :, 4:6, 4:6] = torch.tensor([[0.55, 0.6], [0.65, 0.7]])  # the few of the other
+    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator(), share=0.5)
+    assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]]
+    assert share > 0.9, "equally sure places are taught together"
+    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), share=0.5)
+    assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]], "the threshold holds beside"
+
+
 def test_joint_views_move_images_and_maps_alike_and_colour_images_alone() -> None:
     images, maps = halves(), (halves()[:, 0] > 0.5).long()
     both = view(rotate=30, flip=True, scale=0.2, brightness=0.5, noise=0.05, cutout=0.3)

@@ -39,6 +39,18 @@ def test_the_vector_reaches_every_place_and_a_pixel_mostly_its_own() -> None:
     assert by_pixel[7:10, 11:14].mean() > 10 * by_pixel.mean()
 
 
+def test_a_fresh_network_already_shows_its_vector() -> None:
+    net = unet()
+    images, vectors = torch.randn(1, 4, 16, 24).expand(64, -1, -1, -1), torch.randint(2, (64, 5)) * 2.0 - 1.0
+    with torch.no_grad():
+        shown = net(images, vectors).flatten(1)
+    spread = shown.std(dim=0).mean()
+    assert 0.1 < spread < 0.5, "codes that cannot be read at the start collapse"
+    found = torch.linalg.lstsq(torch.cat([shown, torch.ones(64, 1)], dim=1), vectors).solution
+    read = torch.cat([shown, torch.ones(64, 1)], dim=1) @ found
+    assert torch.equal(read.sign(), vectors)
+
+
 @pytest.mark.parametrize(
     ("image_shape", "output_shape", "message"),
     [

@@ -62,6 +62,10 @@ class StreamViews:
     information: Weight = field(default_factory=lambda: Weight(0.0))
     ramp: float = 0.0
 
+    def taught_share(self, share: float) -> float:
+        """Of every class, the share that is taught when that share of the training is done."""
+        return FIRST_SHARE + (1.0 - FIRST_SHARE) * share / self.ramp if share < self.ramp else 1.0
+
 
 class LabelTeacher(nn.Module):
     """Teaches q(label | image) on one stream.
@@ -113,8 +117,7 @@ class LabelTeacher(nn.Module):
             confidence, value = most_likely(posterior)
             taught = (confidence >= views.threshold).float()
             if share < views.ramp:
-                so_far = FIRST_SHARE + (1.0 - FIRST_SHARE) * share / views.ramp
-                taught = taught * surest(posterior, so_far, self.prior())
+                taught = taught * surest(posterior, views.taught_share(share), self.prior())
             strong = self._strong(images, generator)
         learnt = categorical_of(encoder[self.label]({views.variable: strong}))
         loss = -(learnt.log_prob(value) * taught).mean()  # type: ignore[no-untyped-call]
@@ -151,7 +154,14 @@ class LabelTeacher(nn.Module):
         views, label = self.views, self.label
         assert views.weak is not None and views.strong is not None
         strong, maps, confident = taught_maps(
-            self._players[1][label], views.variable, images, views.weak, views.strong, views.threshold, generator
+            self._players[1][label],
+            views.variable,
+            images,
+            views.weak,
+            views.strong,
+            views.threshold,
+            generator,
+            views.taught_share(share),
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
         return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}

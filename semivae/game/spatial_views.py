@@ -41,6 +41,7 @@ def taught_maps(
     strong: JointView,
     threshold: float,
     generator: torch.Generator,
+    share: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Strong views and the maps that the teacher gives them.
 
@@ -51,16 +52,38 @@ def taught_maps(
         weak, strong: the views; the strong one is applied on top of the weak one.
         threshold: the smallest probability of a place's most likely class at which it teaches.
         generator: of the views.
+        share: of the places of every class, the surest of which are taught.
 
     Returns:
         The strong views, their maps int64 [batch, height, width], and the share of places that the teacher was
         confident of, [].
     """
     weakly = weak(images, generator)
-    confidence, maps = place_posterior(teacher({variable: weakly})).probs.max(dim=-1)
-    confident = confidence >= threshold
+    posterior = place_posterior(teacher({variable: weakly}))
+    confidence, maps = posterior.probs.max(dim=-1)
+    confident = (confidence >= threshold) & surest_places(posterior, share)
     strongly, moved = strong.joint(weakly, maps.masked_fill(~confident, VOID), generator)
     return strongly, moved, confident.float().mean()
+
+
+def surest_places(posterior: Categorical, share: float) -> Tensor:
+    """Marks the surest places of every class, bool [batch, height, width]; 1 marks all.
+
+    Certainty is the log-odds of the most likely class against the second. Of the places where a class is the most
+    likely one in the whole batch, that share is marked: were all taught alike, what is common would be taught long
+    before what is small, also in the places of what is small (class-balanced self-training, Zou et al. 2018).
+    """
+    top = posterior.logits.topk(2, dim=-1)
+    margin, maps = top.values[..., 0] - top.values[..., 1], top.indices[..., 0]
+    marked = torch.ones_like(maps, dtype=torch.bool)
+    if share >= 1.0:
+        return marked
+    for number in range(posterior.logits.shape[-1]):
+        of_class = maps == number
+        if of_class.any():
+            least = margin[of_class].quantile(1.0 - share)
+            marked &= ~of_class | (margin >= least)
+    return marked
 
 
 def place_posterior(distribution: Distribution) -> Categorical:

@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from semivae.nets.convolutional import ModulatedBlock
 from semivae.nets.layers import Shape, convolution, joined, linear, norm, require_image
 
+SKETCH = 4  # places a side of what vectors add to the output
+SKETCH_GAIN = 0.3  # of it at the start: seen, and less than what pictures differ by
+
 
 class Unet(nn.Module):
     """Down to a coarse grid and up again (Ronneberger et al. 2015), group norm instead of batch norm.
 
     Skips join each level's grid on the way up: the local path. The coarsest grid, averaged over its places, and the
     given vectors make one hidden vector that scales and shifts the channels of every block on the way up (FiLM): the
-    global path. Nothing depends on the image's size, so a trained network takes any whose sides are multiples of
+    global path. Given vectors also add a sketch of their own, a few places a side, smoothly interpolated: codes are
+    then seen in the output from the first step on, and can be read before anything is learnt (ours; docs/method.md,
+    section 4). Nothing depends on the image's size, so a trained network takes any whose sides are multiples of
     `size_multiple`.
 
     Args:
@@ -73,6 +78,7 @@ class Unet(nn.Module):
         self.norm = norm(channels[0])
         # the pixels themselves join the last layer; outputs start near 0: mid-grey pictures, uniform classes
         self.head = convolution(channels[0] + inputs, output_shape[0] * patch**2, gain=0.1)
+        self.sketch = linear(vector_size, output_shape[0] * SKETCH**2, gain=SKETCH_GAIN) if vector_size else None
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         """The global vector: [batch, hidden]."""
@@ -90,7 +96,15 @@ class Unet(nn.Module):
             for block in blocks:
                 grid = block(grid, code)
         parameters: Tensor = self.head(torch.cat([F.silu(self.norm(grid)), patches.to(grid.dtype)], dim=1))
-        return F.pixel_shuffle(parameters, self.patch) if self.patch > 1 else parameters
+        if self.patch > 1:
+            parameters = F.pixel_shuffle(parameters, self.patch)
+        return parameters if vectors is None else parameters + self._sketched(vectors, parameters)
+
+    def _sketched(self, vectors: Tensor, parameters: Tensor) -> Tensor:
+        """What the vectors add to output parameters [batch, channels, height, width], of that shape."""
+        assert self.sketch is not None
+        coarse: Tensor = self.sketch(vectors).unflatten(1, (parameters.shape[1], SKETCH, SKETCH))
+        return F.interpolate(coarse, parameters.shape[2:], mode="bilinear", align_corners=True)
 
     def _patches(self, images: Tensor | None) -> Tensor:
         assert images is not None
