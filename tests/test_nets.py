@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from semivae.nets import NETS, Conv, Deconv, Mlp, ValidConv, ValidDeconv, WideResnet
+from semivae.nets.layers import Tanh
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
     "mlp on image and vector": (Mlp((1, 5, 7), 3, (4,)), (1, 5, 7), 3, (4,)),
@@ -45,7 +46,7 @@ def test_shapes_signal_and_gradients(case: str) -> None:
     # zero-initialised residual branches block the gradient of what lies before them only for the first step
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter += 0.01 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
     net(*given).square().sum().backward()
     silent = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert silent == []
@@ -111,7 +112,20 @@ def test_valid_conv_on_signs_is_the_papers_convolution_on_bits() -> None:
         first.weight.copy_(paper.weight / 2)
         first.bias.copy_(paper.bias + paper.weight.sum((1, 2, 3)) / 2)
     found: list[torch.Tensor] = []
-    first.register_forward_hook(lambda _, __, output: found.append(output))
+    first.register_forward_hook(lambda _, __, output: found.append(output.clone()))
     bits = torch.rand(2, 1, 28, 28).round()
     net(2 * bits - 1, None)
     torch.testing.assert_close(found[0], paper(bits))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_quick_tanh_is_tanh(inplace: bool) -> None:
+    values = torch.linspace(-12.0, 12.0, 4001).requires_grad_()
+    outputs = Tanh(inplace)(values * 1.0)
+    assert (outputs - values.tanh()).abs().max() < 3e-7
+    outputs.square().sum().backward()
+    expected = 2.0 * values.tanh() * (1.0 - values.tanh().square())
+    torch.testing.assert_close(values.grad, expected, rtol=1e-4, atol=1e-6)
+    kept = values.detach()
+    Tanh()(kept)
+    assert kept[0] == -12.0, "only where it is asked for does it write over its input"

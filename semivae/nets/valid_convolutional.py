@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from semivae.nets.layers import (
     ACTIVATIONS,
     Shape,
+    Tanh,
     convolution,
     joined,
     linear,
@@ -57,13 +58,13 @@ class ValidConv(nn.Module):
         outputs = require_vector_output(output_shape, "valid_conv")
         refuse_small(sides, "valid_conv")
         function, gain = ACTIVATIONS[activation]
-        layers: list[nn.Module] = [convolution(inputs, width, gain=gain, padding=0), function()]
+        layers: list[nn.Module] = [convolution(inputs, width, gain=gain, padding=0), over(function)]
         inputs = width
         for size, kernel, stride in ((width, 2, 1), (2 * width, 3, 2), (2 * width, 3, 1), (2 * width, 3, 1),
                                      (4 * width, 3, 2)):  # fmt: skip
-            layers += [convolution(inputs, size, kernel, stride, gain, padding=0), function()]
+            layers += [convolution(inputs, size, kernel, stride, gain, padding=0), over(function)]
             inputs, sides = size, [(side - kernel) // stride + 1 for side in sides]
-        layers += [nn.Flatten(), linear(inputs * math.prod(sides), hidden, gain), function()]
+        layers += [nn.Flatten(), linear(inputs * math.prod(sides), hidden, gain), over(function)]
         self.body = nn.Sequential(*layers)
         self.head = linear(hidden + vector_size, outputs, gain=1.0)
 
@@ -116,7 +117,7 @@ class ValidDeconv(nn.Module):
         inputs = 4 * width
         for size, kernel, stride in ((2 * width, 3, 2), (2 * width, 3, 1), (2 * width, 3, 1), (width, 3, 2),
                                      (width, 2, 1)):  # fmt: skip
-            layers += [transposed(inputs, size, kernel, stride, gain), function()]
+            layers += [transposed(inputs, size, kernel, stride, gain), over(function)]
             inputs = size
         self.body = nn.Sequential(*layers)
         self.head = convolution(inputs, outputs, gain=1.0)  # codes must show in the pixels before they can be read
@@ -139,6 +140,11 @@ class ValidDeconv(nn.Module):
 def refuse_small(sides: list[int], net: str) -> None:
     if min(sides) < 16:
         raise ValueError(f"net {net} needs images of at least 16 pixels a side; use mlp, conv or deconv")
+
+
+def over(function: type[nn.Module]) -> nn.Module:
+    """The activation of a layer's outputs, written over them where its gradient needs nothing else: half the memory."""
+    return function(inplace=True) if function in (Tanh, nn.ReLU) else function()
 
 
 def transposed(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nn.ConvTranspose2d:

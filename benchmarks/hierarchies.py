@@ -1,0 +1,172 @@
+"""Hierarchies beside the authors' public code and beside the evidence lower bound, to one table.
+
+    git clone https://github.com/dschles70/symvae-aistats2024 CHECKOUT
+    python benchmarks/hierarchies.py agree CHECKOUT                  # their weights, our networks
+    python benchmarks/hierarchies.py speed CHECKOUT                  # training steps per second, side by side
+    python benchmarks/hierarchies.py train symmetric                 # equal processor time: ours, ...
+    python benchmarks/hierarchies.py train elbo                      # ... our lower bound, ...
+    python benchmarks/hierarchies.py train authors CHECKOUT          # ... and theirs
+    python benchmarks/hierarchies.py score CHECKOUT --features RUN   # distances, bits level by level, the picture
+
+Each command puts its part into one JSON file and writes the page anew.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import torch
+import typer
+
+from benchmarks.accuracy import user_errors
+from benchmarks.equal_time import Setting, score_authors, score_run, setting_of, train_authors, train_ours
+from benchmarks.hierarchies_tables import read_parts, write_parts
+from benchmarks.machine import machine, versions
+from benchmarks.peer import Experiment, Objective, hvae_module, make_model
+from benchmarks.peer_weights import agreement
+from benchmarks.side_by_side import side_by_side
+from semivae.cli.options import DataRootOption
+from semivae.errors import RunError
+from semivae.generation import save_grid
+from semivae.generative.features import FeatureSpace
+from semivae.run import Run
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
+
+Contestant = Literal["symmetric", "elbo", "authors", "authors_fast", "authors_elbo"]
+RATES: dict[str, float] = {"authors": 1e-4, "authors_fast": 1e-3, "authors_elbo": 1e-4}  # the first as in their README
+SEED = 0
+
+CheckoutArgument = Annotated[Path, typer.Argument(metavar="CHECKOUT", help="Of dschles70/symvae-aistats2024.")]
+OutOption = Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")]
+RunsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the trained models are kept.")]
+OUT, RUNS = Path("runs/hierarchies"), Path("runs/hierarchies")
+
+
+@app.command()
+def agree(
+    checkout: CheckoutArgument,
+    count: Annotated[int, typer.Option(help="Samples of their model.")] = 256,
+    out: OutOption = OUT,
+) -> None:
+    """Put the authors' weights into our networks, and compare the log-probabilities of every factor."""
+    found: dict[str, Any] = {}
+    with user_errors():
+        for experiment in get_args(Experiment):
+            torch.manual_seed(SEED)
+            model = make_model(hvae_module(checkout, experiment))
+            away_from_zero(model)
+            found[experiment] = {
+                name: agreement(experiment, model, count, precision=precision)
+                for name, precision in (("float64", torch.float64), ("float32", torch.float32))
+            }
+        put(out, "agreement", {"count": count, "experiments": found})
+
+
+def away_from_zero(model: torch.nn.Module) -> None:
+    """Doubles fresh weights, whose scores are near zero, so that probabilities differ from one half."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name == "lsigma":
+                parameter.fill_(-1.0)
+            else:
+                parameter.mul_(2.0)
+
+
+@app.command()
+def speed(
+    checkout: CheckoutArgument,
+    batch: Annotated[int, typer.Option(min=1)] = 256,
+    width: Annotated[int, typer.Option(min=1)] = 32,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    steps: Annotated[int, typer.Option(min=2, help="Of each, one after the other in turn.")] = 12,
+    out: OutOption = OUT,
+) -> None:
+    """Training steps per second of the same networks and batch: theirs and ours take steps in turn."""
+    torch.set_num_threads(threads)
+    with user_errors():
+        measured = side_by_side(checkout, batch, width, steps)
+        put(out, "speed", {"batch": batch, "width": width, "threads": threads, **measured}, append=True)
+
+
+@app.command()
+def train(
+    contestant: Annotated[str, typer.Argument(help=", ".join(get_args(Contestant)))],
+    checkout: Annotated[Path | None, typer.Argument(metavar="[CHECKOUT]", help="For the authors' code.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, on one thread.")] = 30.0,
+    batch: Annotated[int, typer.Option(min=1)] = 256,
+    width: Annotated[int, typer.Option(min=1)] = 32,
+    experiment: Annotated[str, typer.Option(help=", ".join(get_args(Experiment)))] = "mnist-ladder",
+    data_root: DataRootOption = None,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Train one of those that are compared, for so many minutes of processor time."""
+    torch.set_num_threads(1)
+    for word, known in ((contestant, get_args(Contestant)), (experiment, get_args(Experiment))):
+        if word not in known:
+            raise typer.BadParameter(f"{word}: one of {', '.join(known)}")
+    setting = Setting(experiment, minutes, batch, width, SEED, data_root)  # type: ignore[arg-type]
+    objective: Objective = "elbo" if contestant in ("elbo", "authors_elbo") else "symmetric"
+    with user_errors():
+        if contestant in RATES:
+            if checkout is None:
+                raise RunError("say where a checkout of the authors' code lies")
+            train_authors(checkout, setting, objective, RATES[contestant], runs / contestant)
+        else:
+            train_ours(setting, objective, runs / contestant)
+
+
+@app.command()
+def score(
+    checkout: CheckoutArgument,
+    features: Annotated[Path, typer.Option(metavar="RUN", help="Whose classifier's features the distances are in.")],
+    count: Annotated[int, typer.Option(min=10, help="Images, and chains.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=2, help="Of the limiting chain.")] = 200,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Rows of samples of each.")] = None,
+    only: Annotated[str, typer.Option(metavar="NAME,...", help="Of those that are trained.")] = "",
+    data_root: DataRootOption = None,
+    runs: RunsOption = RUNS,
+    out: OutOption = OUT,
+) -> None:
+    """Distances of random-code and limiting samples, and bits level by level, of all that are trained."""
+    torch.set_num_threads(1)
+    rows: list[torch.Tensor] = []
+    with user_errors():
+        space = FeatureSpace(Run.load(features, data_root=data_root))
+        for contestant in only.split(",") if only else get_args(Contestant):
+            folder = runs / contestant
+            if not folder.is_dir():
+                continue
+            if contestant in RATES:
+                report, samples = score_authors(checkout, folder, space, count, rounds, SEED, data_root)
+            else:
+                report, samples = score_run(Run.load(folder, data_root=data_root), space, count, rounds, SEED)
+            if not rows:
+                rows.append(setting_of(folder, data_root).test_images(16))
+            rows += [samples["random"], samples["limiting"]]
+            put(out, "equal_time", {"name": contestant, "features": str(features), **report}, append=True)
+        if picture is not None and rows:
+            save_grid(torch.cat([row[:16] for row in rows]), picture, columns=16, overwrite=True)
+
+
+def put(out: Path, part: str, found: dict[str, Any], append: bool = False) -> None:
+    """Adds a part to the JSON file, with machine, versions and time, and writes the page."""
+    parts = read_parts(out)
+    stamped = {
+        **found,
+        "machine": machine(torch.device("cpu")),
+        "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if append:
+        kept = [entry for entry in parts.get(part, []) if entry.get("name", entry) != found.get("name")]
+        stamped_parts = {**parts, part: [*kept, stamped]}
+    else:
+        stamped_parts = {**parts, part: stamped}
+    write_parts(out, stamped_parts)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,196 @@
+"""The page of the hierarchies' benchmark, from its JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import write_text
+from benchmarks.machine import machine_text
+from benchmarks.tables import unique, versions_text
+from semivae.errors import RunError
+
+FORMAT = "semivae-hierarchies-1"
+Parts = Mapping[str, Any]
+
+NAMES = {
+    "symmetric": "ours, symmetric",
+    "elbo": "ours, lower bound",
+    "authors": "the authors', symmetric",
+    "authors_fast": "the authors', symmetric, at our rate",
+    "authors_elbo": "the authors', lower bound",
+}
+
+
+def read_parts(out: Path) -> dict[str, Any]:
+    """What the JSON file holds, {} where there is none. Raises RunError for a file that is another."""
+    path = out.with_suffix(".json")
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); choose another place with --out") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise RunError(f"{path}: exists and is no table of this benchmark; choose another place with --out")
+    return content
+
+
+def write_parts(out: Path, parts: Parts) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, **parts}, indent=1, default=str)
+    write_text(out.with_suffix(".json"), text + "\n")
+    write_text(out.with_suffix(".md"), markdown(parts))
+
+
+def markdown(parts: Parts) -> str:
+    """The whole page."""
+    sections = [
+        "# Hierarchies, beside the authors' code",
+        "The networks and the training of Flach et al. 2024 in this project, beside the authors' public code "
+        "(https://github.com/dschles70/symvae-aistats2024), which is run as it is and is no part of this project.",
+    ]
+    if "agreement" in parts:
+        sections.append(agreement_section(parts["agreement"]))
+    if parts.get("speed"):
+        sections.append(speed_section(parts["speed"]))
+    if parts.get("equal_time"):
+        sections.append(equal_time_section(parts["equal_time"]))
+    if parts.get("notes"):
+        sections.append("## To be read with it\n\n" + "\n".join(f"- {note}" for note in parts["notes"]))
+    return "\n\n".join(sections) + "\n"
+
+
+def agreement_section(part: Parts) -> str:
+    rows = [
+        ["their experiment", "factor", "mean log-probability", "difference, float64", "difference, float32", "relative"]
+    ]
+    for experiment, found in part["experiments"].items():
+        for factor, exact in found["float64"].items():
+            rough = found["float32"][factor]
+            rows.append(
+                [
+                    experiment,
+                    factor.replace("|", "\\|"),  # a bar would end the cell
+                    f"{exact['mean']:.1f}",
+                    f"{exact['largest']:.0e}",
+                    f"{rough['largest']:.0e}",
+                    f"{rough['relative']:.0e}",
+                ]
+            )
+    text = (
+        f"The authors' weights, converted, in our networks: log-probabilities in nats on {part['count']} samples of "
+        "their model, fresh weights doubled; the largest difference over the samples, and in float32 also relative to "
+        "the log-probability. Every factor has a counterpart. On Fashion-MNIST our recipe has another likelihood; here "
+        "it has theirs, a Gaussian of one width, and their 0.91894 is taken for half the logarithm of 2 pi, which it "
+        "rounds: 0.0012 nats an image."
+    )
+    return "\n\n".join(
+        ["## The same probabilities", text, table(rows), origin([part], f"agree CHECKOUT --count {part['count']}")]
+    )
+
+
+def speed_section(entries: Sequence[Parts]) -> str:
+    rows = [["batch", "width", "threads", "the authors'", "ours", "ratio", "ours, bfloat16", "ratio"]]
+    for entry in entries:
+        median, ratio = entry["median"], entry["ratio"]
+        rows.append(
+            [
+                str(entry["batch"]),
+                str(entry["width"]),
+                str(entry["threads"]),
+                f"{median['authors']:.3f} s",
+                f"{median['ours']:.3f} s",
+                f"**{ratio['ours']:.2f}**",
+                f"{median['ours_bfloat16']:.3f} s",
+                f"{ratio['ours_bfloat16']:.2f}",
+            ]
+        )
+    text = (
+        "Seconds of one training step of both players, `mnist-ladder`: medians, theirs and ours in turn in one "
+        "process. Theirs as their script does it: anomaly detection, statistics, and every forward pass draws. float32 "
+        "unless said otherwise."
+    )
+    commands = [
+        f"speed CHECKOUT --batch {entry['batch']} --width {entry['width']} --threads {entry['threads']} "
+        f"--steps {entry['steps']}"
+        for entry in entries
+    ]
+    return "\n\n".join(["## Steps per second", text, table(rows), origin(entries, *commands)])
+
+
+def equal_time_section(entries: Sequence[Parts]) -> str:
+    rows = [["", "rate", "steps", "seconds", "random code", "limiting", "bits z0", "bits z1", "nats of x given codes"]]
+    order = list(NAMES)
+    entries = sorted(entries, key=lambda entry: order.index(entry["name"]))
+    for entry in entries:
+        rows.append(
+            [
+                NAMES[entry["name"]],
+                f"{entry['learning_rate']:g}",
+                f"{entry['steps']:,}",
+                f"{entry['seconds']:.0f}",
+                f"{entry['random']['frechet']:.1f}",
+                f"**{entry['limiting']['frechet']:.1f}**",
+                f"{entry['bits']['z0']:.1f}",
+                f"{entry['bits']['z1']:.1f}",
+                f"{entry['reconstruction']:.1f}",
+            ]
+        )
+    ours = [entry["precision"] for entry in entries if not entry["name"].startswith("authors")]
+    one = {**entries[0], "ours_in": ours[0] if ours else "float32"}
+    text = (
+        f"`{one['experiment']}`, {one['minutes']:g} minutes of processor time each on one thread, batch "
+        f"{one['batch']}, first convolutions of {one['width']} channels (theirs have 32), the same training images. "
+        f"Ours in {one['ours_in']}, theirs in float32 as their code is. Frechet distance of {one['count']:,} pictures "
+        f"to the first {one['count']:,} test images in the features of `{one['features']}`, not Inception's; limiting: "
+        f"after {one['rounds']} rounds from the model's own samples. Bits: what the encoder recovers of each level of "
+        "the decoder's samples, from below."
+    )
+    sizes = f"--minutes {one['minutes']:g} --batch {one['batch']} --width {one['width']}"
+    commands = [f"train {of(entry['name'])} {sizes}" for entry in entries]
+    commands.append(f"score CHECKOUT --features {one['features']} --count {one['count']} --rounds {one['rounds']}")
+    parts = ["## Equal processor time", text, table(rows), *chain_and_curves(entries), origin(entries, *commands)]
+    return "\n\n".join(parts)
+
+
+def of(name: str) -> str:
+    return f"{name} CHECKOUT" if name.startswith("authors") else name
+
+
+def chain_and_curves(entries: Sequence[Parts]) -> list[str]:
+    looks = [int(number) for number in entries[0]["along"]]
+    drift = [["distance after so many rounds", *map(str, looks)]]
+    for entry in entries:
+        drift.append([NAMES[entry["name"]], *(f"{entry['along'][key]:.1f}" for key in entry["along"])])
+    curves = [["bits z0 + z1 (nats of x given codes)", *(f"{share}/6" for share in range(1, 7))]]
+    for entry in entries:
+        rows = [row for row in entry["curve"] if row["step"]]
+        chosen = [min(rows, key=lambda row: abs(row["step"] - entry["steps"] * share / 6)) for share in range(1, 7)]
+        curves.append([NAMES[entry["name"]], *(curve_cell(row) for row in chosen)])
+    return [
+        table(drift),
+        "Over the training, at sixths of the steps (nats: theirs of held-out images, ours of training images):",
+        table(curves),
+    ]
+
+
+def curve_cell(row: Parts) -> str:
+    return f"{row['bits']['z0']:.1f} + {row['bits']['z1']:.1f} ({row['reconstruction']:.0f})"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
+
+
+def origin(entries: Sequence[Parts], *commands: str) -> str:
+    """Commands, dates, machines, versions."""
+    dates = sorted({entry["date"][:10] for entry in entries})
+    lines = [f"- `python benchmarks/hierarchies.py {command}`" for command in commands]
+    lines += [f"- {' to '.join(dates[:1] + dates[1:][-1:])}."]
+    lines += [f"- {text}." for text in unique(machine_text(entry["machine"]) for entry in entries)]
+    lines += [f"- {text}." for text in unique(versions_text(entry["versions"]) for entry in entries)]
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""Training steps of the authors' code and of ours in turn, so that both meet the same machine in the same state."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.peer import Clock, run_script
+from semivae.game.game import Game
+from semivae.game.plan import PlayerName
+from semivae.optimization import PlayerOptimizer
+from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.scenario import build_game, plan_of
+
+IMAGES = 4096  # of noise: what a step costs does not depend on what is in the pictures
+
+
+def recipe_with(batch: int, width: int, **changes: Any) -> Recipe:
+    """mnist_ladder with this batch and these channels, and no data yet."""
+    sizes = {"streams.images.batch": batch, "streams.prior.batch": batch}
+    widths = {"decoder.x.net.width": width, "bottom_up.width": width}
+    return change_recipe(read_recipe("mnist_ladder"), {**sizes, **widths, **changes})
+
+
+class Stepper:
+    """Our game, ready to take single steps.
+
+    Args:
+        recipe: an unsupervised one whose variables all say their shape.
+        images: float32 [n, 1, 28, 28].
+    """
+
+    def __init__(self, recipe: Recipe, images: Tensor) -> None:
+        self.images, self.batch = images, recipe.streams["images"].batch
+        self.game: Game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
+        players: tuple[PlayerName, ...] = ("decoder", "encoder")
+        self.optimizers = {
+            player: PlayerOptimizer(player, list(self.game.player(player).parameters()), recipe.training)
+            for player in players
+        }
+        self.generator = torch.Generator()
+
+    def step(self, bfloat16: bool) -> None:
+        def autocast() -> AbstractContextManager[object]:
+            return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+
+        rows = torch.randint(len(self.images), (self.batch,))
+        batches = {"images": {"x": self.images[rows]}, "prior": {}}
+        sizes = dict.fromkeys(batches, self.batch)
+        self.game.step(batches, sizes, self.optimizers, self.generator, 0.0, autocast)
+
+
+def side_by_side(checkout: Path, batch: int, width: int, steps: int) -> dict[str, Any]:
+    """Median seconds a step of the symmetric game on the ladder, in wall-clock; the first step of each is left out."""
+    images = (torch.rand(IMAGES, 1, 28, 28) < 0.2).float()
+    stepper = Stepper(recipe_with(batch, width), images)
+    seconds: dict[str, list[float]] = {"authors": [], "ours": [], "ours_bfloat16": []}
+    ended = [0.0]
+
+    def our_turn(done: int, _: float) -> None:
+        if done:
+            seconds["authors"].append(time.perf_counter() - ended[0])
+        torch.autograd.set_detect_anomaly(False)  # theirs, and global
+        for name, bfloat16 in (("ours", False), ("ours_bfloat16", True)):
+            began = time.perf_counter()
+            stepper.step(bfloat16)
+            seconds[name].append(time.perf_counter() - began)
+        torch.autograd.set_detect_anomaly(True)
+        ended[0] = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as working:
+        clock = Clock(steps=steps, every=0.0, look=our_turn)
+        run_script(checkout.resolve(), "mnist-ladder", "symmetric", images, batch, 1e-4, clock, width=width,
+                   working=Path(working), made=[])  # fmt: skip
+    medians = {name: median(values[1:]) for name, values in seconds.items()}
+    return {
+        "steps": steps,
+        "seconds": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
+        "median": medians,
+        "ratio": {name: medians["authors"] / medians[name] for name in ("ours", "ours_bfloat16")},
+    }
