@@ -137,7 +137,7 @@ def plan_of(recipe: Recipe) -> Plan:
     plan = derive_plan(decoder, encoder, graphs)
     for name, stream in recipe.streams.items():
         scored = {target for lesson in plan.lessons if lesson.stream == name for target in lesson.scores}
-        idle = [factor for factor in stream.teach if factor not in scored and _players_taught(stream, factor)]
+        idle = [factor for factor in stream.teach if factor not in scored and _asks_to_teach(stream.teach[factor])]
         if idle:
             taught = ", ".join(sorted(scored)) or "nothing"
             raise RecipeError(f"streams.{name}.teach.{idle[0]}: this stream does not teach {idle[0]}, only {taught}")
@@ -343,6 +343,13 @@ def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tup
 
 def _players_taught(stream: schema.StreamSpec, factor: str) -> list[PlayerName]:
     return [player for player in RIVAL if _weight(stream.teach[factor], player).weight]
+
+
+def _asks_to_teach(spec: float | schema.Teach | schema.TeachPlayers) -> bool:
+    """Whether a weight needs a factor that is taught; where the players differ, 1 may just be the default."""
+    if isinstance(spec, schema.TeachPlayers):
+        return any(_weight(spec, player).weight and _weight(spec, player) != Weight() for player in RIVAL)
+    return bool(_weight(spec).weight)
 
 
 def _weight(spec: float | schema.Teach | schema.TeachPlayers, player: PlayerName = "encoder") -> Weight:
