@@ -9,8 +9,7 @@ from typing import Any
 
 from benchmarks.cells import write_text
 from benchmarks.machine import machine_text
-from benchmarks.tables import unique, versions_text
-from semivae.errors import RunError
+from benchmarks.tables import read_content, unique, versions_text
 
 FORMAT = "semivae-hierarchies-1"
 Parts = Mapping[str, Any]
@@ -26,16 +25,8 @@ NAMES = {
 
 def read_parts(out: Path) -> dict[str, Any]:
     """What the JSON file holds, {} where there is none. Raises RunError for a file that is another."""
-    path = out.with_suffix(".json")
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); choose another place with --out") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise RunError(f"{path}: exists and is no table of this benchmark; choose another place with --out")
-    return content
+    content = read_content(out.with_suffix(".json"), FORMAT)
+    return {name: part for name, part in content.items() if name != "format"}
 
 
 def write_parts(out: Path, parts: Parts) -> None:

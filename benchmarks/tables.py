@@ -73,16 +73,21 @@ def summarised(cells: Sequence[Content]) -> dict[str, Any]:
 
 def read_tables(path: Path) -> dict[str, Any]:
     """The sections of a JSON file by recipe, {} where there is none. Raises RunError for a file that is another."""
+    recipes: dict[str, Any] = read_content(path, FORMAT).get("recipes", {})
+    return recipes
+
+
+def read_content(path: Path, form: str) -> dict[str, Any]:
+    """A benchmark's JSON file of this format, {} where there is none. Raises RunError for a file that is another."""
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); choose another place with --out") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != form:
         raise RunError(f"{path}: exists and is no table of this benchmark; choose another place with --out")
-    recipes: dict[str, Any] = content["recipes"]
-    return recipes
+    return content
 
 
 def json_text(sections: Mapping[str, Content]) -> str:
