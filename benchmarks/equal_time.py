@@ -133,11 +133,11 @@ def train_ours(setting: Setting, objective: Objective, folder: Path) -> None:
 
 def seconds_a_step(recipe: Recipe, images: Tensor) -> float:
     """Processor seconds of one of our steps here and now, in the precision that training will choose."""
-    bfloat16 = choose_precision(recipe.training.precision, torch.device("cpu")) == "bfloat16"
+    chosen = choose_precision(recipe.training.precision, torch.device("cpu"))
     stepper, taken = Stepper(recipe, images), []
     for _ in range(TIMED_STEPS):
         began = time.process_time()
-        stepper.step(bfloat16)
+        stepper.step(chosen)
         taken.append(time.process_time() - began)
     return median(taken[1:])
 

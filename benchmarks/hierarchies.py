@@ -26,7 +26,7 @@ from benchmarks.hierarchies_tables import read_parts, write_parts
 from benchmarks.machine import machine, versions
 from benchmarks.peer import Experiment, Objective, hvae_module, make_model
 from benchmarks.peer_weights import agreement
-from benchmarks.side_by_side import side_by_side
+from benchmarks.side_by_side import Precision, side_by_side
 from semivae.cli.options import DataRootOption
 from semivae.errors import RunError
 from semivae.generation import save_grid
@@ -82,12 +82,15 @@ def speed(
     width: Annotated[int, typer.Option(min=1)] = 32,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     steps: Annotated[int, typer.Option(min=2, help="Of each, one after the other in turn.")] = 12,
+    precision: Annotated[str, typer.Option(help=", ".join(get_args(Precision)))] = "float32",
     out: OutOption = OUT,
 ) -> None:
     """Training steps per second of the same networks and batch: theirs and ours take steps in turn."""
     torch.set_num_threads(threads)
+    if precision not in get_args(Precision):
+        raise typer.BadParameter(f"{precision}: one of {', '.join(get_args(Precision))}")
     with user_errors():
-        measured = side_by_side(checkout, batch, width, steps)
+        measured = side_by_side(checkout, batch, width, steps, precision)  # type: ignore[arg-type]
         put(out, "speed", {"batch": batch, "width": width, "threads": threads, **measured}, append=True)
 
 
