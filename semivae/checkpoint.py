@@ -27,9 +27,12 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
         RunError: the disk is full or the folder cannot be written; an earlier checkpoint stays as it was.
     """
     temporary = path.with_name(f".{path.name}.writing")
-    cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
+    repeated = repeated_names(tensors)
+    cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
+              if name not in repeated}  # fmt: skip
+    metadata = {"format": FORMAT, "facts": json.dumps(dict(facts)), "repeated": json.dumps(repeated)}
     try:
-        save_file(cloned, temporary, metadata={"format": FORMAT, "facts": json.dumps(dict(facts))})
+        save_file(cloned, temporary, metadata=metadata)
         os.replace(temporary, path)
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)
@@ -56,7 +59,21 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
     if metadata.get("format") != FORMAT:
         raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
-    return tensors, json.loads(metadata["facts"])
+    repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
+    return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
+
+
+def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of tensors that an earlier name holds too, with that name: what a ladder's levels share is one tensor."""
+    first: dict[tuple[object, ...], str] = {}
+    repeated: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and place in first:
+            repeated[name] = first[place]
+        else:
+            first[place] = name
+    return repeated
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

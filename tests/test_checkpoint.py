@@ -1,0 +1,22 @@
+"""Checkpoint files: what is shared is stored once, and everything comes back under its own name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from semivae.checkpoint import read_checkpoint, write_checkpoint
+
+
+def test_a_tensor_under_two_names_is_stored_once_and_read_as_two(tmp_path: Path) -> None:
+    shared, other = torch.arange(6.0).reshape(2, 3), torch.arange(6.0).reshape(2, 3)
+    tensors = {"top.net": shared, "bottom.net": shared, "own": other, "row": shared[0], "none": torch.empty(0)}
+    write_checkpoint(tmp_path / "last.safetensors", tensors, {"step": 3})
+    with safe_open(tmp_path / "last.safetensors", framework="pt") as file:
+        assert set(file.keys()) == {"top.net", "own", "row", "none"}
+    found, facts = read_checkpoint(tmp_path / "last.safetensors")
+    assert facts == {"step": 3}
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
