@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semivae.errors import RecipeError
+from semivae.graphs import roles_of
 from semivae.recipe import Recipe, change_recipe
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, StreamSpec
-from semivae.scenario import roles_of
 
 Variant = Callable[[Recipe], Recipe]
 OBJECTIVE = ("objective", "estimator")

@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of tensors that an earlier name holds too, with that name: what a ladder's levels share is one tensor."""
+    """Names of tensors that an earlier name holds too, with that name: a ladder's levels share one network."""
     first: dict[tuple[object, ...], str] = {}
     repeated: dict[str, str] = {}
     for name, tensor in tensors.items():

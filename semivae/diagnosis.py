@@ -27,10 +27,10 @@ from semivae.diagnostics import (
 from semivae.errors import DataError, RunError
 from semivae.game.variables import Sample
 from semivae.generation import seeded
+from semivae.graphs import roles_of
 from semivae.recipe.schema import LARGEST_SEED
 from semivae.run import Run
 from semivae.run_folder import read_metrics
-from semivae.scenario import roles_of
 
 OWN, TWIN = "its own encoder", "its supervised twin"
 

@@ -16,9 +16,9 @@ from semivae.game.conditionals import Conditional
 from semivae.game.label_teacher import categorical_of, most_likely
 from semivae.game.players import Player
 from semivae.game.variables import Sample
+from semivae.graphs import Roles, plan_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import PairOfViews, StreamSpec, Teach
-from semivae.scenario import Roles, plan_of, roles_of
 
 SAMPLES = 512  # of the decoder's, at every validation: a share of them is known to 4 points, in the time of one batch
 

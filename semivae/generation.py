@@ -17,8 +17,8 @@ from torchvision.utils import make_grid
 
 from semivae.errors import RunError
 from semivae.game.variables import VOID
+from semivae.graphs import map_of, roles_of
 from semivae.recipe.schema import LARGEST_SEED
-from semivae.scenario import map_of, roles_of
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec

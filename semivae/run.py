@@ -20,10 +20,11 @@ from semivae.devices import choose_device
 from semivae.errors import RecipeError, RunError
 from semivae.game.players import Player
 from semivae.game.variables import Sample
+from semivae.graphs import map_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource
 from semivae.run_folder import RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
-from semivae.scenario import build_players, map_of, roles_of
+from semivae.scenario import build_players
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,6 +25,7 @@ from semivae.devices import choose_device, choose_precision
 from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game, Optimizer
 from semivae.game.plan import PlayerName
+from semivae.graphs import twin_plan
 from semivae.interruption import interruption
 from semivae.optimization import REMEDIES, PlayerOptimizer, step_together
 from semivae.recipe import Recipe, change_recipe, read_recipe
@@ -40,7 +41,7 @@ from semivae.run_folder import (
     start_folder,
     write_recipe,
 )
-from semivae.scenario import Scenario, build_game, build_scenario, resolve, twin_plan
+from semivae.scenario import Scenario, build_game, build_scenario, resolve
 from semivae.validation import Validator
 
 

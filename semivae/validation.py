@@ -28,7 +28,8 @@ from semivae.diagnostics import (
 )
 from semivae.game.game import Game
 from semivae.game.variables import Sample
-from semivae.scenario import Scenario, roles_of
+from semivae.graphs import roles_of
+from semivae.scenario import Scenario
 
 
 class Validator:

@@ -22,9 +22,10 @@ from semivae.checkpoint import read_checkpoint, without_prefix
 from semivae.data.digits import read_digits
 from semivae.data.splits import make_split
 from semivae.errors import RecipeError
+from semivae.graphs import plan_of, roles_of
 from semivae.recipe import Recipe, read_recipe, shipped_recipes
 from semivae.recipe.schema import SplitSpec
-from semivae.scenario import build_players, plan_of, roles_of
+from semivae.scenario import build_players
 from semivae.training import Progress
 
 # no shipped recipe, which may change: here the generated images never teach q(y | x), so that variants can be compared

@@ -15,10 +15,10 @@ from semivae.diagnostics import capacity, draw_samples, evaluating, examine_labe
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.players import Player
 from semivae.game.variables import VOID, Variable
+from semivae.graphs import Roles
 from semivae.recipe import read_recipe
 from semivae.run import Run
 from semivae.run_folder import read_metrics
-from semivae.scenario import Roles
 from semivae.training import train
 
 IMAGE = Variable("x", "bernoulli", (1, 1, 3))

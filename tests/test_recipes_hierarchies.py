@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import semivae
+from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.run_folder import read_metrics
-from semivae.scenario import plan_of
 
 ORDERS = {
     "mnist_ladder": ("z0", "z1"),

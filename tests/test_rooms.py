@@ -16,10 +16,11 @@ MAY_IMPORT = {
     "game": {"errors", "game"},
     "nets": {"nets"},
     "data": {"errors", "recipe", "game", "data"},
-    "scenario": {"errors", "recipe", "game", "nets", "data"},
+    "graphs": {"errors", "recipe", "game"},
+    "scenario": {"errors", "recipe", "game", "nets", "data", "graphs"},
 }
 ANYTHING_BUT_CLI = {
-    "alarms", "validation", "diagnosis",
+    "alarms", "validation", "diagnosis", "graphs",
     "errors", "recipe", "game", "nets", "data", "scenario", "checkpoint", "devices", "diagnostics", "optimization",
     "training", "run", "run_folder", "interruption", "evaluation", "metrics", "generation", "export", "export_formats",
     "classification", "segmentation", "generative",

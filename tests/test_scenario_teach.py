@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from semivae.errors import RecipeError
+from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
-from semivae.scenario import build_game, plan_of
+from semivae.scenario import build_game
 
 LEARNED = ["decoder.y=learned", "streams.labels.teach.y={encoder: 0}", "streams.labelled.teach.y={decoder: 0}"]
 PAIRLESS = ["streams.unlabelled.views=null"]

@@ -17,9 +17,9 @@ from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
 from semivae.game.variables import VOID
 from semivae.generative.imputation import impute
+from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.run import Run
-from semivae.scenario import plan_of
 from semivae.segmentation.scores import scores_of
 
 SIDE = 16

@@ -44,7 +44,7 @@ def show(
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)
-    from semivae.scenario import plan_of
+    from semivae.graphs import plan_of
 
     plan = plan_of(read)
     resolved, lack = with_shapes(read, data_root)
@@ -119,7 +119,7 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
 
     try:
         read = read_recipe(recipe, changes)
-        from semivae.scenario import plan_of, twin_plan
+        from semivae.graphs import plan_of, twin_plan
 
         try:
             plan_of(read)

@@ -76,7 +76,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
     from semivae import training
-    from semivae.scenario import plan_of, roles_of
+    from semivae.graphs import plan_of, roles_of
 
     try:
         with ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective)) as display:

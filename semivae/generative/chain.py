@@ -20,8 +20,8 @@ from semivae.game.variables import Sample
 from semivae.generation import refuse_missing, seeded
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
 from semivae.generative.scores import Features, frechet_distance
+from semivae.graphs import roles_of
 from semivae.run import Run
-from semivae.scenario import roles_of
 
 Start = Literal["random", "data", "model"]
 STARTS: tuple[Start, ...] = get_args(Start)

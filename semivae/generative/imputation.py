@@ -19,8 +19,8 @@ from semivae.game.variables import VOID, Sample
 from semivae.generation import given_values, seeded
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH, pictures, refuse_twin
+from semivae.graphs import roles_of
 from semivae.run import Run
-from semivae.scenario import roles_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from semivae.errors import RunError
 from semivae.generation import draw
+from semivae.graphs import map_of
 from semivae.run import Run
-from semivae.scenario import map_of
 from semivae.segmentation.posterior import place_probabilities
 
 

@@ -14,8 +14,8 @@ from semivae.classification.posterior import batches, label_factor
 from semivae.data.seeds import seed_for
 from semivae.data.streams import make_streams
 from semivae.errors import RunError
+from semivae.graphs import map_of
 from semivae.run import Run
-from semivae.scenario import map_of
 
 
 def is_segmentation(run: Run) -> bool:
