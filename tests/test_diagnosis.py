@@ -101,6 +101,7 @@ def test_drifting_label_is_told_and_diagnosed(tmp_path: Path) -> None:
         "training.average": 0.5,
         "encoder.y.net": {"name": "mlp", "hidden": [64]},
         "streams.unlabelled.views": None,
+        "streams.unlabelled.vote": None,
         "streams.labels.teach": {"y": {"weight": 1000.0, "start": 0.5}, "h": 0.01},
     }
     told: list[Progress] = []

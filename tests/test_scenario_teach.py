@@ -11,7 +11,7 @@ from semivae.recipe import read_recipe
 from semivae.scenario import build_game
 
 LEARNED = ["decoder.y=learned", "streams.labels.teach.y={encoder: 0}", "streams.labelled.teach.y={decoder: 0}"]
-PAIRLESS = ["streams.unlabelled.views=null"]
+PAIRLESS = ["streams.unlabelled.views=null", "streams.unlabelled.vote=null"]
 
 
 def test_only_the_label_only_stream_teaches_the_prior() -> None:
