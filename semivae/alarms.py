@@ -48,11 +48,15 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Gate:
-    """The confidence from which on images of an unlabelled stream teach the label, and its key in the recipe."""
+    """The confidence from which on images of an unlabelled stream teach the label, and its key in the recipe.
+
+    Where it is `soft`, the whole posterior is taught, so that all images may teach without making a claim.
+    """
 
     stream: str
     threshold: float
     key: str
+    soft: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ def overconfident_views(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm
     counted = max(1, round(sure * setting.judged))
     for gate in setting.gates:
         share = (row.get("losses") or {}).get(f"share.{gate.stream}")
-        if share is not None and share >= EVERYTHING and interval(wrong, counted)[0] > WRONG_LABELS:
+        if not gate.soft and share is not None and share >= EVERYTHING and interval(wrong, counted)[0] > WRONG_LABELS:
             yield Alarm(
                 "overconfident views",
                 gate.stream,

@@ -216,7 +216,8 @@ def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: i
 def gates_of(name: str, stream: StreamSpec) -> Iterator[Gate]:
     """What holds back labels of an unlabelled stream: its pair of views, else the vote that makes its own lesson."""
     if isinstance(stream.views, PairOfViews):
-        yield Gate(name, stream.views.threshold, f"streams.{name}.views.threshold")
+        soft = stream.views.temperature is not None
+        yield Gate(name, stream.views.threshold, f"streams.{name}.views.threshold", soft)
     elif stream.vote is not None:
         yield Gate(name, stream.vote.threshold, f"streams.{name}.vote.threshold")
 

@@ -109,9 +109,7 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
                 f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
                 f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
             )
-        if stream.views.align and recipe.variables[roles.label].shape:
-            where = f"streams.{name}.views.align"
-            raise RecipeError(f"{where}: only single classes are aligned, {roles.label} is a map of them; remove it")
+        _refuse_pair_of_views(recipe, roles.label, name, stream.views)
         prior = recipe.decoder.get(roles.label, "samples")
         if stream.views.align and (prior == "samples" or isinstance(prior, schema.ConditionalSpec)):
             raise RecipeError(
@@ -121,10 +119,27 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
         views_of = roles.label
     if stream.adjust:
         _refuse_adjust(recipe, roles, name)
+    if stream.mixup is not None:
+        _refuse_mixup(recipe, roles, name)
     without = frozenset(
         (player, factor) for factor in stream.teach for player in RIVAL if player not in _players_taught(stream, factor)
     )
     return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
+
+
+def _refuse_pair_of_views(recipe: Recipe, label: str, name: str, views: schema.PairOfViews) -> None:
+    """Raises RecipeError where views exclude each other, or ask of maps what only single classes allow."""
+    if views.cutmix and weight_of(views.information) != Weight(0.0):
+        raise RecipeError(
+            f"streams.{name}.views.cutmix: information compares two views of one image, and with cutmix a view shows "
+            f"two; remove one of them"
+        )
+    if not recipe.variables[label].shape:
+        return
+    for key, done in (("align", "aligned"), ("temperature", "taught softly"), ("cutmix", "mixed")):
+        if getattr(views, key):
+            where = f"streams.{name}.views.{key}"
+            raise RecipeError(f"{where}: only single classes are {done}, {label} is a map of them; remove it")
 
 
 def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
@@ -139,6 +154,20 @@ def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
         raise RecipeError(
             f"{where}: the decoder has no prior of {label} to adjust to; make it uniform, {{probabilities: [...]}}, or "
             f"learned"
+        )
+
+
+def _refuse_mixup(recipe: Recipe, roles: Roles, name: str) -> None:
+    """Raises RecipeError where a stream shows no pairs of an image and a single class that the encoder reads off it."""
+    label, where = roles.label, f"streams.{name}.mixup"
+    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
+        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be mixed; remove mixup")
+    if recipe.variables[label].shape:
+        raise RecipeError(f"{where}: only single classes can be mixed, {label} is a map of them; remove mixup")
+    if recipe.encoder[label].given != (roles.image,):
+        raise RecipeError(
+            f"{where}: mixtures teach the encoder's label given {roles.image} alone, but it is given "
+            f"{', '.join(recipe.encoder[label].given)}; remove mixup"
         )
 
 

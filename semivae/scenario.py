@@ -183,11 +183,11 @@ def build_game(
         for name, stream in recipe.streams.items()
         if stream.views or stream.vote
     }
-    spec = recipe.training
+    spec, mixup = recipe.training, _mixup(recipe)
     if spec.objective == "elbo":
-        game = ElboGame(decoder, encoder, plan, weights, views, spec.average, shares)
+        game = ElboGame(decoder, encoder, plan, weights, views, spec.average, shares, mixup)
         return game.climb(spec.estimator).to(device)
-    return Game(decoder, encoder, plan, weights, views, spec.average, shares).to(device)
+    return Game(decoder, encoder, plan, weights, views, spec.average, shares, mixup).to(device)
 
 
 def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tuple[str, str], torch.Tensor]:
@@ -198,6 +198,16 @@ def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tup
         return {}
     counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.classes))
     return {(name, label): counts / counts.sum() for name in adjusting}
+
+
+def _mixup(recipe: Recipe) -> dict[tuple[str, str], float]:
+    """How strongly streams mix their pairs, by (stream, label)."""
+    label = roles_of(recipe).label
+    return {
+        (name, label): stream.mixup
+        for name, stream in recipe.streams.items()
+        if label is not None and stream.mixup is not None
+    }
 
 
 def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews:
@@ -213,6 +223,8 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
             vote=_vote(stream.vote),
             information=weight_of(spec.information),
             ramp=spec.ramp,
+            temperature=spec.temperature,
+            cutmix=spec.cutmix,
         )
     view = View(recipe.views[spec]) if spec is not None else None
     if stream.vote is None:

@@ -190,6 +190,13 @@ def test_overconfident_views(share: float, sure: float | None, wrong: float | No
     assert told(rows) == ([("overconfident views", "unlabelled")] if warned else [])
 
 
+def test_soft_labels_claim_nothing() -> None:
+    soft = replace(SETTING, gates=(replace(SETTING.gates[0], soft=True),))
+    rows = [row(100, share=1.0, confident=1.0, confident_error=0.2)]
+    assert told(rows) == [("overconfident views", "unlabelled")]
+    assert told(rows, soft) == []
+
+
 # Classes
 
 

@@ -204,6 +204,8 @@ def test_tables_refuse_what_is_for_images() -> None:
     assert made({"s": {**plain, "views": "grain"}})["s"].batch(0)["x"].shape == (3, 2)
     with pytest.raises(DataError, match=r"variables.x.family is bernoulli, .* numbers from -1 to 2; use gaussian"):
         made({"s": plain}, "bernoulli")
+    with pytest.raises(DataError, match=r"streams.s.views.cutmix: patches are of images, but table holds a table"):
+        made({"s": {**plain, "views": {"weak": "grain", "strong": "grain", "cutmix": 0.5}}})
     for views in ("turn", {"weak": "grain", "strong": "turn"}):
         with pytest.raises(DataError, match=r"streams.s.views: the view turn changes images, but table holds rows"):
             made({"s": {**plain, "views": views}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.game import Game, Losses
-from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight
+from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight, categorical_of
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.variables import Sample, Variable
@@ -156,6 +157,25 @@ def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
     losses = play(game)
     assert losses["share.unlabelled"].item() == 0.0
     assert losses["views.unlabelled.y"].item() == 0.0
+
+
+def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
+    game = make_game(views=True)
+    pair, images = game.views["unlabelled"], batches()["unlabelled"]["x"]
+    logits = categorical_of(game.average["y"]({"x": images})).logits
+    learnt = categorical_of(game.encoder["y"]({"x": 1.0 - images})).logits
+    for temperature in (0.5, 1.0):
+        teacher(game).views = replace(pair, temperature=temperature)
+        loss, parts = teacher(game).loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
+        expected = -((logits / temperature).softmax(-1) * learnt).sum(-1).mean()
+        torch.testing.assert_close(loss, expected)
+        assert parts["share"].item() == 1.0
+    hard, _ = LabelTeacher("y", pair, game.decoder, game.average).loss(
+        game.encoder, images, torch.Generator().manual_seed(0), 1.0
+    )
+    teacher(game).views = replace(pair, temperature=1e-3)
+    cold, _ = teacher(game).loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
+    torch.testing.assert_close(cold, hard)
 
 
 def test_information_joins_the_views_and_says_so() -> None:

@@ -215,6 +215,10 @@ def _check_table(recipe: Recipe, dataset: Dataset) -> None:
                     f"streams.{name}.views: the view {view} changes images, but {dataset.name} holds rows of a table, "
                     f"to which only noise can be added; remove all other entries from views.{view}"
                 )
+        if isinstance(stream.views, PairOfViews) and stream.views.cutmix:
+            raise DataError(
+                f"streams.{name}.views.cutmix: patches are of images, but {dataset.name} holds a table; remove it"
+            )
 
 
 def _values_stream(

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from semivae.game.adjustment import adjusted
 from semivae.game.label_teacher import LabelTeacher, StreamViews, Weight, categorical_of, prior_of
+from semivae.game.mixup import mixed
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.variables import Sample
@@ -35,6 +36,7 @@ class Game(nn.Module):
         views: by stream.
         average: decay of the encoder's running average, which completes samples, labels weak views and is evaluated.
         pair_shares: class shares [classes] of the pairs, by (stream, label), that are adjusted to the decoder's prior.
+        mixup: by (stream, label), how strongly pairs are mixed that teach the encoder (`semivae.game.mixup`).
 
     Raises:
         ValueError: the players share parameters.
@@ -49,6 +51,7 @@ class Game(nn.Module):
         views: Mapping[str, StreamViews] | None = None,
         average: float = 0.999,
         pair_shares: Mapping[tuple[str, str], Tensor] | None = None,
+        mixup: Mapping[tuple[str, str], float] | None = None,
     ) -> None:
         super().__init__()
         if {id(parameter) for parameter in decoder.parameters()} & {
@@ -57,7 +60,7 @@ class Game(nn.Module):
             raise ValueError("decoder and encoder share parameters: each player's own moves would change the other")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
         self.weights, self.views = dict(weights or {}), dict(views or {})
-        self.average_decay = average
+        self.average_decay, self.mixup = average, dict(mixup or {})
         for (stream, label), of_classes in (pair_shares or {}).items():
             self.register_buffer(_pairs(stream, label), of_classes, persistent=False)  # the split says them again
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
@@ -155,14 +158,30 @@ class Game(nn.Module):
         return total, {f"{lesson.learner}.{lesson.stream}.{name}": loss.detach() for name, loss in losses.items()}
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        """The learner's log-probabilities; those of labels of adjusted pairs under the pairs' own class shares."""
-        pairs = {name for name in scored if lesson.learner == "encoder" and hasattr(self, _pairs(lesson.stream, name))}
+        """The learner's log-probabilities; those of the labels of pairs as their stream adjusts and mixes them."""
+        pairs = {name for name in scored if lesson.learner == "encoder" and self._changes_pairs(lesson.stream, name)}
         found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in pairs])
-        for name in pairs:
-            shares = self.get_buffer(_pairs(lesson.stream, name))
-            posterior = adjusted(categorical_of(self.encoder[name](sample)), shares, prior_of(self.decoder, name))
-            found[name] = posterior.log_prob(sample[name])  # type: ignore[no-untyped-call]
-        return found
+        return found | {name: self._pairs_log_prob(lesson.stream, name, sample) for name in scored if name in pairs}
+
+    def _changes_pairs(self, stream: str, label: str) -> bool:
+        return hasattr(self, _pairs(stream, label)) or (stream, label) in self.mixup
+
+    def _pairs_log_prob(self, stream: str, label: str, sample: Sample) -> Tensor:
+        """log q(label | image), [batch]: under the pairs' own class shares, and of mixtures, of both labels."""
+        conditional, value = self.encoder[label], sample[label]
+        alpha, others, share = self.mixup.get((stream, label)), value, torch.ones(())
+        if alpha is not None:
+            image = conditional.given[0].name
+            mixture, others, share = mixed(sample[image], value, alpha)
+            sample = {**sample, image: mixture}
+        posterior = categorical_of(conditional(sample))
+        if hasattr(self, _pairs(stream, label)):
+            posterior = adjusted(posterior, self.get_buffer(_pairs(stream, label)), prior_of(self.decoder, label))
+        own: Tensor = posterior.log_prob(value)  # type: ignore[no-untyped-call]
+        if alpha is None:
+            return own
+        other: Tensor = posterior.log_prob(others)  # type: ignore[no-untyped-call]
+        return share * own + (1.0 - share) * other
 
     def _teacher_loss(
         self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float

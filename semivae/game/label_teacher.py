@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
+from torch.nn.functional import one_hot
 
 from semivae.game.alignment import aligned
 from semivae.game.certainty import surest
 from semivae.game.information import information_loss
+from semivae.game.mixup import patched
 from semivae.game.players import Player
 from semivae.game.spatial_views import JointView, is_map, taught_maps
 from semivae.game.vote import combined, decoder_vote
@@ -48,6 +50,8 @@ class StreamViews:
 
     With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
     `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
+    With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class.
+    `cutmix` is the share of strong views that get a patch of another one, and of its label (`semivae.game.mixup`).
     """
 
     variable: str
@@ -61,6 +65,8 @@ class StreamViews:
     vote: Vote | None = None
     information: Weight = field(default_factory=lambda: Weight(0.0))
     ramp: float = 0.0
+    temperature: float | None = None
+    cutmix: float = 0.0
 
     def taught_share(self, share: float) -> float:
         """Of every class, the share that is taught when that share of the training is done."""
@@ -114,13 +120,17 @@ class LabelTeacher(nn.Module):
             return self._map_loss(encoder, images, generator, share)
         with torch.no_grad():
             posterior = self.posterior(images, generator, share)
-            confidence, value = most_likely(posterior)
+            confidence, _ = most_likely(posterior)
             taught = (confidence >= views.threshold).float()
             if share < views.ramp:
                 taught = taught * surest(posterior, views.taught_share(share), self.prior())
+            target = label_target(posterior, views.temperature) * taught[:, None]
             strong = self._strong(images, generator)
+            if views.cutmix:
+                strong, partners, kept = patched(strong, views.cutmix, generator)
+                target = target * kept[:, None] + target[partners] * (1.0 - kept[:, None])
         learnt = categorical_of(encoder[self.label]({views.variable: strong}))
-        loss = -(learnt.log_prob(value) * taught).mean()  # type: ignore[no-untyped-call]
+        loss = cross_entropy(target, learnt).mean()
         parts = {"views": loss.detach(), "share": taught.mean()}
         total = views.weight.at(share) * loss
         if weight := views.information.at(share):
@@ -170,6 +180,24 @@ class LabelTeacher(nn.Module):
 def prior_of(decoder: Player, label: str) -> Tensor:
     """p(label) of a decoder that has it with nothing given, [classes]."""
     return categorical_of(decoder[label]({})).probs.detach()
+
+
+def label_target(posterior: Categorical, temperature: float | None) -> Tensor:
+    """What is taught of a posterior, probabilities [batch, classes].
+
+    Args:
+        posterior: of the teacher, batch shape [batch].
+        temperature: divides its logits: below 1 the target is sharper than the posterior (Berthelot et al. 2019); None
+            teaches the most likely class alone.
+    """
+    if temperature is None:
+        return one_hot(posterior.logits.argmax(dim=-1), posterior.logits.shape[-1]).to(posterior.logits)
+    return (posterior.logits / temperature).softmax(dim=-1)
+
+
+def cross_entropy(target: Tensor, learnt: Categorical) -> Tensor:
+    """Of target probabilities [batch, classes] and a posterior, batch shape [batch]: [batch], nats per sample."""
+    return -(target * learnt.logits).sum(dim=-1)
 
 
 def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:

@@ -312,6 +312,14 @@ class PairOfViews(Section):
     strong: Name = "strong"
     threshold: Fraction = 0.95
     weight: NonNegative = 1.0
+    temperature: PositiveFloat | None = Field(
+        None,
+        description="teach the teacher's whole posterior, its logits divided by this (below 1 sharpens it), instead of "
+        "its most likely class",
+    )
+    cutmix: Fraction = Field(
+        0.0, description="share of the strong views that get a patch of another image, and as much of its label"
+    )
     ramp: Fraction = Field(
         0.0, description="share of the training over which more and more of each class is taught, the surest first"
     )
@@ -363,6 +371,10 @@ class StreamSpec(Section):
     adjust: bool = Field(
         False,
         description="pairs only: teach the label as if their classes were as frequent as the decoder's prior says",
+    )
+    mixup: Annotated[float, NoTruth, Field(ge=0.01)] | None = Field(  # below, draws of a Beta underflow
+        None,
+        description="pairs only: teach the encoder's label on mixtures of two images, shares from Beta(mixup, mixup)",
     )
 
 
