@@ -164,6 +164,10 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
                 f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
                 f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
             )
+        for key in ("cutmix", "temperature"):
+            if getattr(stream.views, key) and not recipe.variables[roles.label].shape:
+                where = f"streams.{name}.views.{key}"
+                raise RecipeError(f"{where}: only maps are taught place by place, {roles.label} is none; remove it")
         if stream.views.align and recipe.variables[roles.label].shape:
             where = f"streams.{name}.views.align"
             raise RecipeError(f"{where}: only single classes are aligned, {roles.label} is a map of them; remove it")
@@ -366,11 +370,13 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
             weak=View(recipe.views[spec.weak]),
             strong=View(recipe.views[spec.strong]),
             threshold=spec.threshold,
-            weight=Weight(spec.weight),
+            weight=_weight(spec.weight),
             align=spec.align,
             vote=_vote(stream.vote),
             information=_weight(spec.information),
             ramp=spec.ramp,
+            cutmix=spec.cutmix,
+            temperature=spec.temperature,
         )
     view = View(recipe.views[spec]) if spec is not None else None
     if stream.vote is None:

@@ -129,6 +129,12 @@ def test_every_stream_of_the_recipes_teaches(name: str) -> None:
     assert Lesson("masks", "encoder", ("l", "x"), painted) in lessons
 
 
+@pytest.mark.parametrize("key", ["cutmix", "temperature"])
+def test_what_speaks_of_maps_is_refused_for_single_classes(key: str) -> None:
+    with pytest.raises(RecipeError, match=rf"unlabelled.views.{key}: only maps are taught place by place, y is none"):
+        plan_of(read_recipe("digits_50labels", {f"streams.unlabelled.views.{key}": 0.5}))
+
+
 def test_what_speaks_of_single_classes_is_refused() -> None:
     for change, message in (
         ({"streams.unlabelled.views.align": True}, "only single classes are aligned, s is a map"),

@@ -61,6 +61,12 @@ class StreamViews:
     vote: Vote | None = None
     information: Weight = field(default_factory=lambda: Weight(0.0))
     ramp: float = 0.0
+    cutmix: float = 0.0
+    temperature: float | None = None
+
+    def teaches(self, share: float) -> bool:
+        """Whether anything is taught when that share of the training is done."""
+        return bool(self.weight.at(share) or self.information.at(share))
 
     def taught_share(self, share: float) -> float:
         """Of every class, the share that is taught when that share of the training is done."""
@@ -162,6 +168,8 @@ class LabelTeacher(nn.Module):
             views.threshold,
             generator,
             views.taught_share(share),
+            views.cutmix,
+            views.temperature,
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
         return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}

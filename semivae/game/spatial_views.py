@@ -2,11 +2,12 @@
 
 The teacher reads the weak view x' of an image; the strong view is made of x', and the teacher's map goes through the
 very same geometry, so that places correspond. Where the teacher is not confident, or the map was moved in from outside
-the image, the map is `VOID` and teaches nothing.
+the image, the map is `VOID` and teaches nothing. Then boxes of other images, with their maps, may be pasted in.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -15,6 +16,9 @@ from torch.distributions import Categorical, Distribution, Independent
 
 from semivae.game.conditionals import Conditional
 from semivae.game.variables import VOID
+
+BOX_AREA = (0.1, 0.5)  # of the image, that a pasted box may cover
+BOX_RATIO = 2.0  # most between a box's height and width, relative to the image's
 
 
 class JointView(Protocol):
@@ -42,6 +46,8 @@ def taught_maps(
     threshold: float,
     generator: torch.Generator,
     share: float = 1.0,
+    cutmix: float = 0.0,
+    temperature: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Strong views and the maps that the teacher gives them.
 
@@ -53,6 +59,8 @@ def taught_maps(
         threshold: the smallest probability of a place's most likely class at which it teaches.
         generator: of the views.
         share: of the places of every class, the surest of which are taught.
+        cutmix: share of the strong views that get a box of another one (`with_pasted_boxes`).
+        temperature: at which the classes are drawn from the teacher's posterior; None: the most likely ones.
 
     Returns:
         The strong views, their maps int64 [batch, height, width], and the share of places that the teacher was
@@ -61,9 +69,56 @@ def taught_maps(
     weakly = weak(images, generator)
     posterior = place_posterior(teacher({variable: weakly}))
     confidence, maps = posterior.probs.max(dim=-1)
+    if temperature is not None:
+        maps = drawn_maps(posterior, temperature, generator)
     confident = (confidence >= threshold) & surest_places(posterior, share)
     strongly, moved = strong.joint(weakly, maps.masked_fill(~confident, VOID), generator)
+    if cutmix:
+        strongly, moved = with_pasted_boxes(strongly, moved, cutmix, generator)
     return strongly, moved, confident.float().mean()
+
+
+def drawn_maps(posterior: Categorical, temperature: float, generator: torch.Generator) -> Tensor:
+    """Draws a class at every place, int64 [batch, height, width], from the posterior sharpened by a temperature < 1.
+
+    On average a draw teaches the teacher's own probabilities: where it is unsure, it stays so. The most likely classes
+    would make it surer of whatever it says, and what is small would grow or vanish step by step.
+    """
+    probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2)
+    drawn = torch.multinomial(probabilities.to(generator.device), 1, generator=generator)
+    return drawn.view(posterior.logits.shape[:-1]).to(posterior.logits.device)
+
+
+def with_pasted_boxes(images: Tensor, maps: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pastes a random box of the batch's next image over an image, and the same box of its map over the map.
+
+    CutMix (Yun et al. 2019) between unlabelled images (French et al. 2020): what lies around a place no longer tells
+    its class, so the place itself must.
+
+    Args:
+        images: [batch, channels, height, width].
+        maps: [batch, height, width], classes or `VOID`.
+        share: of the images that get a box; its area is a share in `BOX_AREA` of the image's.
+        generator: source of all draws; they are made on its device.
+
+    Returns:
+        Images and maps, of the same shapes.
+    """
+    count, height, width = maps.shape
+    draws = torch.rand(5, count, generator=generator, device=generator.device).to(images)
+    area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
+    ratio = torch.exp((2 * draws[1] - 1) * math.log(BOX_RATIO))
+    rows = _inside(height, (area * ratio).sqrt().clamp_max(1.0), draws[2])
+    columns = _inside(width, (area / ratio).sqrt().clamp_max(1.0), draws[3])
+    box = rows[:, :, None] & columns[:, None, :] & (draws[4] < share)[:, None, None]
+    return torch.where(box[:, None], images.roll(1, 0), images), torch.where(box, maps.roll(1, 0), maps)
+
+
+def _inside(length: int, extent: Tensor, position: Tensor) -> Tensor:
+    """Marks [n, length] the places within an interval of `extent` (shares of the length) at `position` in [0, 1]."""
+    places = (torch.arange(length, device=extent.device) + 0.5) / length
+    first = position * (1.0 - extent)
+    return (places >= first[:, None]) & (places < (first + extent)[:, None])
 
 
 def surest_places(posterior: Categorical, share: float) -> Tensor:

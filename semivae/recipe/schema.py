@@ -286,6 +286,12 @@ class ViewSpec(Section):
     brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    gamma: Annotated[float, Field(ge=0.0, le=2.0, description="log of the exponent of the pixels' values")] = 0.0
+    tint: Annotated[float, Field(ge=0.0, le=1.0, description="relative change of each colour channel")] = 0.0
+    shade: Annotated[
+        float, Field(ge=0.0, le=2.0, description="standard deviation of the log of a light that varies smoothly")
+    ] = 0.0
+    blur: Annotated[float, Field(ge=0.0, le=1.0, description="how far to the mean of 3x3 pixels, weights 1 2 1")] = 0.0
     noise: Annotated[float, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
     cutout: Annotated[float, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")] = 0.0
     speckle: Annotated[float, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
@@ -311,9 +317,16 @@ class PairOfViews(Section):
     weak: Name = "weak"
     strong: Name = "strong"
     threshold: Fraction = 0.95
-    weight: NonNegative = 1.0
+    weight: NonNegative | Teach = 1.0
     ramp: Fraction = Field(
         0.0, description="share of the training over which more and more of each class is taught, the surest first"
+    )
+    cutmix: Fraction = Field(
+        0.0, description="maps only: share of the strong views that get a box of another one, and of its map"
+    )
+    temperature: PositiveFloat | None = Field(
+        None,
+        description="maps only: the class of a place is drawn from q(s | x)^(1/temperature); None: the most likely one",
     )
     information: NonNegative | Teach = Field(
         0.0, description="how much the label's mutual information between two strong views counts"
