@@ -95,25 +95,13 @@ def test_brightness_contrast_and_saturation() -> None:
     assert out.std(dim=(1, 2, 3)).min() < 0.5 * x.std() < 1.5 * x.std() < out.std(dim=(1, 2, 3)).max()
 
 
-def test_gamma_tint_and_shade_light_images_unequally() -> None:
+def test_gamma_and_shade_light_images_differently() -> None:
     x = torch.full((200, 3, 8, 8), 0.5)
     exponents = view(x, gamma=0.5)[:, 0, 0, 0].log() / math.log(0.5)
     assert math.exp(-0.5) <= exponents.min() < 0.65 and 1.55 < exponents.max() <= math.exp(0.5) + 1e-5
-    tinted = view(x, tint=0.2)
-    assert tinted.min() >= 0.4 - 1e-6 and tinted.max() <= 0.6 + 1e-6
-    assert tinted.mean(dim=(2, 3)).std(dim=1).min() > 0, "channels differ"
-    assert tinted.std(dim=(2, 3)).max() < 1e-6, "places do not"
     light = (view(x.repeat(1, 1, 4, 4), shade=0.2) / 0.5).log()
     assert torch.equal(light[:, 0], light[:, 1]) and 0.1 < light.std() < 0.25
     assert (light[..., 1:] - light[..., :-1]).abs().max() < 0.2 * light.abs().max(), "smoothly"
-
-
-def test_blur_moves_images_towards_the_mean_of_their_neighbours() -> None:
-    x = torch.rand(100, 3, 8, 8)
-    blurred = view(x, blur=1.0)
-    spread = blurred.std(dim=(1, 2, 3)) / x.std(dim=(1, 2, 3))
-    assert spread.min() < 0.6 and 0.9 < spread.max() <= 1
-    assert torch.allclose(view(torch.full((3, 3, 8, 8), 0.3), blur=1.0), torch.tensor(0.3))
 
 
 def test_noise_has_its_standard_deviation_and_is_all_that_a_table_takes() -> None:

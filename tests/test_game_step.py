@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.game import Game, Losses
+from semivae.game.game import Game, Losses, Optimizer
 from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
@@ -76,8 +76,9 @@ def make_game(views: bool = False, align: bool = False, start: float = 0.0) -> G
             StreamGraph("labels", ("y",)),
         ],
     )
-    seen = {"weak": Seen(lambda x: x), "strong": Seen(lambda x: 1.0 - x)}
-    pair = StreamViews("x", **seen, threshold=0.0, align=align, weight=Weight(1.0, start))
+    weak, strong = Seen(lambda x: x), Seen(lambda x: 1.0 - x)
+    weight = Weight(1.0, start)
+    pair = StreamViews("x", weak=weak, strong=strong, threshold=0.0, align=align, weight=weight)
     return Game(decoder, encoder, plan, views={"unlabelled": pair} if views else None)
 
 
@@ -228,7 +229,7 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
 def test_a_pair_of_views_teaches_from_its_start_on() -> None:
     for share, taught in ((0.2, False), (0.3, True)):
         game = make_game(views=True, start=0.3)
-        optimizers = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+        optimizers: dict[PlayerName, Optimizer] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
         losses = game.step(batches(), SIZES, optimizers, torch.Generator().manual_seed(0), share)
         assert ("views.unlabelled.y" in losses) == taught
 

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
 from semivae.game.variables import VOID
@@ -24,18 +24,17 @@ class View:
 
     Geometry (shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey images
     and the mirror image for colour. Then brightness, contrast and saturation change by factors in
-    [1 - entry, 1 + entry], values are raised to a power (gamma), channels (tint) and places (shade) are lit unequally,
-    pixels are blurred, Gaussian noise is added, a share of the pixels is inverted (speckle), and one square is
-    blanked, black for grey images and mid-grey for colour.
+    [1 - entry, 1 + entry], values are raised to a power (gamma), places are lit unequally (shade), Gaussian noise is
+    added, a share of the pixels is inverted (speckle), and one square is blanked, black for grey images and mid-grey
+    for colour.
     """
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
         self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip))
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
-        self._light = any((spec.gamma, spec.tint, spec.shade))
-        other = (spec.blur, spec.cutout, spec.speckle)
-        self.images_only = self._geometry or self._colour or self._light or any(other)
+        self._light = bool(spec.gamma or spec.shade)
+        self.images_only = self._geometry or self._colour or self._light or bool(spec.cutout or spec.speckle)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -87,8 +86,6 @@ class View:
             x = _recoloured(x, self.spec, generator)
         if self._light:
             x = _relit(x, self.spec, generator)
-        if self.spec.blur:
-            x = _blurred(x, self.spec.blur, generator)
         if self.spec.noise:
             x = x + self.spec.noise * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
         if x is not images and x.ndim == 4:
@@ -157,22 +154,10 @@ def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor
 def _relit(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     if spec.gamma:
         x = x.clamp(1e-4, 1.0) ** _uniform(x, spec.gamma, generator).exp().view(-1, 1, 1, 1)
-    if spec.tint:
-        change = torch.rand(*x.shape[:2], 1, 1, generator=generator, device=generator.device).to(x)
-        x = x * (1 + (2 * change - 1) * spec.tint)
     if spec.shade:
         places = torch.randn(len(x), 1, LIGHTS, LIGHTS, generator=generator, device=generator.device).to(x)
         x = x * interpolate(places * spec.shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
     return x
-
-
-def _blurred(x: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Moves every image a random share in [0, most] of the way to its blurred self."""
-    weights = x.new_tensor([0.25, 0.5, 0.25])
-    kernel = (weights[:, None] * weights).expand(x.shape[1], 1, 3, 3)
-    blurred = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
-    share = torch.rand(len(x), 1, 1, 1, generator=generator, device=generator.device).to(x)
-    return x + most * share * (blurred - x)
 
 
 def _grey(x: Tensor) -> Tensor:

@@ -287,11 +287,9 @@ class ViewSpec(Section):
     contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     gamma: Annotated[float, Field(ge=0.0, le=2.0, description="log of the exponent of the pixels' values")] = 0.0
-    tint: Annotated[float, Field(ge=0.0, le=1.0, description="relative change of each colour channel")] = 0.0
     shade: Annotated[
         float, Field(ge=0.0, le=2.0, description="standard deviation of the log of a light that varies smoothly")
     ] = 0.0
-    blur: Annotated[float, Field(ge=0.0, le=1.0, description="how far to the mean of 3x3 pixels, weights 1 2 1")] = 0.0
     noise: Annotated[float, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
     cutout: Annotated[float, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")] = 0.0
     speckle: Annotated[float, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
