@@ -134,12 +134,9 @@ def _refuse_pair_of_views(recipe: Recipe, label: str, name: str, views: schema.P
             f"streams.{name}.views.cutmix: information compares two views of one image, and with cutmix a view shows "
             f"two; remove one of them"
         )
-    if not recipe.variables[label].shape:
-        return
-    for key, done in (("align", "aligned"), ("temperature", "taught softly"), ("cutmix", "mixed")):
-        if getattr(views, key):
-            where = f"streams.{name}.views.{key}"
-            raise RecipeError(f"{where}: only single classes are {done}, {label} is a map of them; remove it")
+    if views.align and recipe.variables[label].shape:
+        where = f"streams.{name}.views.align"
+        raise RecipeError(f"{where}: only single classes are aligned, {label} is a map of them; remove it")
 
 
 def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:

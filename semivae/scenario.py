@@ -218,7 +218,7 @@ def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews
             weak=View(recipe.views[spec.weak]),
             strong=View(recipe.views[spec.strong]),
             threshold=spec.threshold,
-            weight=Weight(spec.weight),
+            weight=weight_of(spec.weight),
             align=spec.align,
             vote=_vote(stream.vote),
             information=weight_of(spec.information),

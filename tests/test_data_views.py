@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -91,6 +93,15 @@ def test_brightness_contrast_and_saturation() -> None:
     assert torch.allclose((out * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1), grey, atol=1e-5)
     out = view(x, contrast=0.8)
     assert out.std(dim=(1, 2, 3)).min() < 0.5 * x.std() < 1.5 * x.std() < out.std(dim=(1, 2, 3)).max()
+
+
+def test_gamma_and_shade_light_images_differently() -> None:
+    x = torch.full((200, 3, 8, 8), 0.5)
+    exponents = view(x, gamma=0.5)[:, 0, 0, 0].log() / math.log(0.5)
+    assert math.exp(-0.5) <= exponents.min() < 0.65 and 1.55 < exponents.max() <= math.exp(0.5) + 1e-5
+    light = (view(x.repeat(1, 1, 4, 4), shade=0.2) / 0.5).log()
+    assert torch.equal(light[:, 0], light[:, 1]) and 0.1 < light.std() < 0.25
+    assert (light[..., 1:] - light[..., :-1]).abs().max() < 0.2 * light.abs().max(), "smoothly"
 
 
 def test_noise_has_its_standard_deviation_and_is_all_that_a_table_takes() -> None:

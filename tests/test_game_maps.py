@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.families import FAMILIES
-from semivae.game.spatial_views import taught_maps
+from semivae.game.spatial_views import drawn_maps, taught_maps
 from semivae.game.variables import VOID, Variable
 from semivae.recipe.schema import ViewSpec
 
@@ -89,6 +90,33 @@ def test_the_surest_places_of_every_class_are_taught_first() -> None:
     assert share > 0.9, "equally sure places are taught together"
     _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), share=0.5)
     assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]], "the threshold holds beside"
+
+
+def test_cutmix_pastes_what_the_teacher_said_of_the_other_image() -> None:
+    images = torch.cat([torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)])
+    draws = torch.Generator().manual_seed(0)
+    strongly, maps, _ = taught_maps(teacher(), "x", images, view(), view(), 0.5, draws, cutmix=1.0)
+    assert torch.equal(maps, strongly[:, 0].long()) and all(len(one.unique()) == 2 for one in maps)
+
+
+def test_drawn_maps_are_as_frequent_as_the_sharpened_posterior_says() -> None:
+    posterior = Categorical(probs=torch.tensor([0.6, 0.3, 0.1]).expand(4, 50, 50, 3))
+    generator = torch.Generator().manual_seed(0)
+    for temperature, expected in ((1.0, [0.6, 0.3, 0.1]), (0.5, [0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46])):
+        drawn = drawn_maps(posterior, temperature, generator)
+        assert drawn.shape == (4, 50, 50) and drawn.dtype == torch.int64
+        shares = torch.bincount(drawn.flatten(), minlength=3) / drawn.numel()
+        assert torch.allclose(shares, torch.tensor(expected), atol=0.02)
+
+
+def test_places_are_taught_as_drawn_where_a_temperature_is_given() -> None:
+    images = torch.full((8, 3, 16, 16), 0.51)  # class 1 has probability 0.6
+    draws = torch.Generator().manual_seed(0)
+    _, likely, _ = taught_maps(teacher(), "x", images, view(), view(), 0.0, draws)
+    _, drawn, _ = taught_maps(teacher(), "x", images, view(), view(), 0.0, draws, temperature=1.0)
+    assert (likely == 1).all() and 0.55 < drawn.float().mean() < 0.65
+    _, void, _ = taught_maps(teacher(), "x", images, view(), view(), 0.7, draws, temperature=1.0)
+    assert (void == VOID).all(), "the threshold holds for the most likely class"
 
 
 def test_joint_views_move_images_and_maps_alike_and_colour_images_alone() -> None:

@@ -13,7 +13,7 @@ import semivae
 from semivae.data.sources import load_source
 from semivae.errors import RecipeError
 from semivae.game.label_teacher import LabelTeacher, categorical_of
-from semivae.game.mixup import mixed, patched
+from semivae.game.mixup import BOX_AREA, boxes, mixed, pasted
 from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.scenario import build_game, resolve
@@ -51,22 +51,23 @@ def test_a_pair_teaches_both_labels_of_its_mixture_by_their_shares(monkeypatch: 
     torch.testing.assert_close(found, torch.stack([0.75 * log_q[0, 3] + 0.25 * log_q[0, 5], log_q[1, 4]]))
 
 
-def test_a_patch_is_of_the_partner_and_what_is_kept_is_counted() -> None:
-    images = torch.arange(40.0).view(-1, 1, 1, 1).expand(-1, 2, 9, 12)
-    result, partners, kept = patched(images, 0.5, torch.Generator().manual_seed(0))
-    own = torch.arange(40)
-    assert ((result == images) | (result == partners.float().view(-1, 1, 1, 1))).all()
-    moved = partners != own
-    torch.testing.assert_close((result[:, 0] == images[:, 0]).float().mean(dim=(1, 2))[moved], kept[moved])
-    assert 8 <= (kept < 1.0).sum() <= 32
-    assert kept.min() > 0.3  # a side of 0.8 covers 0.64, and a column or row of few pixels a little more
+def test_a_share_of_the_images_gets_one_box_each() -> None:
+    marked = boxes(200, 16, 24, 0.5, torch.Generator().manual_seed(0))
+    area = marked.float().mean(dim=(1, 2))
+    assert 70 <= (area > 0).sum() <= 130  # 200 draws of a half: outside once in 50,000
+    assert BOX_AREA[0] - 0.1 < area[area > 0].min() and area.max() < BOX_AREA[1] + 0.1  # whole pixels
+    rows, columns = marked.any(dim=2).sum(dim=1), marked.any(dim=1).sum(dim=1)
+    assert torch.equal(rows * columns, marked.sum(dim=(1, 2))), "each one rectangle"
+    assert not boxes(5, 4, 4, 0.0, torch.Generator()).any()
 
 
-def test_no_share_leaves_the_images_alone() -> None:
-    images = torch.rand(5, 1, 4, 4)
-    result, _, kept = patched(images, 0.0, torch.Generator().manual_seed(0))
-    assert torch.equal(result, images)
-    assert (kept == 1.0).all()
+def test_boxes_of_images_and_of_maps_come_from_the_next_one() -> None:
+    maps = torch.arange(3).view(-1, 1, 1).expand(-1, 4, 4)
+    images = maps[:, None].expand(-1, 2, -1, -1).float()
+    places = torch.zeros(3, 4, 4, dtype=torch.bool)
+    places[0, :2], places[2] = True, True
+    assert pasted(maps, places)[:, [0, 3], 1].tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert torch.equal(pasted(images, places), pasted(maps, places)[:, None].expand(-1, 2, -1, -1).float())
 
 
 def test_patched_views_are_taught_both_labels_that_are_sure_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,11 +78,13 @@ def test_patched_views_are_taught_both_labels_that_are_sure_enough(monkeypatch: 
     teacher, images = game.teachers["stream_unlabelled"], torch.rand(3, 1, 8, 8)
     assert isinstance(teacher, LabelTeacher)
     given = Categorical(probs=torch.eye(10)[[3, 4, 5]] * 0.8 + 0.02)
-    partners, kept = torch.tensor([1, 2, 0]), torch.tensor([0.75, 0.5, 1.0])
     monkeypatch.setattr(LabelTeacher, "posterior", lambda *_: given)
-    monkeypatch.setattr("semivae.game.label_teacher.patched", lambda *_: (images, partners, kept))
+    monkeypatch.setattr(LabelTeacher, "_strong", lambda *_: images)
+    places = torch.zeros(3, 8, 8, dtype=torch.bool)
+    places[0, :2], places[1, :, :4] = True, True  # a quarter and a half
+    monkeypatch.setattr("semivae.game.label_teacher.boxes", lambda *_: places)
     loss, _ = teacher.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
-    log_q = categorical_of(game.encoder["y"]({"x": images})).logits
+    log_q = categorical_of(game.encoder["y"]({"x": pasted(images, places)})).logits
     expected = 0.75 * log_q[0, 3] + 0.25 * log_q[0, 4] + 0.5 * log_q[1, 4] + 0.5 * log_q[1, 5] + log_q[2, 5]
     torch.testing.assert_close(loss, -expected / 3)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.game import Game, Losses
+from semivae.game.game import Game, Losses, Optimizer
 from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight, categorical_of
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
@@ -66,7 +66,7 @@ def players() -> tuple[Player, Player]:
     return decoder, encoder
 
 
-def make_game(views: bool = False, align: bool = False) -> Game:
+def make_game(views: bool = False, align: bool = False, start: float = 0.0) -> Game:
     decoder, encoder = players()
     plan = derive_plan(
         [Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h"))],
@@ -77,7 +77,9 @@ def make_game(views: bool = False, align: bool = False) -> Game:
             StreamGraph("labels", ("y",)),
         ],
     )
-    pair = StreamViews("x", weak=Seen(lambda x: x), strong=Seen(lambda x: 1.0 - x), threshold=0.0, align=align)
+    weak, strong = Seen(lambda x: x), Seen(lambda x: 1.0 - x)
+    weight = Weight(1.0, start)
+    pair = StreamViews("x", weak=weak, strong=strong, threshold=0.0, align=align, weight=weight)
     return Game(decoder, encoder, plan, views={"unlabelled": pair} if views else None)
 
 
@@ -242,6 +244,14 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
     assert completed["y"] is labels and completed["h"].shape == (2, 2)
     assert set(encoder.complete({"h": torch.zeros(3, 2)})) == {"h"}
     assert decoder.complete({}, 7)["x"].shape == (7, 1, 2, 2)
+
+
+def test_a_pair_of_views_teaches_from_its_start_on() -> None:
+    for share, taught in ((0.2, False), (0.3, True)):
+        game = make_game(views=True, start=0.3)
+        optimizers: dict[PlayerName, Optimizer] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+        losses = game.step(batches(), SIZES, optimizers, torch.Generator().manual_seed(0), share)
+        assert ("views.unlabelled.y" in losses) == taught
 
 
 def test_alignment_state_is_part_of_the_game() -> None:

@@ -132,8 +132,6 @@ def test_every_stream_of_the_recipes_teaches(name: str) -> None:
 def test_what_speaks_of_single_classes_is_refused() -> None:
     for change, message in (
         ({"streams.unlabelled.views.align": True}, "only single classes are aligned, s is a map"),
-        ({"streams.unlabelled.views.cutmix": 0.5}, "only single classes are mixed, s is a map"),
-        ({"streams.unlabelled.views.temperature": 0.7}, "only single classes are taught softly, s is a map"),
         ({"streams.unlabelled.vote": {}}, "votes on single classes, s is a map"),
     ):
         with pytest.raises(RecipeError, match=message):

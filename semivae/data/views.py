@@ -14,6 +14,7 @@ from semivae.game.variables import VOID
 from semivae.recipe.schema import ViewSpec
 
 BENDS = 4  # places a side at which the elastic displacement is drawn
+LIGHTS = 3  # places a side at which the light of a shaded image is drawn
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a colour (ITU-R BT.601)
 
 
@@ -23,15 +24,17 @@ class View:
 
     Geometry (shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey images
     and the mirror image for colour. Then brightness, contrast and saturation change by factors in
-    [1 - entry, 1 + entry], Gaussian noise is added, a share of the pixels is inverted (speckle), and one square is
-    blanked, black for grey images and mid-grey for colour.
+    [1 - entry, 1 + entry], values are raised to a power (gamma), places are lit unequally (shade), Gaussian noise is
+    added, a share of the pixels is inverted (speckle), and one square is blanked, black for grey images and mid-grey
+    for colour.
     """
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
         self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip))
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
-        self.images_only = self._geometry or self._colour or bool(spec.cutout or spec.speckle)
+        self._light = bool(spec.gamma or spec.shade)
+        self.images_only = self._geometry or self._colour or self._light or bool(spec.cutout or spec.speckle)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -81,6 +84,8 @@ class View:
         """All that follows geometry; `images` as they were at the start, `x` as they are now."""
         if self._colour:
             x = _recoloured(x, self.spec, generator)
+        if self._light:
+            x = _relit(x, self.spec, generator)
         if self.spec.noise:
             x = x + self.spec.noise * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
         if x is not images and x.ndim == 4:
@@ -143,6 +148,15 @@ def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor
     if spec.saturation and x.shape[1] == 3:
         grey = _grey(x)
         x = grey + (x - grey) * factor(spec.saturation)
+    return x
+
+
+def _relit(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
+    if spec.gamma:
+        x = x.clamp(1e-4, 1.0) ** _uniform(x, spec.gamma, generator).exp().view(-1, 1, 1, 1)
+    if spec.shade:
+        places = torch.randn(len(x), 1, LIGHTS, LIGHTS, generator=generator, device=generator.device).to(x)
+        x = x * interpolate(places * spec.shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
     return x
 
 

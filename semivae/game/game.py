@@ -139,6 +139,8 @@ class Game(nn.Module):
         parts: Losses = {}
         for lesson in self.plan.of(learner):
             if lesson.views:
+                if not self._teacher(lesson.stream).views.teaches(share):
+                    continue
                 term, lesson_parts = self._teacher_loss(lesson, batches[lesson.stream], generator, share)
             else:
                 term, lesson_parts = self._rival_loss(lesson, shown[lesson.stream], sizes[lesson.stream], share)

@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from semivae.game.alignment import aligned
 from semivae.game.certainty import surest
 from semivae.game.information import information_loss
-from semivae.game.mixup import patched
+from semivae.game.mixup import boxes, pasted
 from semivae.game.players import Player
 from semivae.game.spatial_views import JointView, is_map, taught_maps
 from semivae.game.vote import combined, decoder_vote
@@ -67,6 +67,10 @@ class StreamViews:
     ramp: float = 0.0
     temperature: float | None = None
     cutmix: float = 0.0
+
+    def teaches(self, share: float) -> bool:
+        """Whether anything is taught when that share of the training is done."""
+        return bool(self.weight.at(share) or self.information.at(share))
 
     def taught_share(self, share: float) -> float:
         """Of every class, the share that is taught when that share of the training is done."""
@@ -125,10 +129,7 @@ class LabelTeacher(nn.Module):
             if share < views.ramp:
                 taught = taught * surest(posterior, views.taught_share(share), self.prior())
             target = label_target(posterior, views.temperature) * taught[:, None]
-            strong = self._strong(images, generator)
-            if views.cutmix:
-                strong, partners, kept = patched(strong, views.cutmix, generator)
-                target = target * kept[:, None] + target[partners] * (1.0 - kept[:, None])
+            strong, target = self._patched(self._strong(images, generator), target, generator)
         learnt = categorical_of(encoder[self.label]({views.variable: strong}))
         loss = cross_entropy(target, learnt).mean()
         parts = {"views": loss.detach(), "share": taught.mean()}
@@ -139,6 +140,15 @@ class LabelTeacher(nn.Module):
             total = total + weight * information
             parts["information"] = -information.detach()
         return total, parts
+
+    def _patched(self, images: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images [batch, ...] with boxes of the next ones, and of target probabilities [batch, classes] as much."""
+        if not self.views.cutmix:
+            return images, target
+        count, _, height, width = images.shape
+        places = boxes(count, height, width, self.views.cutmix, generator)
+        covered = places.float().mean(dim=(1, 2))[:, None].to(target)
+        return pasted(images, places), target * (1.0 - covered) + target.roll(-1, 0) * covered
 
     def posterior(self, images: Tensor, generator: torch.Generator, share: float) -> Categorical:
         """What the teacher believes of the label, batch shape [batch]; moves the offsets where it aligns."""
@@ -172,6 +182,8 @@ class LabelTeacher(nn.Module):
             views.threshold,
             generator,
             views.taught_share(share),
+            views.cutmix,
+            views.temperature,
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
         return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}

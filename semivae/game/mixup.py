@@ -2,16 +2,20 @@
 
 Between few labelled images a network may do as it likes, and does so with confidence; mixtures ask it to go over from
 one label to the other in proportion (Zhang et al. 2018, "mixup: beyond empirical risk minimization"). A patch of
-another image hides what it covers, as cutout does, but with something real (Yun et al. 2019, "CutMix").
+another image hides what it covers, as cutout does, but with something real (Yun et al. 2019, "CutMix"; of images with
+maps French et al. 2020, "Semi-supervised semantic segmentation needs strong, varied perturbations").
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
 
-SIDES = (0.1, 0.8)  # of a patch, shares of the image's side: the smallest and the largest
+BOX_AREA = (0.1, 0.5)  # of the image, that a pasted box may cover
+BOX_RATIO = 2.0  # most between a box's height and width, relative to the image's
 
 
 def mixed(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,26 +37,33 @@ def mixed(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor,
     return kept * images + (1.0 - kept) * images[partners], labels[partners], share
 
 
-def patched(images: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Pastes one square patch of another image of the batch, at its own place, into a share of the images.
+def boxes(count: int, height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
+    """Marks a random box in a share of so many images, bool [count, height, width]; in the others nothing.
+
+    A box lies inside the image; its area is a share in `BOX_AREA` of the image's. All draws are from `generator`, and
+    made on its device.
+    """
+    draws = torch.rand(5, count, generator=generator, device=generator.device)
+    area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
+    ratio = torch.exp((2 * draws[1] - 1) * math.log(BOX_RATIO))
+    rows = _inside(height, (area * ratio).sqrt().clamp_max(1.0), draws[2])
+    columns = _inside(width, (area / ratio).sqrt().clamp_max(1.0), draws[3])
+    return rows[:, :, None] & columns[:, None, :] & (draws[4] < share)[:, None, None]
+
+
+def _inside(length: int, extent: Tensor, position: Tensor) -> Tensor:
+    """Marks [n, length] the places within an interval of `extent` (shares of the length) at `position` in [0, 1]."""
+    places = (torch.arange(length, device=extent.device) + 0.5) / length
+    first = position * (1.0 - extent)
+    return (places >= first[:, None]) & (places < (first + extent)[:, None])
+
+
+def pasted(images: Tensor, places: Tensor) -> Tensor:
+    """Every image with the marked places [batch, height, width] of the batch's next one.
 
     Args:
-        images: [batch, channels, height, width].
-        share: of the images that get a patch.
-        generator: source of all draws.
-
-    Returns:
-        The images; the number of the image that every patch is from, [batch]; and the share of its own area that every
-        image has kept, [batch].
+        images: [batch, channels, height, width], or maps [batch, height, width].
+        places: as `boxes` marks them.
     """
-    count, _, height, width = images.shape
-    draws = torch.rand(4, count, generator=generator, device=generator.device).to(images.device)
-    side = SIDES[0] + (SIDES[1] - SIDES[0]) * draws[0]
-    partners = torch.randperm(count, generator=generator, device=generator.device).to(images.device)
-    rows, columns = (
-        ((torch.arange(length, device=images.device) + 0.5) / length - centre[:, None]).abs() < side[:, None] / 2
-        for length, centre in ((height, draws[1]), (width, draws[2]))
-    )
-    patch = rows[:, :, None] & columns[:, None, :] & (draws[3] < share)[:, None, None]
-    kept = 1.0 - patch.float().mean(dim=(1, 2))
-    return torch.where(patch[:, None], images[partners], images), partners, kept
+    marked = places.to(images.device)
+    return torch.where(marked if images.ndim == 3 else marked[:, None], images.roll(-1, 0), images)

@@ -2,7 +2,7 @@
 
 The teacher reads the weak view x' of an image; the strong view is made of x', and the teacher's map goes through the
 very same geometry, so that places correspond. Where the teacher is not confident, or the map was moved in from outside
-the image, the map is `VOID` and teaches nothing.
+the image, the map is `VOID` and teaches nothing. Then boxes of other images, with their maps, may be pasted in.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent
 
 from semivae.game.conditionals import Conditional
+from semivae.game.mixup import boxes, pasted
 from semivae.game.variables import VOID
 
 
@@ -42,6 +43,8 @@ def taught_maps(
     threshold: float,
     generator: torch.Generator,
     share: float = 1.0,
+    cutmix: float = 0.0,
+    temperature: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Strong views and the maps that the teacher gives them.
 
@@ -53,6 +56,8 @@ def taught_maps(
         threshold: the smallest probability of a place's most likely class at which it teaches.
         generator: of the views.
         share: of the places of every class, the surest of which are taught.
+        cutmix: share of the strong views that get a box of another one (`semivae.game.mixup`).
+        temperature: at which the classes are drawn from the teacher's posterior; None: the most likely ones.
 
     Returns:
         The strong views, their maps int64 [batch, height, width], and the share of places that the teacher was
@@ -61,9 +66,26 @@ def taught_maps(
     weakly = weak(images, generator)
     posterior = place_posterior(teacher({variable: weakly}))
     confidence, maps = posterior.probs.max(dim=-1)
+    if temperature is not None:
+        maps = drawn_maps(posterior, temperature, generator)
     confident = (confidence >= threshold) & surest_places(posterior, share)
     strongly, moved = strong.joint(weakly, maps.masked_fill(~confident, VOID), generator)
+    if cutmix:
+        count, height, width = moved.shape
+        places = boxes(count, height, width, cutmix, generator)
+        strongly, moved = pasted(strongly, places), pasted(moved, places)
     return strongly, moved, confident.float().mean()
+
+
+def drawn_maps(posterior: Categorical, temperature: float, generator: torch.Generator) -> Tensor:
+    """Draws a class at every place, int64 [batch, height, width], from the posterior sharpened by a temperature < 1.
+
+    On average a draw teaches the teacher's own probabilities: where it is unsure, it stays so. The most likely classes
+    would make it surer of whatever it says, and what is small would grow or vanish step by step.
+    """
+    probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2)
+    drawn = torch.multinomial(probabilities.to(generator.device), 1, generator=generator)
+    return drawn.view(posterior.logits.shape[:-1]).to(posterior.logits.device)
 
 
 def surest_places(posterior: Categorical, share: float) -> Tensor:

@@ -286,6 +286,10 @@ class ViewSpec(Section):
     brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    gamma: Annotated[float, Field(ge=0.0, le=2.0, description="log of the exponent of the pixels' values")] = 0.0
+    shade: Annotated[
+        float, Field(ge=0.0, le=2.0, description="standard deviation of the log of a light that varies smoothly")
+    ] = 0.0
     noise: Annotated[float, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
     cutout: Annotated[float, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")] = 0.0
     speckle: Annotated[float, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
@@ -311,11 +315,11 @@ class PairOfViews(Section):
     weak: Name = "weak"
     strong: Name = "strong"
     threshold: Fraction = 0.95
-    weight: NonNegative = 1.0
+    weight: NonNegative | Teach = 1.0
     temperature: PositiveFloat | None = Field(
         None,
         description="teach the teacher's whole posterior, its logits divided by this (below 1 sharpens it), instead of "
-        "its most likely class",
+        "its most likely class; of a map, a draw of it at every place",
     )
     cutmix: Fraction = Field(
         0.0, description="share of the strong views that get a patch of another image, and as much of its label"
