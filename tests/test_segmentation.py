@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import semivae
+from benchmarks.segmentation import app as benchmark
 from semivae.cli import app
 from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
@@ -274,3 +275,29 @@ def test_impute_command_finishes_a_half_drawn_mask(run: Run, data: Path, tmp_pat
     ) as picture:  # known part, mean, spread, 2 draws, each beside its map
         assert picture.width > 5 * 2 * SIDE
     assert "everything as missing" in command(*arguments, "--out", tmp_path / "other").stderr
+
+
+# Benchmark -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Path) -> None:
+    arguments = [str(run.path), str(run.path), "--ceiling", str(run.path), "--data-root", str(data)]
+    result = CliRunner().invoke(benchmark, [*arguments, "--out", str(tmp_path / "page")])
+    assert result.exit_code == 0, result.output
+    report = run.evaluate()
+    whole, twin = (100 * report[name]["mean_iou"] for name in ("last", "twin"))
+    page = (tmp_path / "page.md").read_text()
+    both = f"| {whole:.2f}% ± 0.00 ({whole:.2f}, {whole:.2f}) | {twin:.2f}% ± 0.00 ({twin:.2f}, {twin:.2f}) |"
+    assert f"| **mean IoU** {both}" in page
+    assert f"| **mean IoU** | {whole:.2f}% | {twin:.2f}% |" in page
+    assert f"Gain in mean IoU: {whole - twin:.2f} points" in page
+    assert "## 8 pairs, split seeds 0, 0" in page
+    painted = json.loads((tmp_path / "page.json").read_text())["runs"][0]["painted"]
+    assert painted["own twin"] == painted["twin of all pairs"] == report["painted"]["agreement"]
+
+
+def test_the_benchmark_overwrites_nothing_else(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "page.json").write_text("{}")
+    result = CliRunner().invoke(benchmark, [str(run.path), "--ceiling", str(run.path), "--out", str(tmp_path / "page")])
+    assert result.exit_code == 1 and "choose another place with --out" in result.output
+    assert (tmp_path / "page.json").read_text() == "{}"

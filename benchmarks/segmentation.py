@@ -1,0 +1,172 @@
+"""Segmentation runs beside their supervised twins, to one page and one JSON file.
+
+    semivae train recipes/faces_masks.yaml --data-root DIR --seeds 0..2
+    semivae train recipes/faces_masks.yaml --data-root DIR --out runs/faces_masks_all \\
+        --set split.labelled=all --set streams.masks.values=labelled
+    python benchmarks/segmentation.py RUN RUN RUN --ceiling runs/faces_masks_all --data-root DIR
+
+The runs of one recipe with few pairs, one a split, and the ceiling, a run with all pairs, whose twin also reads what
+the others paint. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.accuracy import user_errors
+from benchmarks.cells import write_text
+from benchmarks.machine import machine, machine_text, versions
+from benchmarks.tables import read_content, versions_text
+from semivae.cli.options import DataRootOption
+from semivae.cli.progress import clock
+from semivae.errors import RunError
+from semivae.run import Run
+from semivae.run_folder import read_metrics
+
+FORMAT = "semivae-segmentation-2"
+SCORES = ("mean_iou", "mean_iou_interval", "pixel_accuracy", "nll", "ece", "per_class")
+Content = Mapping[str, Any]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
+
+
+@app.command()
+def segmentation(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one a split, with twins.")],
+    ceiling: Annotated[Path, typer.Option(metavar="RUN", help="The same recipe with all pairs, with its twin.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")] = Path("runs/segmentation"),
+    data_root: DataRootOption = None,
+) -> None:
+    """Score runs and their twins on the test images; read what they paint for test masks."""
+    target = out.with_name(out.name + ".json")
+    with user_errors():
+        read_content(target, FORMAT)  # a file that is another is refused before the work
+        judge = Run.load(ceiling, "twin", data_root=data_root)
+        found = {
+            "format": FORMAT,
+            "recipe": judge.recipe.model_dump(mode="json"),
+            "runs": [scored(Run.load(path, data_root=data_root), judge) for path in runs],
+            "ceiling": scored(Run.load(ceiling, data_root=data_root), None),
+            "machine": machine(torch.device("cpu")),
+            "versions": versions(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_text(target, json.dumps(found, indent=1) + "\n")
+        write_text(out.with_name(out.name + ".md"), page(found))
+
+
+def scored(run: Run, judge: Run | None) -> dict[str, Any]:
+    """A run's scores and its twin's, who reads its painted images how well, bits in use, and seconds of training.
+
+    Raises:
+        RunError: the run is no segmentation, or has no twin that has finished.
+    """
+    report = run.evaluate()
+    if report.get("twin") is None or "mean_iou" not in report["last"]:
+        raise RunError(f"{run.path}: no segmentation with a finished twin; train it with --twin --resume")
+    rows = read_metrics(run.path)
+    last = {phase: [row for row in rows if row["phase"] == phase][-1] for phase in ("model", "twin")}
+    painted = {"own twin": report["painted"]["agreement"]}
+    if judge is not None:
+        painted["twin of all pairs"] = run.evaluate(judge=judge)["painted"]["agreement"]
+    return {
+        "pairs": len(run.split().labelled),
+        "seed": run.recipe.split.seed,
+        "test_images": report["count"],
+        **{name: {score: report[name][score] for score in SCORES} for name in ("last", "twin")},
+        "painted": painted,
+        "bits": sum(last["model"]["bits"].values()),
+        "seconds": {phase: row["seconds"] for phase, row in last.items()},
+    }
+
+
+def page(found: Content) -> str:
+    """The page of the JSON file's content."""
+    runs: list[Content] = found["runs"]
+    gains = [run["last"]["mean_iou"] - run["twin"]["mean_iou"] for run in runs]
+    classes = list(runs[0]["last"]["per_class"])
+    rows = [["", "whole", "supervised twin"], *scores_rows(runs, classes)]
+    ceiling_rows = [["", "whole", "supervised twin"], *scores_rows([found["ceiling"]], classes)]
+    painted = [["who reads", "pixels as the mask says"]]
+    painted += [[name, spread([run["painted"][name] for run in runs])] for name in runs[0]["painted"]]
+    parts = [
+        "# Segmentation",
+        f"{found['recipe']['about']} Last checkpoint, {runs[0]['test_images']} test images, nothing chosen on them. "
+        "Mean ± standard deviation over the splits, then each split's. The twin is the same network with the same "
+        "pairs, views of them, start and steps, and nothing else.",
+        f"## {runs[0]['pairs']} pairs, split seeds {', '.join(str(run['seed']) for run in runs)}",
+        table(rows),
+        f"Gain in mean IoU: {100 * mean(gains):.2f} points ({', '.join(f'{100 * gain:+.2f}' for gain in gains)}).",
+        f"## All {found['ceiling']['pairs']} pairs, split seed {found['ceiling']['seed']}",
+        table(ceiling_rows),
+        "## Images painted for the test masks",
+        "Share of the pixels that a network reads as the mask says, which the image was painted for; one image a mask.",
+        table(painted),
+        "Bits of the codes in use: " + ", ".join(f"{run['bits']:.1f}" for run in runs) + ".",
+        "## How",
+        "\n".join(origin(found)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores_rows(runs: Sequence[Content], classes: Sequence[str]) -> list[list[str]]:
+    """A row for every score: of the whole, and of the twin."""
+
+    def both(form: str, *keys: str) -> list[str]:
+        values = [[value_at(run[name], keys) for run in runs] for name in ("last", "twin")]
+        return [spread(each) if form == "%" else f"{mean(each):{form}}" for each in values]
+
+    return [
+        ["**mean IoU**", *both("%", "mean_iou")],
+        *[[f"IoU, {name}", *both("%", "per_class", name)] for name in classes],
+        ["pixels right", *both("%", "pixel_accuracy")],
+        ["NLL, nats a pixel", *both(".3f", "nll")],
+        ["ECE", *both(".3f", "ece")],
+    ]
+
+
+def value_at(content: Content, keys: Sequence[str]) -> float:
+    """A number; not a number where no image has the class."""
+    value: Any = content
+    for key in keys:
+        value = value[key]
+    return math.nan if value is None else float(value)
+
+
+def spread(values: Sequence[float]) -> str:
+    """`76.91% ± 0.41 (77.17, 77.13, 76.44)`, of a single value `76.84%`."""
+    if any(map(math.isnan, values)):
+        return "-"
+    text = f"{100 * mean(values):.2f}%"
+    if len(values) == 1:
+        return text
+    return f"{text} ± {100 * stdev(values):.2f} ({', '.join(f'{100 * value:.2f}' for value in values)})"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def origin(found: Content) -> list[str]:
+    runs = [*found["runs"], found["ceiling"]]
+    times = {phase: ", ".join(clock(run["seconds"][phase]) for run in runs) for phase in ("model", "twin")}
+    return [
+        "- Commands: at the top of `benchmarks/segmentation.py`.",
+        f"- Training, min:s, in this order, all pairs last: {times['model']}; the twins {times['twin']}.",
+        f"- {found['date'][:10]}. {machine_text(found['machine'])}.",
+        f"- {versions_text(found['versions'])}.",
+    ]
+
+
+if __name__ == "__main__":
+    app()
