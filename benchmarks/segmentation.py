@@ -21,6 +21,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from benchmarks.accuracy import user_errors
 from benchmarks.cells import write_text
@@ -29,11 +31,14 @@ from benchmarks.tables import read_content, versions_text
 from semivae.cli.options import DataRootOption
 from semivae.cli.progress import clock
 from semivae.errors import RunError
+from semivae.generation import draw, save_grid
 from semivae.run import Run
 from semivae.run_folder import read_metrics
+from semivae.segmentation.pictures import coloured, run_palette
 
 FORMAT = "semivae-segmentation-2"
 SCORES = ("mean_iou", "mean_iou_interval", "pixel_accuracy", "nll", "ece", "per_class")
+COLUMNS = 8  # of the picture
 Content = Mapping[str, Any]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
@@ -44,6 +49,9 @@ def segmentation(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one a split, with twins.")],
     ceiling: Annotated[Path, typer.Option(metavar="RUN", help="The same recipe with all pairs, with its twin.")],
     out: Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")] = Path("runs/segmentation"),
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Masks, predicted masks, painted and free images.")
+    ] = None,
     data_root: DataRootOption = None,
 ) -> None:
     """Score runs and their twins on the test images; read what they paint for test masks."""
@@ -62,6 +70,24 @@ def segmentation(
         }
         write_text(target, json.dumps(found, indent=1) + "\n")
         write_text(out.with_name(out.name + ".md"), page(found))
+        if picture is not None:
+            save_grid(rows_of(Run.load(runs[0], data_root=data_root)), picture, columns=COLUMNS, overwrite=True)
+
+
+def rows_of(run: Run) -> Tensor:
+    """Of test images at equal distances: masks, predicted masks, images painted for the masks; then free samples.
+
+    The images themselves are left out: whoever may see a data set need not be allowed to show it.
+    """
+    test, palette = run.dataset().test, run_palette(run)
+    chosen = torch.linspace(0, len(test[run.image]) - 1, COLUMNS).long()
+    maps = test[run.label][chosen]
+    predicted = torch.from_numpy(run.predict(test[run.image][chosen]))
+    painted = draw(run, COLUMNS, {run.label: maps}, seed=0)[run.image]
+    free = draw(run, COLUMNS, {}, seed=1)[run.image]
+    shown = [torch.from_numpy(coloured(each.numpy(), palette)).permute(0, 3, 1, 2) / 255 for each in (maps, predicted)]
+    rows = torch.cat([*shown, *(each.expand(-1, 3, -1, -1) for each in (painted, free))])
+    return interpolate(rows, scale_factor=2, mode="nearest")
 
 
 def scored(run: Run, judge: Run | None) -> dict[str, Any]:

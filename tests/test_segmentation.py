@@ -282,8 +282,12 @@ def test_impute_command_finishes_a_half_drawn_mask(run: Run, data: Path, tmp_pat
 
 def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Path) -> None:
     arguments = [str(run.path), str(run.path), "--ceiling", str(run.path), "--data-root", str(data)]
-    result = CliRunner().invoke(benchmark, [*arguments, "--out", str(tmp_path / "page")])
+    outputs = ["--out", str(tmp_path / "page"), "--picture", str(tmp_path / "rows.png")]
+    result = CliRunner().invoke(benchmark, [*arguments, *outputs])
     assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "rows.png") as picture:
+        width, height = picture.size
+    assert width - 2 * 9 == 2 * (height - 2 * 5)  # eight columns, four rows, and their margins
     report = run.evaluate()
     whole, twin = (100 * report[name]["mean_iou"] for name in ("last", "twin"))
     page = (tmp_path / "page.md").read_text()
