@@ -50,7 +50,8 @@ class StreamViews:
 
     With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
     `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
-    With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class.
+    With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class; of a map
+    a draw of it at every place.
     `cutmix` is the share of strong views that get a patch of another one, and of its label (`semivae.game.mixup`).
     """
 

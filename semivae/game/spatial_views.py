@@ -81,7 +81,7 @@ def drawn_maps(posterior: Categorical, temperature: float, generator: torch.Gene
     """Draws a class at every place, int64 [batch, height, width], from the posterior sharpened by a temperature < 1.
 
     On average a draw teaches the teacher's own probabilities: where it is unsure, it stays so. The most likely classes
-    would make it surer of whatever it says, and what is small would grow or vanish step by step.
+    would make it surer of whatever it says.
     """
     probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2)
     drawn = torch.multinomial(probabilities.to(generator.device), 1, generator=generator)
