@@ -139,13 +139,19 @@ def _refuse_pair_of_views(recipe: Recipe, label: str, name: str, views: schema.P
         raise RecipeError(f"{where}: only single classes are aligned, {label} is a map of them; remove it")
 
 
+def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, key: str, done: str) -> str:
+    """The label that a stream shows beside the image; RecipeError where it shows none, or a map of classes."""
+    label, where = roles.label, f"streams.{name}.{key}"
+    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
+        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be {done}; remove {key}")
+    if recipe.variables[label].shape:
+        raise RecipeError(f"{where}: only single classes can be {done}, {label} is a map of them; remove {key}")
+    return label
+
+
 def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where a stream shows no pairs, or there is no p(y) to adjust them to."""
-    label, where = roles.label, f"streams.{name}.adjust"
-    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
-        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be adjusted; remove adjust")
-    if recipe.variables[label].shape:
-        raise RecipeError(f"{where}: only single classes can be adjusted, {label} is a map of them; remove adjust")
+    label, where = _label_of_pairs(recipe, roles, name, "adjust", "adjusted"), f"streams.{name}.adjust"
     prior = recipe.decoder.get(label, "samples")
     if prior == "samples" or isinstance(prior, schema.ConditionalSpec):
         raise RecipeError(
@@ -156,11 +162,7 @@ def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
 
 def _refuse_mixup(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where a stream shows no pairs of an image and a single class that the encoder reads off it."""
-    label, where = roles.label, f"streams.{name}.mixup"
-    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
-        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be mixed; remove mixup")
-    if recipe.variables[label].shape:
-        raise RecipeError(f"{where}: only single classes can be mixed, {label} is a map of them; remove mixup")
+    label, where = _label_of_pairs(recipe, roles, name, "mixup", "mixed"), f"streams.{name}.mixup"
     if recipe.encoder[label].given != (roles.image,):
         raise RecipeError(
             f"{where}: mixtures teach the encoder's label given {roles.image} alone, but it is given "
