@@ -26,6 +26,7 @@ from torch.nn.functional import interpolate
 
 from benchmarks.accuracy import user_errors
 from benchmarks.cells import write_text
+from benchmarks.hierarchies_tables import table
 from benchmarks.machine import machine, machine_text, versions
 from benchmarks.tables import read_content, versions_text
 from semivae.cli.options import DataRootOption
@@ -34,6 +35,7 @@ from semivae.errors import RunError
 from semivae.generation import draw, save_grid
 from semivae.run import Run
 from semivae.run_folder import read_metrics
+from semivae.segmentation.painting import agreement
 from semivae.segmentation.pictures import coloured, run_palette
 
 FORMAT = "semivae-segmentation-2"
@@ -103,7 +105,7 @@ def scored(run: Run, judge: Run | None) -> dict[str, Any]:
     last = {phase: [row for row in rows if row["phase"] == phase][-1] for phase in ("model", "twin")}
     painted = {"own twin": report["painted"]["agreement"]}
     if judge is not None:
-        painted["twin of all pairs"] = run.evaluate(judge=judge)["painted"]["agreement"]
+        painted["twin of all pairs"] = agreement(run, judge, run.dataset().test[run.label])
     return {
         "pairs": len(run.split().labelled),
         "seed": run.recipe.split.seed,
@@ -176,11 +178,6 @@ def spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return text
     return f"{text} ± {100 * stdev(values):.2f} ({', '.join(f'{100 * value:.2f}' for value in values)})"
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def origin(found: Content) -> list[str]:
