@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or trainin
 
 
 class PlayerOptimizer:
-    """Adam or AdamW for one player.
+    """Adam, AdamW or Muon for one player.
+
+    Muon moves weight matrices and convolutions by the nearest orthogonal matrix to their running gradient (Jordan et
+    al. 2024), as far as AdamW would move them at the same learning rate (Liu et al. 2025); AdamW moves all the rest.
 
     Args:
         player: whose parameters these are, for messages.
@@ -28,13 +32,21 @@ class PlayerOptimizer:
         self.player, self.parameters, self.spec = player, parameters, spec
         rates = spec.learning_rate
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
-        algorithm = torch.optim.AdamW if spec.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer = algorithm(
-            parameters or [torch.zeros(0, requires_grad=True)],  # a player of fixed factors only has nothing to move
-            lr=self.learning_rate,
-            weight_decay=spec.weight_decay,
-            fused=True,
-        )
+        # torch's Muon takes matrices only: it gets each weight as one, in the same memory
+        self.matrices = {
+            index: nn.Parameter(parameter.detach().view(len(parameter), -1))
+            for index, parameter in enumerate(parameters)
+            if spec.optimizer == "muon" and parameter.ndim >= 2
+        }
+        others = [parameter for index, parameter in enumerate(parameters) if index not in self.matrices]
+        algorithm = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
+        shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": spec.weight_decay}
+        # a player of fixed factors only has nothing to move
+        self.optimizers: list[torch.optim.Optimizer] = [
+            algorithm(others or [torch.zeros(0, requires_grad=True)], fused=True, **shared)
+        ]
+        if self.matrices:
+            self.optimizers.append(torch.optim.Muon(self.matrices.values(), adjust_lr_fn="match_rms_adamw", **shared))
         self.step = 0
 
     def rate_at(self, step: int) -> float:
@@ -56,7 +68,8 @@ class PlayerOptimizer:
         """Forgets the last gradient. Raises TrainingError where the loss is not finite."""
         if not math.isfinite(loss.item()):
             self._stop({name: value for name, value in parts.items() if not math.isfinite(value.item())}, "loss")
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def clip(self) -> None:
         """Clips the new gradient. Raises TrainingError where it is not finite."""
@@ -65,26 +78,40 @@ class PlayerOptimizer:
             self._stop({}, "gradient")
 
     def advance(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_at(self.step)
-        self.optimizer.step()
+        for index, matrix in self.matrices.items():
+            gradient = self.parameters[index].grad
+            matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate_at(self.step)
+            optimizer.step()
 
     def _stop(self, parts: Mapping[str, Tensor], what: str) -> None:
         terms = ", ".join(f"{name} = {value.item()}" for name, value in parts.items()) or "all terms together"
         raise TrainingError(f"step {self.step}: the {self.player}'s {what} is not finite ({terms}); {REMEDIES}")
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's moments, as flat names to tensors."""
-        state = self.optimizer.state_dict()["state"]
-        return {f"{index}.{name}": tensor for index, moments in state.items() for name, tensor in moments.items()}
+        """The optimisers' moments, as flat names, the parameter's number first, to tensors."""
+        return {
+            f"{index}.{name}": tensor
+            for index, (optimizer, moved) in enumerate(self._moved())
+            for name, tensor in optimizer.state.get(moved, {}).items()
+        }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
+        moved = self._moved()
         for key, tensor in tensors.items():
-            index, name = key.split(".", 1)
+            number, name = key.split(".", 1)
+            optimizer, parameter = moved[int(number)]
             # the step counts of the fused algorithm live where its parameters live
-            state.setdefault(int(index), {})[name] = tensor.to(self.parameters[int(index)].device)
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+            optimizer.state[parameter][name] = tensor.to(parameter.device)
+
+    def _moved(self) -> list[tuple[torch.optim.Optimizer, Tensor]]:
+        """Of every parameter, who moves it, and as what."""
+        return [
+            (self.optimizers[-1], self.matrices[index]) if index in self.matrices else (self.optimizers[0], parameter)
+            for index, parameter in enumerate(self.parameters)
+        ]
 
 
 def step_together(optimizers: Iterable[PlayerOptimizer], loss: Tensor, parts: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from semivae.nets import NETS, Conv, Deconv, Mlp, ValidConv, ValidDeconv, WideResnet
+from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, ValidConv, ValidDeconv, WideResnet
 from semivae.nets.layers import Tanh
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
@@ -22,6 +22,9 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]]
     "valid_conv with vector": (ValidConv((3, 17, 30), 5, (10,), width=4, hidden=32), (3, 17, 30), 5, (10,)),
     "valid_deconv": (ValidDeconv(None, 12, (2, 28, 28), width=4), None, 12, (2, 28, 28)),
     "valid_deconv, odd": (ValidDeconv(None, 12, (2, 17, 30), width=4, activation="relu"), None, 12, (2, 17, 30)),
+    "pooled_resnet": (PooledResnet((3, 32, 32), 0, (10,), 8, (8, 16, 16)), (3, 32, 32), 0, (10,)),
+    "pooled_resnet, odd, with vector": (PooledResnet((1, 9, 13), 5, (4,), 4, (8, 16)), (1, 9, 13), 5, (4,)),
+    "pooled_resnet without blocks": (PooledResnet((3, 16, 16), 0, (10,), 8, (16, 16), 0), (3, 16, 16), 0, (10,)),
     "wide_resnet": (WideResnet((3, 32, 32), 0, (10,), depth=10, width=1), (3, 32, 32), 0, (10,)),
 }
 
@@ -70,6 +73,8 @@ def test_one_sample_does_not_change_another() -> None:
             (3, 32, 32),
             "net wide_resnet puts out a vector, but the variable has rows and columns",
         ),
+        ("pooled_resnet", None, (10,), "net pooled_resnet reads an image, but no given variable is one"),
+        ("pooled_resnet", (3, 32, 32), (3, 32, 32), "net pooled_resnet puts out a vector, but the variable has rows"),
         ("deconv", (3, 32, 32), (3, 32, 32), "net deconv reads vectors, but an image is given"),
         ("valid_conv", (1, 8, 8), (10,), "net valid_conv needs images of at least 16 pixels a side"),
         ("valid_deconv", None, (1, 8, 8), "net valid_deconv needs images of at least 16 pixels a side"),

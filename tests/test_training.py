@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -271,3 +272,48 @@ def test_time_is_kept_across_a_resume(uninterrupted: Path) -> None:
     time.sleep(0.05)
     after = float(str(train(DIGITS, set=SHORT, out=uninterrupted, resume=True).facts["seconds"]))
     assert after == before > 0
+
+
+def conv_player(optimizer: str) -> tuple[torch.nn.Conv2d, PlayerOptimizer]:
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 8, 3)
+    spec = TrainingSpec(steps=10, learning_rate=0.1, optimizer=optimizer, schedule="constant")
+    return layer, PlayerOptimizer("encoder", list(layer.parameters()), spec)
+
+
+def move(layer: torch.nn.Conv2d, optimizer: PlayerOptimizer, step: int) -> None:
+    images = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(step))
+    optimizer.step = step
+    optimizer(layer(images).square().mean() + layer.bias.sum(), {})  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
+def test_an_optimizer_goes_on_from_what_it_kept(name: str) -> None:
+    whole, optimizer = conv_player(name)
+    for step in range(2):
+        move(whole, optimizer, step)
+    kept = {key: tensor.clone() for key, tensor in optimizer.tensors().items()}
+    resumed, other = conv_player(name)
+    resumed.load_state_dict({key: tensor.clone() for key, tensor in whole.state_dict().items()})
+    other.load(kept)
+    for step in range(2, 4):
+        move(whole, optimizer, step)
+        move(resumed, other, step)
+    assert kept and all(torch.equal(whole.state_dict()[key], value) for key, value in resumed.state_dict().items())
+
+
+def test_muon_moves_a_convolution_by_an_orthogonal_matrix_and_its_bias_as_adam_does() -> None:
+    layer, optimizer = conv_player("muon")
+    weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()  # type: ignore[union-attr]
+    move(layer, optimizer, 0)
+    moved = (layer.weight.detach() - weight).flatten(1)
+    lengths = torch.linalg.svdvals(moved) / (0.1 * 0.2 * math.sqrt(27))  # of a step of AdamW's size, [8, 27] a matrix
+    assert lengths.min() > 0.5 and lengths.max() < 1.5  # what five Newton-Schulz steps promise
+    assert torch.allclose(layer.bias.detach(), bias - 0.1, atol=1e-4)  # type: ignore[union-attr]
+
+
+def test_muon_leaves_weights_alone_that_nothing_taught() -> None:
+    layer, optimizer = conv_player("muon")
+    weight = layer.weight.detach().clone()
+    optimizer(layer.bias.sum(), {})  # type: ignore[union-attr]
+    assert torch.equal(layer.weight, weight)

@@ -12,6 +12,7 @@ from torch import nn
 
 from semivae.nets.convolutional import Conv, Deconv
 from semivae.nets.mlp import Mlp
+from semivae.nets.pooled_resnet import PooledResnet
 from semivae.nets.unet import Unet
 from semivae.nets.valid_convolutional import ValidConv, ValidDeconv
 from semivae.nets.wide_resnet import WideResnet
@@ -21,9 +22,10 @@ NETS: dict[str, type[nn.Module]] = {
     "conv": Conv,
     "deconv": Deconv,
     "wide_resnet": WideResnet,
+    "pooled_resnet": PooledResnet,
     "unet": Unet,
     "valid_conv": ValidConv,
     "valid_deconv": ValidDeconv,
 }
 
-__all__ = ["NETS", "Conv", "Deconv", "Mlp", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]
+__all__ = ["NETS", "Conv", "Deconv", "Mlp", "PooledResnet", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]

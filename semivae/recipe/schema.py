@@ -201,6 +201,16 @@ class WideResnetSpec(Section):
         return self
 
 
+class PooledResnetSpec(Section):
+    """Residual, image to vector, made for few operations: one stage per entry of `channels`, each halves the image."""
+
+    name: Literal["pooled_resnet"]
+    stem: Positive = Field(32, description="channels of the first convolution, at full size")
+    channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1)
+    blocks: Annotated[int, NoTruth, Field(ge=0)] = 1
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0, description="of the features")] = 0.0
+
+
 class ValidConvSpec(Section):
     """Image to vector by unpadded convolutions, as in Flach et al. 2024: width, then twice, then four times as many."""
 
@@ -245,7 +255,7 @@ class UnetSpec(Section):
 
 
 Net = Annotated[
-    MlpSpec | ConvSpec | WideResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
+    MlpSpec | ConvSpec | WideResnetSpec | PooledResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
     Field(discriminator="name"),
 ]
 
@@ -401,7 +411,9 @@ class TrainingSpec(Section):
         "zgr", description="of the lower bound's gradient: second-order straight-through, or unbiased and noisier"
     )
     learning_rate: PositiveFloat | PlayerRates = 1e-3
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = Field(
+        "adam", description="muon: for weights as quick as several steps of AdamW, which moves all else"
+    )
     weight_decay: NonNegative = 0.0
     warmup: Annotated[int, Field(ge=0, description="steps")] = 0
     schedule: Literal["constant", "cosine"] = "cosine"
