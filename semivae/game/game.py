@@ -151,10 +151,12 @@ class Game(nn.Module):
     def _rival_loss(self, lesson: Lesson, observed: Sample, size: int, share: float) -> tuple[Tensor, Losses]:
         where = (lesson.learner, lesson.stream)
         weights = {name: self.weights.get((*where, name), Weight()).at(share) for name in lesson.scores}
+        scored = [name for name, weight in weights.items() if weight]
+        if not scored:  # switched off, or not yet begun: the rival need not draw
+            return torch.zeros(()), {}
         rival = self.average if lesson.learner == "decoder" else self.decoder
         with torch.no_grad():
             sample = rival.complete(observed, size) if lesson.draws else observed
-        scored = [name for name, weight in weights.items() if weight]
         losses = {name: -log_prob.mean() for name, log_prob in self._log_prob(lesson, sample, scored).items()}
         total = sum((weights[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
         return total, {f"{lesson.learner}.{lesson.stream}.{name}": loss.detach() for name, loss in losses.items()}
