@@ -18,7 +18,8 @@ from semivae.classification.posterior import encoder_log_posterior
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.errors import DataError, RunError
-from semivae.run import CHECKPOINTS, Run
+from semivae.run import Run
+from semivae.run_folder import CHECKPOINTS
 from semivae.segmentation.painting import painted_report
 from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
 from semivae.segmentation.scores import map_scores

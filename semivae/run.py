@@ -23,7 +23,7 @@ from semivae.game.variables import Sample
 from semivae.graphs import map_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource
-from semivae.run_folder import RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
+from semivae.run_folder import CHECKPOINTS, RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
 from semivae.scenario import build_players
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from semivae.classification import Classifier
     from semivae.data.dataset import Dataset
-
-CHECKPOINTS = ("last", "selected", "twin")
 
 
 class Run:
