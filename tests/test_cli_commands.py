@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from semivae.cli import app
+from semivae.cli.showing import console
+from semivae.cli.tables import per_class_table
 from semivae.run import Run
 
 COMMANDS = [
@@ -295,3 +298,29 @@ def test_full_disk_is_told_without_a_traceback() -> None:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
     assert "no space is left on the device" in result.stderr and "Traceback" not in result.stderr
+
+
+# What is shown -------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_shown_as_they_are() -> None:
+    names = ("[red]", "[/b]", ":cat:")
+    scores = {"per_class": dict.fromkeys(names, 0.5), "confusion": [[1, 1, 0]] * 3}
+    shown = console()
+    with shown.capture() as captured:
+        shown.print(per_class_table({"last": scores}))
+    assert all(name in captured.get() for name in names)
+
+
+def test_line_one_hundred_of_a_recipe_is_no_emoji(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text("\n" * 99 + "sauce: {name: digits}\n")
+    for command in ("check", "train"):
+        assert "long.yaml:100: sauce: unknown key" in semivae(command, path).output
+
+
+def test_signs_that_a_terminal_cannot_show_do_not_stop_a_command(tiny_run: Run) -> None:
+    command = [sys.executable, "-m", "semivae", "likelihood", str(tiny_run.path), "-n", "2"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False)

@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that `semivae --help` an
 from __future__ import annotations
 
 import errno
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -89,4 +91,7 @@ for command in (
 
 def main() -> None:
     """Entry point of the `semivae` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks becomes ?, no traceback after hours
+            stream.reconfigure(errors="replace")
     app(prog_name="semivae")

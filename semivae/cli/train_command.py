@@ -58,7 +58,7 @@ def train(
     refuse_seed_folders(base, numbers, resume or overwrite)
     reports = {}
     for seed in numbers:
-        shown.print(f"\n[bold]split seed {seed}[/bold]")
+        shown.print(f"\nsplit seed {seed}", style="bold")
         folder = base / f"seed{seed}"
         there = options | {"resume": resume and folder.exists()}
         reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
