@@ -123,6 +123,18 @@ def test_predict_takes_folders_and_names_their_files(tiny_run: Run, tmp_path: Pa
     assert [Path(row["name"]).name for row in rows] == ["a.png", "b.png"]
 
 
+def test_predict_names_files_as_the_disk_does(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    try:
+        Image.new("L", (8, 8)).save(folder / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("this disk takes UTF-8 names only")
+    assert semivae("predict", tiny_run.path, folder).stdout_bytes.splitlines()[1].startswith(b"\xff.png,")
+    assert semivae("predict", tiny_run.path, folder, "--out", tmp_path / "labels.csv").exit_code == 0
+    assert (tmp_path / "labels.csv").read_bytes().splitlines()[1].startswith(b"\xff.png,")
+
+
 def test_sample_draws_a_grid_and_arrays(tiny_run: Run, tmp_path: Path) -> None:
     result = semivae("sample", tiny_run.path, "--given", "y=3", "-n", 6, "--out", tmp_path / "grid.png", "--json")
     assert json.loads(result.stdout)["given"] == {"y": 3}
@@ -176,6 +188,7 @@ def test_files_are_never_overwritten_unasked(
     ("arguments", "status", "message"),
     [
         (["evaluate", "nowhere"], 1, "nowhere"),
+        (["evaluate", "n" * 300], 1, "no file can have so long a name"),
         (["predict", "RUN", "nowhere.npy"], 1, "nowhere.npy"),
         (["predict", "RUN", "IMAGES", "--out", "labels.txt"], 2, "must end in .csv"),
         (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "unknown class"),
