@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from semivae.data.dataset import listed
@@ -108,6 +108,14 @@ def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
         pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Width and height of an image file, turned as its EXIF orientation says."""
+    with Image.open(io.BytesIO(content)) as opened:
+        width, height = opened.size
+        lies = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (height, width) if lies else (width, height)
 
 
 def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int]) -> Tensor:
