@@ -43,7 +43,7 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
 
 
 def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) -> None:
-    """Makes the folder with recipe and split; `overwrite` removes the run that is there, and nothing else in the folder.
+    """Makes the folder with recipe and split; `overwrite` removes the run that is there, nothing else in it.
 
     Raises:
         RunError: the folder cannot be written.

@@ -97,8 +97,6 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
-    if out is None or out.suffix:
-        check_target(out, overwrite, ".csv")
     from semivae.classification import Classifier
     from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
 
