@@ -67,7 +67,8 @@ def open_files(path: Path) -> Iterator[Files]:
 def _in_folder(path: Path) -> Files:
     names: list[str] = []
     for place, folders, files in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not _hidden(name)]
+        real = os.path.realpath(place)  # a link to a folder above would lead round for ever
+        folders[:] = [name for name in folders if not _hidden(name) and not _leads_up(os.path.join(place, name), real)]
         inside = Path(place).relative_to(path)
         names += [(inside / name).as_posix() + "/" for name in folders]
         names += [(inside / name).as_posix() for name in files]
@@ -81,6 +82,12 @@ def _listing(place: Path, entries: Sequence[str], read: Callable[[str], bytes]) 
     folders = {entry.rstrip("/") for entry in entries if entry.endswith("/")}
     folders |= {str(parent) for entry in entries for parent in PurePosixPath(entry).parents}
     return Files(place, tuple(sorted(names)), tuple(sorted(folders - {"."})), read)
+
+
+def _leads_up(folder: str, real: str) -> bool:
+    """Whether a folder is a link to the one that it lies in, whose real path is `real`, or to one above."""
+    target = os.path.realpath(folder)
+    return os.path.islink(folder) and os.path.commonpath([target, real]) == target
 
 
 def _hidden(part: str) -> bool:
