@@ -19,6 +19,8 @@ from typer.testing import CliRunner, Result
 from semivae.cli import app
 from semivae.cli.showing import console
 from semivae.cli.tables import per_class_table
+from semivae.cli.writing import write_arrays, write_file
+from semivae.errors import RunError
 from semivae.run import Run
 
 COMMANDS = [
@@ -337,3 +339,11 @@ def test_signs_that_a_terminal_cannot_show_do_not_stop_a_command(tiny_run: Run) 
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (result.returncode, "Traceback" in result.stderr) == (0, False)
+
+
+def test_arrays_of_any_name_are_written_and_names_too_long_are_told(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", {"file": np.arange(3), "x": np.array(["a", "bc"])})
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert (arrays["file"].tolist(), arrays["x"].tolist()) == ([0, 1, 2], ["a", "bc"])
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        write_file(tmp_path / ("n" * 250), b"")

@@ -22,7 +22,6 @@ from semivae.cli.showing import complain
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
-
 OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
     errno.ENOSPC: "no space is left on the device; make room and try again",
     errno.EDQUOT: "your quota of the disk is used up; make room and try again",
