@@ -68,8 +68,8 @@ def evaluate(
         data_root, device: to open a run by its path; a `Run` keeps its own.
 
     Raises:
-        RunError: a split or folder that is none, an unsupervised run, or what `Classifier.of` says; or a calibration that
-            would be measured on the validation images that chose it.
+        RunError: a split or folder that is none, an unsupervised run, or what `Classifier.of` says; or a calibration
+            that would be measured on the validation images that chose it.
         DataError: the data are missing, the part is empty, or a prior is none.
     """
     if split not in get_args(Part):

@@ -88,8 +88,8 @@ def chain(
     report["chains"] = chains
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "chain.json", json.dumps(report, indent=1).encode())
-    for name, picture in drift_pictures(report).items():
-        write_file(out / name, picture.encode())
+    for file, picture in drift_pictures(report).items():
+        write_file(out / file, picture.encode())
     reply(
         report | {"out": str(out)}, as_json, console(), *chain_lines(report), f"{out}: pictures, chain.json and curves"
     )
