@@ -54,7 +54,7 @@ def open_files(path: Path) -> Iterator[Files]:
     elif path.suffix.lower() == ".zip" and path.is_file():
         try:
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{path} is no .zip file that can be read ({error}); get it again") from error
         with archive:
             yield _listing(path, [info.filename for info in archive.infolist()], archive.read)
