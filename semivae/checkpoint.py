@@ -59,8 +59,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
     if metadata.get("format") != FORMAT:
         raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
-    repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
-    return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
+    try:
+        repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
+        return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

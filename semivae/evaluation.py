@@ -6,7 +6,7 @@ The only place that reads the test set. Nothing here chooses anything by what it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from semivae.classification.posterior import encoder_log_posterior
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.errors import DataError, RunError
-from semivae.run import CHECKPOINTS, Run
+from semivae.run import Run
+from semivae.run_folder import CHECKPOINTS
 from semivae.segmentation.painting import painted_report
 from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
 from semivae.segmentation.scores import map_scores
+
+Part = Literal["test", "validation"]
 
 
 def predict_probabilities(run: Run, images: Tensor, batch: int = 512) -> Tensor:
@@ -36,7 +39,7 @@ def predict_probabilities(run: Run, images: Tensor, batch: int = 512) -> Tensor:
 def evaluate(
     run: Run | str | Path,
     *,
-    split: Literal["test", "validation"] = "test",
+    split: Part = "test",
     calibrate: bool = False,
     vote: bool = False,
     prior: Any = None,
@@ -65,10 +68,12 @@ def evaluate(
         data_root, device: to open a run by its path; a `Run` keeps its own.
 
     Raises:
-        RunError: a folder that is no run, or an unsupervised run, or what `Classifier.of` says; or a calibration that
-            would be measured on the validation images that chose it.
+        RunError: a split or folder that is none, an unsupervised run, or what `Classifier.of` says; or a calibration
+            that would be measured on the validation images that chose it.
         DataError: the data are missing, the part is empty, or a prior is none.
     """
+    if split not in get_args(Part):
+        raise RunError(f"split: {split!r} is no part to measure on; use {' or '.join(get_args(Part))}")
     last = run.at("last") if isinstance(run, Run) else Run.load(run, data_root=data_root, device=device)
     if is_segmentation(last):
         refuse_for_maps(last, calibrate=calibrate, vote=vote, prior=prior, test_prior=test_prior)
@@ -146,7 +151,7 @@ def _checkpoint(run: Run, name: str) -> Run | None:
     return None if name == "twin" and not model.finished else model
 
 
-def _part(run: Run, split: Literal["test", "validation"]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _part(run: Run, split: Part) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Images, labels and class names of the test or the validation part."""
     dataset = run.dataset()
     part = dataset.test

@@ -11,19 +11,20 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.checkpoint import read_checkpoint, without_prefix
+from semivae.data.dataset import listed
 from semivae.data.images import as_images
 from semivae.data.pixels import binarized
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
-from semivae.errors import RecipeError, RunError
+from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.players import Player
 from semivae.game.variables import Sample
 from semivae.graphs import map_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource
-from semivae.run_folder import RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
+from semivae.run_folder import CHECKPOINTS, RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
 from semivae.scenario import build_players
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from semivae.classification import Classifier
     from semivae.data.dataset import Dataset
-
-CHECKPOINTS = ("last", "selected", "twin")
 
 
 class Run:
@@ -93,6 +92,11 @@ class Run:
             )
         if checkpoint not in CHECKPOINTS:
             raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
+        if checkpoint == "selected" and not (folder / "selected.safetensors").exists():
+            raise RunError(
+                f"{folder}: no checkpoint was selected, for want of validation images (split.validation) or because "
+                "training stopped before its first validation; use the last one"
+            )
         if checkpoint == "twin" and not (folder / "twin.safetensors").exists():
             raise RunError(f"{folder}: this run has no supervised twin; train it along with --twin --resume")
         chosen = choose_device(device)
@@ -133,10 +137,28 @@ class Run:
         return self.facts["step"] == self.facts["steps"]
 
     def dataset(self) -> Dataset:
-        """The data set that the run was trained on, read again. Raises DataError where it is gone."""
+        """The data set that the run was trained on, read again.
+
+        Raises:
+            DataError: it is gone, or holds other classes or another shape than the run has learnt.
+        """
         if self._dataset is None:
-            self._dataset = load_source(self.recipe.source, self.data_root)
+            found = load_source(self.recipe.source, self.data_root)
+            self._refuse_changed(found)
+            self._dataset = found
         return self._dataset
+
+    def _refuse_changed(self, found: Dataset) -> None:
+        shape, changed = self.recipe.variables[self.image].shape, ""
+        if found.shape != shape:
+            changed = f"one {self.image} was {list(shape or ())} and is {list(found.shape)}"
+        elif self._label is not None and found.classes != self.classes:
+            changed = f"the classes were {listed(self.classes)} and are {listed(found.classes)}"
+        if changed:
+            raise DataError(
+                f"{self.path}: {found.name} has changed since the run was trained: {changed}; put the data back, or "
+                "train again"
+            )
 
     def split(self) -> Split:
         """The split that the run was trained with."""

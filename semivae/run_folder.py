@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 CALIBRATION_FILE = "calibration.json"
+CHECKPOINTS = ("last", "selected", "twin")
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -43,15 +43,16 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
 
 
 def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) -> None:
-    """Makes the folder with recipe and split; `overwrite` removes the run that is there.
+    """Makes the folder with recipe and split; `overwrite` removes the run that is there, nothing else in it.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:  # runs of --seeds may lie below, pictures and exported files beside
+            for name in (*(f"{which}.safetensors" for which in CHECKPOINTS), METRICS_FILE, CALIBRATION_FILE):
+                (folder / name).unlink(missing_ok=True)
         write_recipe(folder, recipe)
     except OSError as error:
         raise RunError(
@@ -110,7 +111,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / METRICS_FILE
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except ValueError:  # the last line of a run that lost its power

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors import safe_open
 
 from semivae.checkpoint import read_checkpoint, write_checkpoint
+from semivae.errors import RunError
 
 
 def test_a_tensor_under_two_names_is_stored_once_and_read_as_two(tmp_path: Path) -> None:
@@ -20,3 +22,11 @@ def test_a_tensor_under_two_names_is_stored_once_and_read_as_two(tmp_path: Path)
     assert facts == {"step": 3}
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_damaged_metadata_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, {"a": torch.zeros(2)}, {"step": 3})
+    path.write_bytes(path.read_bytes().replace(rb"{\"step", rb"{\"st\"p"))
+    with pytest.raises(RunError, match=r"last.safetensors: the checkpoint is damaged"):
+        read_checkpoint(path)

@@ -194,3 +194,8 @@ def test_shares_that_the_images_cannot_have_are_refused() -> None:
         shifted_rows(labels, OLD, CLASSES)
     with pytest.raises(DataError, match="the rarest class would have no image"):
         shifted_rows(labels, np.array([0.99, 0.01, 0.0]), CLASSES)
+
+
+def test_a_prior_of_many_classes_is_no_name_of_a_file() -> None:
+    names = [f"class_{number:03}" for number in range(100)]
+    assert read_prior(",".join(f"{name}=1" for name in names), names) == pytest.approx([0.01] * 100)

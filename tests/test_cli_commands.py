@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from semivae.cli import app
+from semivae.cli.showing import console
+from semivae.cli.tables import per_class_table
+from semivae.cli.writing import write_arrays, write_file
+from semivae.errors import RunError
 from semivae.run import Run
 
 COMMANDS = [
@@ -120,6 +125,18 @@ def test_predict_takes_folders_and_names_their_files(tiny_run: Run, tmp_path: Pa
     assert [Path(row["name"]).name for row in rows] == ["a.png", "b.png"]
 
 
+def test_predict_names_files_as_the_disk_does(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    try:
+        Image.new("L", (8, 8)).save(folder / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("this disk takes UTF-8 names only")
+    assert semivae("predict", tiny_run.path, folder).stdout_bytes.splitlines()[1].startswith(b"\xff.png,")
+    assert semivae("predict", tiny_run.path, folder, "--out", tmp_path / "labels.csv").exit_code == 0
+    assert (tmp_path / "labels.csv").read_bytes().splitlines()[1].startswith(b"\xff.png,")
+
+
 def test_sample_draws_a_grid_and_arrays(tiny_run: Run, tmp_path: Path) -> None:
     result = semivae("sample", tiny_run.path, "--given", "y=3", "-n", 6, "--out", tmp_path / "grid.png", "--json")
     assert json.loads(result.stdout)["given"] == {"y": 3}
@@ -173,6 +190,7 @@ def test_files_are_never_overwritten_unasked(
     ("arguments", "status", "message"),
     [
         (["evaluate", "nowhere"], 1, "nowhere"),
+        (["evaluate", "n" * 300], 1, "no file can have so long a name"),
         (["predict", "RUN", "nowhere.npy"], 1, "nowhere.npy"),
         (["predict", "RUN", "IMAGES", "--out", "labels.txt"], 2, "must end in .csv"),
         (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "unknown class"),
@@ -295,3 +313,37 @@ def test_full_disk_is_told_without_a_traceback() -> None:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
     assert "no space is left on the device" in result.stderr and "Traceback" not in result.stderr
+
+
+# What is shown -------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_shown_as_they_are() -> None:
+    names = ("[red]", "[/b]", ":cat:")
+    scores = {"per_class": dict.fromkeys(names, 0.5), "confusion": [[1, 1, 0]] * 3}
+    shown = console()
+    with shown.capture() as captured:
+        shown.print(per_class_table({"last": scores}))
+    assert all(name in captured.get() for name in names)
+
+
+def test_line_one_hundred_of_a_recipe_is_no_emoji(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text("\n" * 99 + "sauce: {name: digits}\n")
+    for command in ("check", "train"):
+        assert "long.yaml:100: sauce: unknown key" in semivae(command, path).output
+
+
+def test_signs_that_a_terminal_cannot_show_do_not_stop_a_command(tiny_run: Run) -> None:
+    command = [sys.executable, "-m", "semivae", "likelihood", str(tiny_run.path), "-n", "2"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False)
+
+
+def test_arrays_of_any_name_are_written_and_names_too_long_are_told(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", {"file": np.arange(3), "x": np.array(["a", "bc"])})
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert (arrays["file"].tolist(), arrays["x"].tolist()) == ([0, 1, 2], ["a", "bc"])
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        write_file(tmp_path / ("n" * 250), b"")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from semivae.cli import app
 from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
-from semivae.cli.train_command import seed_numbers
+from semivae.cli.train_command import resume_hint, seed_numbers
 from semivae.run import Run
 from semivae.training import Progress
 
@@ -129,6 +129,12 @@ def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert f"To go on: semivae train digits_50labels --out {folder}" in said
     assert said.rstrip().endswith("--resume")
     assert not Run.load(folder).finished
+
+
+def test_a_run_that_was_to_be_overwritten_is_not_offered_to_go_on(trained: tuple[Path, str]) -> None:
+    folder, _ = trained
+    assert resume_hint(folder, own=False) == "stopped before training began"
+    assert resume_hint(folder, own=True).endswith("--resume")
 
 
 def test_seed_lists() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from semivae.data.arrays import load_arrays
 from semivae.data.dataset import Dataset
 from semivae.data.sources import load_source
 from semivae.errors import DataError
@@ -118,3 +119,16 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", BYTES)
     with pytest.raises(DataError, match="single array"):
         load_source(ArraysSource(name="arrays", path="one.npy"), tmp_path)
+
+
+def test_damaged_arrays_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=BYTES)
+    packed = bytearray((tmp_path / "own.npz").read_bytes())
+    packed[packed.index(b"PK\x01\x02") + 10] = 99  # a way of packing that there is not
+    (tmp_path / "own.npz").write_bytes(packed)
+    np.save(tmp_path / "own.npy", BYTES)
+    plain = (tmp_path / "own.npy").read_bytes()
+    (tmp_path / "own.npy").write_bytes(plain.replace(b"), }", b"), ("))  # a header that does not end
+    for name in ("own.npz", "own.npy"):
+        with pytest.raises(DataError, match=rf"{name} is no .npy or .npz file"):
+            load_arrays(tmp_path / name)

@@ -125,6 +125,47 @@ def test_parts_pairs_and_what_has_no_partner(tmp_path: Path) -> None:
     assert "1 files" in data.warnings[0] and "no_mask.png" in data.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "palette", "message"),
+    [
+        ((0, 255), None, "hold the numbers 0, 255, and most classes up to 255 never occur.*source.void: 255"),
+        ((0, 1, 2, 200), None, "hold the numbers 0, 1, 2, 200"),
+        ((0, 1, 2), None, ""),
+        ((0, 5), "a b c d e f", ""),
+    ],
+)
+def test_numbers_with_wide_gaps_are_no_count_of_classes(
+    tmp_path: Path, numbers: tuple[int, ...], palette: str | None, message: str
+) -> None:
+    for row in range(4):
+        write(tmp_path / "images" / f"{row}.png", an_image(row))
+        write(tmp_path / "masks" / f"{row}.png", np.resize(np.array(numbers, np.uint8), (8, 8)))
+    s = np.resize(np.array(numbers, np.int64), (4, 8, 8))
+    np.savez(tmp_path / "maps.npz", x=np.zeros((4, 8, 8), np.uint8), s=s)
+    (tmp_path / "p.txt").write_text("\n".join((palette or "").split()))
+    source = ArraysSource(name="arrays", path="maps.npz", classes=tuple(palette.split()) if palette else None)
+    named = {"palette": "p.txt"} if palette else {}
+    if not message:
+        assert folder(tmp_path, **named).classes == load_source(source, tmp_path).classes
+        return
+    for read in (lambda: folder(tmp_path), lambda: load_source(source, tmp_path)):
+        with pytest.raises(DataError, match=message):
+            read()
+
+
+def test_a_mask_of_another_ratio_than_its_image_is_refused(tmp_path: Path) -> None:
+    for row in range(4):
+        write(tmp_path / "images" / f"{row}.png", np.zeros((16, 33, 3), np.uint8))
+        write(tmp_path / "masks" / f"{row}.png", np.resize(np.arange(3, dtype=np.uint8), (8, 16)))  # half the size
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(np.zeros((33, 16, 3), np.uint8)).save(tmp_path / "images" / "0.png", exif=turned)
+    assert len(folder(tmp_path).train["x"]) == 3
+    write(tmp_path / "masks" / "2.png", np.zeros((16, 16), np.uint8))
+    with pytest.raises(DataError, match=r"1 of 4 masks.*masks/2.png is 16x16, its image 33x16"):
+        folder(tmp_path)
+
+
 def test_without_parts_some_pairs_are_set_aside(tmp_path: Path) -> None:
     pairs(tmp_path, ".", range(10))
     (tmp_path / "names.txt").write_text("a\nb\nc\n")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from semivae.data.dataset import Dataset
-from semivae.data.ranking import apportion
+from semivae.data.ranking import apportion, ranked
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split, make_split, pin_splits, save_split
 from semivae.errors import DataError
@@ -198,3 +198,8 @@ def test_pinned_manifests_are_those_of_the_recipe(recipe: str, tmp_path: Path) -
         pinned = REPOSITORY / "data" / "splits" / path.name
         assert pinned.read_bytes() == path.read_bytes()
         assert load_split(pinned, data).spec.labelled == read.split.labelled
+
+
+def test_names_of_files_that_are_no_text_are_ranked_too() -> None:
+    names = [os.fsdecode(bytes([number])) for number in (254, 255)]
+    assert sorted(ranked(names, str)) == names

@@ -94,3 +94,13 @@ def test_perfect_predictions_score_perfectly() -> None:
     found = scores(torch.eye(3)[labels], labels, ("a", "b", "c"))
     assert (found["error"], found["nll"], found["brier"], found["ece"]) == (0, 0, 0, 0)
     assert found["per_class"] == {"a": 0, "b": 0, "c": 0}
+
+
+def test_parts_that_are_none_are_refused(tiny_run: Run) -> None:
+    with pytest.raises(RunError, match="'train' is no part to measure on; use test or validation"):
+        tiny_run.evaluate(split="train")
+
+
+def test_a_vote_needs_a_draw(tiny_run: Run) -> None:
+    with pytest.raises(RunError, match="draws is 0, but the decoder's vote needs 1 or more"):
+        tiny_run.classifier(vote=True, draws=0)

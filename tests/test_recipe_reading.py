@@ -97,6 +97,15 @@ def test_changes_go_through_the_schema_and_come_last(recipe_file: Path) -> None:
     assert (changed.split.seed, recipe.split.seed) == (3, 0)
 
 
+def test_change_of_a_section_leaves_its_aliases(recipe_file: Path) -> None:
+    text = recipe_file.read_text()
+    start = text.index("  weak: {")
+    end = text.index("streams:")
+    recipe_file.write_text(text[:start] + "  weak: &weak {shift: 0.1}\n  strong: *weak\n" + text[end:])
+    views = read_recipe(recipe_file, ["views.weak.shift=0.2"]).views
+    assert (views["weak"].shift, views["strong"].shift) == (0.2, 0.1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -123,6 +132,7 @@ def test_changes_go_through_the_schema_and_come_last(recipe_file: Path) -> None:
             "variables.h.shape=[]",
             "mine.yaml:7: variables.h: shape [] is for a single class; a single bernoulli number has shape [1]",
         ),
+        ("training={steps: 1, steps: 2}", "--set training={steps: 1, steps: 2}: a key is written twice; keep one"),
         ("training.steps.x=1", "--set: training.steps.x: training.steps is 3000, not a section with keys"),
         ("decoder.x.given=[y, hh]", "--set: decoder.x.given[1]: no variable is called hh; did you mean h?"),
     ],

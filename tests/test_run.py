@@ -7,12 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import semivae
-from semivae.errors import RunError
+from semivae.errors import DataError, RunError
+from semivae.recipe import Recipe
 from semivae.run import Run
+from semivae.run_folder import read_metrics
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -51,6 +54,49 @@ def test_missing_twin_says_how_to_get_one(tiny_run: Run, tmp_path: Path) -> None
     (folder / "twin.safetensors").unlink()
     with pytest.raises(RunError, match="no supervised twin; train it along with --twin"):
         Run.load(folder, "twin")
+
+
+def test_metrics_damaged_to_no_text_are_left_out(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    rows = read_metrics(folder)
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b"\x00\xff")  # a power failure may leave any bytes at the end
+    assert rows and read_metrics(folder) == rows
+
+
+def test_missing_selection_says_why(tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    (folder / "selected.safetensors").unlink()
+    with pytest.raises(RunError, match=r"for want of validation images \(split.validation\)"):
+        Run.load(folder, "selected")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ((12, 4), ["cat", "cow", "dog"] * 4, "the classes were cat, dog and are cat, cow, dog"),
+        ((12, 5), ["cat", "dog"] * 6, r"one x was \[4\] and is \[5\]"),
+    ],
+)
+def test_data_that_have_changed_are_refused(tmp_path: Path, x: tuple[int, int], y: list[str], message: str) -> None:
+    path, numbers = tmp_path / "mine.npz", np.random.default_rng(0)
+    recipe = {
+        "source": {"name": "arrays", "path": str(path)},
+        "split": {"labelled": 4},
+        "variables": {"x": {"family": "gaussian"}, "y": {"family": "categorical"}},
+        "decoder": {"y": "uniform", "x": {"given": ["y"], "net": {"name": "mlp", "hidden": [4]}}},
+        "encoder": {"y": {"given": ["x"], "net": {"name": "mlp", "hidden": [4]}}},
+        "streams": {"pairs": {"observe": ["x", "y"], "batch": 4}},
+        "training": {"steps": 1},
+    }
+    np.savez(path, x=numbers.normal(size=(12, 4)), y=np.array(["cat", "dog"] * 6))
+    run = semivae.train(Recipe.model_validate(recipe), out=tmp_path / "run", device="cpu")
+    assert run.evaluate()["count"] == 2
+    np.savez(path, x=numbers.normal(size=x), y=np.array(y))
+    with pytest.raises(DataError, match=message):
+        semivae.load(run.path).evaluate()
 
 
 def test_posterior_of_a_code_takes_labels_as_sample_does(tiny_run: Run) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import semivae
 from benchmarks.segmentation import app as benchmark
 from semivae.cli import app
+from semivae.cli.map_commands import mask_names
 from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
 from semivae.game.variables import VOID
@@ -275,6 +276,22 @@ def test_impute_command_finishes_a_half_drawn_mask(run: Run, data: Path, tmp_pat
     ) as picture:  # known part, mean, spread, 2 draws, each beside its map
         assert picture.width > 5 * 2 * SIDE
     assert "everything as missing" in command(*arguments, "--out", tmp_path / "other").stderr
+
+
+def test_images_that_differ_in_their_endings_alone_get_masks_of_their_own() -> None:
+    assert mask_names(["b/a.jpg", "c.png"]) == ["b/a.png", "c.png"]
+    assert mask_names(["a.jpg", "a.png"]) == ["a.jpg.png", "a.png.png"]
+
+
+def test_chain_from_a_model_without_a_prior_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    result = command("chain", run.path, "--out", tmp_path / "out", "--rounds", 1, "-n", 2)
+    assert "start from random and data" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_for_masks_are_asked_for_not_tables(run: Run, data: Path) -> None:
+    shown = command("predict", run.path, data, "--out", "masks.csv").stderr
+    assert "give a folder" in " ".join(shown.replace("│", " ").split())
 
 
 # Benchmark -----------------------------------------------------------------------------------------------------------

@@ -168,6 +168,20 @@ def test_run_is_not_overwritten_unless_asked(uninterrupted: Path, tmp_path: Path
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_overwriting_takes_the_run_and_leaves_what_else_is_in_its_folder(uninterrupted: Path, tmp_path: Path) -> None:
+    folder, link = tmp_path / "run", tmp_path / "link"
+    shutil.copytree(uninterrupted, folder)
+    shutil.copytree(uninterrupted, folder / "seed0")  # as `--seeds` leaves it
+    (folder / "notes.txt").write_text("mine")
+    (folder / "calibration.json").write_text("[]")
+    link.symlink_to(folder)
+    train(DIGITS, set=SHORT | {"training.steps": 2, "training.twin": False}, out=link, overwrite=True)
+    assert_same_files(uninterrupted, folder / "seed0")
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "calibration.json").exists() and not (folder / "twin.safetensors").exists()
+    assert {row["step"] for row in read_metrics(folder)} == {2}
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no run to resume"):
         train(DIGITS, set=SHORT, out=tmp_path / "absent", resume=True)

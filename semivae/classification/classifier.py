@@ -14,6 +14,7 @@ from semivae.classification.calibration import Calibration, calibration_of
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
+from semivae.errors import RunError
 from semivae.run import Run
 
 DRAWS = 4  # codes for each image and class in the decoder's vote
@@ -79,8 +80,10 @@ class Classifier:
             draws: codes for each image and class in the vote.
 
         Raises:
-            RunError, DataError: as `calibration_of`, `trained_prior` and `read_prior` say.
+            RunError, DataError: a vote of no draws, or as `calibration_of`, `trained_prior` and `read_prior` say.
         """
+        if vote and draws < 1:
+            raise RunError(f"draws is {draws}, but the decoder's vote needs 1 or more; leave the vote out otherwise")
         estimated = isinstance(prior, str) and prior == "estimate"
         stated: Any = prior if prior is None or estimated else read_prior(prior, run.classes)
         calibration = Calibration()

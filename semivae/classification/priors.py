@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def read_prior(stated: Any, classes: Sequence[str], what: str = "prior") -> Floa
 def _read_text(text: str, classes: Sequence[str], what: str) -> Floats:
     if text == "uniform":
         return np.full(len(classes), 1.0 / len(classes))
-    if Path(text).is_file():
+    if os.path.isfile(text):  # Path.is_file raises where a long list of classes is too long for a name
         return _read_file(Path(text), classes)
     if "=" not in text:
         raise DataError(f"{what} {text!r}: there is no such file; {FORMS}")

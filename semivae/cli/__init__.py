@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that `semivae --help` an
 from __future__ import annotations
 
 import errno
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +22,15 @@ from semivae.cli.showing import complain
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
+OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
+    errno.ENOSPC: "no space is left on the device; make room and try again",
+    errno.EDQUOT: "your quota of the disk is used up; make room and try again",
+    errno.EROFS: "the disk can only be read; choose another place",
+    errno.EACCES: "permission denied; choose another place, or ask its owner",
+    errno.EPERM: "operation not permitted; choose another place, or ask its owner",
+    errno.ENAMETOOLONG: "no file can have so long a name",
+}
+
 
 class Commands(TyperGroup):
     """Turns errors of users into one message and an exit status: 2 for recipes (as for usage), 1 for the rest."""
@@ -31,9 +42,9 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in OF_THE_SYSTEM:
                 raise
-            complain(f"{error.filename or 'standard output'}: no space is left on the device; make room and try again")
+            complain(f"{error.filename or 'standard output'}: {OF_THE_SYSTEM[error.errno]}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             complain("stopped by Ctrl-C")
@@ -89,4 +100,7 @@ for command in (
 
 def main() -> None:
     """Entry point of the `semivae` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks becomes ?, no traceback after hours
+            stream.reconfigure(errors="replace")
     app(prog_name="semivae")

@@ -26,6 +26,7 @@ from semivae.cli.writing import check_target, write_arrays, write_file
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
+    from semivae.generative.chain import Start
     from semivae.generative.features import FeatureSpace
     from semivae.run import Run
 
@@ -61,9 +62,12 @@ def chain(
     """Alternate encoder and decoder: pictures along the way, and how far the images drift."""
     check_folder(out, overwrite)
     from semivae.generation import save_grid
-    from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
+    from semivae.generative.chain import STARTS, drift, refuse_start, run_chains, usual_rounds
 
     opened = open_run(run, checkpoint, device, data_root)
+    starts: list[Start] = [choice.value for choice in start] or list(STARTS)
+    for name in starts:
+        refuse_start(opened, name)
     space = feature_space(features, opened, device, data_root)
     reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
     if space is not None:
@@ -73,7 +77,7 @@ def chain(
         reference = space(as_model_values(test))
         report |= {"features": space.name, "reference": f"the first {len(test)} test images"}
     chains = []
-    for name in [choice.value for choice in start] or list(STARTS):
+    for name in starts:
         states = []
         for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
             if state.images.dim() == 4:
@@ -84,8 +88,8 @@ def chain(
     report["chains"] = chains
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "chain.json", json.dumps(report, indent=1).encode())
-    for name, picture in drift_pictures(report).items():
-        write_file(out / name, picture.encode())
+    for file, picture in drift_pictures(report).items():
+        write_file(out / file, picture.encode())
     reply(
         report | {"out": str(out)}, as_json, console(), *chain_lines(report), f"{out}: pictures, chain.json and curves"
     )
@@ -139,10 +143,10 @@ def likelihood(
     images = opened.dataset().test[opened.image][:count]
     report = measure(opened, images, draws, seed)
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
-    error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f}"
+    error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f} (standard error)"
     lines = [
         f"{report['count']} test images, nats per image:",
-        f"log p(x) at least {report['bound']:.2f}{error} ({draws} draws)",
+        f"log p(x) at least {report['bound']:.2f}{error}, {draws} draws",
         f"in bits per value {report['bits_per_dimension']:.4f}",
         f"with one draw {report['elbo']:.2f}; reconstruction {report['reconstruction']:.2f}",
     ]
@@ -198,6 +202,7 @@ def impute(
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -213,7 +218,7 @@ def impute(
     from semivae.generative.imputation import impute as fill
     from semivae.generative.imputation import missing_of
 
-    opened = open_run(run, checkpoint, device)
+    opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     pixels, names = images_for(opened, images)
     known = opened.images(pixels).cpu()
     shape = opened.recipe.variables[opened.image].shape or ()

@@ -31,9 +31,7 @@ def predict_into(
         raise RunError(f"{out}: this is a file; give the name of a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
-    files = [f"{PurePosixPath(name).with_suffix('')}.png" for name in names]
-    if len(set(files)) != len(files):
-        files = [f"{name}.png" for name in names]  # a.jpg and a.png both get a mask of their own
+    files = mask_names(names)
     from semivae.segmentation.pictures import mask_png, overlay_png, palette_text, run_palette
     from semivae.segmentation.posterior import place_probabilities
 
@@ -49,6 +47,12 @@ def predict_into(
         start += batch
     report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes)}
     reply(report, as_json, console(), f"{out}: masks and overlays of {len(names)} images, and palette.txt")
+
+
+def mask_names(names: Sequence[str]) -> list[str]:
+    """A mask's file for every image: NAME.png, or NAME.ENDING.png where a.jpg and a.png would share one."""
+    files = [f"{PurePosixPath(name).with_suffix('')}.png" for name in names]
+    return files if len(set(files)) == len(files) else [f"{name}.png" for name in names]
 
 
 def write_in(folder: Path, name: str, data: bytes) -> None:
@@ -88,8 +92,8 @@ def finish_maps(
 
     likeliest, palette = imputed.likeliest_maps(), run_palette(run)
     assert imputed.maps is not None and likeliest is not None
-    for name, numbers in zip(names, likeliest.numpy(), strict=True):
-        write_in(out, f"masks/{PurePosixPath(name).with_suffix('')}.png", mask_png(numbers, palette))
+    for file, numbers in zip(mask_names(names), likeliest.numpy(), strict=True):
+        write_in(out, f"masks/{file}", mask_png(numbers, palette))
     unknown = torch.full_like(likeliest, VOID)
     known = given_values(run, run.label, values[run.label], len(names)) if run.label in values else unknown
     maps = torch.cat([torch.stack([known, likeliest, unknown], dim=1), imputed.maps], dim=1)

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 def recipes(as_json: JsonOption = False) -> None:
     """List the recipes that come with semivae."""
     from rich.table import Table
+    from rich.text import Text
 
     from semivae.recipe import read_recipe, shipped_recipes
 
     abouts = {name: read_recipe(path).about for name, path in shipped_recipes().items()}
     rows = Table.grid(padding=(0, 2))
     for name, about in abouts.items():
-        rows.add_row(f"[bold]{name}[/bold]", about)
+        rows.add_row(Text(name, style="bold"), about)
     reply({"recipes": [{"name": name, "about": about} for name, about in abouts.items()]}, as_json, console(), rows)
 
 

@@ -97,8 +97,6 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
-    if out is None or out.suffix:
-        check_target(out, overwrite, ".csv")
     from semivae.classification import Classifier
     from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
 
@@ -115,7 +113,7 @@ def predict(
     text, notes = predictions_csv(names, probabilities, opened.classes), classifier_lines(facts)
     report = {"run": str(run), "count": len(names), "classes": list(opened.classes), **facts}
     if out is not None:
-        write_file(out, text.encode())
+        write_file(out, as_bytes(text))
         reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
     elif as_json:
         labels = [opened.classes[row.index(max(row))] for row in probabilities]
@@ -123,7 +121,7 @@ def predict(
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         reply(report | {"images": rows}, as_json, console())
     else:
-        sys.stdout.write(text)
+        typer.echo(as_bytes(text), nl=False)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
 
@@ -143,6 +141,11 @@ def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
     if "estimate" in facts and not facts["estimate"]["settled"]:
         lines.append(f"the prior has not settled: {facts['estimate']['gap']:.2g} nats may be missing to its maximum")
     return lines
+
+
+def as_bytes(text: str) -> bytes:
+    """UTF-8, with names of files as they are on the disk, where they need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> str:

@@ -13,23 +13,24 @@ if TYPE_CHECKING:
 
 
 def console(to_stderr: bool = False) -> Console:
+    """Texts are shown as they are: names of classes and files hold brackets, and `recipe.yaml:100:` is no emoji."""
     from rich.console import Console
 
     plain_width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or "COLUMNS" in os.environ else 120
-    return Console(stderr=to_stderr, highlight=False, width=plain_width)
+    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, width=plain_width)
 
 
 def complain(message: str) -> None:
     """An error on stderr, in red where there are colours; a list of mistakes starts on a line of its own."""
     from rich.console import Console
 
-    shown = Console(stderr=True, highlight=False, soft_wrap=True)
-    shown.print("[red]error:[/red]", end="\n" if "\n" in message else " ")
-    shown.print(message, markup=False)
+    shown = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    shown.print("error:", style="red", end="\n" if "\n" in message else " ")
+    shown.print(message)
 
 
 def say(message: str) -> None:
-    console().print(message, markup=False, soft_wrap=True)
+    console().print(message, soft_wrap=True)
 
 
 def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: RenderableType) -> None:
@@ -39,7 +40,7 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
         return
     for part in parts:
         if isinstance(part, str):
-            shown.print(part, markup=False, soft_wrap=True)
+            shown.print(part, soft_wrap=True)
         else:
             shown.print(part)
 

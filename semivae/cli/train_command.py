@@ -58,7 +58,7 @@ def train(
     refuse_seed_folders(base, numbers, resume or overwrite)
     reports = {}
     for seed in numbers:
-        shown.print(f"\n[bold]split seed {seed}[/bold]")
+        shown.print(f"\nsplit seed {seed}", style="bold")
         folder = base / f"seed{seed}"
         there = options | {"resume": resume and folder.exists()}
         reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
@@ -78,20 +78,22 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     from semivae import training
     from semivae.graphs import plan_of, roles_of
 
+    display = ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective))
     try:
-        with ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective)) as display:
+        with display:
             run = training.train(recipe, set=changes, out=folder, progress=display, **options)
     except KeyboardInterrupt:
-        complain(resume_hint(folder))
+        begun = display.heading is None  # the heading is shown with the first step
+        complain(resume_hint(folder, begun or not options["overwrite"]))
         raise typer.Exit(130) from None
     if roles_of(read).label is None:
         return {"run": str(folder)}
     return run.evaluate()
 
 
-def resume_hint(folder: Path) -> str:
-    """What to type after Ctrl-C: the same command with --resume."""
-    if not (folder / "last.safetensors").exists():
+def resume_hint(folder: Path, own: bool) -> str:
+    """What to type after Ctrl-C: the same command with --resume. A run that was to be replaced is not one's `own`."""
+    if not own or not (folder / "last.safetensors").exists():
         return "stopped before training began"
     words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
     return f"stopped; the run is kept in {folder}. To go on: {shlex.join(['semivae', *words, '--resume'])}"

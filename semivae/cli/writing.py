@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     import numpy as np
 
     data = io.BytesIO()
-    np.savez_compressed(data, **arrays)
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:  # np.savez takes no array called `file`
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
     write_file(path, data.getvalue())
 
 
@@ -43,5 +48,6 @@ def write_file(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where its name is too long, so is this one's
+            unfinished.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None

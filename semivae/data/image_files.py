@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from semivae.data.dataset import listed
@@ -54,7 +54,7 @@ def open_files(path: Path) -> Iterator[Files]:
     elif path.suffix.lower() == ".zip" and path.is_file():
         try:
             archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"{path} is no .zip file that can be read ({error}); get it again") from error
         with archive:
             yield _listing(path, [info.filename for info in archive.infolist()], archive.read)
@@ -67,7 +67,8 @@ def open_files(path: Path) -> Iterator[Files]:
 def _in_folder(path: Path) -> Files:
     names: list[str] = []
     for place, folders, files in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not _hidden(name)]
+        real = os.path.realpath(place)  # a link to a folder above would lead round for ever
+        folders[:] = [name for name in folders if not _hidden(name) and not _leads_up(os.path.join(place, name), real)]
         inside = Path(place).relative_to(path)
         names += [(inside / name).as_posix() + "/" for name in folders]
         names += [(inside / name).as_posix() for name in files]
@@ -81,6 +82,12 @@ def _listing(place: Path, entries: Sequence[str], read: Callable[[str], bytes]) 
     folders = {entry.rstrip("/") for entry in entries if entry.endswith("/")}
     folders |= {str(parent) for entry in entries for parent in PurePosixPath(entry).parents}
     return Files(place, tuple(sorted(names)), tuple(sorted(folders - {"."})), read)
+
+
+def _leads_up(folder: str, real: str) -> bool:
+    """Whether a folder is a link to the one that it lies in, whose real path is `real`, or to one above."""
+    target = os.path.realpath(folder)
+    return os.path.islink(folder) and os.path.commonpath([target, real]) == target
 
 
 def _hidden(part: str) -> bool:
@@ -108,6 +115,14 @@ def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
         pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Width and height of an image file, turned as its EXIF orientation says."""
+    with Image.open(io.BytesIO(content)) as opened:
+        width, height = opened.size
+        lies = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (height, width) if lies else (width, height)
 
 
 def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
-from semivae.data.maps import Map, Palette, class_map, fitted, refuse_other_ratio, resized_images
+from semivae.data.maps import Map, Palette, class_map, fitted, refuse_gaps, refuse_other_ratio, resized_images
 from semivae.data.pixels import Array, channels_first, pixels_as_bytes
 from semivae.data.ranking import hold_out
 from semivae.errors import DataError
@@ -85,15 +85,14 @@ def _images(array: Array, what: str, size: tuple[int, int]) -> Tensor:
 
 def _numbered(maps: Mapping[str, Array], source: ArraysSource, path: Path) -> tuple[str, ...]:
     """Classes called by their numbers, up to the largest that occurs."""
-    largest = 0
-    for array in maps.values():
-        known = array if source.void is None else array[array != source.void]
-        largest = max(largest, int(known.max(initial=0)))
+    numbers = {0, *(int(number) for array in maps.values() for number in np.unique(array) if number != source.void)}
+    largest = max(numbers)
     if not 0 < largest < 256:
         raise DataError(
             f"{path}: the largest class number in {', '.join(maps)} is {largest}; write the names of the classes as "
             "source.classes, and the number of unknown places as source.void"
         )
+    refuse_gaps(sorted(number for number in numbers if number >= 0), f"{path}: {', '.join(maps)}", "source.classes")
     return tuple(str(number) for number in range(largest + 1))
 
 

@@ -163,6 +163,22 @@ def resized_images(images: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([part.to(torch.uint8) for part in parts])
 
 
+def refuse_gaps(numbers: Sequence[int], what: str, names: str) -> None:
+    """Raise DataError where most of the numbers up to the largest are no class of any place: one may stand for void.
+
+    Args:
+        numbers: the different ones that occur, sorted.
+        what: holds them, for the message.
+        names: where a recipe names the classes, which settles how many there are.
+    """
+    if 2 * len(numbers) <= numbers[-1]:
+        raise DataError(
+            f"{what} hold the numbers {listed([str(number) for number in numbers], 8)}, and most classes up to "
+            f"{numbers[-1]} never occur. If {numbers[-1]} stands for places that are not known, say source.void: "
+            f"{numbers[-1]}; else number the classes 0, 1, ..., or name them all in {names}"
+        )
+
+
 def refuse_other_ratio(given: tuple[int, ...], size: tuple[int, int]) -> None:
     if given[0] * size[1] != given[1] * size[0]:
         raise DataError(

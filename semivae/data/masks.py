@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
-from semivae.data.image_files import Files, is_image, open_files, read_pixels
+from semivae.data.image_files import Files, is_image, open_files, read_pixels, upright_size
 from semivae.data.map_arrays import set_aside
-from semivae.data.maps import Map, Palette, decode_map, read_palette
+from semivae.data.maps import Map, Palette, decode_map, read_palette, refuse_gaps
 from semivae.errors import DataError
 from semivae.game.variables import Sample
 from semivae.recipe.schema import MasksSource
@@ -129,7 +129,23 @@ def _no_pairs(files: Files, prefix: str) -> str:
 
 def _pairs(files: Files, pairs: Sequence[tuple[str, str, str]], palette: Palette, shape: Shape) -> Sample:
     images = read_pixels(files, [image for _, image, _ in pairs], shape)
-    return {"x": images, "s": _maps(files, [mask for *_, mask in pairs], palette, shape)}
+    maps = _maps(files, [mask for *_, mask in pairs], palette, shape)
+    _refuse_other_ratios(files, pairs)
+    return {"x": images, "s": maps}
+
+
+def _refuse_other_ratios(files: Files, pairs: Sequence[tuple[str, str, str]]) -> None:
+    """Raise DataError for a mask with another ratio of sides than its image: both are cropped, and would not fit."""
+    wrong: list[str] = []
+    for _, image, mask in pairs:
+        (width, height), (across, down) = (upright_size(files.read(name)) for name in (image, mask))
+        if abs(width * down - across * height) > max(width, height, across, down):  # a pixel may go in scaling
+            wrong.append(f"{mask} is {across}x{down}, its image {width}x{height}")
+    if wrong:
+        raise DataError(
+            f"{len(wrong):,} of {len(pairs):,} masks in {files.place} have another ratio of sides than their images: "
+            f"{listed(wrong, 3)}. Crop both alike"
+        )
 
 
 def _maps(files: Files, names: Sequence[str], palette: Palette, shape: Shape) -> Tensor:
@@ -152,6 +168,7 @@ def _numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
     largest = int(maps.max())
     if largest < 1:
         raise DataError(f"{path}: the masks hold one class only, {largest}; at least two are needed")
+    refuse_gaps(torch.unique(maps[maps >= 0]).tolist(), f"{path}: the masks", "source.palette")
     return tuple(str(number) for number in range(largest + 1))
 
 

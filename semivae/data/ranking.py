@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 def ranked(items: Iterable[Item], key: Callable[[Item], str]) -> list[Item]:
     """`items` in the order of the SHA-256 of their keys: a shuffle that no library's generator can change."""
-    return sorted(items, key=lambda item: hashlib.sha256(key(item).encode()).digest())
+    return sorted(items, key=lambda item: hashlib.sha256(key(item).encode("utf-8", "surrogateescape")).digest())
 
 
 def apportion(total: int, weights: Sequence[int], capacity: Sequence[int]) -> list[int]:

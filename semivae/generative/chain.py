@@ -17,7 +17,7 @@ from torch import Tensor
 from semivae.data.streams import as_model_values
 from semivae.errors import RunError
 from semivae.game.variables import Sample
-from semivae.generation import refuse_missing, seeded
+from semivae.generation import seeded
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
 from semivae.generative.scores import Features, frechet_distance
 from semivae.graphs import roles_of
@@ -105,14 +105,25 @@ def start_of(run: Run, start: Start, count: int) -> tuple[Tensor, Tensor]:
         images = as_model_values(test[rows]).to(run.device)
         return images, images
     if start == "model":
+        refuse_start(run, start)
         drawn = run.decoder.complete({}, count)
-        refuse_missing(run, drawn)
         return drawn[run.image], pictures(run, drawn)
     shape = run.recipe.variables[run.image].shape or ()
     noise = torch.rand((count, *shape), device=run.device)
     family = run.recipe.variables[run.image].family
     images = {"bernoulli": noise.round(), "gaussian": torch.randn_like(noise)}.get(family, noise)
     return images, images.clamp(0.0, 1.0) if images.dim() == 4 else images
+
+
+def refuse_start(run: Run, start: Start) -> None:
+    """Raise `RunError` if the decoder cannot draw the first images itself."""
+    needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
+    unknown = sorted(needed - set(run.decoder.names))
+    if start == "model" and unknown:
+        raise RunError(
+            f"{run.path}: the decoder's prior of {', '.join(unknown)} is known by samples only, so no chain can start "
+            "from the model; start from random and data (--start random --start data)"
+        )
 
 
 def refuse_unread(run: Run) -> None:

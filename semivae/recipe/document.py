@@ -68,9 +68,11 @@ class Document:
             if key not in section:
                 section[key] = {}
                 self.places[path[: depth + 1]] = place
+            below = section[key]
+            if not isinstance(below, dict):
+                return Problem(path, f"{dotted(path[: depth + 1])} is {below!r}, not a section with keys", place)
+            section[key] = dict(below)  # an alias (`*weak`) is one section at two places; only this one changes
             section = section[key]
-            if not isinstance(section, dict):
-                return Problem(path, f"{dotted(path[: depth + 1])} is {section!r}, not a section with keys", place)
         assert isinstance(section, dict)
         section[path[-1]] = value
         self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
@@ -92,8 +94,8 @@ def read_document(path: Path) -> Document:
     text = _read_text(path)
     name = str(path)
     try:
-        data = parse_value(text)
-        root = _yaml().compose(text)
+        data = parse_value(text, repeats=True)  # reported by _walk, all of them and with both lines
+        root = _yaml(True).compose(text)
     except YAMLError as error:
         raise RecipeError(_yaml_message(name, error)) from None
     if data is None:
@@ -105,10 +107,13 @@ def read_document(path: Path) -> Document:
     return document
 
 
-def parse_value(text: str) -> object:
-    """A value as YAML reads it: `0.1`, `true`, `[1, 2]`, `{weak: weak}`, or text. Raises `YAMLError`."""
+def parse_value(text: str, repeats: bool = False) -> object:
+    """A value as YAML reads it: `0.1`, `true`, `[1, 2]`, `{weak: weak}`, or text.
+
+    Raises `YAMLError`, also for a key that is written twice; with `repeats` the first one counts.
+    """
     try:
-        value: object = _yaml().load(text)
+        value: object = _yaml(repeats).load(text)
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         # ruamel.yaml lets these out of its constructors: `!!int x`, `2026-99-99`
         raise YAMLError(f"a value cannot be read ({error})") from None
@@ -136,9 +141,9 @@ def _styled(value: object) -> object:
     return value
 
 
-def _yaml() -> YAML:
+def _yaml(repeats: bool) -> YAML:
     yaml = YAML(typ="safe", pure=True)
-    yaml.allow_duplicate_keys = True  # reported by _walk, all of them and with both lines
+    yaml.allow_duplicate_keys = repeats
     return yaml
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from semivae.errors import RecipeError
@@ -134,6 +135,9 @@ def _pair(text: str, problems: list[Problem]) -> tuple[str, object] | None:
         return None
     try:
         return key.strip(), parse_value(value)
+    except DuplicateKeyError:
+        problems.append(Problem((), "a key is written twice; keep one", f"--set {text}"))
+        return None
     except YAMLError:
         message = "the value is not YAML; check its brackets and quotes, and the space after each colon"
         problems.append(Problem((), message, f"--set {text}"))
