@@ -78,9 +78,9 @@ def agreement_section(part: Parts) -> str:
     text = (
         f"The authors' weights, converted, in our networks: log-probabilities in nats on {part['count']} samples of "
         "their model, fresh weights doubled; the largest difference over the samples, and in float32 also relative to "
-        "the log-probability. Every factor has a counterpart. On Fashion-MNIST our recipe has another likelihood; here "
-        "it has theirs, a Gaussian of one width, and their 0.91894 is taken for half the logarithm of 2 pi, which it "
-        "rounds: 0.0012 nats an image."
+        "the log-probability. Every factor has a counterpart. On Fashion-MNIST our recipe has another likelihood, and "
+        "tanh in the decoder; here it has theirs, a Gaussian of one width, and relu. Their 0.91894 is taken for half the "
+        "logarithm of 2 pi, which it rounds: 0.0012 nats an image."
     )
     return "\n\n".join(
         ["## The same probabilities", text, table(rows), origin([part], f"agree CHECKOUT --count {part['count']}")]
