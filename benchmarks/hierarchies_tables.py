@@ -22,8 +22,8 @@ NAMES = {
     "authors_elbo": "the authors', lower bound",
 }
 LIKELIHOODS = {
-    "fmnist-ladder": " Ours scores the 256 levels of every pixel by a rounded logistic of its own width, theirs a density "
-    "of grey values, a Gaussian of one width: nats of the one and the other cannot be compared."
+    "fmnist-ladder": " Ours scores the 256 levels of a pixel by a rounded logistic of its own width, theirs by "
+    "the density of a Gaussian of one width for all: nats of the one and the other cannot be compared."
 }
 
 
@@ -79,8 +79,8 @@ def agreement_section(part: Parts) -> str:
         f"The authors' weights, converted, in our networks: log-probabilities in nats on {part['count']} samples of "
         "their model, fresh weights doubled; the largest difference over the samples, and in float32 also relative to "
         "the log-probability. Every factor has a counterpart. On Fashion-MNIST our recipe has another likelihood, and "
-        "tanh in the decoder; here it has theirs, a Gaussian of one width, and relu. Their 0.91894 is taken for half the "
-        "logarithm of 2 pi, which it rounds: 0.0012 nats an image."
+        "tanh in the decoder; here it has theirs, a Gaussian of one width, and relu. Their 0.91894 is taken for half "
+        "the logarithm of 2 pi, which it rounds: 0.0012 nats an image."
     )
     return "\n\n".join(
         ["## The same probabilities", text, table(rows), origin([part], f"agree CHECKOUT --count {part['count']}")]

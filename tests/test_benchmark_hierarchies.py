@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
         hvae_module(tmp_path, "mnist-ladder")
 
 
-def parts() -> dict[str, object]:
+def parts() -> dict[str, Any]:
     stamp = {
         "machine": {"cpu": "a processor", "cores": 2, "threads": 1, "instructions": [], "gpu": None},
         "versions": {"semivae": "0"},
@@ -292,9 +292,10 @@ def test_page_and_json_of_all_parts(tmp_path: Path) -> None:
 
 
 def test_a_measurement_replaces_only_that_of_the_same_model_and_experiment(tmp_path: Path) -> None:
-    ladder, fashion, speed = parts()["equal_time"][0], parts()["equal_time"][2], parts()["speed"][0]  # type: ignore[index]
-    for part, found in (("equal_time", ladder), ("equal_time", fashion), ("equal_time", {**ladder, "experiment": "mnist-reverse"}),
-                        ("equal_time", {**ladder, "steps": 7}), ("speed", speed), ("speed", speed)):  # fmt: skip
+    ladder, _, fashion = parts()["equal_time"]
+    (speed,) = parts()["speed"]
+    times = [ladder, fashion, {**ladder, "experiment": "mnist-reverse"}, {**ladder, "steps": 7}]
+    for part, found in [*(("equal_time", time) for time in times), ("speed", speed), ("speed", speed)]:
         put(tmp_path / "table", part, found, append=True)
     kept = read_parts(tmp_path / "table")
     assert [(entry["experiment"], entry["steps"]) for entry in kept["equal_time"]] == [
