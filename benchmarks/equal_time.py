@@ -44,6 +44,7 @@ from semivae.generative.chain import run_chains, usual_rounds
 from semivae.generative.features import FeatureSpace, random_code_pictures
 from semivae.generative.scores import Features, frechet_distance, precision_recall
 from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.recipe.schema import PlayerRates, TrainingSpec
 from semivae.run import Run
 from semivae.run_folder import read_metrics
 from semivae.training import Progress
@@ -215,7 +216,7 @@ def score_run(
     setting = setting_of(run.path, run.data_root)
     report = {
         **read_facts(run.path),
-        "learning_rate": training.learning_rate,
+        "learning_rate": rates_of(training),
         "objective": training.objective,
         "precision": training.precision,
         **findings(run.decoder, run.encoder, setting.images()[1], seed),
@@ -231,6 +232,12 @@ def score_run(
     }
     real = space(setting.test_images(count))
     return report | distances(space, real, random, chain), {"random": random, "limiting": chain[rounds]}
+
+
+def rates_of(training: TrainingSpec) -> float | dict[str, float]:
+    """The learning rate, or that of each player where they differ."""
+    rates = training.learning_rate
+    return rates.model_dump() if isinstance(rates, PlayerRates) else rates
 
 
 def score_authors(

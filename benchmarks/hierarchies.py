@@ -13,6 +13,7 @@ Each command puts its part into one JSON file and writes the page anew.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -40,6 +41,7 @@ RATES: dict[str, float] = {"authors": 1e-4, "authors_fast": 1e-3, "authors_elbo"
 SEED = 0
 
 CheckoutArgument = Annotated[Path, typer.Argument(metavar="CHECKOUT", help="Of dschles70/symvae-aistats2024.")]
+ExperimentOption = Annotated[str, typer.Option(help=", ".join(get_args(Experiment)))]
 OutOption = Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")]
 RunsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the trained models are kept.")]
 OUT, RUNS = Path("runs/hierarchies"), Path("runs/hierarchies")
@@ -101,7 +103,7 @@ def train(
     minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, on one thread.")] = 30.0,
     batch: Annotated[int, typer.Option(min=1)] = 256,
     width: Annotated[int, typer.Option(min=1)] = 32,
-    experiment: Annotated[str, typer.Option(help=", ".join(get_args(Experiment)))] = "mnist-ladder",
+    experiment: ExperimentOption = "mnist-ladder",
     data_root: DataRootOption = None,
     runs: RunsOption = RUNS,
 ) -> None:
@@ -116,9 +118,9 @@ def train(
         if contestant in RATES:
             if checkout is None:
                 raise RunError("say where a checkout of the authors' code lies")
-            train_authors(checkout, setting, objective, RATES[contestant], runs / contestant)
+            train_authors(checkout, setting, objective, RATES[contestant], runs / experiment / contestant)
         else:
-            train_ours(setting, objective, runs / contestant)
+            train_ours(setting, objective, runs / experiment / contestant)
 
 
 @app.command()
@@ -127,6 +129,7 @@ def score(
     features: Annotated[Path, typer.Option(metavar="RUN", help="Whose classifier's features the distances are in.")],
     count: Annotated[int, typer.Option(min=10, help="Images, and chains.")] = 2000,
     rounds: Annotated[int, typer.Option(min=2, help="Of the limiting chain.")] = 200,
+    experiment: ExperimentOption = "mnist-ladder",
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Rows of samples of each.")] = None,
     only: Annotated[str, typer.Option(metavar="NAME,...", help="Of those that are trained.")] = "",
     data_root: DataRootOption = None,
@@ -139,7 +142,7 @@ def score(
     with user_errors():
         space = FeatureSpace(Run.load(features, data_root=data_root))
         for contestant in only.split(",") if only else get_args(Contestant):
-            folder = runs / contestant
+            folder = runs / experiment / contestant
             if not folder.is_dir():
                 continue
             if contestant in RATES:
@@ -164,11 +167,16 @@ def put(out: Path, part: str, found: dict[str, Any], append: bool = False) -> No
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if append:
-        kept = [entry for entry in parts.get(part, []) if entry.get("name", entry) != found.get("name")]
+        kept = [entry for entry in parts.get(part, []) if not same_contestant(entry, found)]
         stamped_parts = {**parts, part: [*kept, stamped]}
     else:
         stamped_parts = {**parts, part: stamped}
     write_parts(out, stamped_parts)
+
+
+def same_contestant(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the newer of two entries replaces the older; entries without a name are all kept."""
+    return "name" in one and all(one[key] == other.get(key) for key in ("name", "experiment"))
 
 
 if __name__ == "__main__":

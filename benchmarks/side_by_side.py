@@ -53,7 +53,8 @@ class Stepper:
         rows = torch.randint(len(self.images), (self.batch,))
         batches = {"images": {"x": self.images[rows]}, "prior": {}}
         sizes = dict.fromkeys(batches, self.batch)
-        self.game.step(batches, sizes, self.optimizers, self.generator, 0.0, lambda: context_of(precision))
+        # share 1: with every lesson that a training ever has, those that start late too
+        self.game.step(batches, sizes, self.optimizers, self.generator, 1.0, lambda: context_of(precision))
 
 
 def context_of(precision: Precision) -> AbstractContextManager[object]:

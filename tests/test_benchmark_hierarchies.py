@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.equal_time import distances
+from benchmarks.hierarchies import put
 from benchmarks.hierarchies_tables import markdown, read_parts, write_parts
 from benchmarks.peer import Clock, Experiment, hvae_module, limiting_images, make_model, random_code_images, run_script
 from benchmarks.peer_weights import agreement, fed_with_signs, our_log_probs, players_with
@@ -234,7 +235,7 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
         hvae_module(tmp_path, "mnist-ladder")
 
 
-def parts() -> dict[str, object]:
+def parts() -> dict[str, Any]:
     stamp = {
         "machine": {"cpu": "a processor", "cores": 2, "threads": 1, "instructions": [], "gpu": None},
         "versions": {"semivae": "0"},
@@ -269,7 +270,11 @@ def parts() -> dict[str, object]:
                 **stamp,
             }
         ],
-        "equal_time": [{"name": "elbo", **trained}, {"name": "symmetric", **trained}],
+        "equal_time": [
+            {"name": "elbo", **trained},
+            {"name": "symmetric", **trained, "learning_rate": {"encoder": 3e-3, "decoder": 1e-3}},
+            {"name": "authors", **trained, "experiment": "fmnist-ladder"},
+        ],
     }
 
 
@@ -279,8 +284,23 @@ def test_page_and_json_of_all_parts(tmp_path: Path) -> None:
     page = (tmp_path / "table.md").read_text()
     assert "| mnist-ladder | p(x\\|z1) | -22.0 | 1e-09 |" in page
     assert "| bfloat16 | 8 | 4 | 2 | 0.400 s | 0.200 s | **2.00** |" in page
-    assert page.index("ours, symmetric") < page.index("ours, lower bound")
+    assert page.index("ours, symmetric") < page.index("ours, lower bound") < page.index("### `fmnist-ladder`")
+    assert "| ours, symmetric | 0.003 and 0.001 |" in page and "| ours, lower bound | 0.001 |" in page
+    assert "`python benchmarks/hierarchies.py train elbo --minutes 1 --batch 8 --width 4`" in page
+    assert "train authors CHECKOUT --experiment fmnist-ladder --minutes 1" in page
     assert markdown({}).startswith("# Hierarchies")
+
+
+def test_a_measurement_replaces_only_that_of_the_same_model_and_experiment(tmp_path: Path) -> None:
+    ladder, _, fashion = parts()["equal_time"]
+    (speed,) = parts()["speed"]
+    times = [ladder, fashion, {**ladder, "experiment": "mnist-reverse"}, {**ladder, "steps": 7}]
+    for part, found in [*(("equal_time", time) for time in times), ("speed", speed), ("speed", speed)]:
+        put(tmp_path / "table", part, found, append=True)
+    kept = read_parts(tmp_path / "table")
+    assert [(entry["experiment"], entry["steps"]) for entry in kept["equal_time"]] == [
+        ("fmnist-ladder", 6), ("mnist-reverse", 6), ("mnist-ladder", 7)]  # fmt: skip
+    assert len(kept["speed"]) == 2
 
 
 def test_another_json_file_is_not_overwritten(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import semivae
 from semivae.graphs import plan_of
-from semivae.recipe import read_recipe
+from semivae.recipe import change_recipe, read_recipe
 from semivae.run_folder import read_metrics
+from semivae.scenario import build_players
 
 ORDERS = {
     "mnist_ladder": ("z0", "z1"),
@@ -37,6 +39,15 @@ def test_plans_of_the_unsupervised_recipes(name: str) -> None:
     rows = {(lesson.stream, lesson.learner): lesson for lesson in plan_of(read_recipe(name)).lessons}
     assert set(rows) == {("images", "decoder"), ("prior", "encoder")}
     assert rows["images", "decoder"].draws == rows["prior", "encoder"].scores == ORDERS[name]
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_what_the_untrained_decoder_paints_depends_on_its_codes(name: str) -> None:
+    decoder, _ = build_players(change_recipe(read_recipe(name), {**NARROW[name], "decoder.x.net.width": 8}))
+    with torch.no_grad():
+        painted = decoder["x"].parameters_of(decoder.complete({}, 64))
+    # behind relu 0.3: what all codes share hides what they differ in, and the encoder learns to read them slowly
+    assert painted.var(dim=0).mean() / painted.square().mean() > 0.8
 
 
 @pytest.mark.parametrize("name", ORDERS)
