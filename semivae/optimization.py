@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semivae.errors import TrainingError
 from semivae.game.plan import PlayerName
-from semivae.recipe.schema import PlayerRates, TrainingSpec
+from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
 
@@ -30,16 +30,17 @@ class PlayerOptimizer:
 
     def __init__(self, player: PlayerName, parameters: list[nn.Parameter], spec: TrainingSpec) -> None:
         self.player, self.parameters, self.spec = player, parameters, spec
-        rates = spec.learning_rate
+        rates, algorithms = spec.learning_rate, spec.optimizer
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
+        name = getattr(algorithms, player) if isinstance(algorithms, PlayerOptimizers) else algorithms
         # torch's Muon takes matrices only: it gets each weight as one, in the same memory
         self.matrices = {
             index: nn.Parameter(parameter.detach().view(len(parameter), -1))
             for index, parameter in enumerate(parameters)
-            if spec.optimizer == "muon" and parameter.ndim >= 2
+            if name == "muon" and parameter.ndim >= 2
         }
         others = [parameter for index, parameter in enumerate(parameters) if index not in self.matrices]
-        algorithm = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
+        algorithm = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": spec.weight_decay}
         # a player of fixed factors only has nothing to move
         self.optimizers: list[torch.optim.Optimizer] = [

@@ -23,7 +23,7 @@ from semivae.data.streams import ArrayStream
 from semivae.errors import RunError, TrainingError
 from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
-from semivae.recipe.schema import TrainingSpec
+from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.run_folder import read_metrics
 from semivae.scenario import build_scenario
 from semivae.training import Progress, train
@@ -331,3 +331,10 @@ def test_muon_leaves_weights_alone_that_nothing_taught() -> None:
     weight = layer.weight.detach().clone()
     optimizer(layer.bias.sum(), {})  # type: ignore[union-attr]
     assert torch.equal(layer.weight, weight)
+
+
+def test_players_may_have_algorithms_of_their_own() -> None:
+    spec = TrainingSpec(steps=10, optimizer=PlayerOptimizers(encoder="muon", decoder="adam"))
+    weights = [torch.nn.Parameter(torch.ones(2, 3))]
+    kinds = {player: type(PlayerOptimizer(player, weights, spec).optimizers[-1]) for player in ("encoder", "decoder")}
+    assert kinds == {"encoder": torch.optim.Muon, "decoder": torch.optim.Adam}

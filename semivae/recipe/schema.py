@@ -400,6 +400,14 @@ class PlayerRates(Section):
     decoder: PositiveFloat
 
 
+Algorithm = Literal["adam", "adamw", "muon"]
+
+
+class PlayerOptimizers(Section):
+    encoder: Algorithm
+    decoder: Algorithm
+
+
 class TrainingSpec(Section):
     """The loop. One step is one update of the decoder and one of the encoder (docs/method.md, section 3)."""
 
@@ -411,7 +419,7 @@ class TrainingSpec(Section):
         "zgr", description="of the lower bound's gradient: second-order straight-through, or unbiased and noisier"
     )
     learning_rate: PositiveFloat | PlayerRates = 1e-3
-    optimizer: Literal["adam", "adamw", "muon"] = Field(
+    optimizer: Algorithm | PlayerOptimizers = Field(
         "adam", description="muon: for weights as quick as several steps of AdamW, which moves all else"
     )
     weight_decay: NonNegative = 0.0
