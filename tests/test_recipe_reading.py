@@ -124,6 +124,8 @@ def test_change_of_a_section_leaves_its_aliases(recipe_file: Path) -> None:
             "--set: decoder.x.net.channels: needs at least 1 entries, has 0",
         ),
         ("training.steps=true", "--set: training.steps: must be a number, not True"),
+        ("views.weak.shift=true", "--set: views.weak.shift: must be a number, not True"),
+        ("split.validation=true", "--set: split.validation: must be a number, not True"),
         (
             "training.seed=9223372036854775808",
             "--set: training.seed: must be at most 9.22337e+18, not 9223372036854775808",

@@ -23,6 +23,8 @@ def _no_truth(value: Any) -> Any:
 
 NoTruth = BeforeValidator(_no_truth)
 Fraction = Annotated[float, NoTruth, Field(ge=0.0, le=1.0)]
+ProperShare = Annotated[float, NoTruth, Field(gt=0.0, lt=1.0)]
+Dropout = Annotated[float, NoTruth, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, NoTruth, Field(ge=1)]
 PositiveFloat = Annotated[float, NoTruth, Field(gt=0.0)]
 NonNegative = Annotated[float, NoTruth, Field(ge=0.0)]
@@ -56,7 +58,7 @@ class FolderSource(Section):
     path: str
     size: Positive = 32
     channels: Literal[1, 3] = 3
-    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_share: ProperShare = 0.2
 
 
 ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]
@@ -74,7 +76,7 @@ class ArraysSource(Section):
 
     name: Literal["arrays"]
     path: str
-    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_share: ProperShare = 0.2
     keys: dict[ArrayName, str | tuple[str, ...]] = Field(
         {}, description="what the file calls an array, or several to be joined"
     )
@@ -97,7 +99,7 @@ class MasksSource(Section):
     channels: Literal[1, 3] = 3
     palette: str | None = Field(None, description="a text file, a class a line: NAME, or NAME RED GREEN BLUE")
     void: ClassNumber | None = Field(None, description="the class number that stands for: not known")
-    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_share: ProperShare = 0.2
 
 
 class CelebAMaskSource(Section):
@@ -125,7 +127,7 @@ class SplitSpec(Section):
     labelled: Positive | Literal["all"]
     balance: Literal["balanced", "proportional"] | LongTailSpec = "balanced"
     seed: Seed = 0
-    validation: Annotated[int, Field(ge=0)] = 0
+    validation: Annotated[int, NoTruth, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _long_tail_needs_a_number(self) -> SplitSpec:
@@ -142,7 +144,7 @@ class VariableSpec(Section):
 
     family: Literal["bernoulli", "categorical", "gaussian", "discretized_logistic"]
     shape: tuple[Positive, ...] | None = None
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[int, NoTruth, Field(ge=2)] | None = None
     complete_with: Literal["sample", "mean", "mode"] = Field(
         "sample",
         description="what a player hands to the other: a draw (the method), or the mean or mode (less noise)",
@@ -169,7 +171,7 @@ class MlpSpec(Section):
 
     name: Literal["mlp"]
     hidden: tuple[Positive, ...] = (256, 256)
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Dropout = 0.0
     activation: Activation = "silu"
     skip: bool = Field(False, description="also a linear map from the inputs to the outputs")
 
@@ -183,7 +185,7 @@ class ConvSpec(Section):
         None, description="channels of a 5x5 convolution before, that halves the image: quick"
     )
     hidden: Positive = 256
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Dropout = 0.0
 
 
 class WideResnetSpec(Section):
@@ -192,7 +194,7 @@ class WideResnetSpec(Section):
     name: Literal["wide_resnet"]
     depth: Positive = 28
     width: Positive = 2
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Dropout = 0.0
 
     @model_validator(mode="after")
     def _depth_fits(self) -> WideResnetSpec:
@@ -208,7 +210,7 @@ class PooledResnetSpec(Section):
     stem: Positive = Field(32, description="channels of the first convolution, at full size")
     channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1)
     blocks: Annotated[int, NoTruth, Field(ge=0)] = 1
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0, description="of the features")] = 0.0
+    dropout: Dropout = Field(0.0, description="of the features")
 
 
 class ValidConvSpec(Section):
@@ -251,7 +253,7 @@ class UnetSpec(Section):
     blocks: Positive = 1
     hidden: Positive = 128
     patch: Literal[1, 2, 4] = 1
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    dropout: Dropout = 0.0
 
 
 Net = Annotated[
@@ -287,22 +289,26 @@ Factor = Prior | ProbabilitiesSpec | ConditionalSpec
 class ViewSpec(Section):
     """A random, label-preserving transform of images, drawn anew for every image; each entry is a largest change."""
 
-    shift: Annotated[float, Field(ge=0.0, le=0.5, description="of the image's side")] = 0.0
-    rotate: Annotated[float, Field(ge=0.0, le=180.0, description="degrees")] = 0.0
-    scale: Annotated[float, Field(ge=0.0, le=0.9, description="relative change of size")] = 0.0
-    shear: Annotated[float, Field(ge=0.0, le=60.0, description="degrees")] = 0.0
-    elastic: Annotated[float, Field(ge=0.0, le=0.2, description="smooth bending, of the image's side")] = 0.0
+    shift: Annotated[float, NoTruth, Field(ge=0.0, le=0.5, description="of the image's side")] = 0.0
+    rotate: Annotated[float, NoTruth, Field(ge=0.0, le=180.0, description="degrees")] = 0.0
+    scale: Annotated[float, NoTruth, Field(ge=0.0, le=0.9, description="relative change of size")] = 0.0
+    shear: Annotated[float, NoTruth, Field(ge=0.0, le=60.0, description="degrees")] = 0.0
+    elastic: Annotated[float, NoTruth, Field(ge=0.0, le=0.2, description="smooth bending, of the image's side")] = 0.0
     flip: bool = Field(False, description="mirror left and right, half of the time; never for digits")
-    brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    gamma: Annotated[float, Field(ge=0.0, le=2.0, description="log of the exponent of the pixels' values")] = 0.0
+    brightness: Annotated[float, NoTruth, Field(ge=0.0, le=1.0)] = 0.0
+    contrast: Annotated[float, NoTruth, Field(ge=0.0, le=1.0)] = 0.0
+    saturation: Annotated[float, NoTruth, Field(ge=0.0, le=1.0)] = 0.0
+    gamma: Annotated[float, NoTruth, Field(ge=0.0, le=2.0, description="log of the exponent of the pixels' values")] = (
+        0.0
+    )
     shade: Annotated[
         float, Field(ge=0.0, le=2.0, description="standard deviation of the log of a light that varies smoothly")
     ] = 0.0
-    noise: Annotated[float, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
-    cutout: Annotated[float, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")] = 0.0
-    speckle: Annotated[float, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
+    noise: Annotated[float, NoTruth, Field(ge=0.0, le=1.0, description="standard deviation of Gaussian noise")] = 0.0
+    cutout: Annotated[
+        float, NoTruth, Field(ge=0.0, le=1.0, description="side of the blanked square, of the image's side")
+    ] = 0.0
+    speckle: Annotated[float, NoTruth, Field(ge=0.0, le=1.0, description="share of the pixels that are inverted")] = 0.0
 
 
 class Teach(Section):
@@ -362,7 +368,7 @@ class VoteSpec(Section):
 class CountsSpec(Section):
     """Label-only values drawn with these class counts as weights."""
 
-    counts: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=2)
+    counts: tuple[Annotated[int, NoTruth, Field(ge=0)], ...] = Field(min_length=2)
 
 
 class FileSpec(Section):
@@ -423,10 +429,10 @@ class TrainingSpec(Section):
         "adam", description="muon: for weights as quick as several steps of AdamW, which moves all else"
     )
     weight_decay: NonNegative = 0.0
-    warmup: Annotated[int, Field(ge=0, description="steps")] = 0
+    warmup: Annotated[int, NoTruth, Field(ge=0, description="steps")] = 0
     schedule: Literal["constant", "cosine"] = "cosine"
     clip: PositiveFloat | None = Field(None, description="largest norm of a player's gradient")
-    average: Annotated[float, Field(ge=0.0, lt=1.0, description="decay of the encoder's average")] = 0.999
+    average: Annotated[float, NoTruth, Field(ge=0.0, lt=1.0, description="decay of the encoder's average")] = 0.999
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validate_every: Positive = 200
     checkpoint_every: Positive = 500
