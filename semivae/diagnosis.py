@@ -28,7 +28,7 @@ from semivae.errors import DataError, RunError
 from semivae.game.variables import Sample
 from semivae.generation import seeded
 from semivae.graphs import roles_of
-from semivae.recipe.schema import LARGEST_SEED
+from semivae.recipe.section import LARGEST_SEED
 from semivae.run import Run
 from semivae.run_folder import read_metrics
 

@@ -18,7 +18,7 @@ from torchvision.utils import make_grid
 from semivae.errors import RunError
 from semivae.game.variables import VOID
 from semivae.graphs import map_of, roles_of
-from semivae.recipe.schema import LARGEST_SEED
+from semivae.recipe.section import LARGEST_SEED
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec

@@ -29,6 +29,7 @@ from semivae.graphs import map_of, plan_of, roles_of, weight_of
 from semivae.nets import NETS
 from semivae.nets.layers import without_head
 from semivae.recipe import schema
+from semivae.recipe.networks import Net
 from semivae.recipe.schema import Recipe
 
 
@@ -129,9 +130,7 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
     return Player(conditionals)
 
 
-def _net(
-    where: str, spec: schema.Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]
-) -> nn.Module:
+def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
     inputs = [FAMILIES[parent.family].input_shape(parent) for parent in given]
     images = [shape for parent, shape in zip(given, inputs, strict=True) if is_image(parent)]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic_core import ErrorDetails
 
 from semivae.recipe.document import KeyPath, Problem
-from semivae.recipe.schema import Section
+from semivae.recipe.section import Section
 
 
 @dataclass(frozen=True)

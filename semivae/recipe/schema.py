@@ -7,36 +7,22 @@ This module imports no torch, so that a recipe can be checked in milliseconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticKnownError
+from pydantic import Field, model_validator
 
-LARGEST_SEED = 2**63 - 1  # what torch's generators take
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):  # pydantic would take true for 1
-        raise PydanticKnownError("float_type")
-    return value
-
-
-NoTruth = BeforeValidator(_no_truth)
-Fraction = Annotated[float, NoTruth, Field(ge=0.0, le=1.0)]
-ProperShare = Annotated[float, NoTruth, Field(gt=0.0, lt=1.0)]
-Dropout = Annotated[float, NoTruth, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[int, NoTruth, Field(ge=1)]
-PositiveFloat = Annotated[float, NoTruth, Field(gt=0.0)]
-NonNegative = Annotated[float, NoTruth, Field(ge=0.0)]
-Seed = Annotated[int, NoTruth, Field(ge=0, le=LARGEST_SEED)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
-
-
-class Section(BaseModel):
-    """A part of a recipe. Unknown keys are errors, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+from semivae.recipe.networks import Net
+from semivae.recipe.section import (
+    Fraction,
+    Name,
+    NonNegative,
+    NoTruth,
+    Positive,
+    PositiveFloat,
+    ProperShare,
+    Section,
+    Seed,
+)
 
 # Data ----------------------------------------------------------------------------------------------------------------
 
@@ -161,105 +147,6 @@ class VariableSpec(Section):
         if self.shape == () and self.family != "categorical":
             raise ValueError(f"shape [] is for a single class; a single {self.family} number has shape [1]")
         return self
-
-
-Activation = Literal["silu", "tanh", "relu"]
-
-
-class MlpSpec(Section):
-    """Fully connected: every given variable flattened and joined."""
-
-    name: Literal["mlp"]
-    hidden: tuple[Positive, ...] = (256, 256)
-    dropout: Dropout = 0.0
-    activation: Activation = "silu"
-    skip: bool = Field(False, description="also a linear map from the inputs to the outputs")
-
-
-class ConvSpec(Section):
-    """Convolutional, image to vector: one stage per entry of `channels`, each halves the image; one hidden layer."""
-
-    name: Literal["conv"]
-    channels: tuple[Positive, ...] = (32, 64, 128)
-    stem: Positive | None = Field(
-        None, description="channels of a 5x5 convolution before, that halves the image: quick"
-    )
-    hidden: Positive = 256
-    dropout: Dropout = 0.0
-
-
-class WideResnetSpec(Section):
-    """Wide residual network (Zagoruyko and Komodakis 2016) with group norm; depth is 6 n + 4."""
-
-    name: Literal["wide_resnet"]
-    depth: Positive = 28
-    width: Positive = 2
-    dropout: Dropout = 0.0
-
-    @model_validator(mode="after")
-    def _depth_fits(self) -> WideResnetSpec:
-        if self.depth < 10 or (self.depth - 4) % 6:
-            raise ValueError(f"depth {self.depth} is not 6 n + 4; use 10, 16, 22, 28 or 40")
-        return self
-
-
-class PooledResnetSpec(Section):
-    """Residual, image to vector, made for few operations: one stage per entry of `channels`, each halves the image."""
-
-    name: Literal["pooled_resnet"]
-    stem: Positive = Field(32, description="channels of the first convolution, at full size")
-    channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1)
-    blocks: Annotated[int, NoTruth, Field(ge=0)] = 1
-    dropout: Dropout = Field(0.0, description="of the features")
-
-
-class ValidConvSpec(Section):
-    """Image to vector by unpadded convolutions, as in Flach et al. 2024: width, then twice, then four times as many."""
-
-    name: Literal["valid_conv"]
-    width: Positive = 32
-    hidden: Positive = 600
-    activation: Activation = "tanh"
-    outside: Annotated[float, NoTruth] = Field(
-        -1.0, description="what is fed beyond the border: -1 is black in bits, -2 in bytes"
-    )
-
-
-class ValidDeconvSpec(Section):
-    """Vector to image by unpadded transposed convolutions, the mirror of valid_conv (Flach et al. 2024)."""
-
-    name: Literal["valid_deconv"]
-    width: Positive = 32
-    activation: Activation = "tanh"
-
-
-class DeconvSpec(Section):
-    """Convolutional, vector to image: starts at a small grid, one stage per entry of `channels`, each doubles it."""
-
-    name: Literal["deconv"]
-    channels: tuple[Positive, ...] = Field((128, 64, 32), min_length=1)
-    blocks: Positive = 1
-
-
-class UnetSpec(Section):
-    """Image to image (a map counts as one): halves and doubles the grid, with skips and a global path.
-
-    One level per entry of `channels`, from fine to coarse; the finest grid has `patch` times fewer places a side than
-    the image. The pooled coarsest grid and all given vectors modulate every block on the way up.
-    """
-
-    name: Literal["unet"]
-    channels: tuple[Positive, ...] = Field((32, 64, 128), min_length=1)
-    blocks: Positive = 1
-    hidden: Positive = 128
-    patch: Literal[1, 2, 4] = 1
-    dropout: Dropout = 0.0
-
-
-Net = Annotated[
-    MlpSpec | ConvSpec | WideResnetSpec | PooledResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
-    Field(discriminator="name"),
-]
 
 
 class ConditionalSpec(Section):
@@ -387,7 +274,7 @@ class StreamSpec(Section):
     values: Literal["labelled", "left_out", "uniform"] | CountsSpec | ProbabilitiesSpec | FileSpec | None = Field(
         None, description="where a stream without data of its own (labels only) takes its values"
     )
-    teach: dict[Name, NonNegative | Teach | TeachPlayers] = {}
+    teach: dict[Name, NonNegative | Teach | TeachPlayers] = Field({})
     adjust: bool = Field(
         False,
         description="pairs only: teach the label as if their classes were as frequent as the decoder's prior says",
@@ -450,6 +337,6 @@ class Recipe(Section):
     decoder: dict[Name, Factor]
     encoder: dict[Name, ConditionalSpec] = Field(min_length=1)
     bottom_up: Net | None = Field(None, description="the network of x that all ladder factors of the encoder share")
-    views: dict[Name, ViewSpec] = {}
+    views: dict[Name, ViewSpec] = Field({})
     streams: dict[Name, StreamSpec] = Field(min_length=1)
     training: TrainingSpec
