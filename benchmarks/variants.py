@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semivae.errors import RecipeError
-from semivae.graphs import roles_of
+from semivae.graphs import plan_of, roles_of
 from semivae.recipe import Recipe, change_recipe
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, StreamSpec
 
@@ -37,8 +37,11 @@ def labels_views(recipe: Recipe) -> Recipe:
 def game(recipe: Recipe) -> Recipe:
     """The whole recipe without the pair of views: what the players teach each other, the decoder's vote included."""
     streams = {name: _dumped(stream) for name, stream in recipe.streams.items()}
+    teaching = {lesson.stream for lesson in plan_of(recipe).lessons if not lesson.views or lesson.vote}
     for name in _paired(recipe):
         del streams[name]["views"]
+        if name not in teaching:  # its pair was all that it taught
+            del streams[name]
     return change_recipe(recipe, {"streams": streams})
 
 
