@@ -5,8 +5,8 @@
         --set split.labelled=all --set streams.masks.values=labelled
     python benchmarks/segmentation.py RUN RUN RUN --ceiling runs/faces_masks_all --data-root DIR
 
-The runs of one recipe with few pairs, one a split, and the ceiling, a run with all pairs, whose twin also reads what
-the others paint. Nothing is trained here.
+The runs of one recipe with few pairs, one a split, and where there is one the ceiling, a run with all pairs, whose twin
+also reads what the others paint. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 @app.command()
 def segmentation(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one a split, with twins.")],
-    ceiling: Annotated[Path, typer.Option(metavar="RUN", help="The same recipe with all pairs, with its twin.")],
+    ceiling: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The same recipe with all pairs, with its twin.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")] = Path("runs/segmentation"),
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Masks, predicted masks, painted and free images.")
@@ -60,12 +62,12 @@ def segmentation(
     target = out.with_name(out.name + ".json")
     with user_errors():
         read_content(target, FORMAT)  # a file that is another is refused before the work
-        judge = Run.load(ceiling, "twin", data_root=data_root)
+        judge = Run.load(ceiling, "twin", data_root=data_root) if ceiling else None
         found = {
             "format": FORMAT,
-            "recipe": judge.recipe.model_dump(mode="json"),
+            "recipe": Run.load(runs[0], data_root=data_root).recipe.model_dump(mode="json"),
             "runs": [scored(Run.load(path, data_root=data_root), judge) for path in runs],
-            "ceiling": scored(Run.load(ceiling, data_root=data_root), None),
+            "ceiling": scored(Run.load(ceiling, data_root=data_root), None) if ceiling else None,
             "machine": machine(torch.device("cpu")),
             "versions": versions(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,7 +125,11 @@ def page(found: Content) -> str:
     gains = [run["last"]["mean_iou"] - run["twin"]["mean_iou"] for run in runs]
     classes = list(runs[0]["last"]["per_class"])
     rows = [["", "whole", "supervised twin"], *scores_rows(runs, classes)]
-    ceiling_rows = [["", "whole", "supervised twin"], *scores_rows([found["ceiling"]], classes)]
+    ceiling_parts: list[str] = []
+    if found["ceiling"]:
+        ceiling_rows = [["", "whole", "supervised twin"], *scores_rows([found["ceiling"]], classes)]
+        title = f"## All {found['ceiling']['pairs']} pairs, split seed {found['ceiling']['seed']}"
+        ceiling_parts = [title, table(ceiling_rows)]
     painted = [["who reads", "pixels as the mask says"]]
     painted += [[name, spread([run["painted"][name] for run in runs])] for name in runs[0]["painted"]]
     parts = [
@@ -134,8 +140,7 @@ def page(found: Content) -> str:
         f"## {runs[0]['pairs']} pairs, split seeds {', '.join(str(run['seed']) for run in runs)}",
         table(rows),
         f"Gain in mean IoU: {100 * mean(gains):.2f} points ({', '.join(f'{100 * gain:+.2f}' for gain in gains)}).",
-        f"## All {found['ceiling']['pairs']} pairs, split seed {found['ceiling']['seed']}",
-        table(ceiling_rows),
+        *ceiling_parts,
         "## Images painted for the test masks",
         "Share of the pixels that a network reads as the mask says, which the image was painted for; one image a mask.",
         table(painted),
@@ -181,11 +186,12 @@ def spread(values: Sequence[float]) -> str:
 
 
 def origin(found: Content) -> list[str]:
-    runs = [*found["runs"], found["ceiling"]]
+    runs = [*found["runs"], *([found["ceiling"]] if found["ceiling"] else [])]
+    order = "in this order, all pairs last" if found["ceiling"] else "in this order"
     times = {phase: ", ".join(clock(run["seconds"][phase]) for run in runs) for phase in ("model", "twin")}
     return [
         "- Commands: at the top of `benchmarks/segmentation.py`.",
-        f"- Training, min:s, in this order, all pairs last: {times['model']}; the twins {times['twin']}.",
+        f"- Training, min:s, {order}: {times['model']}; the twins {times['twin']}.",
         f"- {found['date'][:10]}. {machine_text(found['machine'])}.",
         f"- {versions_text(found['versions'])}.",
     ]

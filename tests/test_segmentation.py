@@ -317,6 +317,14 @@ def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Pa
     assert painted["own twin"] == painted["twin of all pairs"] == report["painted"]["agreement"]
 
 
+def test_the_benchmark_does_without_a_run_with_all_pairs(run: Run, data: Path, tmp_path: Path) -> None:
+    arguments = [str(run.path), "--data-root", str(data), "--out", str(tmp_path / "page")]
+    result = CliRunner().invoke(benchmark, arguments)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "page.md").read_text()
+    assert "## 8 pairs, split seeds 0" in page and "## All" not in page and "own twin" in page
+
+
 def test_the_benchmark_overwrites_nothing_else(run: Run, tmp_path: Path) -> None:
     (tmp_path / "page.json").write_text("{}")
     result = CliRunner().invoke(benchmark, [str(run.path), "--ceiling", str(run.path), "--out", str(tmp_path / "page")])
