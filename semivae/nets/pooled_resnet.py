@@ -62,7 +62,7 @@ class PooledResnet(nn.Module):
         stages: list[nn.Module] = []
         before = stem
         for size in channels:
-            stages.append(Halving(before, size, normed=before != stem or bool(stages)))
+            stages.append(Halving(before, size, normed=bool(stages)))
             stages += [ResidualBlock(size, size, stride=1, dropout=0.0) for _ in range(blocks)]
             before = size
         self.stages = nn.Sequential(*stages)

@@ -313,7 +313,7 @@ class TrainingSpec(Section):
     )
     learning_rate: PositiveFloat | PlayerRates = 1e-3
     optimizer: Algorithm | PlayerOptimizers = Field(
-        "adam", description="muon: for weights as quick as several steps of AdamW, which moves all else"
+        "adam", description="muon: weights move by their orthogonalised gradient, all else by AdamW"
     )
     weight_decay: NonNegative = 0.0
     warmup: Annotated[int, NoTruth, Field(ge=0, description="steps")] = 0
