@@ -18,6 +18,7 @@ from torchvision.utils import make_grid
 from semivae.errors import RunError
 from semivae.game.variables import VOID
 from semivae.graphs import map_of, roles_of
+from semivae.prior_samples import prior_samples
 from semivae.recipe.section import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def draw(
 
     `given` fixes variables: `y=3`, `y="cat"`, or a list whose length divides `count` (each value is then used for
     count/length samples in a row); numbers or arrays for the others, of the variable's shape or with one row a sample.
-    What is not given is drawn in the decoder's order. The image is the decoder's mean; `noise=True` draws its pixels.
+    What is not given is drawn in the decoder's order; where it has no prior of a variable, rows of the recipe's streams
+    without images are drawn (`semivae.prior_samples`). The image is the decoder's mean; `noise=True` draws its pixels.
     With a `seed` the draw is repeatable and leaves torch's global generator alone.
 
     Raises:
@@ -57,13 +59,9 @@ def draw(
         raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
     fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
     refuse_given_descendants(run, fixed)
-    if map_of(run.recipe) not in (None, *fixed, *run.decoder.names):
-        from semivae.segmentation.posterior import prior_maps
-
-        fixed[run.label] = prior_maps(run, count, seed).to(run.device)
+    fixed |= prior_samples(run, count, fixed, seed)
     with torch.no_grad(), seeded(seed, run.device):
         drawn = run.decoder.complete(fixed, batch=count)
-        refuse_missing(run, drawn)
         if run.image not in fixed:
             image = run.decoder[run.image](drawn)
             drawn[run.image] = image.sample() if noise else image.mean
@@ -83,14 +81,6 @@ def refuse_given_descendants(run: Run, fixed: dict[str, Tensor]) -> None:
                     f"it; give {ancestor} too, or leave {name} out"
                 )
             waiting.extend(parents.get(ancestor, []))
-
-
-def refuse_missing(run: Run, drawn: dict[str, Tensor]) -> None:
-    """Raise `RunError` if the image could not be drawn, because a prior is known by samples only."""
-    parents = {given.name for name in run.decoder.names for given in run.decoder[name].given}
-    missing = sorted(name for name in parents if name not in drawn and name not in run.decoder)
-    if missing:
-        raise RunError(f"the decoder has no prior of {', '.join(missing)} to draw from; give a value for it")
 
 
 def given_values(run: Run, name: str, value: Any, count: int) -> Tensor:

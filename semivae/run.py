@@ -24,7 +24,7 @@ from semivae.game.variables import Sample
 from semivae.graphs import map_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource
-from semivae.run_folder import CHECKPOINTS, RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_recipe
+from semivae.run_folder import CHECKPOINTS, RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_data_root, kept_recipe
 from semivae.scenario import build_players
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Run:
         facts: what the checkpoint says of itself: phase, step, steps, seconds.
         checkpoint: "last", "selected" (lowest validation error) or "twin".
         device: where the players are.
-        data_root: where the data set is looked for; None as `semivae.train` says.
+        data_root: where the data set is looked for; None: where it was when the run was trained, else as
+            `semivae.train` says.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Run:
     ) -> None:
         self.path, self.recipe, self.checkpoint, self.device = path, recipe, checkpoint, device
         self.decoder, self.encoder, self.facts = decoder, encoder, facts
-        self.data_root = find_data_root(data_root)
+        self.data_root = find_data_root(data_root, kept_data_root(path))
         self._dataset: Dataset | None = None
         roles = roles_of(recipe)
         self.image, self.codes = roles.image, roles.codes

@@ -14,6 +14,7 @@ from semivae.errors import RecipeError, RunError
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
+DATA_ROOT_FILE = "data_root.txt"
 CALIBRATION_FILE = "calibration.json"
 CHECKPOINTS = ("last", "selected", "twin")
 
@@ -63,6 +64,20 @@ def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) ->
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     _replace(folder / RECIPE_FILE, dump_recipe(recipe))
+
+
+def write_data_root(folder: Path, root: Path) -> None:
+    """Keeps where the run's data lie, so that later commands find them unasked."""
+    _replace(folder / DATA_ROOT_FILE, f"{root.absolute()}\n")
+
+
+def kept_data_root(folder: Path) -> Path | None:
+    """Where the run's data lay when it was trained; None if that is not known. They may have moved since."""
+    try:
+        text = (folder / DATA_ROOT_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):  # a run of before, or a damaged file: data are looked for as always
+        return None
+    return Path(text) if text else None
 
 
 def kept_recipe(folder: Path) -> Recipe:

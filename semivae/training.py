@@ -34,11 +34,13 @@ from semivae.run_folder import (
     SPLIT_FILE,
     append_metrics,
     check_folder,
+    kept_data_root,
     kept_recipe,
     read_metrics,
     refuse_changed_recipe,
     replace_metrics,
     start_folder,
+    write_data_root,
     write_recipe,
 )
 from semivae.scenario import Scenario, build_game, build_scenario, resolve
@@ -97,7 +99,7 @@ def train(
         recipe: a YAML file, the name of a shipped recipe, or a recipe already read.
         set: changes to the recipe, applied last: {"training.steps": 500} or ["training.steps=500"].
         out: the run's folder; default runs/RECIPE-NAME.
-        data_root: where data live; default the environment variable SEMIVAE_DATA, else data/.
+        data_root: where data live; default the environment variable SEMIVAE_DATA, else data/. The run remembers it.
         split: a split manifest to use instead of the recipe's split section.
         overwrite: replace a run that exists at `out`.
         resume: go on with the run at `out`; it must have been started from the same recipe.
@@ -121,7 +123,7 @@ def train(
     chosen = choose_device(device)
     check_folder(folder, overwrite, resume)
     kept = kept_recipe(folder) if resume else None
-    root = find_data_root(data_root)
+    root = find_data_root(data_root, kept_data_root(folder) if resume else None)
     dataset = load_source(loaded.source, root)
     parts = _choose_split(dataset, loaded, folder, split, resume)
     asked = loaded.training.precision
@@ -135,6 +137,7 @@ def train(
         write_recipe(folder, scenario.recipe)
     else:
         start_folder(folder, scenario.recipe, parts, overwrite)
+    write_data_root(folder, root)
     report = progress or (lambda _: None)
     for warning in dataset.warnings:
         report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -20,6 +21,20 @@ from semivae.cli.train_command import resume_hint, seed_numbers
 from semivae.run import Run
 from semivae.training import Progress
 
+TABLE = """
+source: {name: arrays, path: mine.npz}
+split: {labelled: 12, validation: 6}
+variables:
+  x: {family: gaussian, shape: [4]}
+  y: {family: categorical, classes: 3}
+decoder: {y: uniform, x: {given: [y], net: {name: mlp, hidden: [8]}}}
+encoder: {y: {given: [x], net: {name: mlp, hidden: [8]}}}
+streams:
+  labelled: {observe: [x, y], batch: 6}
+  unlabelled: {observe: [x], batch: 6}
+  labels: {observe: [y], batch: 6}
+training: {steps: 2, validate_every: 2}
+"""
 FEW_STEPS = ["--set", "training.steps=4", "--set", "training.validate_every=2", "--device", "cpu"]
 
 
@@ -113,6 +128,29 @@ def test_missing_data_give_one_message_and_nothing_else(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert "nothing_here" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_later_commands_and_resume_find_the_data_that_the_run_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, generator = tmp_path / "data", np.random.default_rng(0)
+    data.mkdir()
+    np.savez(data / "mine.npz", x=generator.random((60, 4), dtype=np.float32), y=np.arange(60) % 3)
+    (tmp_path / "mine.yaml").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEMIVAE_DATA", raising=False)
+    arguments = ("--out", tmp_path / "run", "--set", "training.steps=2", "--device", "cpu")
+    assert train(*arguments, "--data-root", "data", recipe="mine.yaml").exit_code == 0
+    monkeypatch.chdir(tmp_path.parent)
+    again = train(*arguments, "--resume", recipe=str(tmp_path / "mine.yaml"))
+    assert again.exit_code == 0, again.output
+    evaluate = ["evaluate", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, evaluate).exit_code == 0
+    data.rename(tmp_path / "moved")
+    lost = CliRunner().invoke(app, evaluate)
+    assert lost.exit_code == 1 and "--data-root" in lost.stderr
+    found = CliRunner().invoke(app, [*evaluate, "--data-root", str(tmp_path / "moved")])
+    assert found.exit_code == 0, found.output
 
 
 def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:

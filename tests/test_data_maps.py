@@ -69,6 +69,17 @@ def test_a_mask_holds_numbers_or_colours(tmp_path: Path) -> None:
         decode_map(png(colours), Palette(("a", "b")), 2, 2)
 
 
+def test_black_and_white_masks_are_read_by_a_palette_of_greys(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("background 0 0 0\nthing 255 255 255\nvoid 128 128 128\n")
+    palette = read_palette(tmp_path / "p.txt", void=100)
+    grey = np.array([[0, 255], [128, 100]], np.uint8)
+    for content in (png(grey), png(np.repeat(grey[..., None], 3, axis=2))):
+        assert decode_map(content, palette, 2, 2).tolist() == [[0, 1], [VOID, VOID]]
+    assert decode_map(png(np.array([[False, True], [True, False]])), palette, 2, 2).tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="colour 7 7 7 is not in the palette"):
+        decode_map(png(np.full((2, 2), 7, np.uint8)), palette, 2, 2)
+
+
 def test_a_mask_is_cropped_and_shrunk_like_its_image_and_stays_one_of_classes() -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[:, 10:20] = 1  # left half of the middle

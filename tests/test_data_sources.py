@@ -235,3 +235,12 @@ def test_where_data_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert data_root("here") == Path("here") and data_root(None) == tmp_path
     monkeypatch.delenv("SEMIVAE_DATA")
     assert data_root(None) == Path("data")
+
+
+def test_a_run_finds_its_data_where_they_were_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMIVAE_DATA", "elsewhere")
+    assert data_root(None, kept=tmp_path) == tmp_path
+    assert data_root("here", kept=tmp_path) == Path("here")
+    assert data_root(None, kept=tmp_path / "moved") == Path("elsewhere")

@@ -116,10 +116,20 @@ def test_image_may_be_given_with_all_its_parents(tiny_run: Run) -> None:
 
 def test_prior_known_by_samples_only_must_be_given(tiny_run: Run) -> None:
     run, decoder = tiny_run, Player([tiny_run.decoder["h"], tiny_run.decoder["x"]])
-    without = Run(run.path, run.recipe, decoder, run.encoder, run.facts, "last", run.device)
+    recipe = run.recipe.model_copy(update={"streams": {}})
+    without = Run(run.path, recipe, decoder, run.encoder, run.facts, "last", run.device)
     assert sample(without, 2, y=5)["x"].shape == (2, 1, 8, 8)
-    with pytest.raises(RunError, match="no prior of y to draw from; give a value for it"):
+    with pytest.raises(RunError, match=r"no prior of y to draw from, and no stream shows y .* as y=VALUE"):
         sample(without, 2)
+
+
+def test_classes_without_a_prior_come_from_the_label_only_stream(tiny_run: Run) -> None:
+    run, decoder = tiny_run, Player([tiny_run.decoder["h"], tiny_run.decoder["x"]])
+    without = Run(run.path, run.recipe, decoder, run.encoder, run.facts, "last", run.device)
+    drawn = sample(without, 3000, seed=0)["y"]
+    counts = torch.bincount(drawn, minlength=10)
+    assert (counts - 300).abs().max() < 100  # balanced digits; 6 standard deviations
+    assert torch.equal(drawn, sample(without, 3000, seed=0)["y"])
 
 
 def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> None:
@@ -130,7 +140,8 @@ def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> 
     decoder = Player(
         [NetworkConditional(z, (y,), mlp(None, 10, (4,))), NetworkConditional(x, (z,), mlp(None, 4, (1, 8, 8)))]
     )
-    run = Run(tiny_run.path, tiny_run.recipe, decoder, tiny_run.encoder, tiny_run.facts, "last", torch.device("cpu"))
+    recipe = tiny_run.recipe.model_copy(update={"streams": {}})
+    run = Run(tiny_run.path, recipe, decoder, tiny_run.encoder, tiny_run.facts, "last", torch.device("cpu"))
     assert sample(run, 2, y=5)["x"].shape == (2, 1, 8, 8)
     with pytest.raises(RunError, match="no prior of y to draw from"):
         sample(run, 2)

@@ -225,4 +225,17 @@ def test_codes_of_one_run_are_the_prior_of_another(tiny_run: Run, tmp_path: Path
     assert run.finished and set(run.decoder.conditionals) == {"x"}
     with pytest.raises(RunError, match="known by samples only"):
         likelihood(run, torch.zeros(2, 1, 8, 8), 2, seed=0)
+    with np.load(out) as arrays:
+        rows = {(int(y), *h.astype(int)) for y, h in zip(arrays["y"], arrays["h"], strict=True)}
+    for given in ({}, {"y": 3}, {"y": [0, 3]}):  # what is drawn are rows of the file, whole
+        drawn = run.sample(40, seed=0, **given)
+        assert {(int(y), *h.int().tolist()) for y, h in zip(drawn["y"], drawn["h"], strict=True)} <= rows
+    assert drawn["y"].tolist() == [0] * 20 + [3] * 20
+    assert next(run_chains(run, "model", 4, [0], seed=0)).images.shape == (4, 1, 8, 8)
+    assert set(consistency(run, 20, seed=0)) == {"y", "h"}
+    with np.load(out) as arrays:
+        kept = arrays["y"] != 3
+        np.savez(out, y=arrays["y"][kept], h=arrays["h"][kept])
+    with pytest.raises(RunError, match="stream codes has no values for y=3; give another class"):
+        run.sample(1, y=3)
     assert "exists; choose another name" in command("codes", tiny_run.path, "--out", out).stderr

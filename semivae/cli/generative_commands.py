@@ -62,12 +62,13 @@ def chain(
     """Alternate encoder and decoder: pictures along the way, and how far the images drift."""
     check_folder(out, overwrite)
     from semivae.generation import save_grid
-    from semivae.generative.chain import STARTS, drift, refuse_start, run_chains, usual_rounds
+    from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
+    from semivae.prior_samples import prior_samples
 
     opened = open_run(run, checkpoint, device, data_root)
     starts: list[Start] = [choice.value for choice in start] or list(STARTS)
-    for name in starts:
-        refuse_start(opened, name)
+    if "model" in starts:
+        prior_samples(opened, 1, {})  # what has no start is refused before any work
     space = feature_space(features, opened, device, data_root)
     reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
     if space is not None:

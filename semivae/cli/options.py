@@ -40,7 +40,10 @@ SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.steps=500. Repeatable.")
 ]
 DataRootOption = Annotated[
-    Path | None, typer.Option("--data-root", metavar="DIR", help="Where data lie. Default: $SEMIVAE_DATA, else data/.")
+    Path | None,
+    typer.Option(
+        "--data-root", metavar="DIR", help="Where data lie. Default: where the run found them; $SEMIVAE_DATA; data/."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 CalibrateOption = Annotated[

@@ -105,25 +105,37 @@ def decode_map(content: bytes, palette: Palette, height: int, width: int) -> Map
 
 
 def _numbers(image: Image.Image, palette: Palette) -> Array:
-    """What a mask's pixels say, as class numbers where it holds these, else by colour; the void colour is -1."""
-    if image.mode in ("1", "L", "P") or image.mode.startswith("I"):
+    """What a mask's pixels say, as class numbers where it holds these, else by colour; the void colour is -1.
+
+    Grey pixels are class numbers, unless every colour of the palette is a grey: then they are these.
+    """
+    colours = palette.colours
+    greys = colours is not None and bool((colours == colours[:, :1]).all())
+    if image.mode in ("1", "P") or image.mode.startswith("I") or (image.mode == "L" and not greys):
         return np.asarray(image).astype(np.int64)
     pixels = np.asarray(image.convert("RGB")).astype(np.int64)
-    if palette.colours is None:
+    if colours is None:
         if (pixels[..., :1] == pixels).all():
             return pixels[..., 0]
         raise ValueError("a colour mask, and no palette says what its colours mean")
-    code = pixels @ np.array([65536, 256, 1])
-    known = palette.colours.astype(np.int64) @ np.array([65536, 256, 1])
+    code = _codes(pixels)
+    known = _codes(colours.astype(np.int64))
     order = np.argsort(known)
     place = order[np.searchsorted(known[order], code).clip(max=len(known) - 1)]
-    void = palette.void_colour
-    is_void = code == (-1 if void is None else void[0] * 65536 + void[1] * 256 + void[2])
+    voids = [palette.void_colour, None if palette.void is None else (palette.void,) * 3]
+    void_codes = [_codes(np.array(colour)) for colour in voids if colour is not None]
+    is_void = (known[place] != code) & np.isin(code, void_codes)
     unknown = (known[place] != code) & ~is_void
     if unknown.any():
         red, green, blue = pixels[unknown][0]
         raise ValueError(f"colour {red} {green} {blue} is not in the palette")
     return np.where(is_void, VOID, place)
+
+
+def _codes(colours: Array) -> Array:
+    """One number for each colour, [...] of [..., 3]."""
+    codes: Array = colours.astype(np.int64) @ np.array([65536, 256, 1])
+    return codes
 
 
 def class_map(numbers: Array, palette: Palette, classes: int) -> Map:

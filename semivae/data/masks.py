@@ -168,7 +168,8 @@ def _numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
     largest = int(maps.max())
     if largest < 1:
         raise DataError(f"{path}: the masks hold one class only, {largest}; at least two are needed")
-    refuse_gaps(torch.unique(maps[maps >= 0]).tolist(), f"{path}: the masks", "source.palette")
+    names = "source.palette, with their greys where these are not the numbers (`thing 255 255 255`)"
+    refuse_gaps(torch.unique(maps[maps >= 0]).tolist(), f"{path}: the masks", names)
     return tuple(str(number) for number in range(largest + 1))
 
 

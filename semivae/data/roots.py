@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 
-def data_root(option: str | Path | None = None) -> Path:
-    """`option` if given, else the environment variable SEMIVAE_DATA, else the folder data of the working directory."""
+def data_root(option: str | Path | None = None, kept: Path | None = None) -> Path:
+    """`option` if given; else where a run's data were, `kept`, if that is a folder still; else the environment
+    variable SEMIVAE_DATA; else the folder data of the working directory.
+    """
+    if not option and kept is not None and kept.is_dir():
+        return kept
     return Path(option or os.environ.get("SEMIVAE_DATA") or "data").expanduser()
 
 

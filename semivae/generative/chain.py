@@ -21,6 +21,7 @@ from semivae.generation import seeded
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
 from semivae.generative.scores import Features, frechet_distance
 from semivae.graphs import roles_of
+from semivae.prior_samples import prior_samples
 from semivae.run import Run
 
 Start = Literal["random", "data", "model"]
@@ -55,7 +56,8 @@ def run_chains(run: Run, start: Start, count: int, look_at: Sequence[int], seed:
     """Runs `count` chains, and yields them after each of the rounds in `look_at`, in order.
 
     Raises:
-        RunError: a twin, a code that the encoder cannot draw, or a start from a prior known by samples only.
+        RunError: a twin, a code that the encoder cannot draw, or a start from the model that has no prior to
+            draw from.
     """
     refuse_twin(run)
     refuse_unread(run)
@@ -105,25 +107,13 @@ def start_of(run: Run, start: Start, count: int) -> tuple[Tensor, Tensor]:
         images = as_model_values(test[rows]).to(run.device)
         return images, images
     if start == "model":
-        refuse_start(run, start)
-        drawn = run.decoder.complete({}, count)
+        drawn = run.decoder.complete(prior_samples(run, count, {}), count)
         return drawn[run.image], pictures(run, drawn)
     shape = run.recipe.variables[run.image].shape or ()
     noise = torch.rand((count, *shape), device=run.device)
     family = run.recipe.variables[run.image].family
     images = {"bernoulli": noise.round(), "gaussian": torch.randn_like(noise)}.get(family, noise)
     return images, images.clamp(0.0, 1.0) if images.dim() == 4 else images
-
-
-def refuse_start(run: Run, start: Start) -> None:
-    """Raise `RunError` if the decoder cannot draw the first images itself."""
-    needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
-    unknown = sorted(needed - set(run.decoder.names))
-    if start == "model" and unknown:
-        raise RunError(
-            f"{run.path}: the decoder's prior of {', '.join(unknown)} is known by samples only, so no chain can start "
-            "from the model; start from random and data (--start random --start data)"
-        )
 
 
 def refuse_unread(run: Run) -> None:

@@ -13,8 +13,9 @@ from semivae.classification.posterior import encoder_log_posterior, label_factor
 from semivae.errors import RunError
 from semivae.export import embed
 from semivae.game.variables import Sample
-from semivae.generation import refuse_missing, seeded
+from semivae.generation import seeded
 from semivae.generative.scores import Features, frechet_distance, precision_recall
+from semivae.prior_samples import prior_samples
 from semivae.recipe.schema import BuiltInSource
 from semivae.run import Run
 
@@ -76,14 +77,14 @@ def random_code_pictures(run: Run, count: int, seed: int) -> Tensor:
     """Pictures of `count` codes drawn from the decoder's priors, float32 [count, ...] on the CPU.
 
     Raises:
-        RunError: a twin, or a prior known by samples only.
+        RunError: a twin, or a prior known by samples only, and no stream that shows any.
     """
     refuse_twin(run)
     parts = []
     with seeded(seed, run.device):
         for start in range(0, count, BATCH):
-            drawn = run.decoder.complete({}, min(BATCH, count - start))
-            refuse_missing(run, drawn)
+            size = min(BATCH, count - start)
+            drawn = run.decoder.complete(prior_samples(run, size, {}), size)
             parts.append(pictures(run, drawn).cpu())
     return torch.cat(parts)
 
@@ -94,7 +95,7 @@ def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, A
     Beside them, as the floor, the same for as many training images. "features" names what they are measured in.
 
     Raises:
-        RunError, DataError: a twin, a prior known by samples only, or data that are gone or fewer than 10.
+        RunError, DataError: a twin, no prior to draw from, or data that are gone or fewer than 10.
     """
     data = run.dataset()
     test, train = data.test[run.image], data.train[run.image]

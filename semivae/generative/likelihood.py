@@ -10,9 +10,10 @@ from torch import Tensor
 
 from semivae.classification.posterior import batches
 from semivae.errors import RunError
-from semivae.generation import refuse_missing, seeded
+from semivae.generation import seeded
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH, refuse_twin
+from semivae.prior_samples import prior_samples
 from semivae.run import Run
 
 ROWS = 2048  # images times draws that are held at a time
@@ -79,15 +80,15 @@ def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
     the encoder is surer (positive) or vaguer (negative) than what the decoder does warrants.
 
     Raises:
-        RunError: a twin, or a prior known by samples only.
+        RunError: a twin, or a prior known by samples only, and no stream that shows any.
     """
     refuse_twin(run)
     refuse_unread(run)
     sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.names}
     with seeded(seed, run.device):
         for start in range(0, count, BATCH):
-            written = run.decoder.complete({}, min(BATCH, count - start))
-            refuse_missing(run, written)
+            size = min(BATCH, count - start)
+            written = run.decoder.complete(prior_samples(run, size, {}), size)
             read = run.encoder.complete({run.image: written[run.image]})
             names = list(run.encoder.names)
             of_written, of_read = (run.encoder.log_prob(sample, names) for sample in (written, read))

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches, label_factor
-from semivae.data.seeds import seed_for
-from semivae.data.streams import make_streams
 from semivae.errors import RunError
 from semivae.graphs import map_of
 from semivae.run import Run
@@ -52,23 +50,3 @@ def place_probabilities(run: Run, images: Tensor, batch: int = 64) -> Iterator[T
 def predict_maps(run: Run, images: Tensor, batch: int = 64) -> NDArray[np.int64]:
     """The most likely class of every place, [n, height, width]."""
     return np.concatenate([part.argmax(dim=1).numpy() for part in place_probabilities(run, images, batch)])
-
-
-def prior_maps(run: Run, count: int, seed: int | None = None) -> Tensor:
-    """`count` maps, int64 [count, height, width], from where training took its maps without images.
-
-    Raises:
-        RunError: no stream of the recipe shows maps alone, so nobody knows what maps look like.
-        DataError: the data are gone.
-    """
-    label = run.label
-    found = [(name, spec) for name, spec in run.recipe.streams.items() if spec.observe == (label,)]
-    if not found:
-        raise RunError(f"{run.path}: no stream shows {label} alone, so there are none to draw; give {label}=MASK.png")
-    name, spec = found[0]
-    drawing = run.recipe.model_copy(update={"streams": {name: spec.model_copy(update={"batch": count})}})
-    chosen = int(torch.randint(2**31, ()).item()) if seed is None else seed
-    streams = make_streams(
-        drawing, run.dataset(), run.split(), torch.device("cpu"), seed_for(chosen, "maps"), run.data_root
-    )
-    return streams[name].batch(0)[label]
