@@ -23,7 +23,7 @@ ANYTHING_BUT_CLI = {
     "alarms", "validation", "diagnosis", "graphs",
     "errors", "recipe", "game", "nets", "data", "scenario", "checkpoint", "devices", "diagnostics", "optimization",
     "training", "run", "run_folder", "interruption", "evaluation", "metrics", "generation", "export", "export_formats",
-    "classification", "segmentation", "generative",
+    "classification", "prior_samples", "segmentation", "generative",
 }  # fmt: skip
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.name not in ("__main__.py",) and path.parent.name != "cli"

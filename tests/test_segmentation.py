@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 import semivae
@@ -283,9 +285,20 @@ def test_images_that_differ_in_their_endings_alone_get_masks_of_their_own() -> N
     assert mask_names(["a.jpg", "a.png"]) == ["a.jpg.png", "a.png.png"]
 
 
-def test_chain_from_a_model_without_a_prior_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
-    result = command("chain", run.path, "--out", tmp_path / "out", "--rounds", 1, "-n", 2)
-    assert "start from random and data" in result.stderr
+def test_chains_start_from_masks_of_the_data_where_the_decoder_has_no_prior_of_them(run: Run, tmp_path: Path) -> None:
+    result = command("chain", run.path, "--out", tmp_path / "out", "--rounds", 1, "-n", 2, "--json")
+    assert result.exit_code == 0, result.output
+    assert [chain["start"] for chain in json.loads(result.stdout)["chains"]] == ["random", "data", "model"]
+
+
+def test_chains_without_any_start_are_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    alone = tmp_path / "run"
+    shutil.copytree(run.path, alone)
+    recipe = YAML().load(alone / "recipe.yaml")
+    del recipe["streams"]["masks"]
+    YAML().dump(recipe, alone / "recipe.yaml")
+    result = command("chain", alone, "--out", tmp_path / "out", "--rounds", 1, "-n", 2)
+    assert "no stream shows s without the image" in " ".join(result.stderr.split())
     assert not (tmp_path / "out").exists()
 
 
