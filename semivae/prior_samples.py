@@ -43,7 +43,7 @@ def prior_samples(run: Run, count: int, given: Mapping[str, Tensor], seed: int |
         name, spec = _widest(run, missing, {*given, *found})
         stream = _stream(run, name, spec, count, chosen)
         shared = [variable for variable in spec.observe if variable not in missing]
-        drawn = _matching(run, stream, {variable: (given | found)[variable] for variable in shared}, count, chosen)
+        drawn = _matching(run, stream, {variable: {**given, **found}[variable] for variable in shared}, count, chosen)
         found |= {variable: drawn[variable].to(run.device) for variable in spec.observe if variable in missing}
     return found
 
@@ -87,7 +87,7 @@ def _matching(run: Run, stream: Stream, classes: Sample, count: int, seed: int) 
     chosen = torch.empty(count, dtype=torch.int64)
     keys = torch.stack([value.cpu() for value in classes.values()], dim=1)
     offered = torch.stack([rows[name] for name in classes], dim=1)
-    for key in keys.unique(dim=0):
+    for key in torch.unique(keys, dim=0):
         places, fitting = (keys == key).all(dim=1), (offered == key).all(dim=1).nonzero()[:, 0]
         if not len(fitting):
             wanted = ", ".join(f"{name}={number}" for name, number in zip(classes, key.tolist(), strict=True))

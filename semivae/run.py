@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from semivae.classification import Classifier
     from semivae.data.dataset import Dataset
+    from semivae.generative.novelty import Novelty
 
 
 class Run:
@@ -247,6 +248,12 @@ class Run:
         from semivae.diagnosis import diagnose
 
         return diagnose(self, **options)
+
+    def novelty(self, images: ArrayLike | Tensor, **options: Any) -> Novelty:
+        """Which images are of no kind that the run has learnt. See `semivae.generative.novelty.novelty`."""
+        from semivae.generative.novelty import novelty
+
+        return novelty(self, self.images(images), **options)
 
     def embed(self, images: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.export.embed`."""

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
 from semivae.cli.generative_commands import chain, codes, impute, likelihood, quality
+from semivae.cli.novelty_command import novelty
 from semivae.cli.recipe_commands import check, copy, recipes, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain
@@ -88,6 +89,7 @@ for command in (
     export,
     likelihood,
     quality,
+    novelty,
     chain,
     codes,
     recipes,

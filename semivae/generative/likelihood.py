@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches
@@ -31,11 +33,7 @@ def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any
         RunError: a twin, or a latent without a density or that the encoder does not draw.
         DataError: the images do not fit.
     """
-    refuse_twin(run)
-    refuse_unread(run)
-    lacking = [name for name in run.encoder.names if name not in run.decoder]
-    if lacking:
-        raise RunError(f"{run.path}: the prior of {', '.join(lacking)} is known by samples only: no likelihood")
+    refuse_without_likelihood(run)
     bounds, elbos, recons, rates = [], [], [], []
     with seeded(seed, run.device):
         for chunk in batches(run, images, max(1, ROWS // draws)):
@@ -58,6 +56,27 @@ def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any
         "reconstruction": torch.cat(recons).mean().item(),
         "rate": {name: torch.cat([rate[name] for rate in rates]).mean().item() for name in rates[0]},
     }
+
+
+@torch.no_grad()
+def image_bounds(run: Run, images: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
+    """The bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
+    refuse_without_likelihood(run)
+    parts = []
+    with seeded(seed, run.device):
+        for chunk in batches(run, images, max(1, ROWS // draws)):
+            log_weight, _, _ = weights(run, chunk, draws)
+            parts.append(log_weight.logsumexp(dim=1) - math.log(draws))
+    return np.asarray(torch.cat(parts).cpu(), dtype=np.float64)
+
+
+def refuse_without_likelihood(run: Run) -> None:
+    """Raise `RunError` if log p(image) cannot be bounded."""
+    refuse_twin(run)
+    refuse_unread(run)
+    lacking = [name for name in run.encoder.names if name not in run.decoder]
+    if lacking:
+        raise RunError(f"{run.path}: the prior of {', '.join(lacking)} is known by samples only: no likelihood")
 
 
 def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -1,0 +1,78 @@
+"""`semivae novelty`: which images are of no kind that the run has learnt."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.generative_commands import SeedOption
+from semivae.cli.options import (
+    Checkpoint,
+    CheckpointOption,
+    DataRootOption,
+    DeviceOption,
+    ImagesArgument,
+    JsonOption,
+    OverwriteOption,
+    RunArgument,
+)
+from semivae.cli.run_commands import as_bytes, images_for, open_run
+from semivae.cli.showing import console, reply
+from semivae.cli.writing import check_target, write_file
+
+if TYPE_CHECKING:
+    from semivae.generative.novelty import Novelty
+
+
+def novelty(
+    run: RunArgument,
+    images: ImagesArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Default: the summary alone is shown.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Codes per image, for the decoder's likelihood.")] = 8,
+    count: Annotated[int, typer.Option("-n", "--count", min=20, help="Test images to compare with, at most.")] = 2000,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Find images of no kind that the run has learnt: by the decoder's likelihood, and by the encoder's doubt."""
+    check_target(out, overwrite, ".csv")
+    from semivae.generative.novelty import novelty as measure
+
+    opened = open_run(run, checkpoint, device, data_root)
+    pixels, names = images_for(opened, images)
+    found = measure(opened, pixels, draws, count, seed)
+    if out is not None:
+        write_file(out, as_bytes(novelty_csv(names, found)))
+    reply(found.report | ({"out": str(out)} if out else {}), as_json, console(), *summary(found.report, out))
+
+
+def summary(report: dict[str, Any], out: Path | None) -> list[str]:
+    """What the report says, in lines."""
+    lines = [f"{report['count']:,} images beside {report['familiar']:,} test images of the run"]
+    for player, what in (("decoder", "the decoder's likelihood"), ("encoder", "the encoder's doubt")):
+        if player in report:
+            by = report[player]
+            at = f"{report['false_alarms']:.0%} false alarms"
+            lines.append(f"{what} flags {by['flagged']:.1%} of them at {at}; AUROC {by['auroc']:.3f}")
+    return lines + ([f"{out}: a row an image; p is the share of test images that are as novel"] if out else [])
+
+
+def novelty_csv(names: Sequence[str], found: Novelty) -> str:
+    """Rows `name,decoder,decoder_p[,encoder,encoder_p]`, scores and p-values; higher scores are more novel."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["name", *(column for player in found.p_values for column in (player, f"{player}_p"))])
+    for row, name in enumerate(names):
+        values = [(getattr(found.scores, player)[row], p[row]) for player, p in found.p_values.items()]
+        rows.writerow([name, *(f"{value:.6g}" for pair in values for value in pair)])
+    return text.getvalue()

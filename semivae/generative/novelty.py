@@ -1,0 +1,153 @@
+"""Whether images are of the kind that a run has learnt: by the decoder's likelihood, and by the encoder's doubt.
+
+A likelihood alone calls simple images familiar, whatever they show (Nalisnick et al. 2019). What an image's complexity
+explains is therefore taken off: its compressed size (Serra et al., "Input complexity and out-of-distribution
+detection with likelihood-based generative models", ICLR 2020), times a slope that is fitted on training images, as not
+every family's nats are those of a file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from semivae.classification.posterior import batches, encoder_log_posterior, label_factor
+from semivae.errors import RunError
+from semivae.generative.likelihood import image_bounds
+from semivae.run import Run
+
+Floats = NDArray[np.float64]
+FALSE_ALARMS = 0.05  # share of familiar images that the summary lets be flagged
+NOVEL = 1e300  # score of an image whose probability is too small for a number
+FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How novel each of n images is, by either player; higher is more novel.
+
+    Attributes:
+        decoder: nats by which -log p(image) exceeds what its complexity explains, [n].
+        encoder: the probability that its most likely class leaves, 1 - max q(label | image), [n]; None without a
+            classifier.
+    """
+
+    decoder: Floats
+    encoder: Floats | None
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Scores of n images, and what they mean beside test images of the run.
+
+    Attributes:
+        scores: of the images.
+        p_values: by player, [n]: share of familiar images that are at least as novel, the image itself counted in
+            (a conformal p-value: of familiar images at most a share p has a value of p or less).
+        report: JSON-serialisable: counts, and by player "auroc" (the chance that one of the images scores higher than a
+            test image) and "flagged" (share with a p-value of 0.05 or less).
+    """
+
+    scores: Scores
+    p_values: dict[str, Floats]
+    report: dict[str, Any]
+
+
+def novelty(run: Run, images: Tensor, draws: int = 8, count: int = 2000, seed: int = 0) -> Novelty:
+    """Score images [n, ...], bytes or floats in [0, 1], beside `count` test images, which the run never learnt from.
+
+    Args:
+        run: the run, at a checkpoint that has a decoder.
+        images: what is to be judged.
+        draws: codes for each image, for the bound of log p (`semivae.generative.likelihood`).
+        count: at most so many test images to compare with, and training images to fit the slope on.
+        seed: of the draws.
+
+    Raises:
+        RunError: a twin, a prior known by samples only, or fewer than 20 test images.
+        DataError: the data are gone, or the images do not fit.
+    """
+    data = run.dataset()
+    test, train = (_some(part[run.image], count, seed) for part in (data.test, data.train))
+    if len(test) < FEWEST:
+        raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
+    slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
+    found, familiar = (_scores(run, part, slope, draws, seed) for part in (images, test))
+    p_values, by_player = {}, {}
+    for player in ("decoder", "encoder"):
+        ours, theirs = getattr(found, player), getattr(familiar, player)
+        if ours is None:
+            continue
+        p_values[player] = p = conformal(ours, theirs)
+        auroc = roc_auc_score([0] * len(theirs) + [1] * len(ours), np.concatenate([theirs, ours]))
+        by_player[player] = {"auroc": float(auroc), "flagged": float((p <= FALSE_ALARMS).mean())}
+    report = {
+        "run": str(run.path),
+        "checkpoint": run.checkpoint,
+        "count": len(images),
+        "familiar": len(test),
+        "draws": draws,
+        "seed": seed,
+        "false_alarms": FALSE_ALARMS,
+        "slope": slope,
+        **by_player,
+    }
+    return Novelty(found, p_values, report)
+
+
+def _some(images: Tensor, count: int, seed: int) -> Tensor:
+    """`count` of the images, or all: drawn, as files lie class by class."""
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]]
+
+
+def _scores(run: Run, images: Tensor, slope: float, draws: int, seed: int) -> Scores:
+    decoder = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
+    decoder = np.nan_to_num(decoder, nan=NOVEL, posinf=NOVEL)
+    return Scores(decoder, 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1)) if classifies(run) else None)
+
+
+def classifies(run: Run) -> bool:
+    """Whether the run tells one class of an image, from the image alone."""
+    try:
+        label_factor(run)
+    except RunError:
+        return False
+    return not run.recipe.variables[run.label].shape
+
+
+def complexity(run: Run, images: Tensor) -> Floats:
+    """Nats that each image takes as a PNG file, [n]; zeros for rows of a table, which no such file holds."""
+    if images.dim() != 4:
+        return np.zeros(len(images))
+    pixels = torch.cat([(part * 255).round().byte().cpu() for part in batches(run, images, 512)])
+    sizes = [_png_bytes(picture.flatten(0, 1).numpy()) for picture in pixels]
+    return np.asarray(sizes, dtype=np.float64) * (8.0 * math.log(2.0))
+
+
+def _png_bytes(pixels: NDArray[np.uint8]) -> int:
+    """Size of a grey picture's file; channels lie below each other in it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return file.tell()
+
+
+def slope_of(size: Floats, surprise: Floats) -> float:
+    """The slope, 0 or more, of the least squares line of `surprise` over `size`, [n] each."""
+    spread = size - size.mean()
+    square = float(spread @ spread)
+    return max(0.0, float(spread @ surprise) / square) if square else 0.0
+
+
+def conformal(scores: Floats, familiar: Floats) -> Floats:
+    """(1 + how many familiar scores are at least as high) / (1 + how many there are), for each score."""
+    below = np.searchsorted(np.sort(familiar), scores, side="left")
+    return np.asarray((1 + len(familiar) - below) / (1 + len(familiar)), dtype=np.float64)
