@@ -127,8 +127,9 @@ def _steps(classifier: Classifier, images: Tensor, labels: Tensor, *, both: bool
 def scores(probabilities: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, Any]:
     """All metrics of probabilities (n, K) against labels (n,), as plain numbers, lists and dicts.
 
-    "error" and "error_interval" (95%, Clopper-Pearson), "nll" (nats), "brier" (0..2), "ece" (15 bins), "per_class"
-    (class name to error, None where the class has no image), "confusion" (rows: true classes).
+    "error" and "error_interval" (95%, Clopper-Pearson), "nll" (nats), "brier" (0..2), "ece" (15 bins) and
+    "reliability" (its bins, `metrics.reliability`), "per_class" (class name to error, None where the class has no
+    image), "confusion" (rows: true classes).
     """
     confusion = metrics.confusion_matrix(probabilities, labels)
     wrong = int(confusion.sum() - np.trace(confusion))
@@ -138,6 +139,7 @@ def scores(probabilities: Tensor, labels: Tensor, classes: tuple[str, ...]) -> d
         "nll": metrics.negative_log_likelihood(probabilities, labels),
         "brier": metrics.brier_score(probabilities, labels),
         "ece": metrics.calibration_error(probabilities, labels),
+        "reliability": metrics.reliability(probabilities, labels),
         "per_class": dict(zip(classes, metrics.class_errors(confusion), strict=True)),
         "confusion": confusion.tolist(),
     }

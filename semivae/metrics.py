@@ -7,6 +7,8 @@ they come from code, not from a user.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
@@ -62,15 +64,29 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error of the predicted class, in 0..1: mean over examples of |accuracy - confidence|.
 
-    Confidence is the largest probability of a row; accuracy and mean confidence are compared inside `bins` bins of
-    equal width over [0, 1], and each bin counts with its share of the examples. Source: Guo et al., ICML 2017.
+    Accuracy and mean confidence are compared inside the bins of `reliability`, and each bin counts with its share of
+    the examples. Source: Guo et al., ICML 2017.
+    """
+    found = reliability(probabilities, labels, bins)
+    total = sum(row["count"] for row in found)
+    return float(sum(abs(row["right"] - row["confidence"]) * row["count"] for row in found) / total)
+
+
+def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS) -> list[dict[str, Any]]:
+    """A reliability diagram as rows: how often the predicted class is right where it is so sure.
+
+    Confidence is the largest probability of a row of `probabilities`. For each of `bins` bins of equal width over
+    [0, 1] that has examples: "confidence" and "right", their means, and "count". Source: Guo et al., ICML 2017.
     """
     p, y = _checked(probabilities, labels)
     confidence, right = p.max(axis=1), p.argmax(axis=1) == y
     # a bin is open below and closed above, so that a confidence of exactly 1 falls into the last one
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(y))
+    members = [place == number for number in range(bins) if (place == number).any()]
+    return [
+        {"confidence": float(confidence[rows].mean()), "right": float(right[rows].mean()), "count": int(rows.sum())}
+        for rows in members
+    ]
 
 
 def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> Counts:

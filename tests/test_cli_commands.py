@@ -92,14 +92,14 @@ def test_evaluate_json_has_the_promised_keys(tiny_run: Run) -> None:
         "test",
         500,
     )
-    keys = {"error", "error_interval", "nll", "brier", "ece", "per_class", "confusion"}
+    keys = {"error", "error_interval", "nll", "brier", "ece", "reliability", "per_class", "confusion"}
     assert all(set(report[checkpoint]) == keys for checkpoint in ("last", "selected", "twin"))
     assert sum(map(sum, report["last"]["confusion"])) == 500
 
 
 def test_evaluate_shows_tables(tiny_run: Run) -> None:
     shown = semivae("evaluate", tiny_run.path).stdout
-    for text in ("model", "supervised twin", "95% interval", "Per class", "Confusion"):
+    for text in ("model", "supervised twin", "95% interval", "Reliability: model", "Per class", "Confusion"):
         assert text in shown
 
 

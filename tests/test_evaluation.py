@@ -26,7 +26,7 @@ def test_report_holds_what_is_promised(tiny_run: Run) -> None:
     assert report["split"] == "test" and report["count"] == 500
     for checkpoint in ("last", "selected", "twin"):
         found = report[checkpoint]
-        assert set(found) == {"error", "error_interval", "nll", "brier", "ece", "per_class", "confusion"}
+        assert set(found) == {"error", "error_interval", "nll", "brier", "ece", "reliability", "per_class", "confusion"}
         confusion = np.array(found["confusion"])
         assert confusion.sum() == 500
         assert found["error"] == (500 - np.trace(confusion)) / 500

@@ -59,6 +59,14 @@ def test_confidence_on_the_edge_of_a_bin_is_counted_once() -> None:
     assert metrics.calibration_error(certain, np.array([1, 0, 1])) == pytest.approx(1 / 3)
 
 
+def test_reliability_says_how_often_the_sure_are_right() -> None:
+    probabilities = np.array([[0.95, 0.05], [0.97, 0.03], [0.4, 0.6], [1.0, 0.0]])
+    found = metrics.reliability(probabilities, np.array([0, 1, 1, 0]), bins=10)
+    assert [row["count"] for row in found] == [1, 3]
+    assert found[0] == {"confidence": 0.6, "right": 1.0, "count": 1}
+    assert found[1] == pytest.approx({"confidence": (0.95 + 0.97 + 1.0) / 3, "right": 2 / 3, "count": 3})
+
+
 def test_a_certain_mistake_costs_a_finite_amount() -> None:
     assert metrics.negative_log_likelihood([[1.0, 0.0]], [1]) == pytest.approx(-math.log(1e-12))
 

@@ -70,13 +70,13 @@ def evaluate(
         judge=judge,
     )
     from semivae.cli.map_tables import class_iou_table, painted_lines, speaks_of_maps
-    from semivae.cli.tables import confusion_table, per_class_table
+    from semivae.cli.tables import confusion_table, per_class_table, reliability_table
 
     if speaks_of_maps(report):
         tables = [*result_tables(report), class_iou_table(report), *painted_lines(report)]
         reply(report, as_json, console(), *tables)
         return
-    tables = [*result_tables(report), per_class_table(report), confusion_table(report)]
+    tables = [*result_tables(report), reliability_table(report), per_class_table(report), confusion_table(report)]
     last = next((report[step] for step in ("corrected", "voted", "calibrated") if step in report), None)
     reply(report, as_json, console(), *tables, *(classifier_lines(last) if last else []))
 

@@ -21,6 +21,7 @@ NAMES = {
     "selected": "model, chosen on validation",
     "twin": "supervised twin",
 }
+BAR = 30  # signs of a full bar
 
 
 def plan_table(plan: Plan, objective: str = "symmetric") -> Table:
@@ -103,6 +104,20 @@ def confusion_table(report: Mapping[str, Any]) -> Table:
     table = new_table("true \\ answered", *classes, title="Confusion")
     for name, counts in zip(classes, scores["confusion"], strict=True):
         table.add_row(name, *(str(count) if count else "." for count in counts))
+    return table
+
+
+def reliability_table(report: Mapping[str, Any]) -> Table:
+    """How often answers are right that are so sure: of the last step that was measured. A bar is the share of right
+    answers, a stroke the mean confidence: beyond the bar it is too sure, within it too doubtful.
+    """
+    key = next(key for key in ("corrected", "voted", "calibrated", "last") if report.get(key))
+    title = f"Reliability: {NAMES[key]}"
+    table = new_table("confidence", "images", "right", "0% to 100%", title=title)
+    for row in report[key]["reliability"]:
+        bar = ["━" if (place + 0.5) / BAR < row["right"] else " " for place in range(BAR)]
+        bar[min(BAR - 1, int(row["confidence"] * BAR))] = "┃"
+        table.add_row(f"{row['confidence']:.1%}", f"{row['count']:,}", f"{row['right']:.1%}", "".join(bar))
     return table
 
 
