@@ -24,6 +24,7 @@ from semivae.generative.imputation import impute
 from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.run import Run
+from semivae.segmentation.posterior import place_probabilities
 from semivae.segmentation.scores import scores_of
 
 SIDE = 16
@@ -166,6 +167,9 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
         assert mask.mode == "P" and overlay.mode == "RGB" and overlay.size == (SIDE, SIDE)
         pixels = np.asarray(Image.open(images / "image1.png")).transpose(2, 0, 1)
         assert np.array_equal(np.asarray(mask), run.predict(pixels)[0])
+        probabilities = next(place_probabilities(run, run.images(pixels)))[0]
+    with Image.open(out / "confidence" / "image1.png") as confidence:
+        assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
     again = command("predict", run.path, images, "--out", out)
     assert again.exit_code == 1 and "not empty" in again.stderr

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 def predict_into(
     run: Run, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Write an index mask and an overlay of every image, and the palette: OUT/masks, OUT/overlays, OUT/palette.txt."""
+    """Write an index mask, an overlay and the confidence of every image, and the palette.
+
+    OUT/masks/NAME.png, OUT/overlays/NAME.png, OUT/confidence/NAME.png and OUT/palette.txt.
+    """
     if out is None or (out.suffix and not out.is_dir()):
         raise typer.BadParameter(
             f"{run.label} is a map, so masks and overlays are written: give a folder", param_hint="--out"
@@ -32,7 +35,7 @@ def predict_into(
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
     files = mask_names(names)
-    from semivae.segmentation.pictures import mask_png, overlay_png, palette_text, run_palette
+    from semivae.segmentation.pictures import confidence_png, mask_png, overlay_png, palette_text, run_palette
     from semivae.segmentation.posterior import place_probabilities
 
     palette, start, batch = run_palette(run), 0, 64
@@ -40,13 +43,15 @@ def predict_into(
     for probabilities in place_probabilities(run, images, batch):
         pixels = images[start : start + batch]
         shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
-        maps = probabilities.argmax(dim=1).numpy()
-        for file, image, numbers in zip(files[start : start + batch], shown.numpy(), maps, strict=True):
+        confidences, maps = (found.numpy() for found in probabilities.max(dim=1))
+        chosen = files[start : start + batch]
+        for file, image, numbers, confidence in zip(chosen, shown.numpy(), maps, confidences, strict=True):
             write_in(out, f"masks/{file}", mask_png(numbers, palette))
             write_in(out, f"overlays/{file}", overlay_png(image, numbers, palette))
+            write_in(out, f"confidence/{file}", confidence_png(confidence))
         start += batch
     report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes)}
-    reply(report, as_json, console(), f"{out}: masks and overlays of {len(names)} images, and palette.txt")
+    reply(report, as_json, console(), f"{out}: masks, overlays and confidences of {len(names)} images, and palette.txt")
 
 
 def mask_names(names: Sequence[str]) -> list[str]:

@@ -71,6 +71,11 @@ def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
     return _png(image)
 
 
+def confidence_png(probabilities: NDArray[np.float32]) -> bytes:
+    """How sure each place is of its class, [height, width] in [0, 1], as a grey PNG: 255 is 1."""
+    return _png(Image.fromarray((probabilities * 255).round().astype(np.uint8)))
+
+
 def overlay_png(pixels: NDArray[np.float32], numbers: NDArray[np.int64], palette: Palette) -> bytes:
     """The image [channels, height, width] in [0, 1] under its classes' colours, as PNG."""
     grey_or_colour = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0) * 255
