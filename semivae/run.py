@@ -12,11 +12,12 @@ from torch.distributions import Distribution
 
 from semivae.checkpoint import read_checkpoint, without_prefix
 from semivae.data.dataset import listed
-from semivae.data.images import as_images
+from semivae.data.images import as_images, read_images
 from semivae.data.pixels import binarized
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
+from semivae.data.table import ENDINGS, read_rows
 from semivae.devices import choose_device
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.players import Player
@@ -24,7 +25,15 @@ from semivae.game.variables import Sample
 from semivae.graphs import map_of, roles_of
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource
-from semivae.run_folder import CHECKPOINTS, RECIPE_FILE, SPLIT_FILE, is_run_folder, kept_data_root, kept_recipe
+from semivae.run_folder import (
+    CHECKPOINTS,
+    RECIPE_FILE,
+    SPLIT_FILE,
+    is_run_folder,
+    kept_data_root,
+    kept_encoding,
+    kept_recipe,
+)
 from semivae.scenario import build_players
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 
     from semivae.classification import Classifier
     from semivae.data.dataset import Dataset
+    from semivae.data.table_encoding import TableEncoding
     from semivae.generative.novelty import Novelty
 
 
@@ -138,6 +148,11 @@ class Run:
     def finished(self) -> bool:
         return self.facts["step"] == self.facts["steps"]
 
+    @property
+    def encoding(self) -> TableEncoding | None:
+        """How the columns of the table that the run learnt from became numbers; None for all other data."""
+        return kept_encoding(self.path)
+
     def dataset(self) -> Dataset:
         """The data set that the run was trained on, read again.
 
@@ -179,6 +194,21 @@ class Run:
         shape = self.recipe.variables[self.image].shape
         assert shape is not None
         return self.as_data(as_images(images, shape)).to(self.device)
+
+    def read(self, path: str | Path) -> tuple[Tensor, list[str]]:
+        """Examples in files, as the model takes them (see `semivae.data.images.read_images`), and their names.
+
+        Of a run that learnt from a table file, `path` may be another one with the same columns.
+
+        Raises:
+            DataError: nothing there, or files that do not fit.
+        """
+        given, encoding = Path(path), self.encoding
+        if encoding is not None and given.suffix.lower() in ENDINGS:
+            return read_rows(given, encoding)
+        shape = self.recipe.variables[self.image].shape
+        assert shape is not None
+        return read_images(given, shape)
 
     def as_data(self, images: Tensor) -> Tensor:
         """Images, bytes or floats in [0, 1], as the recipe's source gives them: binarised where it says so."""

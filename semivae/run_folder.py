@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from semivae.data.splits import Split, save_split
+from semivae.data.table_encoding import TableEncoding
 from semivae.errors import RecipeError, RunError
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
-DATA_ROOT_FILE = "data_root.txt"
+DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE = "calibration.json"
 CHECKPOINTS = ("last", "selected", "twin")
 
@@ -52,7 +53,12 @@ def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) ->
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:  # runs of --seeds may lie below, pictures and exported files beside
-            for name in (*(f"{which}.safetensors" for which in CHECKPOINTS), METRICS_FILE, CALIBRATION_FILE):
+            for name in (
+                *(f"{which}.safetensors" for which in CHECKPOINTS),
+                METRICS_FILE,
+                CALIBRATION_FILE,
+                ENCODING_FILE,
+            ):
                 (folder / name).unlink(missing_ok=True)
         write_recipe(folder, recipe)
     except OSError as error:
@@ -78,6 +84,26 @@ def kept_data_root(folder: Path) -> Path | None:
     except (OSError, ValueError):  # a run of before, or a damaged file: data are looked for as always
         return None
     return Path(text) if text else None
+
+
+def write_encoding(folder: Path, encoding: TableEncoding) -> None:
+    """Keeps how the columns of a table became numbers, so that other rows are encoded alike."""
+    _replace(folder / ENCODING_FILE, encoding.model_dump_json(indent=1) + "\n")
+
+
+def kept_encoding(folder: Path) -> TableEncoding | None:
+    """How the columns of a table became numbers; None where the run learnt from other data.
+
+    Raises:
+        RunError: the file was changed or damaged.
+    """
+    path = folder / ENCODING_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TableEncoding.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: was changed or damaged; put it back, or train again with --overwrite") from error
 
 
 def kept_recipe(folder: Path) -> Recipe:

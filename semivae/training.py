@@ -41,6 +41,7 @@ from semivae.run_folder import (
     replace_metrics,
     start_folder,
     write_data_root,
+    write_encoding,
     write_recipe,
 )
 from semivae.scenario import Scenario, build_game, build_scenario, resolve
@@ -138,6 +139,8 @@ def train(
     else:
         start_folder(folder, scenario.recipe, parts, overwrite)
     write_data_root(folder, root)
+    if dataset.encoding is not None:
+        write_encoding(folder, dataset.encoding)
     report = progress or (lambda _: None)
     for warning in dataset.warnings:
         report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))

@@ -20,7 +20,7 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import given_values, images_for, open_run
+from semivae.cli.run_commands import given_values, open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, write_arrays, write_file
 from semivae.errors import RunError
@@ -220,7 +220,7 @@ def impute(
     from semivae.generative.imputation import missing_of
 
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
-    pixels, names = images_for(opened, images)
+    pixels, names = opened.read(images)
     known = opened.images(pixels).cpu()
     shape = opened.recipe.variables[opened.image].shape or ()
     marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
@@ -267,7 +267,7 @@ def codes(
     from semivae.generative.codes import draw_codes
 
     opened = open_run(run, checkpoint, device, data_root)
-    pixels = opened.dataset().train[opened.image] if images is None else images_for(opened, images)[0]
+    pixels = opened.dataset().train[opened.image] if images is None else opened.read(images)[0]
     arrays = draw_codes(opened, pixels, seed)
     write_arrays(out, arrays)
     report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))

@@ -21,7 +21,7 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import as_bytes, images_for, open_run
+from semivae.cli.run_commands import as_bytes, open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, write_file
 
@@ -49,7 +49,7 @@ def novelty(
     from semivae.generative.novelty import novelty as measure
 
     opened = open_run(run, checkpoint, device, data_root)
-    pixels, names = images_for(opened, images)
+    pixels, names = opened.read(images)
     found = measure(opened, pixels, draws, count, seed)
     if out is not None:
         write_file(out, as_bytes(novelty_csv(names, found)))

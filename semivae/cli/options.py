@@ -34,7 +34,10 @@ class SplitPart(StrEnum):
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
 ImagesArgument = Annotated[
-    Path, typer.Argument(metavar="IMAGES", help="A folder of images, one image file, an .npy or an .npz file.")
+    Path,
+    typer.Argument(
+        metavar="IMAGES", help="A folder of images, one image file, an .npy or .npz file, or a table's .csv."
+    ),
 ]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.steps=500. Repeatable.")

@@ -32,8 +32,6 @@ from semivae.cli.showing import console, reply, result_tables
 from semivae.cli.writing import check_target, write_arrays, write_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from semivae.run import Run
 
 
@@ -103,10 +101,10 @@ def predict(
     opened = open_run(run, checkpoint, device, data_root)
     if is_segmentation(opened):
         refuse_for_maps(opened, calibrate=calibrate, vote=vote, prior=prior)
-        predict_into(opened, *images_for(opened, images), out, overwrite, as_json)
+        predict_into(opened, *opened.read(images), out, overwrite, as_json)
         return
     check_target(out, overwrite, ".csv")
-    pixels, names = images_for(opened, images)
+    pixels, names = opened.read(images)
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
     answer = classifier.answer(pixels)
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer)
@@ -159,9 +157,21 @@ def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float
     return text.getvalue()
 
 
+def columns_csv(columns: Mapping[str, Sequence[str]]) -> str:
+    """A table with the names of its columns in the first line."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
 def sample(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg picture, or .npz arrays.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg picture, .npz arrays, or a table's .csv."),
+    ],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 64,
     given: Annotated[
         list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=[0,1,2], s=MASK.png.")
@@ -179,15 +189,23 @@ def sample(
 ) -> None:
     """Draw images, of a class or code of your choice."""
     values = given_values(given)
-    check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz")
+    check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
     if checkpoint is Checkpoint.twin:
         raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
     from semivae.generation import draw, save_grid
     from semivae.segmentation.posterior import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
+    encoding = opened.encoding
+    if out.suffix.lower() == ".csv" and encoding is None:
+        raise typer.BadParameter("a .csv file is for runs that learnt from a table file", param_hint="--out")
     drawn = draw(opened, count, values, noise=noise, seed=seed)
-    if out.suffix.lower() == ".npz":
+    if out.suffix.lower() == ".csv" and encoding is not None:
+        classes = [opened.classes[number] for number in drawn[opened.label].tolist()]
+        write_file(
+            out, as_bytes(columns_csv({encoding.label: classes, **encoding.decode(drawn[opened.image].numpy())}))
+        )
+    elif out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
     else:
         picture = picture_of(opened, drawn) if is_segmentation(opened) else drawn[opened.image]
@@ -230,7 +248,7 @@ def embed(
     from semivae.export import embed as embed_images
 
     opened = open_run(run, checkpoint, device)
-    pixels, names = images_for(opened, images)
+    pixels, names = opened.read(images)
     features = embed_images(opened, pixels)
     write_arrays(out, {"features": features, "names": np.asarray(names)})
     count, size = features.shape
@@ -274,12 +292,3 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
         at, of = run.facts["step"], run.facts["steps"]
         print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
     return run
-
-
-def images_for(run: Run, path: Path) -> tuple[Tensor, list[str]]:
-    """Images that a user gives, and their names."""
-    from semivae.data.images import read_images
-
-    shape = run.recipe.variables[run.image].shape
-    assert shape is not None
-    return read_images(path, shape)

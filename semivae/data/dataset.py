@@ -7,10 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from semivae.game.variables import Sample
+
+if TYPE_CHECKING:
+    from semivae.data.table_encoding import TableEncoding
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,7 @@ class Dataset:
         test_origin: "given", or how the test part was made.
         alone: {"s": ...}, maps that come without an image; {} if there are none.
         validation: int64, the rows of train that the data keep for validation; None where the split chooses them.
+        encoding: how the columns of a table file became numbers; None for all other data.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Dataset:
     test_origin: str = "given"
     alone: Sample = field(default_factory=dict)
     validation: Tensor | None = None
+    encoding: TableEncoding | None = None
 
     @property
     def label(self) -> str:

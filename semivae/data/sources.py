@@ -17,7 +17,16 @@ from semivae.data.pixels import binarized
 from semivae.data.roots import data_root as data_root
 from semivae.data.roots import resolve
 from semivae.data.svhn import read_svhn
-from semivae.recipe.schema import ArraysSource, BuiltInSource, CelebAMaskSource, FolderSource, MasksSource, Source
+from semivae.data.table import read_table
+from semivae.recipe.schema import (
+    ArraysSource,
+    BuiltInSource,
+    CelebAMaskSource,
+    FolderSource,
+    MasksSource,
+    Source,
+    TableSource,
+)
 
 
 def load_source(source: Source, data_root: Path, *, download: bool = True) -> Dataset:
@@ -35,6 +44,9 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         return read_folder(source, resolve(source.path, data_root))
     if isinstance(source, ArraysSource):
         return read_arrays(source, resolve(source.path, data_root))
+    if isinstance(source, TableSource):
+        test = None if source.test is None else resolve(source.test, data_root)
+        return read_table(source, resolve(source.path, data_root), test)
     if isinstance(source, MasksSource):
         return read_masks(source, resolve(source.path, data_root))
     if isinstance(source, CelebAMaskSource):

@@ -88,6 +88,28 @@ class MasksSource(Section):
     test_share: ProperShare = 0.2
 
 
+class TableSource(Section):
+    """A .csv or .tsv file: a row an example, the first line names the columns, `label` is the one with the class.
+
+    Rows without a label are the unlabelled examples. Numbers are standardised, texts become categories, cells that are
+    empty (or NA, NaN, ?) are missing. Relative paths start at the data root.
+    """
+
+    name: Literal["table"]
+    path: str
+    label: str
+    test: str | None = Field(None, description="another such file, to test on; else test_share of the rows is kept")
+    test_share: ProperShare = 0.2
+    ignore: tuple[str, ...] = Field((), description="columns that say nothing, such as numbers of rows")
+    categorical: tuple[str, ...] = Field((), description="columns of numbers that stand for categories")
+
+    @model_validator(mode="after")
+    def _label_is_used(self) -> TableSource:
+        if self.label in self.ignore:
+            raise ValueError(f"ignore: {self.label} is the label; leave it out there")
+        return self
+
+
 class CelebAMaskSource(Section):
     """CelebAMask-HQ in its official layout: CelebA-HQ-img, CelebAMask-HQ-mask-anno, and CelebA's own three parts."""
 
@@ -97,7 +119,8 @@ class CelebAMaskSource(Section):
 
 
 Source = Annotated[
-    BuiltInSource | FolderSource | ArraysSource | MasksSource | CelebAMaskSource, Field(discriminator="name")
+    BuiltInSource | FolderSource | ArraysSource | TableSource | MasksSource | CelebAMaskSource,
+    Field(discriminator="name"),
 ]
 
 

@@ -1,0 +1,227 @@
+"""Tables in .csv files: how columns become numbers, which rows belong where, and whole commands on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+import semivae
+from semivae.cli import app
+from semivae.data.dataset import Dataset
+from semivae.data.sources import load_source
+from semivae.data.table import read_rows
+from semivae.data.table_encoding import CategoryColumn, NumberColumn, TableEncoding
+from semivae.errors import DataError, RunError
+from semivae.recipe.schema import TableSource
+from semivae.run import Run
+
+SMALL = """colour,size,kind
+red,1.5,a
+blue,,b
+red,4.5,a
+green,3,
+NA,3,b
+"""
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def table(folder: Path, text: str, **source: object) -> Dataset:
+    (folder / "t.csv").write_text(text)
+    options = {"label": "kind", "test": "t.csv"} | source
+    return load_source(TableSource.model_validate({"name": "table", "path": "t.csv", **options}), folder)
+
+
+def blobs(path: Path, rows: int = 240, labelled: int | None = None, seed: int = 0) -> None:
+    """Three kinds of plants, told by two numbers and a text; only the first `labelled` rows say which."""
+    generator = np.random.default_rng(seed)
+    with path.open("w", newline="") as file:
+        write = csv.writer(file)
+        write.writerow(["id", "length", "petals", "soil", "kind"])
+        for row in range(rows):
+            number = row % 3
+            length = generator.normal(10.0 * number, 1.0)
+            shown = ["oak", "ash", "elm"][number] if labelled is None or row < labelled else ""
+            soil = ["clay", "sand", ""][number] if generator.random() < 0.9 else "loam"
+            write.writerow([f"plant{row}", f"{length:.3f}", int(generator.integers(3, 9)), soil, shown])
+
+
+CHANGES = [
+    "source={name: table, path: plants.csv, label: kind, ignore: [id]}",
+    "split.labelled=12",
+    "training.steps=200",
+    "training.validate_every=200",
+    "training.twin=false",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("table")
+    blobs(folder / "plants.csv")
+    return semivae.train("table", set=CHANGES, out=folder / "run", data_root=folder, device="cpu")
+
+
+# Columns -------------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_texts_and_missing_cells(tmp_path: Path) -> None:
+    data = table(tmp_path, SMALL)
+    assert data.encoding is not None and data.classes == ("a", "b")
+    colour, size = data.encoding.columns
+    assert isinstance(colour, CategoryColumn) and colour.categories == ("blue", "green", "red")
+    assert isinstance(size, NumberColumn) and (size.mean, size.may_miss, size.whole) == (3.0, True, False)
+    deviation = np.std([1.5, 4.5, 3.0, 3.0])
+    expected = [
+        [0, 0, 1, -1.5 / deviation, 0],
+        [1, 0, 0, 0, 1],
+        [0, 0, 1, 1.5 / deviation, 0],
+        [0, 0, 0, 0, 0],  # a missing text is no category
+    ]
+    assert data.train["x"].numpy() == pytest.approx(np.array(expected, np.float32))
+    assert data.train["y"].tolist() == [0, 1, 0, 1]
+    assert data.unlabelled["x"].tolist() == [[0, 1, 0, 0, 0]]
+
+
+def test_vectors_are_cells_again(tmp_path: Path) -> None:
+    encoding = table(tmp_path, SMALL).encoding
+    assert encoding is not None
+    cells = {"size": ["1.5", "", "4.5"], "colour": ["red", "green", "blue"]}
+    assert encoding.decode(encoding.encode(cells, "cells")) == cells
+    kept = TableEncoding.model_validate_json(encoding.model_dump_json())
+    assert kept == encoding
+    unseen = encoding.encode({"size": ["1e3"], "colour": ["black"]}, "cells")
+    assert unseen[0, :3].tolist() == [0, 0, 0] and unseen[0, 3] > 100
+
+
+def test_numbers_may_stand_for_categories_and_idle_columns_are_left_out(tmp_path: Path) -> None:
+    text = "zone,same,size,kind\n1,x,2,a\n2,x,3,b\n1,x,4,a\n3,x,5,b\n"
+    data = table(tmp_path, text, categorical=["zone"], ignore=["size"])
+    assert data.shape == (3,) and data.encoding is not None
+    assert [column.name for column in data.encoding.columns] == ["zone"]
+    assert "columns of one value are left out: same" in data.warnings[0]
+
+
+def test_means_are_of_rows_that_are_not_for_the_test(tmp_path: Path) -> None:
+    blobs(tmp_path / "plants.csv", labelled=60)
+    source = {"name": "table", "path": "plants.csv", "label": "kind", "ignore": ["id"]}
+    data = load_source(TableSource.model_validate(source), tmp_path)
+    assert (len(data.train["y"]), len(data.test["y"]), len(data.unlabelled["x"])) == (48, 12, 180)
+    assert torch.bincount(data.test["y"]).tolist() == [4, 4, 4]
+    assert data.encoding is not None
+    place = [column.name for column in data.encoding.columns].index("length")
+    seen = torch.cat([data.train["x"], data.unlabelled["x"]])[:, place]
+    assert float(seen.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(seen.std(correction=0)) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_separators(tmp_path: Path, delimiter: str) -> None:
+    assert table(tmp_path, SMALL.replace(",", delimiter)).train["y"].tolist() == [0, 1, 0, 1]
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "message"),
+    [
+        ("", {}, "holds no rows"),
+        ("kind,size\n", {}, "holds no rows"),
+        ("kind,,b\na,1,2\n", {}, "column 2 has no name"),
+        ("kind,size,size\na,1,2\n", {}, "two columns are called size"),
+        ("kind,size\na,1\nb\n", {}, "t.csv:3: 1 cells; the first line names 2 columns"),
+        (SMALL, {"label": "sort"}, r"has no column sort \(source.label\); it has colour, size, kind"),
+        (SMALL, {"ignore": ["x"]}, r"has no column x \(source.ignore\)"),
+        ("kind,size\na,1\na,2\n", {}, "holds only the class a; at least two are needed"),
+        ("kind,size\na,1\nb,1\n", {}, "no column beside kind holds two different values"),
+        ("kind,size\na,1\nb,inf\n", {}, "column size: 'inf' is no finite number"),
+        ("kind,name\n" + "".join(f"{'ab'[row % 2]},n{row}\n" for row in range(101)), {}, "101 different texts"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, text: str, source: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        table(tmp_path, text, **source)
+
+
+def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("kind,größe\na,1\n".encode("latin-1"))
+    for name, message in (("latin.csv", "no UTF-8 text"), ("none.csv", "there is no file")):
+        with pytest.raises(DataError, match=message):
+            load_source(TableSource(name="table", path=name, label="kind"), tmp_path)
+
+
+def test_test_files_must_fit(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("colour,size,kind\nred,2,a\nred,2,\n")
+    data = table(tmp_path, SMALL, test="test.csv")
+    assert data.test["y"].tolist() == [0] and "1 rows without a kind are not tested on" in data.warnings[0]
+    for text, message in (
+        ("colour,size,kind\nred,2,c\n", "classes that are not in the training rows: c"),
+        ("colour,kind\nred,a\n", "has no column size"),
+        ("colour,size,kind\nred,big,a\n", "row 0, column size: 'big' is no finite number"),
+        ("colour,size\nred,2\n", "has no column kind"),
+    ):
+        (tmp_path / "test.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            table(tmp_path, SMALL, test="test.csv")
+
+
+# Whole commands ------------------------------------------------------------------------------------------------------
+
+
+def test_other_rows_are_predicted_by_the_same_columns(run: Run, tmp_path: Path) -> None:
+    blobs(tmp_path / "new.csv", rows=60, seed=1)
+    rows = list(csv.DictReader((tmp_path / "new.csv").read_text().splitlines()))
+    with (tmp_path / "turned.csv").open("w", newline="") as file:  # other order, no label, a column more
+        write = csv.DictWriter(file, ["soil", "more", "petals", "length"], extrasaction="ignore")
+        write.writeheader()
+        write.writerows(row | {"more": "?"} for row in rows)
+    shown = command("predict", run.path, tmp_path / "turned.csv")
+    assert shown.exit_code == 0, shown.output
+    found = list(csv.DictReader(shown.stdout.splitlines()))
+    right = [row["kind"] == answer["label"] for row, answer in zip(rows, found, strict=True)]
+    assert sum(right) >= 57  # kinds lie ten deviations apart
+    (tmp_path / "lacking.csv").write_text("soil,petals\nclay,3\nclay,4\n")
+    refused = command("predict", run.path, tmp_path / "lacking.csv")
+    assert refused.exit_code == 1 and "has no column length" in refused.stderr
+    assert command("novelty", run.path, tmp_path / "new.csv").exit_code == 0
+    assert command("embed", run.path, tmp_path / "new.csv", "--out", tmp_path / "f.npz").exit_code == 0
+
+
+def test_samples_are_a_table_again(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "samples.csv"
+    shown = command("sample", run.path, "--given", "y=[ash,oak]", "-n", 20, "--noise", "--seed", 0, "--out", out)
+    assert shown.exit_code == 0, shown.output
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["kind", "length", "petals", "soil"]
+    assert [row["kind"] for row in rows] == ["ash"] * 10 + ["oak"] * 10
+    assert all(row["soil"] in ("clay", "sand", "loam") and float(row["petals"]).is_integer() for row in rows)
+
+
+def test_only_tables_are_sampled_to_tables(tiny_run: Run, tmp_path: Path) -> None:
+    refused = command("sample", tiny_run.path, "--out", tmp_path / "a.csv")
+    assert refused.exit_code == 2 and "learnt from a table file" in " ".join(refused.stderr.replace("│", " ").split())
+
+
+def test_a_run_keeps_how_columns_became_numbers(run: Run, tmp_path: Path) -> None:
+    blobs(tmp_path / "new.csv", rows=6, seed=2)
+    assert run.encoding is not None and run.encoding == run.dataset().encoding
+    rows, names = run.read(tmp_path / "new.csv")
+    assert torch.equal(rows, read_rows(tmp_path / "new.csv", run.encoding)[0]) and names[-1] == "5"
+    report = json.loads(command("evaluate", run.path, "--json").stdout)
+    assert report["last"]["error"] < 0.1
+    kept = (run.path / "table.json").read_text()
+    (run.path / "table.json").write_text("{}")
+    try:
+        with pytest.raises(RunError, match=r"table\.json: was changed or damaged"):
+            run.read(tmp_path / "new.csv")
+    finally:
+        (run.path / "table.json").write_text(kept)
