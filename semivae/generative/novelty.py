@@ -62,7 +62,7 @@ class Novelty:
     report: dict[str, Any]
 
 
-def novelty(run: Run, images: Tensor, draws: int = 8, count: int = 2000, seed: int = 0) -> Novelty:
+def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
     """Score images [n, ...], bytes or floats in [0, 1], beside `count` test images, which the run never learnt from.
 
     Args:
