@@ -156,7 +156,7 @@ def test_wrong_structures_are_refused(tmp_path: Path) -> None:
 
 
 def test_places_that_are_no_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
         read(tmp_path, "nowhere")
     (tmp_path / "images.zip").write_bytes(b"PK not really")
     with pytest.raises(DataError, match=r"no .zip file that can be read"):

@@ -18,6 +18,7 @@ from semivae.data.roots import data_root as data_root
 from semivae.data.roots import resolve
 from semivae.data.svhn import read_svhn
 from semivae.data.table import read_table
+from semivae.errors import DataError
 from semivae.recipe.schema import (
     ArraysSource,
     BuiltInSource,
@@ -41,17 +42,25 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         DataError: data are missing and cannot be downloaded, or cannot be used. Nothing half downloaded is left.
     """
     if isinstance(source, FolderSource):
-        return read_folder(source, resolve(source.path, data_root))
+        return read_folder(source, _place(source.path, data_root))
     if isinstance(source, ArraysSource):
-        return read_arrays(source, resolve(source.path, data_root))
+        return read_arrays(source, _place(source.path, data_root))
     if isinstance(source, TableSource):
-        test = None if source.test is None else resolve(source.test, data_root)
-        return read_table(source, resolve(source.path, data_root), test)
+        test = None if source.test is None else _place(source.test, data_root, "source.test")
+        return read_table(source, _place(source.path, data_root), test)
     if isinstance(source, MasksSource):
-        return read_masks(source, resolve(source.path, data_root))
+        return read_masks(source, _place(source.path, data_root))
     if isinstance(source, CelebAMaskSource):
         return read_celebamask_hq(source, resolve(source.path, data_root))
     return _binarized(_built_in(source, data_root, download), source.binarize)
+
+
+def _place(path: str, data_root: Path, where: str = "source.path") -> Path:
+    """Where a user's own data lie. Raises DataError if nothing is there."""
+    place = resolve(path, data_root)
+    if not place.exists():
+        raise DataError(f"there is no file or folder {place.absolute()} ({where}); correct it, or give --data-root")
+    return place
 
 
 def _binarized(dataset: Dataset, threshold: float | None) -> Dataset:
