@@ -37,6 +37,8 @@ def prior_samples(run: Run, count: int, given: Mapping[str, Tensor], seed: int |
         RunError: no stream shows such a variable without the image, or never with the class that is given.
         DataError: the data are gone.
     """
+    if not without_prior(run, given):
+        return {}  # before the generator is asked: other draws stay what they are
     chosen = int(torch.randint(2**31, ()).item()) if seed is None else seed
     found: Sample = {}
     while missing := without_prior(run, {**given, **found}):

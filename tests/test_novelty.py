@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,8 @@ def test_the_slope_is_of_least_squares_and_never_negative() -> None:
     assert slope_of(size, 3.0 + 2.0 * size) == pytest.approx(2.0)
     assert slope_of(size, -size) == 0.0
     assert slope_of(np.ones(3), size) == 0.0
+    assert slope_of(size, np.array([2.0, 4.0, math.inf])) == pytest.approx(2.0)
+    assert slope_of(size, np.full(3, math.nan)) == 0.0
 
 
 def test_complexity_is_more_for_noise_than_for_an_even_image(tiny_run: Run) -> None:

@@ -81,10 +81,11 @@ def random_code_pictures(run: Run, count: int, seed: int) -> Tensor:
     """
     refuse_twin(run)
     parts = []
+    given = prior_samples(run, count, {}, seed)
     with seeded(seed, run.device):
         for start in range(0, count, BATCH):
-            size = min(BATCH, count - start)
-            drawn = run.decoder.complete(prior_samples(run, size, {}), size)
+            part = {name: values[start : start + BATCH] for name, values in given.items()}
+            drawn = run.decoder.complete(part, min(BATCH, count - start))
             parts.append(pictures(run, drawn).cpu())
     return torch.cat(parts)
 

@@ -104,10 +104,11 @@ def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
     refuse_twin(run)
     refuse_unread(run)
     sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.names}
+    given = prior_samples(run, count, {}, seed)
     with seeded(seed, run.device):
         for start in range(0, count, BATCH):
-            size = min(BATCH, count - start)
-            written = run.decoder.complete(prior_samples(run, size, {}), size)
+            part = {name: values[start : start + BATCH] for name, values in given.items()}
+            written = run.decoder.complete(part, min(BATCH, count - start))
             read = run.encoder.complete({run.image: written[run.image]})
             names = list(run.encoder.names)
             of_written, of_read = (run.encoder.log_prob(sample, names) for sample in (written, read))

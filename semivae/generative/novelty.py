@@ -20,9 +20,11 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from semivae.classification.posterior import batches, encoder_log_posterior, label_factor
+from semivae.classification.posterior import batches, encoder_log_posterior
+from semivae.diagnostics import reads_image
 from semivae.errors import RunError
 from semivae.generative.likelihood import image_bounds
+from semivae.graphs import map_of, roles_of
 from semivae.run import Run
 
 Floats = NDArray[np.float64]
@@ -117,11 +119,7 @@ def _scores(run: Run, images: Tensor, slope: float, draws: int, seed: int) -> Sc
 
 def classifies(run: Run) -> bool:
     """Whether the run tells one class of an image, from the image alone."""
-    try:
-        label_factor(run)
-    except RunError:
-        return False
-    return not run.recipe.variables[run.label].shape
+    return reads_image(run.encoder, roles_of(run.recipe)) and map_of(run.recipe) is None
 
 
 def complexity(run: Run, images: Tensor) -> Floats:
@@ -141,7 +139,10 @@ def _png_bytes(pixels: NDArray[np.uint8]) -> int:
 
 
 def slope_of(size: Floats, surprise: Floats) -> float:
-    """The slope, 0 or more, of the least squares line of `surprise` over `size`, [n] each."""
+    """The slope, 0 or more, of the least squares line of `surprise` over `size`, [n] each; infinite ones left out."""
+    size, surprise = size[np.isfinite(surprise)], surprise[np.isfinite(surprise)]
+    if not len(size):
+        return 0.0
     spread = size - size.mean()
     square = float(spread @ spread)
     return max(0.0, float(spread @ surprise) / square) if square else 0.0
