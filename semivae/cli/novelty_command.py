@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +19,9 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import as_bytes, open_run
+from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
-from semivae.cli.writing import check_target, write_file
+from semivae.cli.writing import check_target, csv_bytes, write_file
 
 if TYPE_CHECKING:
     from semivae.generative.novelty import Novelty
@@ -52,7 +50,7 @@ def novelty(
     pixels, names = opened.read(images)
     found = measure(opened, pixels, draws, count, seed)
     if out is not None:
-        write_file(out, as_bytes(novelty_csv(names, found)))
+        write_file(out, novelty_csv(names, found))
     reply(found.report | ({"out": str(out)} if out else {}), as_json, console(), *summary(found.report, out))
 
 
@@ -67,12 +65,10 @@ def summary(report: dict[str, Any], out: Path | None) -> list[str]:
     return lines + ([f"{out}: a row an image; p is the share of test images that are as novel"] if out else [])
 
 
-def novelty_csv(names: Sequence[str], found: Novelty) -> str:
+def novelty_csv(names: Sequence[str], found: Novelty) -> bytes:
     """Rows `name,decoder,decoder_p[,encoder,encoder_p]`, scores and p-values; higher scores are more novel."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["name", *(column for player in found.p_values for column in (player, f"{player}_p"))])
-    for row, name in enumerate(names):
-        values = [(getattr(found.scores, player)[row], p[row]) for player, p in found.p_values.items()]
-        rows.writerow([name, *(f"{value:.6g}" for pair in values for value in pair)])
-    return text.getvalue()
+    columns = [column for player, p in found.p_values.items() for column in (getattr(found.scores, player), p)]
+    return csv_bytes(
+        ["name", *(column for player in found.p_values for column in (player, f"{player}_p"))],
+        ([name, *(f"{value:.6g}" for value in row)] for name, *row in zip(names, *columns, strict=True)),
+    )

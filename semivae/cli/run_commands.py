@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +27,7 @@ from semivae.cli.options import (
     VoteOption,
 )
 from semivae.cli.showing import console, reply, result_tables
-from semivae.cli.writing import check_target, write_arrays, write_file
+from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
 
 if TYPE_CHECKING:
     from semivae.run import Run
@@ -111,7 +109,7 @@ def predict(
     text, notes = predictions_csv(names, probabilities, opened.classes), classifier_lines(facts)
     report = {"run": str(run), "count": len(names), "classes": list(opened.classes), **facts}
     if out is not None:
-        write_file(out, as_bytes(text))
+        write_file(out, text)
         reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
     elif as_json:
         labels = [opened.classes[row.index(max(row))] for row in probabilities]
@@ -119,7 +117,7 @@ def predict(
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         reply(report | {"images": rows}, as_json, console())
     else:
-        typer.echo(as_bytes(text), nl=False)
+        typer.echo(text, nl=False)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
 
@@ -141,29 +139,14 @@ def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def as_bytes(text: str) -> bytes:
-    """UTF-8, with names of files as they are on the disk, where they need not be UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> str:
+def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
     """Rows `name,label,prob_CLASS...`."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["name", "label", *(f"prob_{name}" for name in classes)])
-    for name, row in zip(names, probabilities, strict=True):
-        label = classes[max(range(len(row)), key=row.__getitem__)]
-        rows.writerow([name, label, *(f"{value:.6f}" for value in row)])
-    return text.getvalue()
-
-
-def columns_csv(columns: Mapping[str, Sequence[str]]) -> str:
-    """A table with the names of its columns in the first line."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(columns)
-    rows.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+    labels = [classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
+    rows = zip(names, labels, probabilities, strict=True)
+    return csv_bytes(
+        ["name", "label", *(f"prob_{name}" for name in classes)],
+        ([name, label, *(f"{value:.6f}" for value in row)] for name, label, row in rows),
+    )
 
 
 def sample(
@@ -196,15 +179,14 @@ def sample(
     from semivae.segmentation.posterior import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
-    encoding = opened.encoding
+    encoding = opened.encoding if out.suffix.lower() == ".csv" else None
     if out.suffix.lower() == ".csv" and encoding is None:
         raise typer.BadParameter("a .csv file is for runs that learnt from a table file", param_hint="--out")
     drawn = draw(opened, count, values, noise=noise, seed=seed)
-    if out.suffix.lower() == ".csv" and encoding is not None:
+    if encoding is not None:
         classes = [opened.classes[number] for number in drawn[opened.label].tolist()]
-        write_file(
-            out, as_bytes(columns_csv({encoding.label: classes, **encoding.decode(drawn[opened.image].numpy())}))
-        )
+        cells = {encoding.label: classes, **encoding.decode(drawn[opened.image].numpy())}
+        write_file(out, csv_bytes(cells, zip(*cells.values(), strict=True)))
     elif out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
     else:
