@@ -110,6 +110,11 @@ def test_numbers_may_stand_for_categories_and_idle_columns_are_left_out(tmp_path
     assert "columns of one value are left out: same" in data.warnings[0]
 
 
+def test_a_class_may_be_called_none(tmp_path: Path) -> None:
+    data = table(tmp_path, "size,kind\n1,none\n2,some\n3,None\n4,\n", test="t.csv")
+    assert data.classes == ("None", "none", "some") and len(data.unlabelled["x"]) == 1
+
+
 def test_means_are_of_rows_that_are_not_for_the_test(tmp_path: Path) -> None:
     blobs(tmp_path / "plants.csv", labelled=60)
     source = {"name": "table", "path": "plants.csv", "label": "kind", "ignore": ["id"]}

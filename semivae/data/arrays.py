@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
-from semivae.data.labels import label_names
+from semivae.data.labels import label_names, ordered_classes
 from semivae.data.map_arrays import read_map_arrays
 from semivae.data.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
 from semivae.data.ranking import hold_out
@@ -73,7 +73,7 @@ def read_arrays(source: ArraysSource, path: Path) -> Dataset:
                 f"{path}: one {name} is {list(x.shape[1:])}, but one x is {list(examples['x'].shape[1:])}; "
                 "all need the same shape"
             )
-    classes = _classes(label_names(arrays["y"], f"{path}: y"))
+    classes = ordered_classes(str(name) for name in label_names(arrays["y"], f"{path}: y"))
     if len(classes) < 2:
         raise DataError(f"{path}: y holds only the class {listed(classes)}; at least two are needed")
     train = _labelled(examples["x"], arrays["y"], classes, path, "y")
@@ -110,11 +110,6 @@ def _examples(array: Array, what: str) -> Tensor:
         return torch.from_numpy(table_as_floats(array, what))
     images = channels_first(array, what)
     return torch.from_numpy(np.ascontiguousarray(pixels_as_bytes(images, what)))
-
-
-def _classes(names: Array) -> tuple[str, ...]:
-    values = [str(value) for value in np.unique(names)]
-    return tuple(sorted(values, key=int) if all(value.isdecimal() for value in values) else sorted(values))
 
 
 def _labelled(x: Tensor, labels: Array, classes: tuple[str, ...], path: Path, name: str) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,12 @@ def label_names(labels: Array, what: str) -> Array:
             f"{what} holds {labels.min()}; class numbers start at 0 (images without a label belong in x_unlabelled)"
         )
     return labels.astype(np.str_)
+
+
+def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Different class names in order: numbers by value, else all by alphabet."""
+    values = set(names)
+    return tuple(sorted(values, key=int) if all(value.isdecimal() for value in values) else sorted(values))
 
 
 def _all(classes: Sequence[str]) -> str:

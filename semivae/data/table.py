@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
+from semivae.data.labels import ordered_classes
 from semivae.data.ranking import hold_out
 from semivae.data.table_encoding import Cells, TableEncoding, fit_encoding, is_missing
 from semivae.errors import DataError
@@ -42,9 +43,8 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     cells = read_cells(path)
     _refuse_unknown(source, cells, path)
     used = {name: column for name, column in cells.items() if name not in source.ignore}
-    labels = [cell.strip() for cell in used[source.label]]
-    known = [row for row, label in enumerate(labels) if not is_missing(label)]
-    classes = _classes(labels[row] for row in known)
+    labels, known = _labels(used, source.label)
+    classes = ordered_classes(labels[row] for row in known)
     if len(classes) < 2:
         raise DataError(
             f"{path}: column {source.label} holds only the class {listed(classes)}; at least two are needed"
@@ -118,9 +118,10 @@ def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
             raise DataError(f"{path} has no column {listed(missing)} (source.{key}); it has {listed(list(cells), 12)}")
 
 
-def _classes(labels: Iterable[str]) -> tuple[str, ...]:
-    values = set(labels)
-    return tuple(sorted(values, key=int) if all(value.isdecimal() for value in values) else sorted(values))
+def _labels(cells: Cells, label: str) -> tuple[list[str], list[int]]:
+    """The label of each row, and the rows that have one."""
+    labels = [cell.strip() for cell in cells[label]]
+    return labels, [row for row, found in enumerate(labels) if not is_missing(found)]
 
 
 def _rows(cells: Mapping[str, Sequence[str]], rows: Sequence[int]) -> dict[str, list[str]]:
@@ -131,8 +132,7 @@ def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) ->
     cells = read_cells(path)
     if encoding.label not in cells:
         raise DataError(f"{path} has no column {encoding.label}; it has {listed(list(cells), 12)}")
-    labels = [cell.strip() for cell in cells[encoding.label]]
-    known = [row for row, label in enumerate(labels) if not is_missing(label)]
+    labels, known = _labels(cells, encoding.label)
     if not known:
         raise DataError(f"{path}: no row has a {encoding.label}; label some, or leave out source.test")
     if unknown := sorted({labels[row] for row in known} - set(classes)):

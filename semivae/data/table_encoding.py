@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from semivae.data.dataset import listed
 from semivae.errors import DataError
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # of a cell, in whatever case
+MISSING = {"", "na", "n/a", "nan", "null", "?"}  # of a cell, in whatever case; none may well be a class
 MOST_CATEGORIES = 100
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
 
