@@ -15,9 +15,10 @@ import semivae
 from semivae.cli import app
 from semivae.data.dataset import Dataset
 from semivae.data.sources import load_source
-from semivae.data.table import read_rows
-from semivae.data.table_encoding import CategoryColumn, NumberColumn, TableEncoding
+from semivae.data.table import read_cells, read_rows
+from semivae.data.table_encoding import CategoryColumn, NumberColumn, TableEncoding, is_missing
 from semivae.errors import DataError, RunError
+from semivae.generative.table_filling import fill_table
 from semivae.recipe.schema import TableSource
 from semivae.run import Run
 
@@ -147,6 +148,7 @@ def test_separators(tmp_path: Path, delimiter: str) -> None:
         (SMALL, {"label": "sort"}, r"has no column sort \(source.label\); it has colour, size, kind"),
         (SMALL, {"ignore": ["x"]}, r"has no column x \(source.ignore\)"),
         ("kind,size\na,1\na,2\n", {}, "holds only the class a; at least two are needed"),
+        ("kind,size\n,1\n,2\n", {}, "no row has a kind; label some rows of at least two classes"),
         ("kind,size\na,1\nb,1\n", {}, "no column beside kind holds two different values"),
         ("kind,size\na,1\nb,inf\n", {}, "column size: 'inf' is no finite number"),
         ("kind,name\n" + "".join(f"{'ab'[row % 2]},n{row}\n" for row in range(101)), {}, "101 different texts"),
@@ -214,6 +216,63 @@ def test_samples_are_a_table_again(run: Run, tmp_path: Path) -> None:
 def test_only_tables_are_sampled_to_tables(tiny_run: Run, tmp_path: Path) -> None:
     refused = command("sample", tiny_run.path, "--out", tmp_path / "a.csv")
     assert refused.exit_code == 2 and "learnt from a table file" in " ".join(refused.stderr.replace("│", " ").split())
+
+
+def with_gaps(run: Run, path: Path) -> dict[str, list[str]]:
+    """Six rows of the run's kinds, two a kind: one has lost its length, the other its soil and its label."""
+    cells = {
+        "id": [f"new{row}" for row in range(6)],
+        "kind": ["oak", "", "ash", "", "elm", "NA"],
+        "soil": ["clay", "", "sand", "", "", "?"],
+        "petals": ["4", "5", "6", "7", "5", ""],
+        "length": ["", "0.1", "", "10.2", "", "19.8"],
+    }
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([list(cells), *zip(*cells.values(), strict=True)])
+    return cells
+
+
+def test_empty_cells_are_filled_in_the_tables_own_words(run: Run, tmp_path: Path) -> None:
+    before = with_gaps(run, tmp_path / "gaps.csv")
+    done = command("impute", run.path, tmp_path / "gaps.csv", "--out", tmp_path / "out", "--rounds", 20, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["filled"] == {"length": 3, "petals": 1, "soil": 4, "kind": 3}
+    after = read_cells(tmp_path / "out" / "imputed.csv")
+    assert list(after) == list(before)
+    for name, column in before.items():  # what was there is there, to the letter
+        kept = [(old, new) for old, new in zip(column, after[name], strict=True) if not is_missing(old)]
+        assert all(old == new for old, new in kept)
+    # kinds lie 10 deviations apart, and soils follow them
+    assert after["kind"] == ["oak", "oak", "ash", "ash", "elm", "elm"]
+    assert after["soil"][1] == "clay" and after["soil"][3] == "sand"
+    assert [round(float(length), -1) for length in after["length"]] == [0, 0, 10, 10, 20, 20]
+    with np.load(tmp_path / "out" / "imputed.npz") as arrays:
+        assert arrays["draws"].shape[:2] == (6, 8) and arrays["labels"].shape == (6, 3)
+        given = arrays["labels"][[0, 2, 4]]  # the kinds that were there are sure
+        np.testing.assert_array_equal(given, np.eye(3)[[run.classes.index(kind) for kind in ("oak", "ash", "elm")]])
+
+
+def test_tables_without_a_label_column_or_without_gaps(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("length,petals,soil\n,4,clay\n10,5,sand\n")
+    assert list(fill_table(run, tmp_path / "some.csv", rounds=5).filled) == ["length"]
+    (tmp_path / "full.csv").write_text("length,petals,soil\n9,4,clay\n")
+    with pytest.raises(DataError, match="no cell is empty in the columns length, petals, soil"):
+        fill_table(run, tmp_path / "full.csv")
+    (tmp_path / "yew.csv").write_text("length,petals,soil,kind\n,4,clay,yew\n")
+    with pytest.raises(DataError, match="column kind holds classes that the run does not know: yew; it knows ash"):
+        fill_table(run, tmp_path / "yew.csv")
+
+
+def test_what_is_missing_of_images_must_be_told(run: Run, tiny_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("length,petals,soil\n,4,clay\n")
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8), np.uint8))
+    done = command("impute", tiny_run.path, tmp_path / "images.npy", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "tell what is missing" in done.output and "--mask" in done.output
+    with pytest.raises(RunError, match="did not learn from a table file"):
+        fill_table(tiny_run, tmp_path / "some.csv")
+    done = command("impute", run.path, tmp_path / "some.csv", "--out", tmp_path / "out", "--given", "y=oak")
+    assert done.exit_code == 2 and "--given" in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_keeps_how_columns_became_numbers(run: Run, tmp_path: Path) -> None:

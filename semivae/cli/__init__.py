@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 
 from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
-from semivae.cli.generative_commands import chain, codes, impute, likelihood, quality
+from semivae.cli.generative_commands import chain, codes, likelihood, quality
+from semivae.cli.impute_command import impute
 from semivae.cli.novelty_command import novelty
 from semivae.cli.recipe_commands import check, copy, recipes, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample

@@ -1,4 +1,4 @@
-"""The generative half of a run: chain, likelihood, quality, impute."""
+"""The generative half of a run: chain, likelihood, quality, codes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from semivae.cli.options import (
     CheckpointOption,
     DataRootOption,
     DeviceOption,
-    ImagesArgument,
     JsonOption,
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import given_values, open_run
+from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, write_arrays, write_file
 from semivae.errors import RunError
@@ -190,63 +189,6 @@ def quality(
         *lines,
         f"{report['count']} each, against {report['reference']}, in {report['features']}",
     )
-
-
-def impute(
-    run: RunArgument,
-    images: ImagesArgument,
-    mask: Annotated[Path, typer.Option("--mask", metavar="MASK", help="White is missing. One image, or one for each.")],
-    out: OutFolder,
-    given: Annotated[list[str], typer.Option("--given", metavar="NAME=VALUE", help="What else is known: y=3.")] = [],  # noqa: B006  typer copies it
-    draws: Annotated[int, typer.Option(min=1, help="Fillings of every image.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="How often encoder and decoder alternate.")] = 50,
-    seed: SeedOption = 0,
-    checkpoint: CheckpointOption = Checkpoint.last,
-    overwrite: OverwriteOption = False,
-    data_root: DataRootOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Fill in missing pixels, and the label: several draws, their mean and spread; finishes half-drawn masks too."""
-    values = given_values(given)
-    check_folder(out, overwrite)
-    import numpy as np
-    import torch
-
-    from semivae.cli.map_commands import finish_maps
-    from semivae.data.images import read_images
-    from semivae.generation import save_grid
-    from semivae.generative.imputation import impute as fill
-    from semivae.generative.imputation import missing_of
-
-    opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
-    pixels, names = opened.read(images)
-    known = opened.images(pixels).cpu()
-    shape = opened.recipe.variables[opened.image].shape or ()
-    marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
-    marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
-    missing = missing_of(opened, marks, len(known), given=bool(values))
-    result = fill(opened, known, missing, values, draws=draws, rounds=rounds, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
-        "names": np.asarray(names),
-        "draws": result.draws.numpy(),
-        "mean": result.mean.numpy(),
-        "spread": result.spread.numpy(),
-    }
-    if result.labels is not None:
-        arrays |= {"labels": result.labels.numpy(), "classes": np.asarray(opened.classes)}
-    if result.maps is not None:
-        arrays |= {"maps": result.maps.numpy(), "classes": np.asarray(opened.classes)}
-    write_arrays(out / "imputed.npz", arrays)
-    if known.dim() == 4:
-        holes = torch.where(missing, torch.full_like(known, 0.5), known)
-        rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
-        shown = rows.flatten(0, 1) if result.maps is None else finish_maps(opened, out, names, result, rows, values)
-        save_grid(shown, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
-    report = head(opened, out=str(out), count=len(known), draws=draws, rounds=rounds, seed=seed, given=values)
-    text = f"{out}: {len(known)} images, {draws} draws each after {rounds} rounds"
-    reply(report, as_json, console(), text, "imputed.png: known part, mean, spread, then the draws")
 
 
 def codes(

@@ -45,6 +45,8 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     used = {name: column for name, column in cells.items() if name not in source.ignore}
     labels, known = _labels(used, source.label)
     classes = ordered_classes(labels[row] for row in known)
+    if not classes:
+        raise DataError(f"{path}: no row has a {source.label}; label some rows of at least two classes")
     if len(classes) < 2:
         raise DataError(
             f"{path}: column {source.label} holds only the class {listed(classes)}; at least two are needed"

@@ -44,6 +44,11 @@ class NumberColumn(BaseModel):
         scaled = np.where(missing, 0.0, (values - self.mean) / self.deviation)
         return np.stack([scaled, missing] if self.may_miss else [scaled], axis=1)
 
+    def gaps(self, cells: Sequence[str]) -> NDArray[np.bool_]:
+        """Of missing cells the value, and not whether there is one: what fills it is a number."""
+        missing = np.array([is_missing(cell) for cell in cells])
+        return np.stack([missing, np.zeros_like(missing)] if self.may_miss else [missing], axis=1)
+
     def decode(self, values: NDArray[np.float64]) -> list[str]:
         numbers = values[:, 0] * self.deviation + self.mean
         shown = [f"{number:.0f}" if self.whole else f"{number:.6g}" for number in numbers]
@@ -66,6 +71,11 @@ class CategoryColumn(BaseModel):
     def encode(self, cells: Sequence[str], what: str) -> NDArray[np.float64]:
         found = np.array([cell.strip() for cell in cells])
         return np.stack([found == category for category in self.categories], axis=1).astype(np.float64)
+
+    def gaps(self, cells: Sequence[str]) -> NDArray[np.bool_]:
+        """Of missing cells all places."""
+        missing = np.array([is_missing(cell) for cell in cells])
+        return np.repeat(missing[:, None], self.width, axis=1)
 
     def decode(self, values: NDArray[np.float64]) -> list[str]:
         return [self.categories[place] for place in values.argmax(axis=1)]
@@ -96,6 +106,19 @@ class TableEncoding(BaseModel):
             raise DataError(f"{what} has no column {listed(missing)}; it has {listed(list(cells), 12)}")
         parts = [column.encode(cells[column.name], what) for column in self.columns]
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def encode_with_gaps(self, cells: Cells, what: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """`encode` for cells that are to be filled: no number is told to be missing, and where gaps are, [n, width].
+
+        Raises:
+            DataError: as `encode`.
+        """
+        encoded = self.encode(cells, what)
+        gaps = np.concatenate([column.gaps(cells[column.name]) for column in self.columns], axis=1)
+        for column, end in zip(self.columns, np.cumsum([column.width for column in self.columns]), strict=True):
+            if isinstance(column, NumberColumn) and column.may_miss:
+                encoded[:, end - 1] = 0.0
+        return encoded, gaps
 
     def decode(self, values: NDArray[np.float32]) -> dict[str, list[str]]:
         """Vectors [n, width] as the cells of each column, in the table's own units."""

@@ -1,0 +1,128 @@
+"""`semivae impute`: what is missing of images and their labels, or of the rows of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.generative_commands import OutFolder, SeedOption, check_folder, head
+from semivae.cli.options import (
+    Checkpoint,
+    CheckpointOption,
+    DataRootOption,
+    DeviceOption,
+    ImagesArgument,
+    JsonOption,
+    OverwriteOption,
+    RunArgument,
+)
+from semivae.cli.run_commands import given_values, open_run
+from semivae.cli.showing import console, reply
+from semivae.cli.writing import csv_bytes, write_arrays, write_file
+
+if TYPE_CHECKING:
+    from semivae.generative.imputation import Imputed
+    from semivae.run import Run
+
+
+def impute(
+    run: RunArgument,
+    images: ImagesArgument,
+    out: OutFolder,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MASK", help="White is missing. One image, or one for each. Of a table: its empty cells are."
+        ),
+    ] = None,
+    given: Annotated[list[str], typer.Option("--given", metavar="NAME=VALUE", help="What else is known: y=3.")] = [],  # noqa: B006  typer copies it
+    draws: Annotated[int, typer.Option(min=1, help="Fillings of every image.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="How often encoder and decoder alternate.")] = 50,
+    seed: SeedOption = 0,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Fill in missing pixels and the label, a half-drawn mask, or a table's empty cells: draws, mean and spread."""
+    values = given_values(given)
+    check_folder(out, overwrite)
+    opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
+    asked = {"draws": draws, "rounds": rounds, "seed": seed}
+    if mask is not None:
+        facts, lines = impute_images(opened, images, mask, out, values, asked, overwrite)
+    elif opened.encoding is None:
+        raise typer.BadParameter("tell what is missing: an image, white where it is", param_hint="--mask")
+    elif values:
+        raise typer.BadParameter("the known labels of a table are those in its own column", param_hint="--given")
+    else:
+        facts, lines = impute_table(opened, images, out, asked)
+    reply(head(opened, out=str(out), **asked, **facts), as_json, console(), *lines)
+
+
+def impute_images(
+    run: Run, images: Path, mask: Path, out: Path, values: dict[str, Any], asked: dict[str, int], overwrite: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Write OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; what to report, and lines of it."""
+    import torch
+
+    from semivae.cli.map_commands import finish_maps
+    from semivae.data.images import read_images
+    from semivae.generation import save_grid
+    from semivae.generative.imputation import impute as fill
+    from semivae.generative.imputation import missing_of
+
+    pixels, names = run.read(images)
+    known = run.images(pixels).cpu()
+    shape = run.recipe.variables[run.image].shape or ()
+    marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
+    marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
+    missing = missing_of(run, marks, len(known), given=bool(values))
+    result = fill(run, known, missing, values, **asked)
+    out.mkdir(parents=True, exist_ok=True)
+    write_imputed(out, names, result, run.classes)
+    lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
+    if known.dim() == 4:
+        holes = torch.where(missing, torch.full_like(known, 0.5), known)
+        rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
+        shown = rows.flatten(0, 1) if result.maps is None else finish_maps(run, out, names, result, rows, values)
+        save_grid(shown, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
+        lines.append("imputed.png: known part, mean, spread, then the draws")
+    return {"count": len(known), "given": values}, lines
+
+
+def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tuple[dict[str, Any], list[str]]:
+    """Write OUT/imputed.csv, the table without gaps, and OUT/imputed.npz; what to report, and lines of it."""
+    from semivae.generative.table_filling import fill_table
+
+    found = fill_table(run, table, **asked)
+    rows = len(next(iter(found.cells.values())))
+    out.mkdir(parents=True, exist_ok=True)
+    write_file(out / "imputed.csv", csv_bytes(found.cells, zip(*found.cells.values(), strict=True)))
+    write_imputed(out, [str(row) for row in range(rows)], found.imputed, run.classes)
+    counts = ", ".join(f"{name} {count:,}" for name, count in found.filled.items())
+    lines = [
+        f"{out / 'imputed.csv'}: {rows:,} rows, filled in: {counts}",
+        "imputed.npz: the draws behind it, their mean and spread, as the model has them (standardised)",
+    ]
+    return {"count": rows, "filled": found.filled}, lines
+
+
+def write_imputed(out: Path, names: list[str], imputed: Imputed, classes: tuple[str, ...]) -> None:
+    """OUT/imputed.npz: names, draws, mean, spread, and labels or maps with their classes."""
+    import numpy as np
+
+    arrays: dict[str, Any] = {
+        "names": np.asarray(names),
+        "draws": imputed.draws.numpy(),
+        "mean": imputed.mean.numpy(),
+        "spread": imputed.spread.numpy(),
+    }
+    if imputed.labels is not None:
+        arrays |= {"labels": imputed.labels.numpy(), "classes": np.asarray(classes)}
+    if imputed.maps is not None:
+        arrays |= {"maps": imputed.maps.numpy(), "classes": np.asarray(classes)}
+    write_arrays(out / "imputed.npz", arrays)
