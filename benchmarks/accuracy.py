@@ -33,11 +33,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A recipe by its name or file, with changes, and the folder of its cells."""
+    """A recipe by its name or file, with changes, the folder of its cells, and a table that may hold more of them."""
 
     source: str
     changes: tuple[str, ...]
     runs: Path
+    table: Path | None = None
 
     @property
     def name(self) -> str:
@@ -47,19 +48,29 @@ class Benchmark:
     def recipe(self) -> Recipe:
         return read_recipe(self.source, self.changes)
 
+    @cached_property
+    def in_table(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """The table's cells by variant and split seed."""
+        section = read_tables(json_path(self.table)).get(self.name) if self.table else None
+        return {(cell["variant"], cell["seed"]): cell for cell in section["cells"]} if section else {}
+
     def cell(self, variant: str, seed: int) -> Cell:
-        return make_cell(self.name, variant, change_recipe(self.recipe, {"split.seed": seed}), self.runs)
+        recipe = change_recipe(self.recipe, {"split.seed": seed})
+        return make_cell(self.name, variant, recipe, self.runs, self.in_table.get((variant, seed)))
 
     def present(self) -> Iterator[Cell]:
-        """The cells that have a file, of whatever state."""
+        """The cells of which something is known, of whatever state."""
         for variant in METHODS:
-            for file in sorted((self.runs / self.name / variant).glob("seed*.json")):
-                if (seed := file.stem.removeprefix("seed")).isdecimal():
-                    yield self.cell(variant, int(seed))
+            names = [file.stem.removeprefix("seed") for file in (self.runs / self.name / variant).glob("seed*.json")]
+            seeds = {int(name) for name in names if name.isdecimal()}
+            seeds |= {seed for method, seed in self.in_table if method == variant}
+            for seed in sorted(seeds):
+                yield self.cell(variant, seed)
 
     def reader(self, seed: int) -> Cell | None:
         """The classifier that reads samples: trained on all labels, on the same split where there is one."""
-        readers = [cell for cell in self.present() if cell.variant == "all_labels" and cell.state() == "done"]
+        cells = (cell for cell in self.present() if cell.variant == "all_labels")
+        readers = [cell for cell in cells if cell.state() == "done" and cell.run.exists()]
         return min(readers, key=lambda cell: (cell.seed != seed, cell.seed), default=None)
 
 
@@ -79,14 +90,18 @@ def accuracy(
     device: DeviceOption = "auto",
     retrain: Annotated[bool, typer.Option("--retrain", help="Make cells anew whose recipe has changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and what is done; do nothing.")] = False,
+    from_table: Annotated[
+        bool, typer.Option("--from-table", help="Cells that the folder lacks and the table has are taken from there.")
+    ] = False,
     table: Annotated[bool, typer.Option("--table", help="Only rebuild the tables from the cells there are.")] = False,
 ) -> None:
     """Compare recipes with what their labels give alone, with parts of themselves, and with scikit-learn."""
     with user_errors():
-        benchmarks = [Benchmark(recipe, tuple(changes), runs) for recipe in dict.fromkeys(recipes)]
-        refuse_equal_names(benchmarks)
         target = out or runs / "accuracy"
-        read_tables(json_path(target))  # found out before hours of work
+        read_tables(json_path(target))  # a file that is another is found out before hours of work
+        known = target if from_table else None
+        benchmarks = [Benchmark(recipe, tuple(changes), runs, known) for recipe in dict.fromkeys(recipes)]
+        refuse_equal_names(benchmarks)
         if table:
             write_tables(benchmarks, target)
             return
@@ -168,7 +183,8 @@ def fill_cells(cells: dict[Benchmark, list[Cell]], data_root: Path | None, devic
         say(f"{title}: error {(cell.kept or {})['result']['error']:.2%}")
     for benchmark, each in cells.items():
         for cell in each:
-            reader = benchmark.reader(cell.seed) if cell.variant == "whole" and cell.state() == "done" else None
+            trained = cell.variant == "whole" and cell.state() == "done" and cell.run.exists()
+            reader = benchmark.reader(cell.seed) if trained else None
             if reader is None:
                 continue
             try:
@@ -203,7 +219,7 @@ def write_tables(benchmarks: Sequence[Benchmark], target: Path) -> None:
         kept: list[dict[str, Any]] = [cell.kept for cell in done if cell.kept]
         before = sections.pop(benchmark.name, None)
         if before and (gone := lost(before["cells"], kept)):
-            say(f"no longer in the table, as {benchmark.runs} does not hold them: {', '.join(gone)}")
+            say(f"no longer in the table, as {benchmark.runs} lacks them: {', '.join(gone)} (--from-table keeps them)")
         if kept:
             sections[benchmark.name] = section(benchmark.recipe.about, benchmark.changes, kept)
             typer.echo(recipe_part(benchmark.name, sections[benchmark.name]) + "\n")

@@ -39,6 +39,7 @@ class Cell:
         seed: of the split.
         recipe: what is trained; for a baseline the whole recipe, of which it takes source and split.
         runs: the folder of all cells.
+        elsewhere: what is known of it without a file: a cell of a table that was made on another machine.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Cell:
     seed: int
     recipe: Recipe
     runs: Path
+    elsewhere: dict[str, Any] | None = None
 
     @property
     def file(self) -> Path:
@@ -70,8 +72,8 @@ class Cell:
 
     @cached_property
     def kept(self) -> dict[str, Any] | None:
-        """The file's content; None where there is none."""
-        return read_cell(self.file) if self.file.exists() else None
+        """The file's content, else what is known from elsewhere; None where there is neither."""
+        return read_cell(self.file) if self.file.exists() else self.elsewhere
 
     def changes(self) -> list[str]:
         """How the result that is kept was asked for otherwise than now: `training.steps: was 500, now 600`."""
@@ -103,13 +105,13 @@ class Cell:
         self.__dict__.pop("kept", None)
 
 
-def make_cell(name: str, variant: str, base: Recipe, runs: Path) -> Cell:
+def make_cell(name: str, variant: str, base: Recipe, runs: Path, elsewhere: dict[str, Any] | None = None) -> Cell:
     """The cell of a variant of a recipe, of that recipe's split seed. Raises RecipeError where there is none."""
     image_and_label(base)
     recipe = VARIANTS.get(variant, whole)(base)
     # the text says what this is; and a cell does not grow old when the recipe's own text is edited
     changes = {"about": f"{variant} of {name}, for comparison", "training.twin": False}
-    return Cell(name, variant, base.split.seed, change_recipe(recipe, changes), runs)
+    return Cell(name, variant, base.split.seed, change_recipe(recipe, changes), runs, elsewhere)
 
 
 def read_cell(path: Path) -> dict[str, Any]:

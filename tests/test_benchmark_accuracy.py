@@ -263,6 +263,28 @@ def test_tables_of_other_recipes_stay(measured: tuple[Path, str], file: Path, tm
     assert "## small" in (tmp_path / "both.md").read_text(encoding="utf-8")
 
 
+def test_a_tables_cells_count_as_done(measured: tuple[Path, str], file: Path, tmp_path: Path) -> None:
+    runs, _ = measured
+    before = json.loads((runs / "accuracy.json").read_text())["recipes"]["small"]
+    (tmp_path / "kept.json").write_text((runs / "accuracy.json").read_text())
+    arguments = [file, "--seeds", "0..1", "--variants", ",".join((*QUICK, "game")), "--runs", tmp_path / "runs"]
+    arguments += ["--out", tmp_path / "kept", "--from-table"]
+    shown = accuracy(*arguments, "--dry-run").stdout.splitlines()
+    assert [line for line in shown if line.endswith("to do")] == [
+        "small game split 0: to do",
+        "small game split 1: to do",
+    ]
+    assert accuracy(*arguments).exit_code == 0
+    after = json.loads((tmp_path / "kept.json").read_text())["recipes"]["small"]
+    assert [cell for cell in after["cells"] if cell["variant"] != "game"] == before["cells"]
+    assert sum(cell["variant"] == "game" for cell in after["cells"]) == 2
+    assert [path.name for path in (tmp_path / "runs/small").iterdir()] == ["game"]  # nothing else was made
+    changed = accuracy(*arguments, "--set", "training.steps=6")
+    assert changed.exit_code == 1 and "training.steps: was 4, now 6" in changed.stderr
+    lost = accuracy(file, "--runs", tmp_path / "runs", "--out", tmp_path / "kept", "--table")
+    assert "lacks them: svm split 0, svm split 1" in lost.stderr and "--from-table keeps them" in lost.stderr
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(file: Path, tmp_path: Path) -> None:
     arguments = ["--seeds", "0", "--variants", "svm,self_training,labels_only", "--set", "split.labelled=10"]
     result = accuracy(file, *arguments, "--runs", tmp_path)
