@@ -218,8 +218,8 @@ def test_only_tables_are_sampled_to_tables(tiny_run: Run, tmp_path: Path) -> Non
     assert refused.exit_code == 2 and "learnt from a table file" in " ".join(refused.stderr.replace("│", " ").split())
 
 
-def with_gaps(run: Run, path: Path) -> dict[str, list[str]]:
-    """Six rows of the run's kinds, two a kind: one has lost its length, the other its soil and its label."""
+def with_gaps(path: Path) -> dict[str, list[str]]:
+    """Six rows, two of each kind: one has lost its length, the other its label and most often its soil."""
     cells = {
         "id": [f"new{row}" for row in range(6)],
         "kind": ["oak", "", "ash", "", "elm", "NA"],
@@ -233,7 +233,7 @@ def with_gaps(run: Run, path: Path) -> dict[str, list[str]]:
 
 
 def test_empty_cells_are_filled_in_the_tables_own_words(run: Run, tmp_path: Path) -> None:
-    before = with_gaps(run, tmp_path / "gaps.csv")
+    before = with_gaps(tmp_path / "gaps.csv")
     done = command("impute", run.path, tmp_path / "gaps.csv", "--out", tmp_path / "out", "--rounds", 20, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["filled"] == {"length": 3, "petals": 1, "soil": 4, "kind": 3}
@@ -272,6 +272,9 @@ def test_what_is_missing_of_images_must_be_told(run: Run, tiny_run: Run, tmp_pat
         fill_table(tiny_run, tmp_path / "some.csv")
     done = command("impute", run.path, tmp_path / "some.csv", "--out", tmp_path / "out", "--given", "y=oak")
     assert done.exit_code == 2 and "--given" in done.output
+    np.save(tmp_path / "rows.npy", np.zeros((2, 5), np.float32))  # vectors have no empty cells
+    done = command("impute", run.path, tmp_path / "rows.npy", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "--mask" in done.output
     assert not (tmp_path / "out").exists()
 
 

@@ -50,11 +50,13 @@ def impute(
     """Fill in missing pixels and the label, a half-drawn mask, or a table's empty cells: draws, mean and spread."""
     values = given_values(given)
     check_folder(out, overwrite)
+    from semivae.data.table import ENDINGS
+
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}
     if mask is not None:
         facts, lines = impute_images(opened, images, mask, out, values, asked, overwrite)
-    elif opened.encoding is None:
+    elif opened.encoding is None or images.suffix.lower() not in ENDINGS:
         raise typer.BadParameter("tell what is missing: an image, white where it is", param_hint="--mask")
     elif values:
         raise typer.BadParameter("the known labels of a table are those in its own column", param_hint="--given")
