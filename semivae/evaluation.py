@@ -14,14 +14,14 @@ from torch import Tensor
 
 from semivae import metrics
 from semivae.classification import Classifier
-from semivae.classification.posterior import encoder_log_posterior
+from semivae.classification.posterior import encoder_log_posterior, refuse_for_maps
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.errors import DataError, RunError
 from semivae.run import Run
 from semivae.run_folder import CHECKPOINTS
 from semivae.segmentation.painting import painted_report
-from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
+from semivae.segmentation.posterior import is_segmentation
 from semivae.segmentation.scores import map_scores
 
 Part = Literal["test", "validation"]
@@ -75,9 +75,8 @@ def evaluate(
     if split not in get_args(Part):
         raise RunError(f"split: {split!r} is no part to measure on; use {' or '.join(get_args(Part))}")
     last = run.at("last") if isinstance(run, Run) else Run.load(run, data_root=data_root, device=device)
-    if is_segmentation(last):
-        refuse_for_maps(last, calibrate=calibrate, vote=vote, prior=prior, test_prior=test_prior)
-    elif judge is not None:
+    refuse_for_maps(last, test_prior=test_prior)
+    if judge is not None and not is_segmentation(last):
         raise RunError(f"{last.path}: a judge reads images painted for maps, but {last.label} is a class; leave it out")
     classifier = Classifier.of(last, calibrate=calibrate, vote=vote, prior=prior)
     if split == "validation" and classifier.calibration.count:
@@ -99,7 +98,11 @@ def evaluate(
             if is_segmentation(last)
             else scores(predict_probabilities(model, images), labels, classes)
         )
-        if checkpoint == "last":
+        if checkpoint == "last" and is_segmentation(last) and calibrate:
+            temperature = classifier.calibration.temperature
+            calibrated = map_scores(last, images, labels, classes, temperature=temperature)
+            report["calibrated"] = calibrated | classifier.facts()
+        elif checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if is_segmentation(last):
         judging = Run.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge

@@ -1,8 +1,8 @@
 """The encoder without semivae: a classifier or a feature extractor as ONNX, as a torch.export archive, or as weights.
 
 An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)).
-`classifier` gives `probabilities` (n, K), `features` gives `features` (n, D). A file is put in place only after it has
-given the same numbers as the model on real images.
+`classifier` gives `probabilities` (n, K), calibrated if asked for, `features` gives `features` (n, D). A file is put in
+place only after it has given the same numbers as the model on real images.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.classification.calibration import calibration_of
 from semivae.classification.posterior import batches, label_factor
 from semivae.errors import DataError, ExportError
 from semivae.export_formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
@@ -41,29 +42,41 @@ class Inputs:
 
 
 def export(
-    run: Run, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False
+    run: Run,
+    path: str | Path,
+    part: str = "classifier",
+    format: str | None = None,
+    overwrite: bool = False,
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Write the run's encoder to `path` and check the file against the model.
 
     Without `format` the ending of `path` decides: .onnx, .pt2 or .safetensors. The ONNX and pt2 files carry the class
     names as metadata; the safetensors file holds the weights of q(label | image) and, as metadata, recipe and classes.
+    With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
+    `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it.
 
-    Returns path, part, format, `largest_difference` from the model, `checked_on` (how many images), `checked_with`
-    (which images), and name and shape of `input` and `output`.
+    Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
+    `checked_with` (which images), and name and shape of `input` and `output`.
 
     Raises:
-        ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4. No file is left.
+        ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4; or features are
+            to be calibrated. No file is left.
+        RunError, DataError: as `calibration_of` says.
     """
     path, known_part = Path(path), _known_part(part)
     known_format = _format_of(path, format)
     _refuse_occupied(path, overwrite)
-    model = EncoderPart(label_factor(run).standalone().cpu(), run.image, known_part).eval()
+    if calibrate and known_part == "features":
+        raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
+    temperature = calibration_of(run).temperature if calibrate else 1.0
+    model = EncoderPart(label_factor(run).standalone().cpu(), run.image, known_part, temperature).eval()
     inputs = check_inputs(run)
     with torch.no_grad():
         expected = _expected(model, inputs.images)
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
-        WRITERS[known_format](model, inputs.images, unchecked, _metadata(run, known_part))
+        WRITERS[known_format](model, inputs.images, unchecked, _metadata(run, model))
         read = READERS[known_format](unchecked, model)
         difference = check(read, inputs.images, expected)
         if model.size_multiple is not None:
@@ -75,6 +88,7 @@ def export(
         "path": str(path),
         "part": known_part,
         "format": known_format,
+        "temperature": temperature,
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
@@ -189,10 +203,10 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
         return model.conditional.features(sample)
     distribution = model.conditional(sample)
     if is_map(model.conditional):
-        return place_posterior(distribution).probs.movedim(-1, 1)  # (n, K, H, W)
-    classes = distribution.enumerate_support()  # (K, n)
-    probabilities: Tensor = distribution.log_prob(classes).exp().T
-    return probabilities
+        log_posterior = place_posterior(distribution).logits.movedim(-1, 1)  # (n, K, H, W)
+    else:
+        log_posterior = distribution.log_prob(distribution.enumerate_support()).T  # (n, K)
+    return (log_posterior / model.temperature).softmax(dim=1)
 
 
 def _larger(images: Tensor, multiple: int) -> Tensor:
@@ -207,5 +221,10 @@ def _shape(model: EncoderPart, values: Tensor) -> list[int | str]:
     return ["n", values.shape[1], f"{model.size_multiple} rows", f"{model.size_multiple} columns"]
 
 
-def _metadata(run: Run, part: Part) -> dict[str, str]:
-    return {"part": part, "classes": json.dumps(list(run.classes)), "recipe": dump_recipe(run.recipe)}
+def _metadata(run: Run, model: EncoderPart) -> dict[str, str]:
+    return {
+        "part": model.part,
+        "classes": json.dumps(list(run.classes)),
+        "temperature": repr(model.temperature),
+        "recipe": dump_recipe(run.recipe),
+    }

@@ -23,20 +23,21 @@ OUTPUT_NAMES: dict[Part, str] = {"classifier": "probabilities", "features": "fea
 
 
 class EncoderPart(nn.Module):
-    """One factor q(label | image) as a plain module: a tensor in, a tensor out."""
+    """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature."""
 
-    def __init__(self, conditional: NetworkConditional, image: str, part: Part) -> None:
+    def __init__(self, conditional: NetworkConditional, image: str, part: Part, temperature: float = 1.0) -> None:
         super().__init__()
         self.conditional = conditional
         self.image = image
         self.part = part
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
         sample = {self.image: images}
         if self.part == "features":
             return self.conditional.features(sample)
-        return self.conditional.parameters_of(sample).softmax(dim=1)
+        return (self.conditional.parameters_of(sample) / self.temperature).softmax(dim=1)
 
     @property
     def size_multiple(self) -> int | None:

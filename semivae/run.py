@@ -253,9 +253,9 @@ class Run:
     def predict(self, images: ArrayLike | Tensor, **options: Any) -> NDArray[np.int64]:
         """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
         if map_of(self.recipe) is not None:
-            from semivae.segmentation.posterior import predict_maps, refuse_for_maps
+            from semivae.segmentation.posterior import predict_maps
 
-            refuse_for_maps(self, **options)
+            self.classifier(**options)  # refuses what is not for maps; a temperature changes no place's likeliest class
             return predict_maps(self, self.images(images))
         probabilities = self.classifier(**options).probabilities(self.images(images))
         labels: NDArray[np.int64] = probabilities.argmax(dim=1).numpy()
@@ -291,10 +291,8 @@ class Run:
 
         return embed(self, self.images(images))
 
-    def export(
-        self, path: str | Path, part: str = "classifier", format: str | None = None, overwrite: bool = False
-    ) -> dict[str, Any]:
+    def export(self, path: str | Path, part: str = "classifier", **options: Any) -> dict[str, Any]:
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.export`."""
         from semivae.export import export
 
-        return export(self, Path(path), part=part, format=format, overwrite=overwrite)
+        return export(self, Path(path), part=part, **options)

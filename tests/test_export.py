@@ -56,6 +56,7 @@ def test_exported_classifier_predicts_like_the_run(
         "path": str(path),
         "part": "classifier",
         "format": suffix,
+        "temperature": 1.0,
         "largest_difference": report["largest_difference"],
         "checked_on": 64,
         "checked_with": "validation images",
@@ -68,6 +69,34 @@ def test_exported_classifier_predicts_like_the_run(
         images = some_images(tiny_run, count)
         torch.testing.assert_close(exported(images), predict_probabilities(tiny_run, images), atol=1e-5, rtol=1e-4)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.fixture
+def copied_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tiny run, for what leaves a calibration in its folder."""
+    return Run.load(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("runs") / "copy"), device="cpu")
+
+
+@pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])
+def test_a_calibrated_classifier_is_exported_with_its_temperature(
+    copied_run: Run, tmp_path: Path, suffix: str, load: Callable[[Path], Callable[[Tensor], Tensor]]
+) -> None:
+    report = export(copied_run, tmp_path / f"encoder.{suffix}", calibrate=True)
+    calibrated = copied_run.classifier(calibrate=True)
+    assert report["temperature"] == calibrated.calibration.temperature
+    images = some_images(copied_run, 37)
+    found = load(tmp_path / f"encoder.{suffix}")(images)
+    torch.testing.assert_close(found, calibrated.probabilities(images), atol=1e-5, rtol=1e-4)
+    assert (found - predict_probabilities(copied_run, images)).abs().max() > 1e-3
+
+
+def test_weights_name_their_temperature_and_features_have_none(copied_run: Run, tmp_path: Path) -> None:
+    report = export(copied_run, tmp_path / "encoder.safetensors", calibrate=True)
+    with safetensors.safe_open(tmp_path / "encoder.safetensors", framework="pt") as file:
+        assert float(file.metadata()["temperature"]) == report["temperature"] != 1.0
+    with pytest.raises(ExportError, match="features have no probabilities to calibrate; leave out calibrate"):
+        export(copied_run, tmp_path / "features.onnx", part="features", calibrate=True)
+    assert not (tmp_path / "features.onnx").exists()
 
 
 @pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ CHANGES: dict[str, object] = {
         "name": "arrays", "path": "shapes.npz", "classes": ["ground", "square", "bar"], "void": 255,
         "keys": {"x": "images", "s": "maps", "x_test": "test_images", "s_test": "test_maps"},
     },
-    "split": {"labelled": 8, "validation": 4},
+    "split": {"labelled": 8, "validation": 8},
     "variables.x.shape": [3, SIDE, SIDE],
     "variables.s.shape": [SIDE, SIDE],
     "variables.s.classes": 3,
@@ -156,6 +157,45 @@ def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
     assert refused.exit_code == 1 and "vote speaks of one class an image, s is a map" in refused.stderr
 
 
+def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(run: Run, data: Path) -> None:
+    report = json.loads(command("evaluate", run.path, "--data-root", data, "--calibrate", "--json").stdout)
+    calibrated = report["calibrated"]
+    assert calibrated["calibrated_on"] == 8 and calibrated["temperature"] != 1.0
+    assert calibrated["mean_iou"] == report["last"]["mean_iou"] and calibrated["nll"] != report["last"]["nll"]
+
+    part = run.split().validation
+    images, maps = (run.dataset().train[name][part] for name in ("x", "s"))
+    known = maps != VOID
+
+    def nll(temperature: float) -> float:
+        p = torch.cat(list(place_probabilities(run, images, temperature=temperature))).movedim(1, -1)[known]
+        return float(-p[torch.arange(len(p)), maps[known].long()].double().log().mean())
+
+    chosen = run.classifier(calibrate=True).calibration
+    assert chosen.nll_before == pytest.approx(nll(1.0), rel=1e-4)
+    assert chosen.nll == pytest.approx(nll(chosen.temperature), rel=1e-4)
+    for change in (0.9, 1.1):
+        assert nll(chosen.temperature * change) > nll(chosen.temperature)
+    shown = command("evaluate", run.path, "--data-root", data, "--calibrate").stdout
+    assert "model, calibrated" in shown and f"temperature {chosen.temperature:.3g}: least NLL on 8 validation" in shown
+
+
+def test_maps_cannot_be_calibrated_on_nothing(run: Run, data: Path, tmp_path: Path) -> None:
+    few = Run.load(shutil.copytree(run.path, tmp_path / "few"), device="cpu", data_root=data)
+    (few.path / "calibration.json").unlink(missing_ok=True)
+    keep = few.split()
+    few.split = lambda: replace(keep, validation=keep.validation[:7])  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="keeps 7 images for validation, and a calibration needs 8 or more"):
+        few.classifier(calibrate=True)
+    few.dataset().train["s"][keep.validation] = VOID
+    few.split = lambda: keep  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="void everywhere"):
+        few.classifier(calibrate=True)
+    for options in ({"vote": True}, {"prior": "uniform"}):
+        with pytest.raises(RunError, match="speaks of one class an image, s is a map"):
+            run.classifier(**options)
+
+
 def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     images = tmp_path / "images"
@@ -171,6 +211,14 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
     with Image.open(out / "confidence" / "image1.png") as confidence:
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
+    calibrated = command(
+        "predict", run.path, images, "--out", tmp_path / "calibrated", "--calibrate", "--data-root", data
+    )
+    temperature = run.classifier(calibrate=True).calibration.temperature
+    assert f"temperature {temperature:.3g}" in calibrated.stdout
+    probabilities = next(place_probabilities(run, run.images(pixels), temperature=temperature))[0]
+    with Image.open(tmp_path / "calibrated" / "confidence" / "image1.png") as confidence:
+        assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     again = command("predict", run.path, images, "--out", out)
     assert again.exit_code == 1 and "not empty" in again.stderr
     assert command("predict", run.path, images, "--out", out, "--overwrite").exit_code == 0
@@ -200,12 +248,13 @@ def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path:
 
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
 def test_exported_files_take_images_of_other_sizes(run: Run, ending: str, tmp_path: Path) -> None:
-    report = run.export(tmp_path / f"model.{ending}")
+    report = run.export(tmp_path / f"model.{ending}", calibrate=True)
     assert report["largest_difference"] < 1e-4 and report["output"]["shape"][1] == 3
+    assert report["temperature"] == run.classifier(calibrate=True).calibration.temperature != 1.0
     larger = torch.rand(2, 3, 2 * SIDE, SIDE + 2)
     factor = run.encoder["s"]
     with torch.no_grad():
-        expected = factor.parameters_of({"x": larger}).softmax(dim=1)
+        expected = (factor.parameters_of({"x": larger}) / report["temperature"]).softmax(dim=1)
     if ending == "onnx":
         runtime = pytest.importorskip("onnxruntime")
         found = torch.from_numpy(
@@ -227,7 +276,7 @@ def test_seeds_are_compared_by_mean_iou(data: Path, tmp_path: Path) -> None:
 
 def test_diagnosis_counts_places_and_leaves_void_ones_out(run: Run) -> None:
     report = run.diagnose(samples=20)
-    assert report["validation"]["count"] == 4
+    assert report["validation"]["count"] == 8
     for found in (*report["validation"]["readers"].values(), *report["samples"]["readers"].values()):
         low, high = found["interval"]
         assert 0.0 <= low <= high <= 1.0

@@ -3,6 +3,7 @@
     log p(y | x) = log q(y | x) / temperature + strength * vote(y) + constant
 
 Temperature scaling is Guo et al., ICML 2017. In (1 / temperature, strength) the NLL is convex, so there is one answer.
+Where the label is a map, one temperature serves all places, each of which counts as an example.
 The numbers are kept in the run's folder, with the checksum of the checkpoint that they belong to, so that the data are
 needed once only. Validation images choose, test images never do.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,6 +29,8 @@ from semivae.run import Run
 from semivae.run_folder import read_calibrations, write_calibrations
 
 SMALLEST_PART = 50  # validation images; with fewer, one mistake would decide
+SMALLEST_PART_OF_MAPS = 8  # a map holds thousands of places; but those of one image are alike
+LARGEST_PART = 20_000_000  # probabilities of places that are looked at; that many settle one number
 LEAST_WEIGHT = 0.01  # of the encoder: a temperature of at most 100
 
 
@@ -39,7 +43,8 @@ class Calibration:
         strength: weight of the decoder's vote, 0 or more.
         draws: codes drawn for each image and class in the vote; 0 without a vote.
         count: validation images that it was chosen on; 0 if nothing was chosen.
-        nll_before, nll: on those images, nats per image, of the encoder as it is and with this calibration.
+        nll_before, nll: on those images, nats per image (of maps: per place), of the encoder as it is and with this
+            calibration.
     """
 
     temperature: float = 1.0
@@ -50,7 +55,7 @@ class Calibration:
     nll: float | None = None
 
     def apply(self, terms: Sequence[Floats]) -> Floats:
-        """log p(y | x), (n, K), from log q(y | x) and, where `draws` says so, the vote."""
+        """log p(y | x), (n, K) or (n, K, H, W), from log q(y | x) and, where `draws` says so, the vote."""
         weights = (1.0 / self.temperature, self.strength)[: len(terms)]
         return np.asarray(log_softmax(weighted(terms, weights), axis=1), dtype=np.float64)
 
@@ -63,7 +68,7 @@ def calibration_of(run: Run, draws: int = 0) -> Calibration:
         draws: codes drawn for each image and class in the decoder's vote; 0 for the temperature alone.
 
     Raises:
-        RunError: fewer than 50 validation images, or no vote can be taken.
+        RunError: fewer than 50 validation images (8 with maps), or no vote can be taken.
         DataError: nothing is kept, and the data set to choose on cannot be read.
     """
     digest = checkpoint_digest(run)
@@ -94,24 +99,37 @@ def choose_calibration(run: Run, draws: int = 0) -> Calibration:
             f"{run.path}: no calibration is kept for this checkpoint, and the data set to choose it on cannot be read; "
             f"run `semivae evaluate {run.path} --calibrate` once where the data are:\n{error}"
         ) from error
-    if (count := len(rows)) < SMALLEST_PART:
+    shape = dataset.train[run.label].shape[1:]  # () of classes
+    least = SMALLEST_PART_OF_MAPS if shape else SMALLEST_PART
+    if len(rows) < least:
         raise RunError(
-            f"{run.path}: the split keeps {count} images for validation, and a calibration needs {SMALLEST_PART} or "
-            f"more; train with --set split.validation=200, or classify without calibration and vote"
+            f"{run.path}: the split keeps {len(rows)} images for validation, and a calibration needs {least} or "
+            f"more; train with --set split.validation={4 * least}, or go without calibration and vote"
         )
+    most = max(least, LARGEST_PART // (math.prod(shape) * len(run.classes)))
+    rows = rows[:: math.ceil(len(rows) / most)]
     images, labels = dataset.train[run.image][rows], np.asarray(dataset.train[run.label][rows])
     terms = [encoder_log_posterior(run, images)]
     if draws:
         terms.append(vote_of_decoder(run, images, draws))
+    terms, labels = known_places(terms, labels)
+    if not len(labels):
+        raise RunError(f"{run.path}: the maps of the validation images are void everywhere; nothing can be calibrated")
     weights = least_nll(terms, labels)
     return Calibration(
         temperature=1.0 / weights[0],
         strength=weights[1] if draws else 0.0,
         draws=draws,
-        count=count,
+        count=len(rows),
         nll_before=nll_of(terms[0], labels),
         nll=nll_of(weighted(terms, weights), labels),
     )
+
+
+def known_places(terms: Sequence[Floats], labels: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
+    """Terms (n, K, H, W) of maps (n, H, W) as (places, K) and (places,), without void places; classes as they are."""
+    known = labels >= 0
+    return [np.moveaxis(term, 1, -1)[known] for term in terms], labels[known]
 
 
 def least_nll(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[float]:

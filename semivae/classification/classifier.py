@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification.calibration import Calibration, calibration_of
-from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
+from semivae.classification.posterior import Floats, encoder_log_posterior, refuse_for_maps, vote_of_decoder
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
 from semivae.errors import RunError
@@ -80,8 +80,10 @@ class Classifier:
             draws: codes for each image and class in the vote.
 
         Raises:
-            RunError, DataError: a vote of no draws, or as `calibration_of`, `trained_prior` and `read_prior` say.
+            RunError, DataError: a vote of no draws; a vote or a prior of one class an image where the label is a map;
+                or as `calibration_of`, `trained_prior` and `read_prior` say.
         """
+        refuse_for_maps(run, vote=vote, prior=prior)
         if vote and draws < 1:
             raise RunError(f"draws is {draws}, but the decoder's vote needs 1 or more; leave the vote out otherwise")
         estimated = isinstance(prior, str) and prior == "estimate"
@@ -92,7 +94,7 @@ class Classifier:
         return cls(run, calibration, stated, None if prior is None else trained_prior(run))
 
     def log_posterior(self, images: Tensor) -> Floats:
-        """log p(y | x) before any change of prior, float64 (n, K), nats.
+        """log p(y | x) before any change of prior, float64 (n, K), of maps (n, K, H, W), nats.
 
         Raises:
             DataError: the images' shape is not the run's.

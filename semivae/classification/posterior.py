@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.vote import decoder_vote
 from semivae.generation import seeded
+from semivae.graphs import map_of
 from semivae.run import Run
 
 Floats = NDArray[np.float64]
@@ -51,9 +53,17 @@ def batches(run: Run, images: Tensor, batch: int) -> Iterator[Tensor]:
         yield on_device.float() / 255 if chunk.dtype == torch.uint8 else on_device.float()
 
 
+def refuse_for_maps(run: Run, **options: Any) -> None:
+    """Raise `RunError` if options that speak of one class an image are asked for where the label is a map."""
+    asked = [name for name, value in options.items() if value is not None and value is not False]
+    if asked and map_of(run.recipe) is not None:
+        names = ", ".join(asked)
+        raise RunError(f"{run.path}: {names} speaks of one class an image, {run.label} is a map; leave it out")
+
+
 @torch.no_grad()
 def encoder_log_posterior(run: Run, images: Tensor, batch: int = 512) -> Floats:
-    """log q(y | x) of images (n, C, H, W), float64 (n, K), nats."""
+    """log q(y | x) of images (n, C, H, W), float64 (n, K), nats; of maps at every place, (n, K, H, W)."""
     factor = label_factor(run)
     parts = [factor.parameters_of({run.image: chunk}).double().log_softmax(1) for chunk in batches(run, images, batch)]
     return np.asarray(torch.cat([part.cpu() for part in parts]), dtype=np.float64)

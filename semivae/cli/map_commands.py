@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from semivae.cli.showing import console, reply
+from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import write_file
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from semivae.classification import Classifier
     from semivae.generative.imputation import Imputed
     from semivae.run import Run
 
 
 def predict_into(
-    run: Run, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
+    classifier: Classifier, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
     """Write an index mask, an overlay and the confidence of every image, and the palette.
 
     OUT/masks/NAME.png, OUT/overlays/NAME.png, OUT/confidence/NAME.png and OUT/palette.txt.
     """
+    run = classifier.run
     if out is None or (out.suffix and not out.is_dir()):
         raise typer.BadParameter(
             f"{run.label} is a map, so masks and overlays are written: give a folder", param_hint="--out"
@@ -40,7 +42,7 @@ def predict_into(
 
     palette, start, batch = run_palette(run), 0, 64
     write_in(out, "palette.txt", palette_text(palette).encode())
-    for probabilities in place_probabilities(run, images, batch):
+    for probabilities in place_probabilities(run, images, batch, classifier.calibration.temperature):
         pixels = images[start : start + batch]
         shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
         confidences, maps = (found.numpy() for found in probabilities.max(dim=1))
@@ -50,8 +52,10 @@ def predict_into(
             write_in(out, f"overlays/{file}", overlay_png(image, numbers, palette))
             write_in(out, f"confidence/{file}", confidence_png(confidence))
         start += batch
-    report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes)}
-    reply(report, as_json, console(), f"{out}: masks, overlays and confidences of {len(names)} images, and palette.txt")
+    facts = classifier.facts()
+    report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes), **facts}
+    done = f"{out}: masks, overlays and confidences of {len(names)} images, and palette.txt"
+    reply(report, as_json, console(), done, *classifier_lines(facts))
 
 
 def mask_names(names: Sequence[str]) -> list[str]:

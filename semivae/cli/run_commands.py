@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,7 @@ from semivae.cli.options import (
     SplitPart,
     VoteOption,
 )
-from semivae.cli.showing import console, reply, result_tables
+from semivae.cli.showing import classifier_lines, console, reply, result_tables
 from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ def evaluate(
 
     if speaks_of_maps(report):
         tables = [*result_tables(report), class_iou_table(report), *painted_lines(report)]
-        reply(report, as_json, console(), *tables)
-        return
-    tables = [*result_tables(report), reliability_table(report), per_class_table(report), confusion_table(report)]
+    else:
+        tables = [*result_tables(report), reliability_table(report), per_class_table(report), confusion_table(report)]
     last = next((report[step] for step in ("corrected", "voted", "calibrated") if step in report), None)
     reply(report, as_json, console(), *tables, *(classifier_lines(last) if last else []))
 
@@ -94,12 +93,12 @@ def predict(
 ) -> None:
     """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
     from semivae.classification import Classifier
-    from semivae.segmentation.posterior import is_segmentation, refuse_for_maps
+    from semivae.segmentation.posterior import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
     if is_segmentation(opened):
-        refuse_for_maps(opened, calibrate=calibrate, vote=vote, prior=prior)
-        predict_into(opened, *opened.read(images), out, overwrite, as_json)
+        classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
+        predict_into(classifier, *opened.read(images), out, overwrite, as_json)
         return
     check_target(out, overwrite, ".csv")
     pixels, names = opened.read(images)
@@ -120,23 +119,6 @@ def predict(
         typer.echo(text, nl=False)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
-
-
-def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
-    """What the steps after the encoder were: temperature, vote, prior."""
-    lines = []
-    if facts["calibrated_on"]:
-        vote = f", the decoder's vote weighed {facts['strength']:.3g}" if facts["draws"] else ""
-        lines.append(
-            f"temperature {facts['temperature']:.3g}{vote}: least NLL on {facts['calibrated_on']:,} validation images"
-        )
-    if "prior" in facts:
-        shown = [f"{name} {share:.1%}" for name, share in list(facts["prior"].items())[:20]]
-        how = f" (estimated, {facts['estimate']['steps']} steps of EM)" if "estimate" in facts else ""
-        lines.append(f"prior{how}: {', '.join(shown)}{', ...' if len(facts['prior']) > len(shown) else ''}")
-    if "estimate" in facts and not facts["estimate"]["settled"]:
-        lines.append(f"the prior has not settled: {facts['estimate']['gap']:.2g} nats may be missing to its maximum")
-    return lines
 
 
 def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
@@ -243,6 +225,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
     part: Annotated[Part, typer.Option(help="Probabilities of the classes, or features.")] = Part.classifier,
     format: Annotated[Format | None, typer.Option(help="Default: by the ending of FILE.")] = None,
+    calibrate: CalibrateOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -254,7 +237,8 @@ def export(
     from semivae.export import export as export_run
 
     opened = open_run(run, checkpoint, device, data_root)
-    report = export_run(opened, out, part.value, format.value if format else None, overwrite=overwrite)
+    chosen = format.value if format else None
+    report = export_run(opened, out, part.value, chosen, overwrite=overwrite, calibrate=calibrate)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"
     inputs = f"{report['checked_on']} {report['checked_with']}"
     reply(
@@ -262,6 +246,7 @@ def export(
         as_json,
         console(),
         f"{out}: {report['part']} as {report['format']}, {difference} on {inputs}",
+        *([f"temperature {report['temperature']:.3g}"] if calibrate else []),
     )
 
 

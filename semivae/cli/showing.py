@@ -53,3 +53,20 @@ def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     if not report.get("last"):
         return [where]
     return [map_results_table(report) if speaks_of_maps(report) else results_table(report), where]
+
+
+def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What the steps after the encoder were: temperature, vote, prior."""
+    lines = []
+    if facts["calibrated_on"]:
+        vote = f", the decoder's vote weighed {facts['strength']:.3g}" if facts["draws"] else ""
+        lines.append(
+            f"temperature {facts['temperature']:.3g}{vote}: least NLL on {facts['calibrated_on']:,} validation images"
+        )
+    if "prior" in facts:
+        shown = [f"{name} {share:.1%}" for name, share in list(facts["prior"].items())[:20]]
+        how = f" (estimated, {facts['estimate']['steps']} steps of EM)" if "estimate" in facts else ""
+        lines.append(f"prior{how}: {', '.join(shown)}{', ...' if len(facts['prior']) > len(shown) else ''}")
+    if "estimate" in facts and not facts["estimate"]["settled"]:
+        lines.append(f"the prior has not settled: {facts['estimate']['gap']:.2g} nats may be missing to its maximum")
+    return lines

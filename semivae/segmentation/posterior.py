@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches, label_factor
-from semivae.errors import RunError
 from semivae.graphs import map_of
 from semivae.run import Run
 
@@ -21,22 +19,15 @@ def is_segmentation(run: Run) -> bool:
     return map_of(run.recipe) is not None
 
 
-def refuse_for_maps(run: Run, **options: Any) -> None:
-    """Raise `RunError` if options that speak of one class an image are asked for where the label is a map."""
-    asked = [name for name, value in options.items() if value]
-    if asked:
-        names = ", ".join(asked)
-        raise RunError(f"{run.path}: {names} speaks of one class an image, {run.label} is a map; leave it out")
-
-
 @torch.no_grad()
-def place_probabilities(run: Run, images: Tensor, batch: int = 64) -> Iterator[Tensor]:
+def place_probabilities(run: Run, images: Tensor, batch: int = 64, temperature: float = 1.0) -> Iterator[Tensor]:
     """q(map | image) in batches, float32 [n, classes, height, width] on the CPU.
 
     Args:
         run: a run whose label is a map.
         images: [n, channels, height, width], bytes or floats in [0, 1].
         batch: images at a time.
+        temperature: divides the logits (`semivae.classification.calibration`).
 
     Raises:
         DataError: the images' shape is not the run's.
@@ -44,7 +35,7 @@ def place_probabilities(run: Run, images: Tensor, batch: int = 64) -> Iterator[T
     """
     factor = label_factor(run)
     for chunk in batches(run, images, batch):
-        yield factor.parameters_of({run.image: chunk}).float().softmax(dim=1).cpu()
+        yield (factor.parameters_of({run.image: chunk}).float() / temperature).softmax(dim=1).cpu()
 
 
 def predict_maps(run: Run, images: Tensor, batch: int = 64) -> NDArray[np.int64]:

@@ -20,9 +20,12 @@ from semivae.segmentation.posterior import place_probabilities
 RESAMPLES = 1000  # of the images, for the interval of the mean IoU
 
 
-def map_scores(run: Run, images: Tensor, maps: Tensor, classes: Sequence[str], batch: int = 64) -> dict[str, Any]:
+def map_scores(
+    run: Run, images: Tensor, maps: Tensor, classes: Sequence[str], batch: int = 64, temperature: float = 1.0
+) -> dict[str, Any]:
     """`scores_of` the run's encoder on images [n, channels, height, width] with maps [n, height, width]."""
-    return scores_of(zip(place_probabilities(run, images, batch), torch.split(maps, batch), strict=True), classes)
+    probabilities = place_probabilities(run, images, batch, temperature)
+    return scores_of(zip(probabilities, torch.split(maps, batch), strict=True), classes)
 
 
 def scores_of(parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
