@@ -213,4 +213,4 @@ def weight_of(spec: float | schema.Teach | schema.TeachPlayers, player: PlayerNa
     """The weight that a recipe gives a lesson, for one of the players where they differ."""
     if isinstance(spec, schema.TeachPlayers):
         spec = spec.encoder if player == "encoder" else spec.decoder
-    return Weight(spec.weight, spec.start) if isinstance(spec, schema.Teach) else Weight(spec)
+    return Weight(spec.weight, spec.start, spec.full or 0.0) if isinstance(spec, schema.Teach) else Weight(spec)

@@ -259,3 +259,26 @@ def test_alignment_state_is_part_of_the_game() -> None:
     play(game)
     assert {"teachers.stream_unlabelled.shares", "teachers.stream_unlabelled.offsets"} <= set(game.state_dict())
     assert teacher(game).get_buffer("offsets").abs().max() > 0.0
+
+
+def test_a_weight_grows_evenly_from_its_start_to_its_full() -> None:
+    at_once, growing = Weight(2.0, 0.3), Weight(2.0, start=0.25, full=0.75)
+    assert [at_once.at(share) for share in (0.0, 0.2999, 0.3, 1.0)] == [0.0, 0.0, 2.0, 2.0]
+    assert [growing.at(share) for share in (0.0, 0.25, 0.5, 0.625, 0.75, 1.0)] == [0.0, 0.0, 1.0, 1.5, 2.0, 2.0]
+    assert Weight(2.0, start=0.5, full=0.5).at(0.5) == 2.0  # a step, and no division by zero
+
+
+def test_what_a_lesson_teaches_grows_with_its_weight() -> None:
+    """The gradient of the views' lesson half way up is half of that at its full weight: nothing else has changed."""
+
+    def gradient(share: float) -> Tensor:
+        game = make_game(views=True)
+        teacher(game).views = replace(teacher(game).views, weight=Weight(1.0, start=0.2, full=0.6))
+        loss, _ = teacher(game).loss(
+            game.encoder, batches()["unlabelled"]["x"], torch.Generator().manual_seed(0), share
+        )
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(game.encoder["y"].parameters()))])
+
+    full = gradient(0.6)
+    assert full.abs().max() > 0
+    torch.testing.assert_close(gradient(0.4), full / 2)

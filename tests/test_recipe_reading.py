@@ -175,6 +175,11 @@ def test_wrong_changes_are_refused(recipe_file: Path, change: str, message: str)
             "mine.yaml:20: streams.unlabelled.teach.y.start: must be at most 1, not 2",
         ),
         (
+            "start: 0.5",
+            "start: 0.5, full: 0.3",
+            "mine.yaml:20: streams.unlabelled.teach.y: full is 0.3, before start, 0.5; the weight grows from start to",
+        ),
+        (
             "teach: {h: 0.2}",
             "teach: {h: -1}",
             "mine.yaml:21: streams.labels.teach.h: must be at least 0, not -1",

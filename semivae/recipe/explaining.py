@@ -128,10 +128,15 @@ def _choose(members: list[Any], loc: tuple[int | str, ...], data: object) -> tup
         return tagged[str(loc[0])], loc[1:]
     if isinstance(data, Mapping) and sections:
         meant = max(sections, key=lambda section: _resemblance(section, data))
-        return (meant, loc[1:]) if loc[0] == meant.__name__ else (None, ())
-    if any(loc[0] == section.__name__ for section in sections):
+        return (meant, loc[1:]) if _speaks_of(loc[0], meant) else (None, ())
+    if any(_speaks_of(loc[0], section) for section in sections):
         return None, ()
     return Union[tuple(members)], loc[1:]  # noqa: UP007  a union that is made at run time
+
+
+def _speaks_of(form: int | str, section: Any) -> bool:
+    """Whether pydantic means this section; one with a check of its own is called function-after[CHECK, SECTION]."""
+    return form == section.__name__ or str(form).endswith(f", {section.__name__}]")
 
 
 def _tags(section: Any) -> tuple[str, ...]:

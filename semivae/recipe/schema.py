@@ -226,6 +226,17 @@ class Teach(Section):
 
     weight: NonNegative = 1.0
     start: Fraction = 0.0
+    full: Fraction | None = Field(
+        None, description="share of the training at which the weight is reached, evenly from start on; None: at once"
+    )
+
+    @model_validator(mode="after")
+    def _full_comes_after_start(self) -> Teach:
+        if self.full is not None and self.full < self.start:
+            raise ValueError(
+                f"full is {self.full:g}, before start, {self.start:g}; the weight grows from start to full"
+            )
+        return self
 
 
 class TeachPlayers(Section):
