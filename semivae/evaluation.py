@@ -98,11 +98,7 @@ def evaluate(
             if is_segmentation(last)
             else scores(predict_probabilities(model, images), labels, classes)
         )
-        if checkpoint == "last" and is_segmentation(last) and calibrate:
-            temperature = classifier.calibration.temperature
-            calibrated = map_scores(last, images, labels, classes, temperature=temperature)
-            report["calibrated"] = calibrated | classifier.facts()
-        elif checkpoint == "last":
+        if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if is_segmentation(last):
         judging = Run.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
@@ -115,6 +111,9 @@ def _steps(classifier: Classifier, images: Tensor, labels: Tensor, *, both: bool
     calibration, classes, found = classifier.calibration, classifier.run.classes, {}
     if not calibration.count and classifier.prior is None:
         return {}
+    if is_segmentation(classifier.run):  # in parts: all probabilities of all places at once may not fit
+        calibrated = map_scores(classifier.run, images, labels, classes, temperature=calibration.temperature)
+        return {"calibrated": calibrated | classifier.facts()}
     if both:
         alone = Classifier.of(classifier.run, calibrate=True)
         found["calibrated"] = scores(alone.probabilities(images), labels, classes) | alone.facts()

@@ -163,6 +163,14 @@ def test_kept_numbers_are_those_of_the_checkpoint(run: Run) -> None:
         assert again.temperature == pytest.approx(right["temperature"]) and again.count == 200
 
 
+@pytest.mark.parametrize(("most", "count"), [(1000, 200), (190, 190), (51, 51), (1, 50)])
+def test_a_large_validation_part_is_thinned_and_never_below_the_least(
+    run: Run, monkeypatch: pytest.MonkeyPatch, most: int, count: int
+) -> None:
+    monkeypatch.setattr("semivae.classification.calibration.LARGEST_PART", 10 * most)  # ten classes
+    assert Classifier.of(run, calibrate=True).calibration.count == count
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import minimize
@@ -107,9 +108,9 @@ def choose_calibration(run: Run, draws: int = 0) -> Calibration:
             f"more; train with --set split.validation={4 * least}, or go without calibration and vote"
         )
     most = max(least, LARGEST_PART // (math.prod(shape) * len(run.classes)))
-    rows = rows[:: math.ceil(len(rows) / most)]
+    rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), most)).round().long()]
     images, labels = dataset.train[run.image][rows], np.asarray(dataset.train[run.label][rows])
-    terms = [encoder_log_posterior(run, images)]
+    terms = [encoder_log_posterior(run, images, batch=64)]  # as many as fit where they are maps
     if draws:
         terms.append(vote_of_decoder(run, images, draws))
     terms, labels = known_places(terms, labels)
