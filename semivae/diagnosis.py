@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.alarms import Alarm, Row, Setting, alarms, interval, other_meaning, worse_than_twin
+from semivae.data.dataset import some
 from semivae.diagnostics import (
     SAMPLES,
     LabelFindings,
@@ -144,9 +145,9 @@ def held_out_images(run: Run, skipped: list[str]) -> Sample:
     if len(split.validation):
         return {name: dataset.train[name][split.validation].to(run.device) for name in names}
     skipped.append("validation error and drift: the split keeps no images for validation (split.validation)")
-    unlabelled = dataset.train[roles.image][split.unlabelled[:SAMPLES]]
+    unlabelled = dataset.train[roles.image][some(split.unlabelled, SAMPLES, seed=0)]
     if not len(unlabelled) and roles.image in dataset.unlabelled:
-        unlabelled = dataset.unlabelled[roles.image][:SAMPLES]
+        unlabelled = some(dataset.unlabelled[roles.image], SAMPLES, seed=0)
     return {roles.image: unlabelled.to(run.device)}
 
 

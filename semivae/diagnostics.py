@@ -91,7 +91,7 @@ def examine_label(
             probabilities = every[known]  # [places, classes]
             confidence, value = probabilities.max(dim=-1)
             wrong = value != labels.to(every.device)[known]
-            found.append((probabilities.double().sum(dim=0), value, confidence, wrong))
+            found.append((probabilities.cpu().double().sum(dim=0), value.cpu(), confidence.cpu(), wrong.cpu()))
     if not sum(len(value) for _, value, _, _ in found):
         return LabelFindings()
     mass = torch.stack([mass for mass, _, _, _ in found]).sum(dim=0)
@@ -107,7 +107,7 @@ def examine_label(
 
 
 def share_of(flags: Tensor) -> float:
-    return flags.double().mean().item()
+    return flags.cpu().double().mean().item()  # mps has no float64
 
 
 # The decoder's samples -----------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def prior_shares(decoder: Player, label: str | None) -> tuple[float, ...]:
 
 def shares_of(labels: Tensor, classes: int) -> tuple[float, ...]:
     """Shares of the classes among labels [n, *shape], void places left out."""
-    counts = torch.bincount(labels[labels >= 0].long(), minlength=classes).double()
+    counts = torch.bincount(labels[labels >= 0].long(), minlength=classes).cpu().double()
     return tuple((counts / counts.sum()).tolist())
 
 

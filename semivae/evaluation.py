@@ -1,6 +1,6 @@
 """A run's classifier, measured once on the test images: error, calibration, and the same for its supervised twin.
 
-The only place that reads the test set. Nothing here chooses anything by what it finds.
+Nothing is chosen by what is found here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The encoder without semivae: a classifier or a feature extractor as ONNX, as a torch.export archive, or as weights.
 
-An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)).
+An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)); it
+makes them black and white where the run's source does.
 `classifier` gives `probabilities` (n, K), calibrated if asked for, `features` gives `features` (n, D). A file is put in
 place only after it has given the same numbers as the model on real images.
 """
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from semivae.classification.calibration import calibration_of
 from semivae.classification.posterior import batches, label_factor
+from semivae.data.pixels import binarized
 from semivae.errors import DataError, ExportError
 from semivae.export_formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
 from semivae.game.spatial_views import is_map, place_posterior
@@ -54,7 +56,8 @@ def export(
     Without `format` the ending of `path` decides: .onnx, .pt2 or .safetensors. The ONNX and pt2 files carry the class
     names as metadata; the safetensors file holds the weights of q(label | image) and, as metadata, recipe and classes.
     With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
-    `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it.
+    `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it; so is the
+    threshold between black and white.
 
     Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
     `checked_with` (which images), and name and shape of `input` and `output`.
@@ -70,7 +73,8 @@ def export(
     if calibrate and known_part == "features":
         raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
     temperature = calibration_of(run).temperature if calibrate else 1.0
-    model = EncoderPart(label_factor(run).standalone().cpu(), run.image, known_part, temperature).eval()
+    factor = label_factor(run).standalone().cpu()
+    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold).eval()
     inputs = check_inputs(run)
     with torch.no_grad():
         expected = _expected(model, inputs.images)
@@ -150,7 +154,11 @@ def check_inputs(run: Run, count: int = IMAGES_CHECKED) -> Inputs:
     origin = "validation images"
     if len(rows) < 2:
         rows, origin = torch.arange(min(count, len(train))), "training images"
-    return Inputs(next(batches(run, train[rows], count)).cpu(), origin)
+    images = next(batches(run, train[rows], count)).cpu()
+    if run.threshold is None:
+        return Inputs(images, origin)
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    return Inputs((images + noise) / 2, f"{origin} and noise, half each")  # greys: the file makes them black and white
 
 
 def _known_part(part: str) -> Part:
@@ -198,7 +206,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
 def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     """What the model itself says, (n, K) or (n, D), through the distribution and not through the module exported."""
-    sample = {model.image: images}
+    sample = {model.image: binarized(images, model.threshold)}
     if model.part == "features":
         return model.conditional.features(sample)
     distribution = model.conditional(sample)
@@ -226,5 +234,6 @@ def _metadata(run: Run, model: EncoderPart) -> dict[str, str]:
         "part": model.part,
         "classes": json.dumps(list(run.classes)),
         "temperature": repr(model.temperature),
+        "threshold": repr(model.threshold),
         "recipe": dump_recipe(run.recipe),
     }

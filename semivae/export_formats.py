@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from semivae.data.pixels import binarized
 from semivae.errors import ExportError
 from semivae.game.conditionals import NetworkConditional
 
@@ -23,18 +24,29 @@ OUTPUT_NAMES: dict[Part, str] = {"classifier": "probabilities", "features": "fea
 
 
 class EncoderPart(nn.Module):
-    """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature."""
+    """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature.
 
-    def __init__(self, conditional: NetworkConditional, image: str, part: Part, temperature: float = 1.0) -> None:
+    With a `threshold` it makes images black and white first, as the source of the run's data does.
+    """
+
+    def __init__(
+        self,
+        conditional: NetworkConditional,
+        image: str,
+        part: Part,
+        temperature: float = 1.0,
+        threshold: float | None = None,
+    ) -> None:
         super().__init__()
         self.conditional = conditional
         self.image = image
         self.part = part
         self.temperature = temperature
+        self.threshold = threshold
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
-        sample = {self.image: images}
+        sample = {self.image: binarized(images, self.threshold)}
         if self.part == "features":
             return self.conditional.features(sample)
         return (self.conditional.parameters_of(sample) / self.temperature).softmax(dim=1)

@@ -134,9 +134,12 @@ def _refuse_pair_of_views(recipe: Recipe, label: str, name: str, views: schema.P
             f"streams.{name}.views.cutmix: information compares two views of one image, and with cutmix a view shows "
             f"two; remove one of them"
         )
-    if views.align and recipe.variables[label].shape:
-        where = f"streams.{name}.views.align"
-        raise RecipeError(f"{where}: only single classes are aligned, {label} is a map of them; remove it")
+    if recipe.variables[label].shape:
+        where, map_ = f"streams.{name}.views", f"{label} is a map of them; remove it"
+        if views.align:
+            raise RecipeError(f"{where}.align: only single classes are aligned, {map_}")
+        if weight_of(views.information) != Weight(0.0):
+            raise RecipeError(f"{where}.information: only of single classes views share information, {map_}")
 
 
 def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, key: str, done: str) -> str:

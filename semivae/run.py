@@ -157,11 +157,14 @@ class Run:
         """The data set that the run was trained on, read again.
 
         Raises:
-            DataError: it is gone, or holds other classes or another shape than the run has learnt.
+            DataError: it is gone, or holds other classes or another shape than the run has learnt; or it has changed at
+                all, where the test part is chosen among its examples.
         """
         if self._dataset is None:
             found = load_source(self.recipe.source, self.data_root)
             self._refuse_changed(found)
+            if found.test_origin != "given":  # chosen among these data: of others, what was learnt would be tested on
+                load_split(self.path / SPLIT_FILE, found)
             self._dataset = found
         return self._dataset
 
@@ -212,8 +215,13 @@ class Run:
 
     def as_data(self, images: Tensor) -> Tensor:
         """Images, bytes or floats in [0, 1], as the recipe's source gives them: binarised where it says so."""
+        return binarized(images, self.threshold)
+
+    @property
+    def threshold(self) -> float | None:
+        """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
         source = self.recipe.source
-        return binarized(images, source.binarize if isinstance(source, BuiltInSource) else None)
+        return source.binarize if isinstance(source, BuiltInSource) else None
 
     @torch.no_grad()
     def posterior(self, name: str, /, **observed: Any) -> Distribution:

@@ -99,14 +99,14 @@ def train(
     Args:
         recipe: a YAML file, the name of a shipped recipe, or a recipe already read.
         set: changes to the recipe, applied last: {"training.steps": 500} or ["training.steps=500"].
-        out: the run's folder; default runs/RECIPE-NAME.
+        out: the run's folder; default runs/RECIPE-NAME, of a `Recipe` runs/recipe.
         data_root: where data live; default the environment variable SEMIVAE_DATA, else data/. The run remembers it.
         split: a split manifest to use instead of the recipe's split section.
         overwrite: replace a run that exists at `out`.
         resume: go on with the run at `out`; it must have been started from the same recipe.
         twin: train the supervised twin too; None: as the recipe says.
         device: "auto", "cpu", "cuda", ...
-        progress: called at every validation, and about once a second.
+        progress: called at every validation, and about twice a second.
 
     Returns:
         The finished run, its last checkpoint loaded.

@@ -88,6 +88,11 @@ def test_all_labelled_but_the_validation_part() -> None:
     assert len(split.labelled) == 72 and len(split.unlabelled) == 0 and counts(data, split.validation) == [5, 3]
 
 
+def test_a_class_of_one_example_keeps_it_where_all_are_labelled() -> None:
+    split = make_split(data := some_data(50, *[1] * 9), SplitSpec(labelled="all", validation=12))
+    assert counts(data, split.validation) == [12] + [0] * 9
+
+
 def test_shares_are_exact_for_many_random_cases() -> None:
     generator = np.random.default_rng(0)
     for _ in range(300):
@@ -124,7 +129,7 @@ def test_the_first_labels_never_change() -> None:
         ((5, 0, 4), {"labelled": 3}, "no example to train on of b"),
         ((5, 5, 5), {"labelled": 2}, "each of the 3 classes needs one; ask for 3 or more"),
         ((5, 5), {"labelled": 4, "validation": 7}, "asks for 7 examples, but some has 6 .* after 4 labelled ones"),
-        ((5, 5), {"labelled": "all", "validation": 10}, "asks for 10 examples, but some has 10"),
+        ((5, 5), {"labelled": "all", "validation": 10}, "10 examples, but some has 8 .* beside one of each class"),
         (
             (5, 9),
             {"labelled": 9, "balance": {"ratio": 4}},

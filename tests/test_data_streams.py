@@ -35,6 +35,7 @@ def recipe(streams: dict[str, object], **variables: object) -> Recipe:
         "y": {"family": "categorical"},
         "h": {"family": "bernoulli", "shape": [2]},
         "s": {"family": "categorical", "classes": 4},
+        "m": {"family": "categorical", "classes": 3, "shape": [1, 2]},
     }
     return Recipe.model_validate(
         {
@@ -149,6 +150,20 @@ def test_codes_and_several_variables_come_from_the_rows_of_a_file(tmp_path: Path
     assert streams["style"].batch(0)["s"].tolist() == [3] * 9
 
 
+def test_a_column_of_classes_and_maps_with_places_that_are_not_known_come_from_a_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "both.npz", y=np.array([[2]]), h=np.array([[0, 1]]))
+    np.save(tmp_path / "maps.npy", np.array([[[2, -1]]]))
+    streams = make(
+        {
+            "both": {"observe": ["y", "h"], "batch": 1, "values": {"file": "both.npz"}},
+            "maps": {"observe": ["m"], "batch": 1, "values": {"file": "maps.npy"}},
+        },
+        tmp_path,
+    )
+    assert streams["both"].batch(0)["y"].tolist() == [2]
+    assert streams["maps"].batch(0)["m"].tolist() == [[[2, -1]]]
+
+
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
@@ -175,6 +190,8 @@ def test_codes_and_several_variables_come_from_the_rows_of_a_file(tmp_path: Path
         ({"observe": ["h"], "values": {"file": "several.npz"}}, "h is a bernoulli variable; its values are 0 and 1"),
         ({"observe": ["h"], "values": {"file": "bad.txt"}}, "need an .npz file"),
         ({"observe": ["y", "h"], "values": {"file": "several.npz"}}, "has no array y"),
+        ({"observe": ["y", "h"], "values": {"file": "wide.npz"}}, r"y has shape \[2, 3\]; variables.y needs \[n\]"),
+        ({"observe": ["m"], "values": {"file": "bad.npy"}}, r"m has shape \[2\]; variables.m needs \[n, 1, 2\]"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, stream: dict[str, object], message: str) -> None:
@@ -184,6 +201,7 @@ def test_mistakes_are_told(tmp_path: Path, stream: dict[str, object], message: s
     (tmp_path / "empty.csv").write_text("label\n")
     (tmp_path / "labels.doc").write_text("ant")
     np.save(tmp_path / "bad.npy", np.array([0, 3]))
+    np.savez(tmp_path / "wide.npz", y=np.zeros((2, 3), dtype=np.int64), h=np.zeros((2, 2)))
     np.savez(tmp_path / "several.npz", a=np.zeros(2), h=np.full((2, 2), 0.5))
     with pytest.raises(DataError, match=message):
         make({"s": stream}, tmp_path)

@@ -151,6 +151,7 @@ def test_separators(tmp_path: Path, delimiter: str) -> None:
         ("kind,size\n,1\n,2\n", {}, "no row has a kind; label some rows of at least two classes"),
         ("kind,size\na,1\nb,1\n", {}, "no column beside kind holds two different values"),
         ("kind,size\na,1\nb,inf\n", {}, "column size: 'inf' is no finite number"),
+        ("kind,size\na,1\nb,-1e200\n", {}, r"column size holds numbers up to 1e\+200, .* not known, empty these"),
         ("kind,name\n" + "".join(f"{'ab'[row % 2]},n{row}\n" for row in range(101)), {}, "101 different texts"),
     ],
 )
@@ -250,6 +251,17 @@ def test_empty_cells_are_filled_in_the_tables_own_words(run: Run, tmp_path: Path
         assert arrays["draws"].shape[:2] == (6, 8) and arrays["labels"].shape == (6, 3)
         given = arrays["labels"][[0, 2, 4]]  # the kinds that were there are sure
         np.testing.assert_array_equal(given, np.eye(3)[[run.classes.index(kind) for kind in ("oak", "ash", "elm")]])
+
+
+def test_classes_that_are_numbers_are_known_labels_too(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,grade\n" + "".join(f"{n % 3}.5,{n % 3 + 1}\n" for n in range(60)))
+    changes = ["source={name: table, path: t.csv, label: grade}", "split={labelled: all, validation: 0}"]
+    changes += ["training.steps=2", "training.twin=false"]
+    run = semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
+    (tmp_path / "gaps.csv").write_text("size,grade\n,2\n,1\n0.5,\n,3\n")
+    found = fill_table(run, tmp_path / "gaps.csv", draws=2, rounds=2)
+    assert found.filled == {"size": 3, "grade": 1} and found.imputed.labels is not None
+    assert found.imputed.labels[[0, 1, 3]].argmax(dim=1).tolist() == [1, 0, 2]  # the classes are 1, 2, 3
 
 
 def test_tables_without_a_label_column_or_without_gaps(run: Run, tmp_path: Path) -> None:

@@ -130,3 +130,10 @@ def test_elastic_bends_smoothly_and_no_further_than_it_says() -> None:
     assert 0.02 < moved.abs().max() < 0.05 * 1.3  # interpolation may overshoot a little
     assert moved.diff(dim=2).abs().max() < 0.02, "neighbours move together"
     assert not torch.allclose(moved[0], moved[1])
+
+
+def test_views_are_as_exact_within_autocast() -> None:
+    x = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    exact = view(x, shift=0.1, rotate=10, scale=0.1, flip=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(view(x, shift=0.1, rotate=10, scale=0.1, flip=True), exact)

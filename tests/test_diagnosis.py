@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -16,7 +17,8 @@ from semivae.alarms import Alarm
 from semivae.checkpoint import read_checkpoint, write_checkpoint
 from semivae.cli import app
 from semivae.cli.diagnosis_tables import MOST_ROWS, evenly, warning_text
-from semivae.diagnosis import OWN, TWIN, diagnose, merged
+from semivae.diagnosis import OWN, TWIN, diagnose, held_out_images, merged
+from semivae.diagnostics import SAMPLES
 from semivae.errors import RunError
 from semivae.run import Run
 from semivae.run_folder import METRICS_FILE, read_metrics
@@ -171,6 +173,26 @@ def test_unsupervised_run(tmp_path: Path, tiny_run: Run) -> None:
     result = CliRunner().invoke(app, ["diagnose", str(run.path), "-n", "50"])
     assert result.exit_code == 0, result.output
     assert "not measured: the label" in result.stdout
+
+
+def test_images_that_lie_class_by_class_are_drawn_from_all_classes(tmp_path: Path) -> None:
+    y = np.repeat([0, 1], 700)
+    x = np.repeat(y[:, None], 3, axis=1) + 0.5
+    np.savez(tmp_path / "sorted.npz", x=x, y=y, x_test=np.eye(2, 3), y_test=[0, 1])
+    changes = {
+        "source": {"name": "arrays", "path": "sorted.npz"},
+        "split": {"labelled": 10, "validation": 0},
+        "variables": {"x": {"family": "gaussian"}, "y": {"family": "categorical"}},
+        "decoder": {"y": "uniform", "x": {"given": ["y"], "net": {"name": "mlp", "hidden": [4]}}},
+        "encoder": {"y": {"given": ["x"], "net": {"name": "mlp", "hidden": [4]}}},
+        "views": {},
+        "streams": {"pairs": {"observe": ["x", "y"], "batch": 4}},
+        "training": {"steps": 1},
+    }
+    run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
+    images = held_out_images(run, [])["x"]
+    assert len(images) == SAMPLES
+    assert 0.3 < (images[:, 0] > 1).float().mean() < 0.7  # nine deviations of a fair draw of 512
 
 
 def test_run_without_its_data_or_its_metrics(tiny_run: Run, tmp_path: Path) -> None:

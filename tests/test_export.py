@@ -13,6 +13,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+import semivae
 from semivae.errors import DataError, ExportError
 from semivae.evaluation import predict_probabilities
 from semivae.export import check, embed, export
@@ -88,6 +89,19 @@ def test_a_calibrated_classifier_is_exported_with_its_temperature(
     found = load(tmp_path / f"encoder.{suffix}")(images)
     torch.testing.assert_close(found, calibrated.probabilities(images), atol=1e-5, rtol=1e-4)
     assert (found - predict_probabilities(copied_run, images)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])
+def test_a_run_of_black_and_white_images_is_exported_with_its_threshold(
+    tmp_path: Path, suffix: str, load: Callable[[Path], Callable[[Tensor], Tensor]]
+) -> None:
+    changes = {"source.binarize": 0.4, "training.steps": 10, "training.twin": False}
+    run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", device="cpu")
+    report = export(run, tmp_path / f"encoder.{suffix}")
+    assert report["checked_with"] == "validation images and noise, half each"
+    greys = torch.rand(37, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = load(tmp_path / f"encoder.{suffix}")(greys)
+    torch.testing.assert_close(found, run.classifier().probabilities(run.images(greys)), atol=1e-5, rtol=1e-4)
 
 
 def test_weights_name_their_temperature_and_features_have_none(copied_run: Run, tmp_path: Path) -> None:

@@ -37,3 +37,10 @@ def test_a_prior_moves_the_best_shares_from_uniform_to_its_own() -> None:
     prior = torch.tensor([0.7, 0.3])
     entropy = -(prior * prior.log()).sum().item()
     assert loss(0.7, prior) == pytest.approx(-entropy, abs=1e-4), "at the prior it is minus the information"
+
+
+def test_information_is_as_exact_within_autocast() -> None:
+    first, second = torch.randn(2, 64, 10, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = information_loss(first, second)
+    assert torch.equal(found, information_loss(first, second))

@@ -246,6 +246,21 @@ def test_completion_keeps_what_is_known_and_skips_what_it_cannot_draw() -> None:
     assert decoder.complete({}, 7)["x"].shape == (7, 1, 2, 2)
 
 
+def test_a_prior_is_drawn_from_whatever_completes() -> None:
+    label = Variable("y", "categorical", (), 3, complete_with="mode")
+    drawn = Player([Prior(label)]).complete({}, 300)["y"]
+    assert drawn.bincount(minlength=3).min() > 0  # 300 fair draws miss a class once in 10^52
+
+
+def test_completion_may_be_asked_to_draw() -> None:
+    code, label = Variable("h", "bernoulli", (1,)), Variable("y", "categorical", (), 2, complete_with="mode")
+    player = Player([NetworkConditional(label, (code,), Mlp(None, 1, (2,)))])
+    torch.nn.init.zeros_(list(player.parameters())[-1])
+    given = {"h": torch.zeros(300, 1)}
+    assert len(player.complete(given)["y"].unique()) == 1
+    assert len(player.complete(given, sampled=True)["y"].unique()) == 2
+
+
 def test_a_pair_of_views_teaches_from_its_start_on() -> None:
     for share, taught in ((0.2, False), (0.3, True)):
         game = make_game(views=True, start=0.3)

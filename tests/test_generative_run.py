@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from semivae.generative.chain import run_chains, usual_rounds
 from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import impute, missing_of
 from semivae.generative.likelihood import consistency, likelihood
+from semivae.recipe import change_recipe
 from semivae.run import Run
+from semivae.run_folder import write_recipe
 
 
 def command(*arguments: object) -> Result:
@@ -51,7 +54,12 @@ def exact_log_likelihood(run: Run, images: torch.Tensor) -> torch.Tensor:
     return torch.stack(found)
 
 
-def test_bounds_lie_below_the_exact_likelihood_and_close_in(small_run: Run) -> None:
+@pytest.mark.parametrize("completes", ["sample", "mode"])
+def test_bounds_lie_below_the_exact_likelihood_and_close_in(small_run: Run, tmp_path: Path, completes: str) -> None:
+    if completes != "sample":  # importance weights are of draws, however the game completes
+        folder = shutil.copytree(small_run.path, tmp_path / "copy")
+        write_recipe(folder, change_recipe(small_run.recipe, {"variables.y.complete_with": completes}))
+        small_run = Run.load(folder, device="cpu")
     images = small_run.dataset().test["x"][:6]
     exact = exact_log_likelihood(small_run, images.float() / 255).mean().item()
     few, many = (likelihood(small_run, images, draws, seed=0) for draws in (4, 2000))

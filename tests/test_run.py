@@ -76,6 +76,7 @@ def test_missing_selection_says_why(tiny_run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
+        ((12, 4), ["cat", "dog"] * 6, "was made for arrays:mine.npz .* Use the data that it was made for"),
         ((12, 4), ["cat", "cow", "dog"] * 4, "the classes were cat, dog and are cat, cow, dog"),
         ((12, 5), ["cat", "dog"] * 6, r"one x was \[4\] and is \[5\]"),
     ],

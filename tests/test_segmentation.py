@@ -116,6 +116,7 @@ def test_a_class_that_nobody_has_does_not_count_and_parts_add_up() -> None:
     assert found["mean_iou"] == pytest.approx((found["per_class"]["a"] + found["per_class"]["b"]) / 2)
     low, high = found["mean_iou_interval"]
     assert low < found["mean_iou"] < high
+    assert scores_of([(p[:1], maps[:1])], ("a", "b", "c"))["mean_iou_interval"] is None  # one says nothing of others
     parted = scores_of([(p[:2], maps[:2]), (p[2:], maps[2:])], ("a", "b", "c"))
     assert all(parted[key] == pytest.approx(found[key]) for key in ("mean_iou", "nll", "brier", "ece"))
 
@@ -137,6 +138,10 @@ def test_every_stream_of_the_recipes_teaches(name: str) -> None:
 def test_what_speaks_of_single_classes_is_refused() -> None:
     for change, message in (
         ({"streams.unlabelled.views.align": True}, "only single classes are aligned, s is a map"),
+        (
+            {"streams.unlabelled.views.information": 0.5, "streams.unlabelled.views.cutmix": 0},
+            "only of single classes views share information, s is a map",
+        ),
         ({"streams.unlabelled.vote": {}}, "votes on single classes, s is a map"),
     ):
         with pytest.raises(RecipeError, match=message):

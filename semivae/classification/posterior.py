@@ -65,8 +65,10 @@ def refuse_for_maps(run: Run, **options: Any) -> None:
 def encoder_log_posterior(run: Run, images: Tensor, batch: int = 512) -> Floats:
     """log q(y | x) of images (n, C, H, W), float64 (n, K), nats; of maps at every place, (n, K, H, W)."""
     factor = label_factor(run)
-    parts = [factor.parameters_of({run.image: chunk}).double().log_softmax(1) for chunk in batches(run, images, batch)]
-    return np.asarray(torch.cat([part.cpu() for part in parts]), dtype=np.float64)
+    parts = [
+        factor.parameters_of({run.image: chunk}).cpu().double().log_softmax(1) for chunk in batches(run, images, batch)
+    ]
+    return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
 def vote_of_decoder(run: Run, images: Tensor, draws: int) -> Floats:
@@ -82,8 +84,8 @@ def vote_of_decoder(run: Run, images: Tensor, draws: int) -> Floats:
     parts = []
     with seeded(0, run.device):
         for chunk in batches(run, images, max(1, ROWS // (classes * draws))):
-            vote = decoder_vote(run.decoder, run.encoder, {run.image: chunk}, run.label, classes, draws).double()
-            parts.append((vote - vote.amax(1, keepdim=True)).cpu())  # the image's own constant plays no part
+            vote = decoder_vote(run.decoder, run.encoder, {run.image: chunk}, run.label, classes, draws).cpu().double()
+            parts.append(vote - vote.amax(1, keepdim=True))  # the image's own constant plays no part
     votes = np.asarray(torch.cat(parts), dtype=np.float64)
     if not np.isfinite(votes).all():
         raise RunError(f"{run.path}: the decoder's vote is not finite for some images; classify without it")

@@ -71,11 +71,12 @@ def chain(
     space = feature_space(features, opened, device, data_root)
     reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
     if space is not None:
+        from semivae.data.dataset import some
         from semivae.data.streams import as_model_values
 
-        test = opened.dataset().test[opened.image][:count]
+        test = some(opened.dataset().test[opened.image], count, seed)
         reference = space(as_model_values(test))
-        report |= {"features": space.name, "reference": f"the first {len(test)} test images"}
+        report |= {"features": space.name, "reference": f"{len(test)} test images"}
     chains = []
     for name in starts:
         states = []
@@ -136,11 +137,12 @@ def likelihood(
     as_json: JsonOption = False,
 ) -> None:
     """Bound the test images' log-likelihood, and see whether encoder and decoder agree."""
+    from semivae.data.dataset import some
     from semivae.generative.likelihood import consistency
     from semivae.generative.likelihood import likelihood as measure
 
     opened = open_run(run, checkpoint, device, data_root)
-    images = opened.dataset().test[opened.image][:count]
+    images = some(opened.dataset().test[opened.image], count, seed)
     report = measure(opened, images, draws, seed)
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
     error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f} (standard error)"

@@ -23,9 +23,10 @@ def map_results_table(report: Mapping[str, Any]) -> Table:
     for key, name in NAMES.items():
         scores = report.get(key)
         if scores:
-            low, high = scores["mean_iou_interval"]
+            interval = scores["mean_iou_interval"]
+            between = "-" if interval is None else f"{interval[0]:.2%} to {interval[1]:.2%}"
             numbers = (f"{scores[number]:.4f}" for number in ("nll", "brier", "ece"))
-            shares = (f"{scores['mean_iou']:.2%}", f"{low:.2%} to {high:.2%}", f"{scores['pixel_accuracy']:.2%}")
+            shares = (f"{scores['mean_iou']:.2%}", between, f"{scores['pixel_accuracy']:.2%}")
             table.add_row(name, *shares, *numbers)
     return table
 

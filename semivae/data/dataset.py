@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from semivae.game.variables import Sample
@@ -68,6 +69,11 @@ class Dataset:
             total.update(json.dumps([key, array.dtype.str, array.shape]).encode())
             total.update(array.data)
         return total.hexdigest()
+
+
+def some(values: Tensor, most: int | None, seed: int) -> Tensor:
+    """`most` of `values` [n, ...], or all, in an order drawn by `seed`: files lie class by class."""
+    return values[torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))[:most]]
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

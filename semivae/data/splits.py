@@ -90,9 +90,10 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
     sizes = [len(group) for group in groups]
     labels = [0] * len(sizes) if spec.labelled == "all" else _label_counts(dataset, spec, spec.labelled, sizes)
-    left = [size - count for size, count in zip(sizes, labels, strict=True)]
-    if spec.validation > sum(left) - (spec.labelled == "all"):
-        after = "" if spec.labelled == "all" else f" after {spec.labelled:,} labelled ones"
+    kept = [1] * len(sizes) if spec.labelled == "all" else labels  # each class teaches by one example at least
+    left = [size - count for size, count in zip(sizes, kept, strict=True)]
+    if spec.validation > sum(left):
+        after = " beside one of each class" if spec.labelled == "all" else f" after {spec.labelled:,} labelled ones"
         raise DataError(
             f"split.validation asks for {spec.validation:,} examples, but {dataset.name} has {sum(left):,} to train on"
             f"{after}; ask for fewer"

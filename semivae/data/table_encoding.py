@@ -163,13 +163,18 @@ def _fitted(name: str, cells: Sequence[str], categorical: bool, what: str) -> Nu
         return None
     if not categorical and all(_is_number(cell) for cell in present):
         values = np.array([_number(cell, f"{what}, column {name}") for cell in present])
-        if not values.std():
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            mean, deviation = float(values.mean()), float(values.std())
+        if not deviation:
             return None
+        if not math.isfinite(deviation):
+            raise DataError(
+                f"{what}: column {name} holds numbers up to {np.abs(values).max():g}, too large to be compared; if "
+                "they stand for cells that are not known, empty these"
+            )
         whole = bool((values == values.round()).all())
         may_miss = len(present) < len(cells)
-        return NumberColumn(
-            name=name, mean=float(values.mean()), deviation=float(values.std()), whole=whole, may_miss=may_miss
-        )
+        return NumberColumn(name=name, mean=mean, deviation=deviation, whole=whole, may_miss=may_miss)
     categories = sorted(set(present))
     if len(categories) > MOST_CATEGORIES:
         raise DataError(

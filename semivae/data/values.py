@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from semivae.data.roots import data_root as usual_data_root
 from semivae.data.roots import resolve
 from semivae.data.splits import Split
 from semivae.errors import DataError
-from semivae.game.variables import Sample
+from semivae.game.variables import VOID, Sample
 from semivae.recipe.schema import CountsSpec, FileSpec, ProbabilitiesSpec, Recipe, StreamSpec
 
 
@@ -133,13 +134,24 @@ def read_rows(
 def _rows(where: str, path: Path, name: str, array: Array, recipe: Recipe, dataset: Dataset) -> Tensor:
     spec = recipe.variables[name]
     what = f"{path}: {name}"
-    if spec.family == "categorical":
-        classes = classes_of(where, name, recipe, dataset)
-        return label_numbers(array.reshape(-1), classes, what).reshape(array.shape)
-    needed = ", ".join(["n", *(str(size) for size in spec.shape or ())])
-    if not array.ndim or (spec.shape is not None and array.shape[1:] != spec.shape):
+    shape = () if spec.family == "categorical" and spec.shape is None else spec.shape
+    if shape == () and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]  # a column of classes
+    if not array.ndim or (shape is not None and array.shape[1:] != shape):
+        needed = ", ".join(["n", *(str(size) for size in shape or ())])
         raise DataError(f"{what} has shape {list(array.shape)}; variables.{name} needs [{needed}]")
+    if spec.family == "categorical":
+        return _class_numbers(array, classes_of(where, name, recipe, dataset), what, maps=bool(shape))
     rows = table_as_floats(array, what)
     if spec.family == "bernoulli" and not np.isin(rows, (0, 1)).all():
         raise DataError(f"{what} is a bernoulli variable; its values are 0 and 1")
     return torch.from_numpy(rows)
+
+
+def _class_numbers(array: Array, classes: Sequence[str], what: str, maps: bool) -> Tensor:
+    """Classes by name or number as int64, of the array's shape; in maps -1 stays, a place that is not known."""
+    flat = array.reshape(-1)
+    known = flat != VOID if maps and np.issubdtype(array.dtype, np.number) else np.ones(len(flat), dtype=np.bool_)
+    numbers = torch.full((len(flat),), VOID, dtype=torch.int64)
+    numbers[torch.from_numpy(known)] = label_numbers(flat[known], classes, what)
+    return numbers.reshape(array.shape)

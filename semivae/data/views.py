@@ -104,7 +104,8 @@ def _uniform(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 
 def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side."""
-    grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
+    with torch.autocast(x.device.type, enabled=False):  # inside is a matrix product, and bfloat16 misses by pixels
+        grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
     if spec.elastic:
         grid = grid + _bent(x, spec.elastic, generator)
     return grid

@@ -38,8 +38,10 @@ class Conditional(nn.Module, ABC):
         # distributions want float32 whatever the networks ran in
         return self.family.distribution(self.target, self.parameters_of(sample).float())
 
-    def draw(self, sample: Sample, batch: int) -> Tensor:
+    def draw(self, sample: Sample, batch: int, sampled: bool = False) -> Tensor:
         """A value [batch, *shape] to complete `sample` with: a draw, or the mean or mode where the variable asks so.
+
+        A prior is always drawn from: its mean or mode is the same for all. So is all else if `sampled`.
 
         Raises:
             FloatingPointError: the parameters are not finite; drawing from them would be undefined.
@@ -52,7 +54,7 @@ class Conditional(nn.Module, ABC):
             )
         distribution = self.family.distribution(self.target, parameters)
         expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
-        if self.target.complete_with == "sample":
+        if sampled or not self.given or self.target.complete_with == "sample":
             return expanded.sample()
         value: Tensor = expanded.mean if self.target.complete_with == "mean" else expanded.mode
         return value

@@ -7,6 +7,7 @@ it could get wrong for good (Ji, Henriques and Vedaldi 2019, "Invariant informat
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 SMALLEST = 1e-8  # probability below which a cell of the joint table counts as this; its logarithm stays finite
@@ -26,7 +27,8 @@ def information_loss(first: Tensor, second: Tensor, prior: Tensor | None = None)
     Returns:
         A scalar, at least -log(classes).
     """
-    joint = first.T @ second / len(first)
+    with torch.autocast(first.device.type, enabled=False):  # a table of many small probabilities, and logarithms of it
+        joint = first.float().T @ second.float() / len(first)
     joint = ((joint + joint.T) / 2).clamp_min(SMALLEST)
     marginal = joint.sum(dim=0)
     if prior is None:

@@ -39,12 +39,13 @@ class Player(nn.Module):
         """The levels of its ladder, by variable; empty for most players."""
         return {name: c for name in self.names if isinstance(c := self[name], LadderConditional)}
 
-    def complete(self, sample: Sample, batch: int | None = None) -> Sample:
+    def complete(self, sample: Sample, batch: int | None = None, sampled: bool = False) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order.
 
         Args:
             sample: the known variables, each [batch, *shape]; kept as they are.
             batch: how many to draw where nothing is known.
+            sampled: draw also where a variable completes with its mean or mode, as importance weights need.
 
         Returns:
             A new sample. Variables without a conditional here, or whose parents stay unknown, stay absent.
@@ -55,7 +56,7 @@ class Player(nn.Module):
         for name in self.names:
             conditional = self[name]
             if name not in completed and all(given.name in completed for given in conditional.given):
-                completed[name] = conditional.draw(completed, batch)
+                completed[name] = conditional.draw(completed, batch, sampled)
         completed.pop(FEATURES, None)
         return completed
 

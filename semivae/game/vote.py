@@ -39,7 +39,7 @@ def decoder_vote(
     # every image once per class and draw, classes running fastest
     repeated = {name: value.repeat_interleave(classes * draws, dim=0) for name, value in observed.items()}
     value = torch.arange(classes, device=next(iter(observed.values())).device).repeat(count * draws)
-    sample = encoder.complete({**repeated, label: value})
+    sample = encoder.complete({**repeated, label: value}, sampled=True)
     codes = [name for name in sample if name not in observed and name != label]
     weight = torch.zeros(count * draws * classes, device=value.device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from semivae.data.dataset import some
 from semivae.data.streams import as_model_values
 from semivae.errors import RunError
 from semivae.game.variables import Sample
@@ -63,7 +64,7 @@ def run_chains(run: Run, start: Start, count: int, look_at: Sequence[int], seed:
     refuse_unread(run)
     last = max(look_at)
     with seeded(seed, run.device):
-        images, shown = start_of(run, start, count)
+        images, shown = start_of(run, start, count, seed)
         if 0 in look_at:
             yield Round(0, shown.cpu(), {}, None)
         for number in range(1, last + 1):
@@ -99,10 +100,10 @@ def _joined(number: int, parts: Sequence[Round]) -> Round:
     return Round(number, torch.cat([part.images for part in parts]), bits, torch.cat(labels) if labels else None)
 
 
-def start_of(run: Run, start: Start, count: int) -> tuple[Tensor, Tensor]:
+def start_of(run: Run, start: Start, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """The first images on the run's device, and as pictures: noise, test images, or what the decoder draws itself."""
     if start == "data":
-        test = run.dataset().test[run.image]
+        test = some(run.dataset().test[run.image], count, seed)
         rows = torch.arange(count) % len(test)  # more chains than images: some start alike
         images = as_model_values(test[rows]).to(run.device)
         return images, images

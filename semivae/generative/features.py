@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification.posterior import encoder_log_posterior, label_factor
+from semivae.data.dataset import some
 from semivae.errors import RunError
 from semivae.export import embed
 from semivae.game.variables import Sample
@@ -103,17 +104,19 @@ def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, A
     count = min(count, len(test), len(train))
     if count < 10:
         raise RunError(f"{run.path}: a distance needs 10 images or more, here are {count}")
-    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
-    reference = space(test[:count])
+    reference = space(some(test, count, seed))
     report: dict[str, Any] = {
         "run": str(run.path),
         "checkpoint": run.checkpoint,
         "features": space.name,
-        "reference": f"the first {count} test images of {data.name}",
+        "reference": f"{count} test images of {data.name}",
         "count": count,
         "seed": seed,
     }
-    for name, images in (("random_code", random_code_pictures(run, count, seed)), ("training_images", train[chosen])):
+    for name, images in (
+        ("random_code", random_code_pictures(run, count, seed)),
+        ("training_images", some(train, count, seed)),
+    ):
         found = space(images)
         precision, recall = precision_recall(reference, found)
         report[name] = {

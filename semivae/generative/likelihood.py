@@ -80,11 +80,14 @@ def refuse_without_likelihood(run: Run) -> None:
 
 
 def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """log p(x, z) - log q(z | x) [n, draws]; -log p(x | z), and log q - log p by latent, [n * draws]; float64, nats."""
-    sample = run.encoder.complete({run.image: images.repeat_interleave(draws, dim=0)})
+    """log p(x, z) - log q(z | x) [n, draws]; -log p(x | z), and log q - log p by latent, [n * draws].
+
+    Nats, float64 on the CPU: not every device has it.
+    """
+    sample = run.encoder.complete({run.image: images.repeat_interleave(draws, dim=0)}, sampled=True)
     latents = list(run.encoder.names)
-    log_q = {name: value.double() for name, value in run.encoder.log_prob(sample, latents).items()}
-    log_p = {name: value.double() for name, value in run.decoder.log_prob(sample, [run.image, *latents]).items()}
+    log_q = {name: value.cpu().double() for name, value in run.encoder.log_prob(sample, latents).items()}
+    log_p = {name: value.cpu().double() for name, value in run.decoder.log_prob(sample, [run.image, *latents]).items()}
     rate = {name: log_q[name] - log_p[name] for name in latents}
     log_weight = log_p[run.image] - torch.stack(list(rate.values())).sum(dim=0)
     return log_weight.view(-1, draws), -log_p[run.image], rate
@@ -109,7 +112,7 @@ def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
         for start in range(0, count, BATCH):
             part = {name: values[start : start + BATCH] for name, values in given.items()}
             written = run.decoder.complete(part, min(BATCH, count - start))
-            read = run.encoder.complete({run.image: written[run.image]})
+            read = run.encoder.complete({run.image: written[run.image]}, sampled=True)
             names = list(run.encoder.names)
             of_written, of_read = (run.encoder.log_prob(sample, names) for sample in (written, read))
             for name in names:

@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from semivae.classification.posterior import batches, encoder_log_posterior
+from semivae.data.dataset import some
 from semivae.diagnostics import reads_image
 from semivae.errors import RunError
 from semivae.generative.likelihood import image_bounds
@@ -79,7 +80,7 @@ def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: i
         DataError: the data are gone, or the images do not fit.
     """
     data = run.dataset()
-    test, train = (_some(part[run.image], count, seed) for part in (data.test, data.train))
+    test, train = (some(part[run.image], count, seed) for part in (data.test, data.train))
     if len(test) < FEWEST:
         raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
     slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
@@ -104,11 +105,6 @@ def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: i
         **by_player,
     }
     return Novelty(found, p_values, report)
-
-
-def _some(images: Tensor, count: int, seed: int) -> Tensor:
-    """`count` of the images, or all: drawn, as files lie class by class."""
-    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
 def _scores(run: Run, images: Tensor, slope: float, draws: int, seed: int) -> Scores:

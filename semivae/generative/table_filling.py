@@ -95,7 +95,8 @@ def _imputed(
     parts = []
     for rows in (labelled.nonzero()[:, 0], (~labelled).nonzero()[:, 0]):
         if len(rows):
-            known = {run.label: [numbers[row] for row in rows.tolist()]} if labelled[rows[0]] else {}
+            # an array holds numbers of classes; in a list 1 might also be the class called "1"
+            known = {run.label: torch.tensor([numbers[row] for row in rows.tolist()])} if labelled[rows[0]] else {}
             found = impute(run, values[rows], gaps[rows], known, draws=draws, rounds=rounds, seed=seed)
             parts.append((rows, found))
     order = torch.cat([rows for rows, _ in parts]).argsort()

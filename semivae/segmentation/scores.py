@@ -17,6 +17,7 @@ from semivae.metrics import CALIBRATION_BINS, SMALLEST_PROBABILITY
 from semivae.run import Run
 from semivae.segmentation.posterior import place_probabilities
 
+FEWEST_RESAMPLED = 5  # images that an interval needs
 RESAMPLES = 1000  # of the images, for the interval of the mean IoU
 
 
@@ -31,10 +32,10 @@ def map_scores(
 def scores_of(parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
     """All scores of (probabilities [n, K, height, width], maps [n, height, width]), as plain numbers, lists and dicts.
 
-    "mean_iou" (over the classes that occur) and "mean_iou_interval" (95%, images resampled), "pixel_accuracy", "error"
-    (1 - pixel accuracy), "nll" (nats a pixel), "brier" (0..2), "ece" (15 bins), all over the pixels of all images;
-    "per_class" (class name to IoU, None where neither map nor prediction has the class), "confusion" (pixels; rows:
-    true classes).
+    "mean_iou" (over the classes that occur) and "mean_iou_interval" (95%, images resampled; None for fewer than 5),
+    "pixel_accuracy", "error" (1 - pixel accuracy), "nll" (nats a pixel), "brier" (0..2), "ece" (15 bins), all over the
+    pixels of all images; "per_class" (class name to IoU, None where neither map nor prediction has the class),
+    "confusion" (pixels; rows: true classes).
     """
     confusions: list[NDArray[np.int64]] = []
     sums = np.zeros(2)
@@ -93,11 +94,14 @@ def mean_iou(confusion: NDArray[np.int64]) -> float:
     return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
 
 
-def mean_iou_interval(each: NDArray[np.int64], confidence: float = 0.95) -> list[float]:
+def mean_iou_interval(each: NDArray[np.int64], confidence: float = 0.95) -> list[float] | None:
     """Interval of the mean IoU if other images had been drawn: percentiles over images resampled with replacement.
 
     Pixels of one image depend on each other, so images are resampled, not pixels; images of one person still do too.
+    None below `FEWEST_RESAMPLED` images: a few resampled say little of others, and one says nothing.
     """
+    if len(each) < FEWEST_RESAMPLED:
+        return None
     generator = np.random.default_rng(0)
     draws = generator.multinomial(len(each), np.full(len(each), 1 / len(each)), size=RESAMPLES)
     totals = np.tensordot(draws, each, axes=1)
