@@ -124,15 +124,33 @@ def test_a_class_that_nobody_has_does_not_count_and_parts_add_up() -> None:
 # A run ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["faces_masks", "celebamask_hq"])
+@pytest.mark.parametrize("name", ["faces_masks", "faces_masks_128", "celebamask_hq"])
 def test_every_stream_of_the_recipes_teaches(name: str) -> None:
     lessons = plan_of(read_recipe(name)).lessons
     assert Lesson("labelled", "encoder", (), ("s",)) in lessons
     assert Lesson("pairs", "decoder", ("l",), ("x",)) in lessons
     assert not any(lesson.stream == "labelled" and lesson.learner == "decoder" for lesson in lessons)
     assert Lesson("unlabelled", "encoder", ("s",), ("s",), views=True) in lessons
-    painted = ("s", "l") if name == "faces_masks" else ("l",)
+    painted = ("l",) if name == "celebamask_hq" else ("s", "l")
     assert Lesson("masks", "encoder", ("l", "x"), painted) in lessons
+
+
+def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> None:
+    small, large = read_recipe("faces_masks"), read_recipe("faces_masks_128")
+    assert (large.views, large.streams, large.split) == (small.views, small.streams, small.split)
+    random, arrays = np.random.default_rng(0), {}
+    for name, count in (
+        ("multipose01_train", 38),
+        ("multipose01_test", 2),
+        ("frontal02_train", 1),
+        ("frontal02_test", 1),
+    ):
+        arrays[f"{name}_x"] = random.integers(0, 256, (count, 128, 128, 3), dtype=np.uint8)
+        arrays[f"{name}_m"] = random.integers(0, 6, (count, 128, 128), dtype=np.uint8)
+    np.savez(tmp_path / "fasseg_128.npz", **arrays)
+    changes = {f"streams.{name}.batch": 2 for name in large.streams} | {"training.steps": 1, "training.twin": False}
+    run = semivae.train("faces_masks_128", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
+    assert run.predict(arrays["multipose01_test_x"]).shape == (2, 128, 128)
 
 
 def test_what_speaks_of_single_classes_is_refused() -> None:
