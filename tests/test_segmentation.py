@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,8 @@ def test_every_stream_of_the_recipes_teaches(name: str) -> None:
 def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> None:
     small, large = read_recipe("faces_masks"), read_recipe("faces_masks_128")
     assert (large.views, large.streams, large.split) == (small.views, small.streams, small.split)
-    random, arrays = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
     for name, count in (
         ("multipose01_train", 38),
         ("multipose01_test", 2),
