@@ -17,7 +17,6 @@ from semivae.game.variables import Sample
 from semivae.generation import seeded
 from semivae.generative.scores import Features, frechet_distance, precision_recall
 from semivae.prior_samples import prior_samples
-from semivae.recipe.schema import BuiltInSource
 from semivae.run import Run
 
 BATCH = 512
@@ -62,8 +61,7 @@ class FeatureSpace:
 def pictures(run: Run, sample: Sample) -> Tensor:
     """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
     mean: Tensor = run.decoder[run.image](sample).mean
-    source = run.recipe.source
-    if isinstance(source, BuiltInSource) and source.binarize is not None:
+    if run.threshold is not None:
         return (mean > 0.5).float()
     return mean.clamp(0.0, 1.0) if mean.dim() == 4 else mean
 
