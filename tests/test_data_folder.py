@@ -99,6 +99,14 @@ def test_pictures_are_turned_upright_and_sixteen_bits_keep_their_grey() -> None:
     assert decode_image(content.getvalue(), 1, 8, 8)[0, 0, 0] == 127
 
 
+@pytest.mark.parametrize("pixels", [np.full((8, 8), 0.5, np.float32), np.full((8, 8), 200, np.int32)])
+def test_pixels_of_32_bits_are_refused_and_not_black(pixels: np.ndarray) -> None:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "tiff")
+    with pytest.raises(ValueError, match="32-bit pixels, which have no white; save them with 8 or 16 bits"):
+        decode_image(content.getvalue(), 1, 8, 8)
+
+
 def test_files_that_are_no_images_are_told_and_those_of_systems_are_not(tmp_path: Path) -> None:
     write_parts(tmp_path / "pets")
     for name in (".DS_Store", "train/cat/Thumbs.db", "train/.git/config"):
@@ -142,6 +150,10 @@ def test_wrong_structures_are_refused(tmp_path: Path) -> None:
         read(tmp_path, "pets")
     (pets / "train").rename(pets / "training")
     with pytest.raises(DataError, match="has test and unlabelled but no train"):
+        read(tmp_path, "pets")
+    for name in ("test", "unlabelled"):
+        (pets / name).rename(pets / name.upper())
+    with pytest.raises(DataError, match="training would be taken for a class; call the parts train, test and unlab"):
         read(tmp_path, "pets")
     write_image(tmp_path / "flat" / "1.png", 0)
     with pytest.raises(DataError, match="flat holds no folder"):

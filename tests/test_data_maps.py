@@ -75,7 +75,10 @@ def test_black_and_white_masks_are_read_by_a_palette_of_greys(tmp_path: Path) ->
     grey = np.array([[0, 255], [128, 100]], np.uint8)
     for content in (png(grey), png(np.repeat(grey[..., None], 3, axis=2))):
         assert decode_map(content, palette, 2, 2).tolist() == [[0, 1], [VOID, VOID]]
-    assert decode_map(png(np.array([[False, True], [True, False]])), palette, 2, 2).tolist() == [[0, 1], [1, 0]]
+    one_bit = png(np.array([[False, True], [True, False]]))
+    assert decode_map(one_bit, palette, 2, 2).tolist() == [[0, 1], [1, 0]]
+    (tmp_path / "turned.txt").write_text("background 255 255 255\nthing 0 0 0\n")
+    assert decode_map(one_bit, read_palette(tmp_path / "turned.txt"), 2, 2).tolist() == [[1, 0], [0, 1]]
     with pytest.raises(ValueError, match="colour 7 7 7 is not in the palette"):
         decode_map(png(np.full((2, 2), 7, np.uint8)), palette, 2, 2)
 

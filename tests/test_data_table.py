@@ -111,6 +111,16 @@ def test_numbers_may_stand_for_categories_and_idle_columns_are_left_out(tmp_path
     assert "columns of one value are left out: same" in data.warnings[0]
 
 
+def test_numbers_that_become_categories_by_mistake_are_told(tmp_path: Path) -> None:
+    commas = "".join(f"{'ab'[row % 2]};{row},5;{row}\n" for row in range(20))
+    (warning,) = table(tmp_path, f"kind;size;age\n{commas}").warnings
+    assert "column size is taken for 20 categories, not for numbers" in warning and "cells such as 0,5" in warning
+    one = "".join(f"{'ab'[row % 2]},{row}\n" for row in range(20)) + "a,twelve\n"
+    (warning,) = table(tmp_path, f"kind,size\n{one}").warnings
+    assert "because of cells such as twelve; write numbers as 3.5" in warning
+    assert table(tmp_path, f"kind,size\n{one}", categorical=["size"]).warnings == ()
+
+
 def test_a_class_may_be_called_none(tmp_path: Path) -> None:
     data = table(tmp_path, "size,kind\n1,none\n2,some\n3,None\n4,\n", test="t.csv")
     assert data.classes == ("None", "none", "some") and len(data.unlabelled["x"]) == 1

@@ -15,8 +15,10 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.cli import app
+from semivae.cli.run_commands import given_values
 from semivae.errors import DataError, RunError
 from semivae.generative.chain import run_chains, usual_rounds
+from semivae.generative.codes import draw_codes
 from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import impute, missing_of
 from semivae.generative.likelihood import consistency, likelihood
@@ -220,6 +222,54 @@ def test_impute_command(small_run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "masks.npy", np.ones((2, 8, 8), dtype=np.float32))
     wrong = command(*arguments[:4], tmp_path / "masks.npy", "--out", tmp_path / "other")
     assert wrong.exit_code == 1 and "2 masks for 3 images" in wrong.stderr
+
+
+def test_masks_in_a_folder_are_those_of_their_images_names(small_run: Run, tmp_path: Path) -> None:
+    for folder, names in (("images", "ab"), ("masks", "bac")):
+        (tmp_path / folder).mkdir()
+        for column, name in enumerate(names):
+            pixels = np.zeros((8, 8), dtype=np.uint8)
+            pixels[:, 3 + column] = 255  # inner columns, which vary
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    arguments = ["impute", small_run.path, tmp_path / "images", "--mask", tmp_path / "masks", "--out", tmp_path / "out"]
+    result = command(*arguments, "--draws", 8, "--rounds", 2)
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "out" / "imputed.npz") as arrays:
+        changed = arrays["spread"].any(axis=(1, 2))  # of each image, columns that vary over the draws
+    assert changed.nonzero()[0].tolist() == [0, 1] and changed.nonzero()[1].tolist() == [4, 3]
+    (tmp_path / "masks" / "a.png").unlink()
+    wrong = command(*arguments, "--overwrite")
+    assert wrong.exit_code == 1 and "no mask for a; give one mask for all images" in " ".join(wrong.stderr.split())
+
+
+def test_codes_name_classes_whose_numbers_are_other_classes_names(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=random.random((60, 1, 8, 8)), y=np.arange(60) % 3 + 1)
+    changes = {"source": {"name": "arrays", "path": "d.npz"}, "split": {"labelled": 9, "validation": 0}}
+    changes |= {"variables.x.shape": [1, 8, 8], "training": {"steps": 1}, "variables.y.classes": 3}
+    run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
+    assert run.classes == ("1", "2", "3")
+    codes = draw_codes(run, torch.rand(40, 1, 8, 8), seed=0)
+    assert set(codes["y"]) <= {"1", "2", "3"} and codes["h"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("y=3", 3), ("y=01", "01"), ("y=[01, 2,null]", ["01", 2, "null"]), ("y=null", "null"), ("h=[0, 0.5]", [0, 0.5])],
+)
+def test_a_class_is_given_as_it_is_written(text: str, value: object) -> None:
+    assert list(given_values([text]).values()) == [value]
+
+
+@pytest.mark.parametrize("name", ["impute", "chain"])
+def test_a_folder_that_cannot_be_made_is_told(small_run: Run, tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((1, 8, 8), dtype=np.uint8))
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    (tmp_path / "file").write_text("x")
+    more = [tmp_path / "images.npy", "--mask", tmp_path / "mask.png"] if name == "impute" else ["-n", 2]
+    result = command(name, small_run.path, *more, "--rounds", 1, "--out", tmp_path / "file" / "a" / "b")
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    assert (tmp_path / "file").read_text() == "x"
 
 
 def test_codes_of_one_run_are_the_prior_of_another(tiny_run: Run, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from semivae.cli.options import (
 )
 from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
-from semivae.cli.writing import check_target, write_arrays, write_file
+from semivae.cli.writing import check_target, make_folder, write_arrays, write_file
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def chain(
         states = []
         for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
             if state.images.dim() == 4:
-                out.mkdir(parents=True, exist_ok=True)
+                make_folder(out)
                 save_grid(state.images[:shown], out / f"{name}_round{state.number:05}.png", overwrite=overwrite)
             states.append(state)
         chains.append(drift(opened, name, states, space, reference))
     report["chains"] = chains
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_file(out / "chain.json", json.dumps(report, indent=1).encode())
     for file, picture in drift_pictures(report).items():
         write_file(out / file, picture.encode())

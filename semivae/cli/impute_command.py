@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +20,8 @@ from semivae.cli.options import (
 )
 from semivae.cli.run_commands import given_values, open_run
 from semivae.cli.showing import console, reply
-from semivae.cli.writing import csv_bytes, write_arrays, write_file
+from semivae.cli.writing import csv_bytes, make_folder, write_arrays, write_file
+from semivae.errors import DataError
 
 if TYPE_CHECKING:
     from semivae.generative.imputation import Imputed
@@ -80,11 +81,13 @@ def impute_images(
     pixels, names = run.read(images)
     known = run.images(pixels).cpu()
     shape = run.recipe.variables[run.image].shape or ()
-    marks, _ = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
+    marks, mask_names = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
+    if mask.is_dir() or mask.suffix.lower() == ".zip":
+        marks = marks[partners(names, mask_names, mask)]
     marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
     missing = missing_of(run, marks, len(known), given=bool(values))
     result = fill(run, known, missing, values, **asked)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_imputed(out, names, result, run.classes)
     lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
     if known.dim() == 4:
@@ -96,13 +99,31 @@ def impute_images(
     return {"count": len(known), "given": values}, lines
 
 
+def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
+    """For each image the row of the mask of its name, endings aside; of one mask, for all.
+
+    Raises:
+        DataError: an image has no mask of its name, or two masks have one name.
+    """
+    from semivae.data.dataset import listed
+
+    if len(mask_names) == 1:
+        return [0] * len(names)
+    rows = {str(PurePosixPath(name).with_suffix("")): row for row, name in enumerate(mask_names)}
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    if len(rows) < len(mask_names) or (lacking := [stem for stem in stems if stem not in rows]):
+        what = f"no mask for {listed(lacking)}" if len(rows) == len(mask_names) else "two masks of one name"
+        raise DataError(f"{place} has {what}; give one mask for all images, or one of the same name for each")
+    return [rows[stem] for stem in stems]
+
+
 def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tuple[dict[str, Any], list[str]]:
     """Write OUT/imputed.csv, the table without gaps, and OUT/imputed.npz; what to report, and lines of it."""
     from semivae.generative.table_filling import fill_table
 
     found = fill_table(run, table, **asked)
     rows = len(next(iter(found.cells.values())))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_file(out / "imputed.csv", csv_bytes(found.cells, zip(*found.cells.values(), strict=True)))
     write_imputed(out, [str(row) for row in range(rows)], found.imputed, run.classes)
     counts = ", ".join(f"{name} {count:,}" for name, count in found.filled.items())

@@ -179,7 +179,7 @@ def sample(
 
 
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
-    """`["y=3"]` as `{"y": 3}`, values read as YAML."""
+    """`["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: a class may be called so."""
     from ruamel.yaml.error import YAMLError
 
     from semivae.recipe.document import parse_value
@@ -188,12 +188,21 @@ def given_values(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         try:
-            values[name.strip()] = parse_value(value)
+            values[name.strip()] = as_written(parse_value(value), value.strip())
         except YAMLError:
             equals = ""
         if not equals or values[name.strip()] is None:
             raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as y=3", param_hint="--given")
     return values
+
+
+def as_written(value: Any, text: str) -> Any:
+    """A value, or its text where YAML made another number, or nothing, of it; of a list each entry."""
+    entries = text.removeprefix("[").removesuffix("]").split(",")
+    if isinstance(value, list) and len(entries) == len(value):
+        return [as_written(each, entry.strip()) for each, entry in zip(value, entries, strict=True)]
+    changed = value is None or (isinstance(value, int) and not isinstance(value, bool) and str(value) != text)
+    return (text or None) if changed else value
 
 
 def embed(

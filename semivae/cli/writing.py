@@ -30,6 +30,14 @@ def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = 
         raise RunError(f"{path}: exists; {hint or 'choose another name, or replace it with --overwrite'}")
 
 
+def make_folder(folder: Path) -> None:
+    """The folder and all above it, where they are not there yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: the folder cannot be made: {error.strerror}; choose another one") from None
+
+
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """An .npz file, complete or not at all."""
     import numpy as np

@@ -19,6 +19,9 @@ from semivae.recipe.schema import FolderSource
 Labelled = list[tuple[str, str]]  # (file name, class name)
 
 
+TRAIN_LIKE = ("train", "training")  # in whatever letters: what people call the part to train on
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a folder's structure says: which file belongs where. `test` is None if a part of train is to be set aside.
@@ -87,6 +90,11 @@ def arrange(files: Files) -> Layout:
     if parts and "train" not in parts:
         raise DataError(f"{files.place} has {' and '.join(sorted(parts))} but no train; add train/CLASS/...")
     train_top = f"{top}train/" if parts else top
+    inside = [name[len(top) :] for name in files.folders if name.startswith(top)]
+    if not parts and (likely := [name for name in inside if name.lower() in TRAIN_LIKE]):
+        raise DataError(
+            f"{files.place}/{top}{likely[0]} would be taken for a class; call the parts train, test and unlabelled"
+        )
     classes, train = _train(files, train_top)
     test = _test(files, f"{top}test/", classes) if "test" in parts else None
     unlabelled = _images(files, f"{top}unlabelled/") if "unlabelled" in parts else []

@@ -103,8 +103,14 @@ def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.
     """The pixels of an image file, resized (shorter side) and centre-cropped: uint8 [channels, height, width].
 
     The picture is turned as its EXIF orientation says; transparency is dropped; 16-bit grey becomes 8-bit.
+
+    Raises:
+        ValueError: 32-bit pixels, of which nobody says what is white.
+        OSError, SyntaxError and more: Pillow's, for what is no image.
     """
     with Image.open(io.BytesIO(content)) as opened:
+        if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
+            raise ValueError("32-bit pixels, which have no white; save them with 8 or 16 bits")
         image: Image.Image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut everything above 255 off
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
@@ -137,7 +143,7 @@ def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int])
         try:
             pixels[row] = decode_image(files.read(names[row]), *shape)
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and more, by the byte that is wrong
-            return f"{names[row]} ({_reason(error)})"
+            return f"{names[row]} ({reason_of(error)})"
         return None
 
     with ThreadPoolExecutor() as threads:
@@ -159,7 +165,8 @@ def _large(files: Files, names: Sequence[str]) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, in words for its user."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     return str(error) or type(error).__name__

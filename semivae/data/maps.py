@@ -111,7 +111,7 @@ def _numbers(image: Image.Image, palette: Palette) -> Array:
     """
     colours = palette.colours
     greys = colours is not None and bool((colours == colours[:, :1]).all())
-    if image.mode in ("1", "P") or image.mode.startswith("I") or (image.mode == "L" and not greys):
+    if image.mode == "P" or image.mode.startswith("I") or (image.mode in ("1", "L") and not greys):
         return np.asarray(image).astype(np.int64)
     pixels = np.asarray(image.convert("RGB")).astype(np.int64)
     if colours is None:

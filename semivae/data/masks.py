@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, listed
-from semivae.data.image_files import Files, is_image, open_files, read_pixels, upright_size
+from semivae.data.image_files import Files, is_image, open_files, read_pixels, reason_of, upright_size
 from semivae.data.map_arrays import set_aside
 from semivae.data.maps import Map, Palette, decode_map, read_palette, refuse_gaps
 from semivae.errors import DataError
@@ -155,7 +155,7 @@ def _maps(files: Files, names: Sequence[str], palette: Palette, shape: Shape) ->
         try:
             maps.append(decode_map(files.read(name), palette, *shape[1:]))
         except Exception as error:  # ours for a wrong number or colour; Pillow raises much, by the byte that is wrong
-            broken.append(f"{name} ({error or type(error).__name__})")
+            broken.append(f"{name} ({reason_of(error)})")
     if broken:
         raise DataError(
             f"{len(broken):,} of {len(names):,} masks in {files.place} cannot be read: {listed(broken, 3)}. Repair "

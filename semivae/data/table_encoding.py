@@ -20,6 +20,7 @@ from semivae.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "?"}  # of a cell, in whatever case; none may well be a class
 MOST_CATEGORIES = 100
+NEARLY_ALL = 0.9  # of a column's cells, that look like numbers: the others are mistakes rather than categories
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
 
 
@@ -141,6 +142,7 @@ def fit_encoding(cells: Cells, label: str, categorical: Sequence[str], what: str
     """
     columns: list[NumberColumn | CategoryColumn] = []
     idle: list[str] = []
+    warnings: list[str] = []
     for name, column in cells.items():
         if name == label:
             continue
@@ -149,11 +151,14 @@ def fit_encoding(cells: Cells, label: str, categorical: Sequence[str], what: str
             idle.append(name)
         else:
             columns.append(found)
+            if isinstance(found, CategoryColumn) and name not in categorical:
+                warnings += _nearly_numbers(found, column, what)
     if not columns:
         raise DataError(
             f"{what}: no column beside {label} holds two different values, so there is nothing to learn from"
         )
-    warnings = [f"{what}: columns of one value are left out: {listed(idle)}"] if idle else []
+    if idle:
+        warnings.append(f"{what}: columns of one value are left out: {listed(idle)}")
     return TableEncoding(label=label, columns=tuple(columns)), warnings
 
 
@@ -183,6 +188,19 @@ def _fitted(name: str, cells: Sequence[str], categorical: bool, what: str) -> Nu
             "that should be numbers (3.5, with a point)"
         )
     return CategoryColumn(name=name, categories=tuple(categories))
+
+
+def _nearly_numbers(column: CategoryColumn, cells: Sequence[str], what: str) -> list[str]:
+    """A warning where nearly all cells of a column of categories are numbers, but for a comma or a few texts."""
+    present = [cell.strip() for cell in cells if not is_missing(cell)]
+    texts = [cell for cell in present if not _is_number(cell)]
+    if sum(_is_number(cell.replace(",", ".")) for cell in present) < NEARLY_ALL * len(present):
+        return []
+    return [
+        f"{what}: column {column.name} is taken for {len(column.categories):,} categories, not for numbers, because of "
+        f"cells such as {listed(texts, 3)}; write numbers as 3.5, with a point, and empty what is none, or name the "
+        "column in source.categorical"
+    ]
 
 
 def is_missing(cell: str) -> bool:

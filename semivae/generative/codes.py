@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches
+from semivae.data.labels import class_number
 from semivae.generation import seeded
 from semivae.generative.features import BATCH, refuse_twin
+from semivae.graphs import roles_of
 from semivae.run import Run
 
 
 @torch.no_grad()
 def draw_codes(run: Run, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
     """One draw from q(all latents | image) for every image: arrays [n, ...] by variable; bits and classes as integers.
+
+    Labels are written as the classes' names where a number could be taken for another class: called 1, 2, 3.
 
     Raises:
         RunError: a twin, whose codes nobody taught.
@@ -27,4 +32,8 @@ def draw_codes(run: Run, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
         parts = [run.encoder.complete({run.image: chunk}) for chunk in batches(run, images, BATCH)]
     codes = {name: torch.cat([part[name].cpu() for part in parts]) for name in run.encoder.names}
     bits = {name for name in codes if run.recipe.variables[name].family == "bernoulli"}
-    return {name: (value.to(torch.uint8) if name in bits else value).numpy() for name, value in codes.items()}
+    arrays = {name: (value.to(torch.uint8) if name in bits else value).numpy() for name, value in codes.items()}
+    label = roles_of(run.recipe).label
+    if label in arrays and any(class_number(str(place), run.classes) != place for place in range(len(run.classes))):
+        arrays[label] = np.asarray(run.classes)[arrays[label]]
+    return arrays
