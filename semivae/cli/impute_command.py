@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +83,7 @@ def impute_images(
     known = run.images(pixels).cpu()
     shape = run.recipe.variables[run.image].shape or ()
     marks, mask_names = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
-    if mask.is_dir() or mask.suffix.lower() == ".zip":
+    if all(place.is_dir() or place.suffix.lower() == ".zip" for place in (images, mask)):  # arrays have no names
         marks = marks[partners(names, mask_names, mask)]
     marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
     missing = missing_of(run, marks, len(known), given=bool(values))
@@ -109,11 +110,13 @@ def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
 
     if len(mask_names) == 1:
         return [0] * len(names)
-    rows = {str(PurePosixPath(name).with_suffix("")): row for row, name in enumerate(mask_names)}
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    if len(rows) < len(mask_names) or (lacking := [stem for stem in stems if stem not in rows]):
-        what = f"no mask for {listed(lacking)}" if len(rows) == len(mask_names) else "two masks of one name"
-        raise DataError(f"{place} has {what}; give one mask for all images, or one of the same name for each")
+    stems, known = ([str(PurePosixPath(name).with_suffix("")) for name in each] for each in (names, mask_names))
+    advice = "give one mask for all images, or one of the same name for each"
+    if twice := sorted(stem for stem, count in Counter(known).items() if count > 1):
+        raise DataError(f"{place} has two masks called {listed(twice)}; {advice}")
+    rows = {stem: row for row, stem in enumerate(known)}
+    if lacking := [stem for stem in stems if stem not in rows]:
+        raise DataError(f"{place} has no mask for {listed(lacking)}; {advice}")
     return [rows[stem] for stem in stems]
 
 
