@@ -77,13 +77,16 @@ class Benchmark:
 @app.command()
 def accuracy(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files, or shipped recipes' names.")],
-    seeds: Annotated[str, typer.Option(metavar="0..4", help="Split seeds.")] = "0..2",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="0..4", help="Split seeds.")] = "0..2",
     variants: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"Any of {', '.join(METHODS)}. Default: all.")
+        str, typer.Option("--variants", metavar="NAME,...", help=f"Any of {', '.join(METHODS)}. Default: all.")
     ] = ",".join(METHODS),
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the cells are kept.")] = Path("runs/benchmark"),
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the cells are kept.")] = Path(
+        "runs/benchmark"
+    ),
     out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The table: PATH.md and PATH.json. Default: RUNS/accuracy.")
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="The table: PATH.md and PATH.json. Default: RUNS/accuracy."),
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
     data_root: DataRootOption = None,

@@ -50,7 +50,7 @@ OUT, RUNS = Path("runs/hierarchies"), Path("runs/hierarchies")
 @app.command()
 def agree(
     checkout: CheckoutArgument,
-    count: Annotated[int, typer.Option(help="Samples of their model.")] = 256,
+    count: Annotated[int, typer.Option("--count", help="Samples of their model.")] = 256,
     out: OutOption = OUT,
 ) -> None:
     """Put the authors' weights into our networks, and compare the log-probabilities of every factor."""
@@ -80,11 +80,11 @@ def away_from_zero(model: torch.nn.Module) -> None:
 @app.command()
 def speed(
     checkout: CheckoutArgument,
-    batch: Annotated[int, typer.Option(min=1)] = 256,
-    width: Annotated[int, typer.Option(min=1)] = 32,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    steps: Annotated[int, typer.Option(min=2, help="Of each, one after the other in turn.")] = 12,
-    precision: Annotated[str, typer.Option(help=", ".join(get_args(Precision)))] = "float32",
+    batch: Annotated[int, typer.Option("--batch", min=1)] = 256,
+    width: Annotated[int, typer.Option("--width", min=1)] = 32,
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 2,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Of each, one after the other in turn.")] = 12,
+    precision: Annotated[str, typer.Option("--precision", help=", ".join(get_args(Precision)))] = "float32",
     out: OutOption = OUT,
 ) -> None:
     """Training steps per second of the same networks and batch: theirs and ours take steps in turn."""
@@ -100,9 +100,9 @@ def speed(
 def train(
     contestant: Annotated[str, typer.Argument(help=", ".join(get_args(Contestant)))],
     checkout: Annotated[Path | None, typer.Argument(metavar="[CHECKOUT]", help="For the authors' code.")] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of processor time, on one thread.")] = 30.0,
-    batch: Annotated[int, typer.Option(min=1)] = 256,
-    width: Annotated[int, typer.Option(min=1)] = 32,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Of processor time, on one thread.")] = 30.0,
+    batch: Annotated[int, typer.Option("--batch", min=1)] = 256,
+    width: Annotated[int, typer.Option("--width", min=1)] = 32,
     experiment: ExperimentOption = "mnist-ladder",
     data_root: DataRootOption = None,
     runs: RunsOption = RUNS,
@@ -126,12 +126,16 @@ def train(
 @app.command()
 def score(
     checkout: CheckoutArgument,
-    features: Annotated[Path, typer.Option(metavar="RUN", help="Whose classifier's features the distances are in.")],
-    count: Annotated[int, typer.Option(min=10, help="Images, and chains.")] = 2000,
-    rounds: Annotated[int, typer.Option(min=2, help="Of the limiting chain.")] = 200,
+    features: Annotated[
+        Path, typer.Option("--features", metavar="RUN", help="Whose classifier's features the distances are in.")
+    ],
+    count: Annotated[int, typer.Option("--count", min=10, help="Images, and chains.")] = 2000,
+    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Of the limiting chain.")] = 200,
     experiment: ExperimentOption = "mnist-ladder",
-    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Rows of samples of each.")] = None,
-    only: Annotated[str, typer.Option(metavar="NAME,...", help="Of those that are trained.")] = "",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE.png", help="Rows of samples of each.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="Of those that are trained.")] = "",
     data_root: DataRootOption = None,
     runs: RunsOption = RUNS,
     out: OutOption = OUT,

@@ -50,11 +50,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 def segmentation(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one a split, with twins.")],
     ceiling: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The same recipe with all pairs, with its twin.")
+        Path | None, typer.Option("--ceiling", metavar="RUN", help="The same recipe with all pairs, with its twin.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="PATH", help="PATH.json and PATH.md.")] = Path("runs/segmentation"),
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="PATH.json and PATH.md.")] = Path(
+        "runs/segmentation"
+    ),
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Masks, predicted masks, painted and free images.")
+        Path | None,
+        typer.Option("--picture", metavar="FILE.png", help="Masks, predicted masks, painted and free images."),
     ] = None,
     data_root: DataRootOption = None,
 ) -> None:

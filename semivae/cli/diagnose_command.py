@@ -15,10 +15,10 @@ from semivae.cli.showing import console, reply
 def diagnose(
     run: RunArgument,
     reader: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Another run whose encoder reads the samples too.")
+        Path | None, typer.Option("--reader", metavar="RUN", help="Another run whose encoder reads the samples too.")
     ] = None,
     samples: Annotated[int, typer.Option("-n", "--samples", min=1, help="How many to draw from the decoder.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the samples.")] = 0,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

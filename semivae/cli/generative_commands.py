@@ -46,11 +46,15 @@ FeaturesOption = Annotated[
 def chain(
     run: RunArgument,
     out: OutFolder,
-    rounds: Annotated[int, typer.Option(min=1, help="How often codes and images are drawn in turn.")] = 1000,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="How often codes and images are drawn in turn.")
+    ] = 1000,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="How many chains run side by side.")] = 1000,
-    start: Annotated[list[StartChoice], typer.Option(help="Where they start. Repeatable; default: all three.")] = [],  # noqa: B006  typer copies it
+    start: Annotated[
+        list[StartChoice], typer.Option("--start", help="Where they start. Repeatable; default: all three.")
+    ] = [],  # noqa: B006  typer copies it
     features: FeaturesOption = None,
-    shown: Annotated[int, typer.Option(min=1, help="Chains in a picture.")] = 64,
+    shown: Annotated[int, typer.Option("--shown", min=1, help="Chains in a picture.")] = 64,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -128,7 +132,7 @@ def chain_lines(report: Mapping[str, Any]) -> list[str]:
 
 def likelihood(
     run: RunArgument,
-    draws: Annotated[int, typer.Option(min=1, help="Codes per image; more make the bound tighter.")] = 16,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image; more make the bound tighter.")] = 16,
     count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Test images. Default: all.")] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -197,7 +201,7 @@ def codes(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Gets one array per latent.")],
     images: Annotated[
-        Path | None, typer.Option(metavar="IMAGES", help="Whose codes. Default: the run's training images.")
+        Path | None, typer.Option("--images", metavar="IMAGES", help="Whose codes. Default: the run's training images.")
     ] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,

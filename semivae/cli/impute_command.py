@@ -36,12 +36,14 @@ def impute(
     mask: Annotated[
         Path | None,
         typer.Option(
-            metavar="MASK", help="White is missing. One image, or one for each. Of a table: its empty cells are."
+            "--mask",
+            metavar="MASK",
+            help="White is missing. One image, or one for each. Of a table: its empty cells are.",
         ),
     ] = None,
     given: Annotated[list[str], typer.Option("--given", metavar="NAME=VALUE", help="What else is known: y=3.")] = [],  # noqa: B006  typer copies it
-    draws: Annotated[int, typer.Option(min=1, help="Fillings of every image.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="How often encoder and decoder alternate.")] = 50,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Fillings of every image.")] = 8,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often encoder and decoder alternate.")] = 50,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,

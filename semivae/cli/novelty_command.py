@@ -33,7 +33,7 @@ def novelty(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Default: the summary alone is shown.")
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Codes per image, for the decoder's likelihood.")] = 4,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image, for the decoder's likelihood.")] = 4,
     count: Annotated[int, typer.Option("-n", "--count", min=20, help="Test images to compare with, at most.")] = 1000,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,

@@ -35,17 +35,21 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[SplitPart, typer.Option(help="Which images to measure on.")] = SplitPart.test,
+    split: Annotated[SplitPart, typer.Option("--split", help="Which images to measure on.")] = SplitPart.test,
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
     prior: PriorOption = None,
     test_prior: Annotated[
         str | None,
-        typer.Option(metavar="PRIOR", help="Measure on a part of the images with these class shares, not on all."),
+        typer.Option(
+            "--test-prior", metavar="PRIOR", help="Measure on a part of the images with these class shares, not on all."
+        ),
     ] = None,
     judge: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="For maps: another run that reads what this one paints. Default: its twin."),
+        typer.Option(
+            "--judge", metavar="RUN", help="For maps: another run that reads what this one paints. Default: its twin."
+        ),
     ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
@@ -80,7 +84,7 @@ def predict(
     run: RunArgument,
     images: ImagesArgument,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Default: standard output; a folder for masks.")
+        Path | None, typer.Option("--out", metavar="FILE.csv", help="Default: standard output; a folder for masks.")
     ] = None,
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
@@ -141,11 +145,11 @@ def sample(
     given: Annotated[
         list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=[0,1,2], s=MASK.png.")
     ] = [],  # noqa: B006  typer copies it
-    columns: Annotated[int | None, typer.Option(min=1, help="Images in a row of the picture.")] = None,
+    columns: Annotated[int | None, typer.Option("--columns", min=1, help="Images in a row of the picture.")] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Draw the pixels too, instead of showing their means.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Makes the draw repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes the draw repeatable.")] = None,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -232,8 +236,8 @@ def embed(
 def export(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
-    part: Annotated[Part, typer.Option(help="Probabilities of the classes, or features.")] = Part.classifier,
-    format: Annotated[Format | None, typer.Option(help="Default: by the ending of FILE.")] = None,
+    part: Annotated[Part, typer.Option("--part", help="Probabilities of the classes, or features.")] = Part.classifier,
+    format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
     calibrate: CalibrateOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,

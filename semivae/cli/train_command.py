@@ -22,14 +22,15 @@ def train(
     recipe: RecipeArgument,
     changes: SetOption = [],  # noqa: B006  typer copies it
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME.")
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME.")
     ] = None,
     data_root: DataRootOption = None,
     split: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Use this split manifest, not the recipe's split.")
+        Path | None, typer.Option("--split", metavar="FILE", help="Use this split manifest, not the recipe's split.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="0..4", help="One run per split seed; shows mean and standard deviation.")
+        str | None,
+        typer.Option("--seeds", metavar="0..4", help="One run per split seed; shows mean and standard deviation."),
     ] = None,
     twin: Annotated[
         bool | None,
