@@ -29,6 +29,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had: of Python, of a GPU, or of torch on a CPU, which says so in words only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def choose_precision(asked: str, device: torch.device) -> PrecisionName:
     """The asked precision; "auto" is bfloat16 where the device multiplies it faster than float32.
 

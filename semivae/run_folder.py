@@ -6,8 +6,11 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from semivae.data.splits import Split, save_split
 from semivae.data.table_encoding import TableEncoding
@@ -17,6 +20,7 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE = "calibration.json"
+LOCK_FILE = ".training.lock"
 CHECKPOINTS = ("last", "selected", "twin")
 
 
@@ -34,7 +38,11 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
         raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
     if resume and not is_run_folder(folder):
         raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if (
+        not resume
+        and folder.exists()
+        and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir()))
+    ):
         if not is_run_folder(folder):
             raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
         if not overwrite:
@@ -44,14 +52,41 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
             )
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Makes the folder, and inside no other training may write to it; the system frees it when this one ends or dies.
+
+    Raises:
+        RunError: another training writes there, or the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(NotImplementedError):  # a file system without locks: as if there were no other
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{folder}: another training writes there; wait for it, or choose another folder with --out"
+        ) from None
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _not_writable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out")
+
+
 def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) -> None:
-    """Makes the folder with recipe and split; `overwrite` removes the run that is there, nothing else in it.
+    """Writes recipe and split into the folder; `overwrite` removes the run that is there, nothing else in it.
 
     Raises:
         RunError: the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if overwrite:  # runs of --seeds may lie below, pictures and exported files beside
             for name in (
                 *(f"{which}.safetensors" for which in CHECKPOINTS),
@@ -62,9 +97,7 @@ def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) ->
                 (folder / name).unlink(missing_ok=True)
         write_recipe(folder, recipe)
     except OSError as error:
-        raise RunError(
-            f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out"
-        ) from error
+        raise _not_writable(folder, error) from error
     save_split(split, folder / SPLIT_FILE)
 
 
@@ -124,8 +157,8 @@ def kept_recipe(folder: Path) -> Recipe:
 def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
     """Raises RunError, with a list of the differences, if a run would be resumed from another recipe."""
     before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
-    for dumped in (before, now):
-        del dumped["training"]["twin"]  # a twin may come or go: the model is the same
+    for dumped in (before, now):  # a twin may come or go, and what the recipe says about itself: the model is the same
+        del dumped["training"]["twin"], dumped["about"]
     found = list(differences(before, now))
     if found:
         listed = "\n".join(f"- {line}" for line in found)

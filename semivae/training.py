@@ -21,7 +21,7 @@ from semivae.data.seeds import seed_for
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split, make_split
-from semivae.devices import choose_device, choose_precision
+from semivae.devices import choose_device, choose_precision, is_out_of_memory
 from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game, Optimizer
 from semivae.game.plan import PlayerName
@@ -36,6 +36,7 @@ from semivae.run_folder import (
     check_folder,
     kept_data_root,
     kept_recipe,
+    only_writer,
     read_metrics,
     refuse_changed_recipe,
     replace_metrics,
@@ -113,7 +114,7 @@ def train(
 
     Raises:
         RecipeError, DataError, RunError: before anything is written.
-        TrainingError: a loss that is not finite; the last good checkpoint is kept.
+        TrainingError: a loss that is not finite, or no memory left; the last good checkpoint is kept.
         KeyboardInterrupt: after a checkpoint was written.
     """
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
@@ -133,24 +134,26 @@ def train(
     loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
     scenario = build_scenario(loaded, dataset, parts, chosen, root)
     twin_lessons = twin_plan(loaded) if loaded.training.twin else None
-    if kept is not None:
-        refuse_changed_recipe(folder, kept, scenario.recipe)
-        write_recipe(folder, scenario.recipe)
-    else:
-        start_folder(folder, scenario.recipe, parts, overwrite)
-    write_data_root(folder, root)
-    if dataset.encoding is not None:
-        write_encoding(folder, dataset.encoding)
     report = progress or (lambda _: None)
-    for warning in dataset.warnings:
-        report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
-    validation = _part(dataset.train, parts.validation, chosen)
-    with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
-        named = (dataset.classes, _labelled_counts(dataset, parts))
-        Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
-        if twin_lessons is not None:
-            game = build_game(scenario.recipe, twin_lessons, chosen)
-            Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
+    with only_writer(folder):
+        check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
+        if kept is not None:
+            refuse_changed_recipe(folder, kept, scenario.recipe)
+            write_recipe(folder, scenario.recipe)
+        else:
+            start_folder(folder, scenario.recipe, parts, overwrite)
+        write_data_root(folder, root)
+        if dataset.encoding is not None:
+            write_encoding(folder, dataset.encoding)
+        for warning in dataset.warnings:
+            report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
+        validation = _part(dataset.train, parts.validation, chosen)
+        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
+            named = (dataset.classes, _labelled_counts(dataset, parts))
+            Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
+            if twin_lessons is not None:
+                game = build_game(scenario.recipe, twin_lessons, chosen)
+                Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
     return Run.load(folder, data_root=root, device=device)
 
 
@@ -220,18 +223,29 @@ class Loop:
     def _step(self) -> None:
         torch.manual_seed(seed_for(self.spec.seed, "draws", self.step))
         self.generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
-        batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
         for optimizer in self.optimizers.values():
             optimizer.step = self.step
         share = self.step / self.spec.steps
         try:
+            batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
             losses = self.game.step(batches, self.sizes, self.movers, self.generator, share, self._autocast)
         except FloatingPointError as error:
             raise TrainingError(f"step {self.step}: {error}; {REMEDIES}") from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(self._out_of_memory()) from None
         for name, value in losses.items():
             total, count = self.sums.get(name, (torch.zeros_like(value), 0))
             self.sums[name] = (total + value, count + 1)
         self.step += 1
+
+    def _out_of_memory(self) -> str:
+        largest = max(self.sizes, key=lambda name: self.sizes[name])
+        return (
+            f"step {self.step}: no memory is left on {self.device}; make the batches smaller, the largest is "
+            f"streams.{largest}.batch: {self.sizes[largest]}, or the networks narrower"
+        )
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.spec.precision != "bfloat16":

@@ -24,7 +24,7 @@ from semivae.errors import RunError, TrainingError
 from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
-from semivae.run_folder import read_metrics
+from semivae.run_folder import LOCK_FILE, check_folder, only_writer, read_metrics
 from semivae.scenario import build_scenario
 from semivae.training import Progress, train
 
@@ -66,12 +66,12 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     def killed(self: PlayerOptimizer, loss: torch.Tensor, parts: dict[str, torch.Tensor]) -> None:
         in_phase = any(name.startswith("views") for name in parts) == (phase == "model")
         if self.player == "encoder" and self.step == step and in_phase:
-            raise MemoryError("pulled the plug")
+            raise ConnectionAbortedError("pulled the plug")
         take_step(self, loss, parts)
 
     with monkeypatch.context() as patch:
         patch.setattr(PlayerOptimizer, "__call__", killed)
-        with pytest.raises(MemoryError):
+        with pytest.raises(ConnectionAbortedError):
             train(DIGITS, set=SHORT, out=tmp_path / "run")
     train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
     assert_same_files(uninterrupted, tmp_path / "run")
@@ -180,6 +180,48 @@ def test_overwriting_takes_the_run_and_leaves_what_else_is_in_its_folder(uninter
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "calibration.json").exists() and not (folder / "twin.safetensors").exists()
     assert {row["step"] for row in read_metrics(folder)} == {2}
+
+
+def test_two_trainings_never_write_to_one_folder(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE}
+    with only_writer(folder):
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(RunError, match="another training writes there; wait for it, or choose another folder"):
+                train(DIGITS, set=SHORT, out=folder, **how)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE} == before
+    train(DIGITS, set=SHORT, out=folder, resume=True)  # freed again
+
+
+def test_a_folder_with_a_lock_alone_is_empty(tmp_path: Path) -> None:
+    with only_writer(tmp_path / "run"):
+        pass
+    check_folder(tmp_path / "run", overwrite=False, resume=False)
+
+
+def test_what_a_recipe_says_about_itself_may_change(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    train(DIGITS, set=SHORT | {"about": "My digits."}, out=folder, resume=True)
+    assert read_recipe(folder / "recipe.yaml").about == "My digits."
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_no_memory_left_is_told(tmp_path: Path) -> None:
+    limited = (
+        "import resource, semivae.training\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**29,) * 2)\n"
+        "from semivae.cli import main\n"
+        "main()"
+    )
+    changes = ["streams.unlabelled.batch=4000000", "training.precision=float32"]
+    words = ["train", DIGITS, "--device", "cpu", "--out", str(tmp_path / "run"), *(f"--set={each}" for each in changes)]
+    result = subprocess.run([sys.executable, "-c", limited, *words], capture_output=True, text=True)
+    told = " ".join(result.stderr.split())
+    assert result.returncode == 1 and "Traceback" not in told
+    assert "no memory is left on cpu; make the batches smaller, the largest is streams.unlabelled.batch" in told
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ class Commands(TyperGroup):
                 raise
             complain(f"{error.filename or 'standard output'}: {OF_THE_SYSTEM[error.errno]}")
             raise typer.Exit(1) from None
+        except (RuntimeError, MemoryError) as error:
+            from semivae.devices import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
+            complain("no memory is left; close what else takes it, take fewer images at a time, or try --device cpu")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             complain("stopped by Ctrl-C")
             raise typer.Exit(130) from None
