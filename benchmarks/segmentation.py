@@ -29,8 +29,9 @@ from benchmarks.cells import write_text
 from benchmarks.hierarchies_tables import table
 from benchmarks.machine import machine, machine_text, versions
 from benchmarks.tables import read_content, versions_text
-from semivae.cli.options import DataRootOption
+from semivae.cli.options import DataRootOption, DeviceOption
 from semivae.cli.progress import clock
+from semivae.devices import choose_device
 from semivae.errors import RunError
 from semivae.generation import draw, save_grid
 from semivae.run import Run
@@ -60,25 +61,27 @@ def segmentation(
         typer.Option("--picture", metavar="FILE.png", help="Masks, predicted masks, painted and free images."),
     ] = None,
     data_root: DataRootOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Score runs and their twins on the test images; read what they paint for test masks."""
     target = out.with_name(out.name + ".json")
     with user_errors():
         read_content(target, FORMAT)  # a file that is another is refused before the work
-        judge = Run.load(ceiling, "twin", data_root=data_root) if ceiling else None
+        where: Mapping[str, Any] = {"data_root": data_root, "device": device}
+        judge = Run.load(ceiling, "twin", **where) if ceiling else None
         found = {
             "format": FORMAT,
-            "recipe": Run.load(runs[0], data_root=data_root).recipe.model_dump(mode="json"),
-            "runs": [scored(Run.load(path, data_root=data_root), judge) for path in runs],
-            "ceiling": scored(Run.load(ceiling, data_root=data_root), None) if ceiling else None,
-            "machine": machine(torch.device("cpu")),
+            "recipe": Run.load(runs[0], **where).recipe.model_dump(mode="json"),
+            "runs": [scored(Run.load(path, **where), judge) for path in runs],
+            "ceiling": scored(Run.load(ceiling, **where), None) if ceiling else None,
+            "machine": machine(choose_device(device)),
             "versions": versions(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_text(target, json.dumps(found, indent=1) + "\n")
         write_text(out.with_name(out.name + ".md"), page(found))
         if picture is not None:
-            save_grid(rows_of(Run.load(runs[0], data_root=data_root)), picture, columns=COLUMNS, overwrite=True)
+            save_grid(rows_of(Run.load(runs[0], **where)), picture, columns=COLUMNS, overwrite=True)
 
 
 def rows_of(run: Run) -> Tensor:

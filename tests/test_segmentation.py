@@ -182,7 +182,9 @@ def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
 
 
 def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(run: Run, data: Path) -> None:
-    report = json.loads(command("evaluate", run.path, "--data-root", data, "--calibrate", "--json").stdout)
+    report = json.loads(
+        command("evaluate", run.path, "--data-root", data, "--calibrate", "--json", "--device", "cpu").stdout
+    )
     calibrated = report["calibrated"]
     assert calibrated["calibrated_on"] == 8 and calibrated["temperature"] != 1.0
     assert calibrated["mean_iou"] == report["last"]["mean_iou"] and calibrated["nll"] != report["last"]["nll"]
@@ -226,7 +228,7 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
     images.mkdir()
     for row in range(3):
         (images / f"image{row}.png").write_bytes((data / f"image{row}.png").read_bytes())
-    assert command("predict", run.path, images, "--out", out).exit_code == 0
+    assert command("predict", run.path, images, "--out", out, "--device", "cpu").exit_code == 0  # where `run` is
     with Image.open(out / "masks" / "image1.png") as mask, Image.open(out / "overlays" / "image1.png") as overlay:
         assert mask.mode == "P" and overlay.mode == "RGB" and overlay.size == (SIDE, SIDE)
         pixels = np.asarray(Image.open(images / "image1.png")).transpose(2, 0, 1)
@@ -236,7 +238,16 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
     calibrated = command(
-        "predict", run.path, images, "--out", tmp_path / "calibrated", "--calibrate", "--data-root", data
+        "predict",
+        run.path,
+        images,
+        "--out",
+        tmp_path / "calibrated",
+        "--calibrate",
+        "--data-root",
+        data,
+        "--device",
+        "cpu",
     )
     temperature = run.classifier(calibrate=True).calibration.temperature
     assert f"temperature {temperature:.3g}" in calibrated.stdout
@@ -390,7 +401,7 @@ def test_folders_for_masks_are_asked_for_not_tables(run: Run, data: Path) -> Non
 def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Path) -> None:
     arguments = [str(run.path), str(run.path), "--ceiling", str(run.path), "--data-root", str(data)]
     outputs = ["--out", str(tmp_path / "page"), "--picture", str(tmp_path / "rows.png")]
-    result = CliRunner().invoke(benchmark, [*arguments, *outputs])
+    result = CliRunner().invoke(benchmark, [*arguments, *outputs, "--device", "cpu"])
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "rows.png") as picture:
         width, height = picture.size
