@@ -24,11 +24,11 @@ from semivae.recipe.schema import ArraysSource, CelebAMaskSource, MasksSource, R
 CPU = torch.device("cpu")
 
 
-def png(array: np.ndarray, mode: str | None = None) -> bytes:
+def png(array: np.ndarray, colours: list[int] | None = None) -> bytes:
     data = io.BytesIO()
     image = Image.fromarray(array)
-    if mode == "P":
-        image.putpalette(list(range(256)) * 3)
+    if colours is not None:
+        image.putpalette(colours)
     image.save(data, format="PNG")
     return data.getvalue()
 
@@ -55,7 +55,7 @@ def test_a_mask_holds_numbers_or_colours(tmp_path: Path) -> None:
     assert palette.names == ("sky", "sea", "land")
     numbers = np.array([[0, 1], [2, 255]], np.uint8)
     expected = [[0, 1], [2, VOID]]
-    for content in (png(numbers), png(numbers, "P"), png(numbers.astype(np.uint16))):
+    for content in (png(numbers), png(numbers, colours=list(range(256)) * 3), png(numbers.astype(np.uint16))):
         assert decode_map(content, palette, 2, 2).tolist() == expected
     colours = np.array([[[10, 20, 30], [0, 0, 255]], [[0, 255, 0], [1, 1, 1]]], np.uint8)
     assert decode_map(png(colours), palette, 2, 2).tolist() == expected
@@ -81,6 +81,21 @@ def test_black_and_white_masks_are_read_by_a_palette_of_greys(tmp_path: Path) ->
     assert decode_map(one_bit, read_palette(tmp_path / "turned.txt"), 2, 2).tolist() == [[1, 0], [0, 1]]
     with pytest.raises(ValueError, match="colour 7 7 7 is not in the palette"):
         decode_map(png(np.full((2, 2), 7, np.uint8)), palette, 2, 2)
+
+
+def test_an_indexed_mask_goes_by_its_numbers_unless_its_colours_say_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("background 0 0 0\nhair 255 0 0\nskin 0 255 0\n")
+    palette = read_palette(tmp_path / "p.txt", void=255)
+    numbers = np.array([[0, 1], [2, 255]], np.uint8)
+
+    def with_colours(*colours: int) -> bytes:
+        return png(numbers, colours=[*colours, *[0] * (768 - len(colours))])
+
+    expected = [[0, 1], [2, VOID]]
+    assert decode_map(with_colours(0, 0, 0, 255, 0, 0, 0, 255, 0), palette, 2, 2).tolist() == expected
+    assert decode_map(with_colours(9, 9, 9, 8, 8, 8, 7, 7, 7), palette, 2, 2).tolist() == expected  # for viewers
+    with pytest.raises(ValueError, match="number 1 has the colour of class 2, skin: save it as RGB to go by its colo"):
+        decode_map(with_colours(0, 0, 0, 0, 255, 0, 255, 0, 0), palette, 2, 2)
 
 
 def test_a_mask_is_cropped_and_shrunk_like_its_image_and_stays_one_of_classes() -> None:

@@ -107,17 +107,42 @@ def decode_map(content: bytes, palette: Palette, height: int, width: int) -> Map
 def _numbers(image: Image.Image, palette: Palette) -> Array:
     """What a mask's pixels say, as class numbers where it holds these, else by colour; the void colour is -1.
 
-    Grey pixels are class numbers, unless every colour of the palette is a grey: then they are these.
+    Grey pixels are class numbers, unless every colour of the palette is a grey: then they are these. Indexed pixels are
+    class numbers too; where their colours are all in the palette, they must mean the same.
     """
     colours = palette.colours
     greys = colours is not None and bool((colours == colours[:, :1]).all())
     if image.mode == "P" or image.mode.startswith("I") or (image.mode in ("1", "L") and not greys):
-        return np.asarray(image).astype(np.int64)
+        numbers = np.asarray(image).astype(np.int64)
+        if image.mode == "P" and colours is not None:
+            _refuse_two_meanings(numbers, np.asarray(image.convert("RGB")).astype(np.int64), palette)
+        return numbers
     pixels = np.asarray(image.convert("RGB")).astype(np.int64)
     if colours is None:
         if (pixels[..., :1] == pixels).all():
             return pixels[..., 0]
         raise ValueError("a colour mask, and no palette says what its colours mean")
+    return _by_colour(pixels, palette, colours)
+
+
+def _refuse_two_meanings(numbers: Array, pixels: Array, palette: Palette) -> None:
+    """Raises ValueError where an indexed mask's colours, all of the palette, are of other classes than its numbers."""
+    assert palette.colours is not None
+    try:
+        coloured = _by_colour(pixels, palette, palette.colours)
+    except ValueError:
+        return  # colours of its own, for viewers: the numbers count
+    wrong = (coloured != numbers) & (coloured != VOID) & (numbers != palette.void)
+    if wrong.any():
+        number, place = numbers[wrong][0], coloured[wrong][0]
+        raise ValueError(
+            f"an indexed mask in which number {number} has the colour of class {place}, {palette.names[place]}: save it "
+            "as RGB to go by its colours, or leave the colours out of the palette to go by its numbers"
+        )
+
+
+def _by_colour(pixels: Array, palette: Palette, colours: npt.NDArray[np.uint8]) -> Array:
+    """Class numbers, -1 where void, of colours [..., 3]. Raises ValueError for one that is not in the palette."""
     code = _codes(pixels)
     known = _codes(colours.astype(np.int64))
     order = np.argsort(known)

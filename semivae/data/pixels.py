@@ -33,7 +33,11 @@ def pixels_as_floats(pixels: Array, what: str) -> npt.NDArray[np.float32]:
     check_finite(pixels, what)
     low, high = float(pixels.min(initial=0.0)), float(pixels.max(initial=0.0))
     if low < -ROUNDING or high > 1 + ROUNDING:
-        hint = "undo the normalisation" if low < 0 else f"divide them by {255 if high > 64 else 'the largest value that they can have'}"
+        hint = (
+            "undo the normalisation"
+            if low < 0
+            else f"divide them by {255 if high > 64 else 'the largest value that they can have'}"
+        )
         raise DataError(f"{what} holds floats from {low:g} to {high:g}; images are floats in [0, 1]: {hint}")
     return pixels.astype(np.float32).clip(0, 1)
 
