@@ -136,8 +136,8 @@ def _refuse_two_meanings(numbers: Array, pixels: Array, palette: Palette) -> Non
     if wrong.any():
         number, place = numbers[wrong][0], coloured[wrong][0]
         raise ValueError(
-            f"an indexed mask in which number {number} has the colour of class {place}, {palette.names[place]}: save it "
-            "as RGB to go by its colours, or leave the colours out of the palette to go by its numbers"
+            f"an indexed mask in which number {number} has the colour of class {place}, {palette.names[place]}: save "
+            "it as RGB to go by its colours, or leave the colours out of the palette to go by its numbers"
         )
 
 
