@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE = "calibration.json"
-LOCK_FILE = ".training.lock"
+LOCK_FILE, REPLACED = ".training.lock", ".replaced"
 CHECKPOINTS = ("last", "selected", "twin")
+OF_A_RUN = (
+    *(RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE),
+    *(f"{which}.safetensors" for which in CHECKPOINTS),
+)
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -80,21 +85,54 @@ def _not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out")
 
 
-def start_folder(folder: Path, recipe: Recipe, split: Split, overwrite: bool) -> None:
-    """Writes recipe and split into the folder; `overwrite` removes the run that is there, nothing else in it.
+@contextmanager
+def replacing(folder: Path) -> Iterator[Callable[[], None]]:
+    """Sets the run that is there aside, nothing else in its folder; yields what removes it for good.
+
+    If training fails before that was called, the run is put back: a mistake in the new one must not cost the old one.
+    What a killed training had set aside stays set aside, and the files that it left are removed.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    aside = folder / REPLACED
+    try:
+        if aside.is_dir():
+            _remove(folder)
+        else:
+            aside.mkdir()
+            _move(folder, aside)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    try:
+        yield lambda: shutil.rmtree(aside, ignore_errors=True)
+    except BaseException:
+        if aside.is_dir():
+            _remove(folder)
+            _move(aside, folder)
+            shutil.rmtree(aside)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    for name in OF_A_RUN:
+        if (source / name).exists():
+            os.replace(source / name, target / name)
+
+
+def _remove(folder: Path) -> None:
+    for name in OF_A_RUN:
+        (folder / name).unlink(missing_ok=True)
+
+
+def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
+    """Writes recipe and split into the folder.
 
     Raises:
         RunError: the folder cannot be written.
     """
     try:
-        if overwrite:  # runs of --seeds may lie below, pictures and exported files beside
-            for name in (
-                *(f"{which}.safetensors" for which in CHECKPOINTS),
-                METRICS_FILE,
-                CALIBRATION_FILE,
-                ENCODING_FILE,
-            ):
-                (folder / name).unlink(missing_ok=True)
         write_recipe(folder, recipe)
     except OSError as error:
         raise _not_writable(folder, error) from error

@@ -40,6 +40,7 @@ from semivae.run_folder import (
     read_metrics,
     refuse_changed_recipe,
     replace_metrics,
+    replacing,
     start_folder,
     write_data_root,
     write_encoding,
@@ -103,7 +104,7 @@ def train(
         out: the run's folder; default runs/RECIPE-NAME, of a `Recipe` runs/recipe.
         data_root: where data live; default the environment variable SEMIVAE_DATA, else data/. The run remembers it.
         split: a split manifest to use instead of the recipe's split section.
-        overwrite: replace a run that exists at `out`.
+        overwrite: replace a run that exists at `out`; it is put back if the new one fails before its first step.
         resume: go on with the run at `out`; it must have been started from the same recipe.
         twin: train the supervised twin too; None: as the recipe says.
         device: "auto", "cpu", "cuda", ...
@@ -134,27 +135,44 @@ def train(
     loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
     scenario = build_scenario(loaded, dataset, parts, chosen, root)
     twin_lessons = twin_plan(loaded) if loaded.training.twin else None
-    report = progress or (lambda _: None)
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
-        if kept is not None:
-            refuse_changed_recipe(folder, kept, scenario.recipe)
-            write_recipe(folder, scenario.recipe)
-        else:
-            start_folder(folder, scenario.recipe, parts, overwrite)
-        write_data_root(folder, root)
-        if dataset.encoding is not None:
-            write_encoding(folder, dataset.encoding)
-        for warning in dataset.warnings:
-            report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
-        validation = _part(dataset.train, parts.validation, chosen)
-        with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
-            named = (dataset.classes, _labelled_counts(dataset, parts))
-            Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
-            if twin_lessons is not None:
-                game = build_game(scenario.recipe, twin_lessons, chosen)
-                Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
+        with replacing(folder) if overwrite else nullcontext(_nothing) as begun:
+            if kept is not None:
+                refuse_changed_recipe(folder, kept, scenario.recipe)
+                write_recipe(folder, scenario.recipe)
+            else:
+                start_folder(folder, scenario.recipe, parts)
+            write_data_root(folder, root)
+            if dataset.encoding is not None:
+                write_encoding(folder, dataset.encoding)
+            report = _reporting(progress, begun)
+            for warning in dataset.warnings:
+                report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
+            validation = _part(dataset.train, parts.validation, chosen)
+            with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
+                named = (dataset.classes, _labelled_counts(dataset, parts))
+                Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
+                if twin_lessons is not None:
+                    game = build_game(scenario.recipe, twin_lessons, chosen)
+                    Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
     return Run.load(folder, data_root=root, device=device)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
+    """Tells `begun` that a step was made, then `progress`."""
+
+    def report(state: Progress) -> None:
+        if state.step or state.phase == "twin":
+            begun()
+        if progress is not None:
+            progress(state)
+
+    return report
 
 
 class Loop:

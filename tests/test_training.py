@@ -24,7 +24,8 @@ from semivae.errors import RunError, TrainingError
 from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
-from semivae.run_folder import LOCK_FILE, check_folder, only_writer, read_metrics
+from semivae.run import Run
+from semivae.run_folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
 from semivae.scenario import build_scenario
 from semivae.training import Progress, train
 
@@ -222,6 +223,48 @@ def test_no_memory_left_is_told(tmp_path: Path) -> None:
     told = " ".join(result.stderr.split())
     assert result.returncode == 1 and "Traceback" not in told
     assert "no memory is left on cpu; make the batches smaller, the largest is streams.unlabelled.batch" in told
+
+
+def test_a_run_is_replaced_only_by_one_that_has_made_a_step(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    (folder / "calibration.json").write_text("[]")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE}
+    batch = ArrayStream.batch
+
+    def broken(self: ArrayStream, step: int) -> dict[str, torch.Tensor]:
+        if step == breaks_at:
+            raise ConnectionAbortedError
+        return batch(self, step)
+
+    def seen(state: Progress) -> None:
+        assert (folder / ".replaced").is_dir() == (state.step == 0)
+
+    monkeypatch.setattr(ArrayStream, "batch", broken)
+    breaks_at = 0
+    with pytest.raises(ConnectionAbortedError):
+        train(DIGITS, set=SHORT, out=folder, overwrite=True, progress=seen)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE} == before
+    breaks_at = 5
+    with pytest.raises(ConnectionAbortedError):
+        train(DIGITS, set=SHORT, out=folder, overwrite=True, progress=seen)
+    assert not (folder / "calibration.json").exists() and read_metrics(folder)[-1]["step"] == 3
+
+
+def test_what_a_killed_training_set_aside_stays_there(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    with pytest.raises(ConnectionAbortedError), replacing(folder):
+        start_folder(folder, read_recipe(DIGITS), Run.load(uninterrupted).split())
+        shutil.copytree(folder, tmp_path / "killed")
+        raise ConnectionAbortedError
+    assert_same_files(uninterrupted, folder)
+    assert not (tmp_path / "killed" / "last.safetensors").exists()
+    with pytest.raises(ConnectionAbortedError), replacing(tmp_path / "killed"):
+        raise ConnectionAbortedError
+    assert_same_files(uninterrupted, tmp_path / "killed")
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

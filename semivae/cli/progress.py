@@ -34,6 +34,7 @@ class ProgressDisplay:
     def __init__(self, console: Console, heading: RenderableType | None = None) -> None:
         self.console = console
         self.heading = heading
+        self.begun = False  # whether a step was made
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
         self._latest: Progress | None = None
         self._line_at = 0.0
@@ -48,6 +49,7 @@ class ProgressDisplay:
             self._live.stop()
 
     def __call__(self, progress: Progress) -> None:
+        self.begun |= progress.step > 0
         if self.heading is not None:
             self.console.print(self.heading)
             self.heading = None

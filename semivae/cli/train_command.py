@@ -84,8 +84,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
         with display:
             run = training.train(recipe, set=changes, out=folder, progress=display, **options)
     except KeyboardInterrupt:
-        begun = display.heading is None  # the heading is shown with the first step
-        complain(resume_hint(folder, begun or not options["overwrite"]))
+        complain(resume_hint(folder, display.begun or not options["overwrite"]))
         raise typer.Exit(130) from None
     if roles_of(read).label is None:
         return {"run": str(folder)}
