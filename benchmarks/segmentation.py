@@ -60,6 +60,9 @@ def segmentation(
         Path | None,
         typer.Option("--picture", metavar="FILE.png", help="Masks, predicted masks, painted and free images."),
     ] = None,
+    note: Annotated[
+        str, typer.Option("--note", metavar="TEXT", help="A line for the page: what trained the runs.")
+    ] = "",
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -76,6 +79,7 @@ def segmentation(
             "ceiling": scored(Run.load(ceiling, **where), None) if ceiling else None,
             "machine": machine(choose_device(device)),
             "versions": versions(),
+            "note": note,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_text(target, json.dumps(found, indent=1) + "\n")
@@ -198,7 +202,8 @@ def origin(found: Content) -> list[str]:
     return [
         "- Commands: at the top of `benchmarks/segmentation.py`.",
         f"- Training, min:s, {order}: {times['model']}; the twins {times['twin']}.",
-        f"- {found['date'][:10]}. {machine_text(found['machine'])}.",
+        *([f"- {found['note']}"] if found.get("note") else []),
+        f"- Scored {found['date'][:10]}. {machine_text(found['machine'])}.",
         f"- {versions_text(found['versions'])}.",
     ]
 

@@ -69,8 +69,14 @@ def reads_image(encoder: Player, roles: Roles) -> bool:
     return roles.label is not None and [given.name for given in encoder[roles.label].given] == [roles.image]
 
 
+def at_a_time(shape: Sequence[int]) -> int:
+    """How many images [*shape] are examined at once: 512 up to 32x32, fewer of larger ones, whose grids take memory."""
+    places = math.prod(shape[1:]) if len(shape) == 3 else 1
+    return max(8, min(SAMPLES, SAMPLES * 32 * 32 // max(places, 1)))
+
+
 def examine_label(
-    encoder: Player, image: str, label: str, part: Mapping[str, Tensor], threshold: float | None, batch: int = 512
+    encoder: Player, image: str, label: str, part: Mapping[str, Tensor], threshold: float | None, batch: int = 0
 ) -> LabelFindings:
     """The label's posterior on images, and against their labels where `part` has them.
 
@@ -79,8 +85,9 @@ def examine_label(
         image, label: names.
         part: images [n, *shape] as bytes or in [0, 1], labels [n, *shape]; places of a map labelled below 0 are void.
         threshold: of the views; None: confidence is not measured.
-        batch: images at a time.
+        batch: images at a time; 0: as `at_a_time` says.
     """
+    batch = batch or at_a_time(part[image].shape[1:])
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     with evaluating(encoder):
         for start in range(0, len(part[image]), batch):
@@ -127,18 +134,34 @@ def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, labels: T
     given: Sample = {}
     if roles.label is not None and roles.label not in decoder and labels is not None and len(labels):
         given = {roles.label: labels[torch.randint(len(labels), (count,)).to(labels.device)].long()}
+    size = at_a_time(decoder[roles.image].target.shape) if roles.image in decoder else count
     with evaluating(decoder):
-        return decoder.complete(given, count)
+        parts = [
+            decoder.complete(
+                {name: value[start : start + size] for name, value in given.items()}, min(size, count - start)
+            )
+            for start in range(0, count, size)
+        ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def examine_samples(decoder: Player, encoder: Player, roles: Roles, sample: Sample) -> SampleFindings:
     """What the encoder finds in samples that the decoder drew (`draw_samples`)."""
+    count = len(next(iter(sample.values())))
+    size = at_a_time(sample[roles.image].shape[1:]) if roles.image in sample else count
+    bits: dict[str, float] = {}
+    read: list[Tensor] = []
     with evaluating(decoder, encoder):
-        bits = bits_in_use(decoder, encoder, roles.codes, sample)
-        images = mean_images(decoder, roles, sample)
-        if images is None or roles.label is None or not reads_image(encoder, roles):
-            return SampleFindings(bits)
-        return SampleFindings(bits, share_of(read_as_intended(encoder, roles, images, sample[roles.label])))
+        for start in range(0, count, size):
+            part = {name: value[start : start + size] for name, value in sample.items()}
+            of_part = bits_in_use(decoder, encoder, roles.codes, part)
+            bits = {
+                name: bits.get(name, 0.0) + value * min(size, count - start) / count for name, value in of_part.items()
+            }
+            images = mean_images(decoder, roles, part)
+            if images is not None and roles.label is not None and reads_image(encoder, roles):
+                read.append(read_as_intended(encoder, roles, images, part[roles.label]))
+    return SampleFindings(bits, share_of(torch.cat(read)) if read else None)
 
 
 def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:

@@ -80,11 +80,11 @@ def export(
         expected = _expected(model, inputs.images)
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
-        WRITERS[known_format](model, inputs.images, unchecked, _metadata(run, model))
+        _write(known_format, model, inputs.images, unchecked, _metadata(run, model))
         read = READERS[known_format](unchecked, model)
         difference = check(read, inputs.images, expected)
-        if model.size_multiple is not None:
-            larger = _larger(inputs.images[:2], model.size_multiple)
+        if model.free_sides(inputs.images):
+            larger = _larger(inputs.images[:2], model)
             with torch.no_grad():
                 difference = max(difference, check(read, larger, _expected(model, larger)))
         os.replace(unchecked, path)
@@ -96,8 +96,12 @@ def export(
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
-        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": _shape(model, inputs.images)},
-        "output": {"name": OUTPUT_NAMES[known_part], "dtype": "float32", "shape": _shape(model, expected)},
+        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": _shape(model, inputs.images, inputs.images)},
+        "output": {
+            "name": OUTPUT_NAMES[known_part],
+            "dtype": "float32",
+            "shape": _shape(model, inputs.images, expected),
+        },
     }
 
 
@@ -155,6 +159,10 @@ def check_inputs(run: Run, count: int = IMAGES_CHECKED) -> Inputs:
     if len(rows) < 2:
         rows, origin = torch.arange(min(count, len(train))), "training images"
     images = next(batches(run, train[rows], count)).cpu()
+    if len(images) == 1:
+        images = (
+            images.repeat(2, 1, 1, 1) if images.ndim == 4 else images.repeat(2, 1)
+        )  # a lone one is a batch frozen in
     if run.threshold is None:
         return Inputs(images, origin)
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
@@ -217,16 +225,29 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     return (log_posterior / model.temperature).softmax(dim=1)
 
 
-def _larger(images: Tensor, multiple: int) -> Tensor:
+def _write(format: Format, model: EncoderPart, images: Tensor, path: Path, metadata: dict[str, str]) -> None:
+    try:
+        WRITERS[format](model, images, path, metadata)
+    except (ExportError, OSError):
+        raise
+    except Exception as reason:  # whatever torch's exporters raise for a network that they cannot follow
+        raise ExportError(f"torch cannot export this network as {format}: {reason}; no file was written") from reason
+
+
+def _larger(images: Tensor, model: EncoderPart) -> Tensor:
     """Images of another size, to find a size that was frozen in: larger by one multiple down, by two across."""
-    return torch.nn.functional.pad(images, (0, 2 * multiple, 0, multiple), mode="replicate")
+    free, multiple = model.free_sides(images), model.size_multiple or 0
+    across, down = (2 * multiple if 3 in free else 0), (multiple if 2 in free else 0)
+    return torch.nn.functional.pad(images, (0, across, 0, down), mode="replicate")
 
 
-def _shape(model: EncoderPart, values: Tensor) -> list[int | str]:
-    """Shape of inputs or outputs in words: n for the batch, and for sides that are free."""
-    if model.size_multiple is None or values.ndim != 4:
-        return ["n", *values.shape[1:]]
-    return ["n", values.shape[1], f"{model.size_multiple} rows", f"{model.size_multiple} columns"]
+def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str]:
+    """Shape of inputs or outputs `values` in words: n for the batch, and for sides that are free."""
+    shape: list[int | str] = ["n", *values.shape[1:]]
+    if values.ndim == 4:
+        for place in model.free_sides(images):
+            shape[place] = f"{model.size_multiple} {'rows' if place == 2 else 'columns'}"
+    return shape
 
 
 def _metadata(run: Run, model: EncoderPart) -> dict[str, str]:

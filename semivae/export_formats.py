@@ -51,6 +51,12 @@ class EncoderPart(nn.Module):
             return self.conditional.features(sample)
         return (self.conditional.parameters_of(sample) / self.temperature).softmax(dim=1)
 
+    def free_sides(self, images: Tensor) -> tuple[int, ...]:
+        """Of images (n, C, H, W), which sides an export may leave open: a side with a single place on the network's
+        coarsest grid would be taken for a constant."""
+        multiple = self.size_multiple
+        return () if multiple is None else tuple(place for place in (2, 3) if images.shape[place] > multiple)
+
     @property
     def size_multiple(self) -> int | None:
         """The model takes images of any sides that are multiples of this; None: of the run's size only."""
@@ -66,7 +72,7 @@ def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping
         (images,),
         input_names=[INPUT_NAME],
         output_names=[OUTPUT_NAMES[model.part]],
-        dynamic_shapes=_free_sizes(model),
+        dynamic_shapes=_free_sizes(model, images),
         dynamo=True,
         verbose=False,
     )
@@ -78,7 +84,7 @@ def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping
 
 def write_pt2(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """A torch.export archive; `torch.export.load(path).module()` runs without semivae."""
-    program = torch.export.export(model, (images,), dynamic_shapes=_free_sizes(model))
+    program = torch.export.export(model, (images,), dynamic_shapes=_free_sizes(model, images))
     torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in metadata.items()})
 
 
@@ -132,11 +138,9 @@ def _need(*packages: str) -> tuple[Any, ...]:
         raise ExportError(f"ONNX needs the package {reason.name}; pip install 'semivae[export]'") from reason
 
 
-def _free_sizes(model: EncoderPart) -> tuple[dict[int, Any]]:
+def _free_sizes(model: EncoderPart, images: Tensor) -> tuple[dict[int, Any]]:
     """Any batch; any height and width too, where the network allows."""
     free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
-    if model.size_multiple is not None:
-        for place, side in ((2, "rows"), (3, "columns")):
-            # at least two places a side on the coarsest grid: one alone would be taken for a constant
-            free[place] = model.size_multiple * torch.export.Dim(side, min=2)
+    for place in model.free_sides(images):
+        free[place] = model.size_multiple * torch.export.Dim({2: "rows", 3: "columns"}[place], min=2)
     return (free,)

@@ -187,12 +187,6 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
         raise RecipeError(f"{where}: the decoder votes on single classes, {roles.label} is a map of them; remove vote")
     if not isinstance(recipe.decoder.get(roles.image), schema.ConditionalSpec):
         raise RecipeError(f"{where}: the decoder does not paint {roles.image}, so it cannot vote; remove vote")
-    fixed = [code for code in roles.codes if recipe.variables[code].complete_with != "sample"]
-    if fixed:
-        raise RecipeError(
-            f"{where}: the vote weighs codes drawn from the encoder, but {fixed[0]} completes with its "
-            f"{recipe.variables[fixed[0]].complete_with}; say complete_with: sample, or remove vote"
-        )
     unknown = [code for code in roles.codes if recipe.decoder.get(code, "samples") == "samples"]
     if unknown:
         raise RecipeError(

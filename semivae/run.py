@@ -174,6 +174,8 @@ class Run:
             changed = f"one {self.image} was {list(shape or ())} and is {list(found.shape)}"
         elif self._label is not None and found.classes != self.classes:
             changed = f"the classes were {listed(self.classes)} and are {listed(found.classes)}"
+        elif found.encoding != self.encoding:  # a test table of its own would be encoded otherwise than what was learnt
+            changed = "a column has another mean, deviation or set of categories"
         if changed:
             raise DataError(
                 f"{self.path}: {found.name} has changed since the run was trained: {changed}; put the data back, or "

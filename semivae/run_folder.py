@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE = "calibration.json"
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE, REPLACED = ".training.lock", ".replaced"
 CHECKPOINTS = ("last", "selected", "twin")
 OF_A_RUN = (
@@ -64,11 +66,14 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another training writes there, or the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK_FILE)
+    lock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(NotImplementedError):  # a file system without locks: as if there were no other
+        try:
             lock.acquire(timeout=0)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
     except Timeout:
         raise RunError(
             f"{folder}: another training writes there; wait for it, or choose another folder with --out"

@@ -275,6 +275,12 @@ class Loop:
             found = self.validator.measure(self.step)
         except FloatingPointError as failure:
             raise TrainingError(f"step {self.step}: {failure}; {REMEDIES}") from None
+        except (RuntimeError, MemoryError) as failure:
+            if not is_out_of_memory(failure):
+                raise
+            raise TrainingError(
+                f"step {self.step}: no memory is left on {self.device} for the validation; make the networks narrower"
+            ) from None
         progress = self._progress(found)
         losses = {name: (total / count).item() for name, (total, count) in sorted(self.sums.items())}
         row = {"phase": self.phase, "step": self.step, "seconds": round(self.seconds, 2), **found, "losses": losses}

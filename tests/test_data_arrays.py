@@ -80,6 +80,8 @@ GOOD = {"x": BYTES, "y": NUMBERS}
         ({"y": np.zeros(12, int)}, "only the class 0"),
         ({"y": OBJECTS}, "holds Python objects"),
         ({"y": np.array([b"caf\xe9", b"tea"] * 6)}, "y holds bytes that are no UTF-8 text"),
+        ({"y": np.array(["a", " ", "b"] * 4)}, "y holds 4 empty names; images without a label belong in x_unlabelled"),
+        ({"x": BYTES.astype(float) / 255 * 16}, "from 0 to 16; .*divide them by the largest value that they can have"),
         ({"x": np.full((12, 2), 1e39)}, r"x holds numbers beyond 3.4e\+38; scale its columns"),
         ({"x": BYTES.astype(int)}, "x has type int64; images are bytes"),
         ({"x": BYTES.astype(float)}, "from 0 to 255; .*divide them by 255"),

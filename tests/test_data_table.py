@@ -186,6 +186,7 @@ def test_test_files_must_fit(tmp_path: Path) -> None:
         ("colour,kind\nred,a\n", "has no column size"),
         ("colour,size,kind\nred,big,a\n", "row 0, column size: 'big' is no finite number"),
         ("colour,size\nred,2\n", "has no column kind"),
+        ("colour,size,kind\nred,2,a\nred,-1.797e308,a\n", "row 1, column size: -1.797e308 is 1,000,000,000 or mor"),
     ):
         (tmp_path / "test.csv").write_text(text)
         with pytest.raises(DataError, match=message):
@@ -298,6 +299,18 @@ def test_what_is_missing_of_images_must_be_told(run: Run, tiny_run: Run, tmp_pat
     done = command("impute", run.path, tmp_path / "rows.npy", "--out", tmp_path / "out")
     assert done.exit_code == 2 and "--mask" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_test_table_is_never_encoded_by_other_rows_than_those_learnt_from(tmp_path: Path) -> None:
+    blobs(tmp_path / "train.csv", rows=40, seed=0)
+    blobs(tmp_path / "test.csv", rows=20, seed=1)
+    changes = {"source.path": "train.csv", "source.test": "test.csv", "source.label": "kind", "source.ignore": ["id"]}
+    changes |= {"training.steps": 1, "streams.labelled.batch": 8, "split.validation": 4}
+    folder = semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, twin=False).path
+    lines = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([*lines, lines[-1]]) + "\n")
+    with pytest.raises(DataError, match="a column has another mean, deviation or set of categories; put the data back"):
+        Run.load(folder).evaluate()
 
 
 def test_a_run_keeps_how_columns_became_numbers(run: Run, tmp_path: Path) -> None:

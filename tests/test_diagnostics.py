@@ -11,7 +11,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from semivae.diagnostics import capacity, draw_samples, evaluating, examine_label, examine_samples, setting_of
+from semivae.diagnostics import (
+    at_a_time,
+    capacity,
+    draw_samples,
+    evaluating,
+    examine_label,
+    examine_samples,
+    setting_of,
+)
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.players import Player
 from semivae.game.variables import VOID, Variable
@@ -75,6 +83,21 @@ def test_void_places_of_a_map_do_not_count() -> None:
     found = examine_label(encoder, "x", "y", {"x": images, "y": labels}, 0.5)
     assert found.validation_error == pytest.approx(1 / 3)
     assert found.predicted_shares == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_large_images_are_examined_few_at_a_time() -> None:
+    assert [at_a_time(shape) for shape in ((3, 32, 32), (3, 64, 64), (3, 128, 128), (3, 1024, 1024), (30,))] == [
+        512, 128, 32, 8, 512,
+    ]  # fmt: skip
+    sizes: list[int] = []
+
+    def seen(images: Tensor, _: object) -> Tensor:
+        sizes.append(len(images))
+        return torch.zeros(len(images), 3)
+
+    large = Player([NetworkConditional(LABEL, (Variable("x", "gaussian", (1, 128, 128)),), Fixed(seen))])
+    examine_label(large, "x", "y", {"x": torch.zeros(70, 1, 128, 128)}, None)
+    assert sizes == [32, 32, 6]
 
 
 def perfect_players(reads: float) -> tuple[Player, Player]:

@@ -253,6 +253,13 @@ def test_codes_name_classes_whose_numbers_are_other_classes_names(tmp_path: Path
     assert set(codes["y"]) <= {"1", "2", "3"} and codes["h"].dtype == np.uint8
 
 
+def test_codes_are_draws_whatever_completes_their_variable(tmp_path: Path) -> None:
+    changes = {"variables.h.complete_with": "mean", "training.steps": 1, "training.twin": False}
+    run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", device="cpu")
+    codes = draw_codes(run, torch.rand(64, 1, 8, 8), seed=0)["h"]  # untrained: bits are nearly fair
+    assert 0.2 < codes.mean() < 0.8
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("y=3", 3), ("y=01", "01"), ("y=[01, 2,null]", ["01", 2, "null"]), ("y=null", "null"), ("h=[0, 0.5]", [0, 0.5])],

@@ -27,15 +27,18 @@ def test_the_vote_alone_is_a_lesson(views: str) -> None:
     assert Lesson("unlabelled", "encoder", ("y",), ("y",), views=True, vote=True) in plan.lessons
 
 
+def test_codes_that_complete_with_their_mean_are_drawn_for_the_vote() -> None:
+    assert any(
+        lesson.vote
+        for lesson in plan_of(read_recipe("digits_50labels", [VOTE, "variables.h.complete_with=mean"])).lessons
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (["streams.labelled.vote.strength=0.1"], "streams.labelled.vote: the decoder votes on images without a label"),
         (["streams.labels.vote.strength=0.1"], "streams.labels.vote: the decoder votes on images without a label"),
-        (
-            [VOTE, "variables.h.complete_with=mean"],
-            "weighs codes drawn from the encoder, but h completes with its mean",
-        ),
         (
             [VOTE, "decoder.h=samples"],
             "the vote needs p\\(h\\), but the decoder's prior of it is known by samples only",

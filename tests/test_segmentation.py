@@ -300,6 +300,17 @@ def test_exported_files_take_images_of_other_sizes(run: Run, ending: str, tmp_pa
     assert torch.allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+def test_a_side_with_one_place_on_the_coarsest_grid_stays_as_it_is(data: Path, ending: str, tmp_path: Path) -> None:
+    deep = {"name": "unet", "channels": [4, 4, 4, 4, 16], "hidden": 8}
+    changes = CHANGES | {"encoder.s.net": deep, "training": {"steps": 1, "twin": False}}
+    changes |= {"split": {"labelled": 8, "validation": 1}}
+    run = semivae.train("faces_masks", set=changes, out=tmp_path / "run", data_root=data, device="cpu")
+    assert SIDE == 16  # one place of 16
+    report = run.export(tmp_path / f"model.{ending}")
+    assert report["input"]["shape"] == ["n", 3, SIDE, SIDE] and report["largest_difference"] < 1e-4
+
+
 def test_seeds_are_compared_by_mean_iou(data: Path, tmp_path: Path) -> None:
     changes = [f"{key}={json.dumps(value)}" for key, value in CHANGES.items()]
     options = [word for change in changes for word in ("--set", change)] + ["--set", "training.steps=1", "--no-twin"]
@@ -401,7 +412,7 @@ def test_folders_for_masks_are_asked_for_not_tables(run: Run, data: Path) -> Non
 def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Path) -> None:
     arguments = [str(run.path), str(run.path), "--ceiling", str(run.path), "--data-root", str(data)]
     outputs = ["--out", str(tmp_path / "page"), "--picture", str(tmp_path / "rows.png")]
-    result = CliRunner().invoke(benchmark, [*arguments, *outputs, "--device", "cpu"])
+    result = CliRunner().invoke(benchmark, [*arguments, *outputs, "--device", "cpu", "--note", "Trained on a boat."])
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "rows.png") as picture:
         width, height = picture.size
@@ -413,7 +424,7 @@ def test_the_benchmark_says_what_the_runs_say(run: Run, data: Path, tmp_path: Pa
     assert f"| **mean IoU** {both}" in page
     assert f"| **mean IoU** | {whole:.2f}% | {twin:.2f}% |" in page
     assert f"Gain in mean IoU: {whole - twin:.2f} points" in page
-    assert "## 8 pairs, split seeds 0, 0" in page
+    assert "## 8 pairs, split seeds 0, 0" in page and "- Trained on a boat.\n" in page
     painted = json.loads((tmp_path / "page.json").read_text())["runs"][0]["painted"]
     assert painted["own twin"] == painted["twin of all pairs"] == report["painted"]["agreement"]
 

@@ -162,6 +162,7 @@ def sample(
     if checkpoint is Checkpoint.twin:
         raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
     from semivae.generation import draw, save_grid
+    from semivae.graphs import roles_of
     from semivae.segmentation.posterior import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
@@ -170,8 +171,9 @@ def sample(
         raise typer.BadParameter("a .csv file is for runs that learnt from a table file", param_hint="--out")
     drawn = draw(opened, count, values, noise=noise, seed=seed)
     if encoding is not None:
-        classes = [opened.classes[number] for number in drawn[opened.label].tolist()]
-        cells = {encoding.label: classes, **encoding.decode(drawn[opened.image].numpy())}
+        cells = encoding.decode(drawn[opened.image].numpy())
+        if roles_of(opened.recipe).label is not None:
+            cells = {encoding.label: [opened.classes[number] for number in drawn[opened.label].tolist()], **cells}
         write_file(out, csv_bytes(cells, zip(*cells.values(), strict=True)))
     elif out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})

@@ -75,7 +75,9 @@ def as_images(array: ArrayLike | Tensor, shape: tuple[int, ...], what: str = "th
         DataError: another size, type or range of values, or no images at all.
     """
     try:
-        values: Array = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+        if isinstance(array, Tensor):  # NumPy has no bfloat16
+            array = (array.float() if array.dtype == torch.bfloat16 else array).detach().cpu().numpy()
+        values: Array = np.asarray(array)
     except ValueError as error:
         raise DataError(f"{what} is no regular array; expected is {_expected(shape)}") from error
     ordered = _ordered(values, shape)

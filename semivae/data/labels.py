@@ -18,10 +18,15 @@ HEADERS = {"y", "label", "labels", "class", "classes", "name", "target"}
 
 
 def class_number(written: str, classes: Sequence[str]) -> int | None:
-    """The number of a class by its name, else by its number from 0; None if there is no such class."""
+    """The number of a class by its name, else by its number from 0; None if there is no such class.
+
+    Classes that are called by other numbers than theirs, 1, 2, 3, go by their names alone: 1 could not be told from 1.
+    """
     written = written.strip()
     if written in classes:
         return classes.index(written)
+    if any(name.isdecimal() and name != str(place) for place, name in enumerate(classes)):
+        return None
     if written.isdecimal() and int(written) < len(classes):
         return int(written)
     return None
@@ -83,7 +88,8 @@ def label_names(labels: Array, what: str) -> Array:
     """An array of strings [n] from strings, bytes or integers, [n] or [n, 1].
 
     Raises:
-        DataError: another shape or type, bytes that are no text, or numbers below zero; `what` names the array.
+        DataError: another shape or type, bytes that are no text, numbers below zero, or empty names; `what` names the
+            array.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -91,10 +97,12 @@ def label_names(labels: Array, what: str) -> Array:
         raise DataError(f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected")
     if labels.dtype.kind == "S":
         try:
-            return np.char.decode(labels, "utf-8")
+            labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{what} holds bytes that are no UTF-8 text; save the names as str") from error
     if labels.dtype.kind == "U":
+        if blank := int((np.char.strip(labels) == "").sum()):
+            raise DataError(f"{what} holds {blank:,} empty names; images without a label belong in x_unlabelled")
         return labels
     if labels.dtype.kind not in "iu":
         raise DataError(f"{what} has type {labels.dtype}; classes are integers (.astype('int64')) or strings")
@@ -108,7 +116,8 @@ def label_names(labels: Array, what: str) -> Array:
 def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
     """Different class names in order: numbers by value, else all by alphabet."""
     values = set(names)
-    return tuple(sorted(values, key=int) if all(value.isdecimal() for value in values) else sorted(values))
+    numbers = all(value.isdecimal() for value in values)
+    return tuple(sorted(values, key=lambda name: (int(name) if numbers else 0, name)))  # 1 and 01 in a fixed order
 
 
 def _all(classes: Sequence[str]) -> str:

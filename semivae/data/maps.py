@@ -132,12 +132,13 @@ def _refuse_two_meanings(numbers: Array, pixels: Array, palette: Palette) -> Non
         coloured = _by_colour(pixels, palette, palette.colours)
     except ValueError:
         return  # colours of its own, for viewers: the numbers count
-    wrong = (coloured != numbers) & (coloured != VOID) & (numbers != palette.void)
+    wrong = (coloured != numbers) & (numbers != palette.void)
     if wrong.any():
         number, place = numbers[wrong][0], coloured[wrong][0]
+        meant = "void" if place == VOID else f"class {place}, {palette.names[place]}"
         raise ValueError(
-            f"an indexed mask in which number {number} has the colour of class {place}, {palette.names[place]}: save "
-            "it as RGB to go by its colours, or leave the colours out of the palette to go by its numbers"
+            f"an indexed mask in which number {number} has the colour of {meant}: save it as RGB to go by its colours, "
+            "or leave the colours out of the palette to go by its numbers"
         )
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from semivae.data.dataset import listed
 from semivae.errors import DataError
 
+MOST_DEVIATIONS = 1e9  # a number farther out stands for something else, or for nothing
 MISSING = {"", "na", "n/a", "nan", "null", "?"}  # of a cell, in whatever case; none may well be a class
 MOST_CATEGORIES = 100
 NEARLY_ALL = 0.9  # of a column's cells, that look like numbers: the others are mistakes rather than categories
@@ -43,6 +44,11 @@ class NumberColumn(BaseModel):
         values = np.array([_number(cell, f"{what}, row {row}, column {self.name}") for row, cell in enumerate(cells)])
         missing = np.isnan(values)
         scaled = np.where(missing, 0.0, (values - self.mean) / self.deviation)
+        if (far := np.flatnonzero(np.abs(scaled) > MOST_DEVIATIONS)).size:
+            raise DataError(
+                f"{what}, row {far[0]}, column {self.name}: {cells[far[0]].strip()} is {MOST_DEVIATIONS:,.0f} or more "
+                "standard deviations from what was learnt; leave the cell empty if that means no value"
+            )
         return np.stack([scaled, missing] if self.may_miss else [scaled], axis=1)
 
     def gaps(self, cells: Sequence[str]) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from semivae.game.variables import Sample
 from semivae.generation import seeded
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
 from semivae.generative.scores import Features, frechet_distance
-from semivae.graphs import roles_of
+from semivae.graphs import map_of, roles_of
 from semivae.prior_samples import prior_samples
 from semivae.run import Run
 
@@ -142,7 +142,9 @@ def drift(
         labels, classes = state.labels, len(run.classes)
         if space is not None and reference is not None:
             row["frechet"] = frechet_distance(reference, space(state.images))
-            labels, classes = space.classes(state.images), len(space.run.classes)
+            labels, classes = None, len(space.run.classes)
+            if map_of(space.run.recipe) is None:  # maps have no shares by image
+                labels = space.classes(state.images)
         if labels is not None:
             row["labels"] = (torch.bincount(labels, minlength=classes) / len(labels)).tolist()
         curve.append(row)
