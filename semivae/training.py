@@ -151,7 +151,11 @@ def train(
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
             validation = _part(dataset.train, parts.validation, chosen)
             with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
-                named = (dataset.classes, _labelled_counts(dataset, parts))
+                about_data = {
+                    "labelled_counts": _labelled_counts(dataset, parts),
+                    "beside": dataset.digest_beside(),
+                }
+                named = (dataset.classes, about_data)
                 Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
                 if twin_lessons is not None:
                     game = build_game(scenario.recipe, twin_lessons, chosen)
@@ -191,9 +195,9 @@ class Loop:
         report: Report,
         stopped: threading.Event,
         classes: Sequence[str],
-        labelled_counts: Sequence[int],
+        about_data: Mapping[str, object],
     ) -> None:
-        self.classes, self.labelled_counts = classes, labelled_counts
+        self.classes, self.about_data = classes, about_data
         self.phase, self.folder, self.game, self.scenario = phase, folder, game, scenario
         self.validator = Validator(phase, game, scenario, validation, classes)
         self.report, self.stopped = report, stopped
@@ -341,13 +345,18 @@ class Loop:
             "seconds": self.seconds,
             "best_error": None if math.isinf(self.best_error) else self.best_error,
             "classes": list(self.classes),
-            "labelled_counts": list(self.labelled_counts),
+            **self.about_data,
             "counts": {name: count for name, (_, count) in self.sums.items()},
         }
         write_checkpoint(self.folder / self._file(which), tensors, facts)
 
     def _load(self) -> None:
         tensors, facts = read_checkpoint(self.folder / self._file("last"))
+        if facts.get("beside", self.about_data["beside"]) != self.about_data["beside"]:
+            raise RunError(
+                f"{self.folder}: the data without labels have changed since the run was started, so it is not resumed; "
+                f"put them back, or start a new run with --out"
+            )
         try:
             self.game.load_state_dict(without_prefix("game", tensors))
             for player, optimizer in self.optimizers.items():

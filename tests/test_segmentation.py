@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ import semivae
 from benchmarks.segmentation import app as benchmark
 from semivae.cli import app
 from semivae.cli.map_commands import mask_names
+from semivae.data.maps import Palette
 from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
 from semivae.game.variables import VOID
@@ -25,6 +27,7 @@ from semivae.generative.imputation import impute
 from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.run import Run
+from semivae.segmentation.pictures import mask_png
 from semivae.segmentation.posterior import place_probabilities
 from semivae.segmentation.scores import scores_of
 
@@ -279,6 +282,14 @@ def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path:
         run.sample(1, s=str(data / "image0.png"))
     with pytest.raises(RunError, match="2 masks do not divide 3 samples"):
         run.sample(3, s=[str(data / "mask0.png"), str(data / "mask1.png")])
+
+
+def test_index_masks_hold_255_classes_and_void() -> None:
+    palette = Palette(tuple(str(number) for number in range(300)))
+    with Image.open(io.BytesIO(mask_png(np.array([[254, VOID]]), palette))) as mask:
+        assert np.asarray(mask).tolist() == [[254, 255]]
+    with pytest.raises(RunError, match="class 255 cannot be written to an index mask"):
+        mask_png(np.array([[255]]), palette)
 
 
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])

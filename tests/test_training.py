@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -265,6 +266,18 @@ def test_what_a_killed_training_set_aside_stays_there(uninterrupted: Path, tmp_p
     with pytest.raises(ConnectionAbortedError), replacing(tmp_path / "killed"):
         raise ConnectionAbortedError
     assert_same_files(uninterrupted, tmp_path / "killed")
+
+
+def test_a_run_is_not_resumed_beside_other_unlabelled_data(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).random((40, 1, 8, 8)), np.arange(40) % 10
+    changes = SHORT | {"source": {"name": "arrays", "path": "d.npz"}, "split": {"labelled": 20, "validation": 0}}
+    how = {"set": changes, "out": tmp_path / "run", "data_root": tmp_path, "twin": False}
+    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:9])
+    train(DIGITS, **how)
+    train(DIGITS, **how, resume=True)
+    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:8])
+    with pytest.raises(RunError, match="the data without labels have changed since the run was started"):
+        train(DIGITS, **how, resume=True)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

@@ -63,12 +63,20 @@ class Dataset:
 
     @cached_property
     def _digest(self) -> str:
-        total = hashlib.sha256(json.dumps(self.classes).encode())
-        for key in sorted(self.train):
-            array = self.train[key].contiguous().numpy()
-            total.update(json.dumps([key, array.dtype.str, array.shape]).encode())
-            total.update(array.data)
-        return total.hexdigest()
+        return _digest_of(self.classes, self.train)
+
+    def digest_beside(self) -> str:
+        """SHA-256 (hex) of what comes without a label or an image: no split speaks of it, but streams show it."""
+        return _digest_of((), {f"unlabelled.{key}": value for key, value in self.unlabelled.items()} | self.alone)
+
+
+def _digest_of(classes: Sequence[str], arrays: Sample) -> str:
+    total = hashlib.sha256(json.dumps(classes).encode())
+    for key in sorted(arrays):
+        array = arrays[key].contiguous().numpy()
+        total.update(json.dumps([key, array.dtype.str, array.shape]).encode())
+        total.update(array.data)
+    return total.hexdigest()
 
 
 def some(values: Tensor, most: int | None, seed: int) -> Tensor:

@@ -62,11 +62,20 @@ def read_masks_for(run: Run, paths: Sequence[str | Path]) -> Tensor:
 
 
 def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
-    """An index mask [height, width] as PNG: a pixel's value is its class number, 255 is void; viewers show colours."""
+    """An index mask [height, width] as PNG: a pixel's value is its class number, 255 is void; viewers show colours.
+
+    Raises:
+        RunError: a class number of 255 or more.
+    """
+    if numbers.max(initial=0) >= VOID_NUMBER:
+        raise RunError(
+            f"class {numbers.max()} cannot be written to an index mask, whose pixels end at 255, void; Run.predict gives "
+            "the numbers as an array"
+        )
     image = Image.fromarray(np.where(numbers < 0, VOID_NUMBER, numbers).astype(np.uint8))
     table = np.full((256, 3), VOID_GREY, np.uint8)
     colours = colours_of(palette)
-    table[: len(colours)] = colours
+    table[: len(colours[:VOID_NUMBER])] = colours[:VOID_NUMBER]
     image.putpalette(table.tobytes())
     return _png(image)
 
