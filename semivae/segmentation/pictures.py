@@ -69,8 +69,8 @@ def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
     """
     if numbers.max(initial=0) >= VOID_NUMBER:
         raise RunError(
-            f"class {numbers.max()} cannot be written to an index mask, whose pixels end at 255, void; Run.predict gives "
-            "the numbers as an array"
+            f"class {numbers.max()} cannot be written to an index mask, whose pixels end at 255, void; Run.predict "
+            "gives the numbers as an array"
         )
     image = Image.fromarray(np.where(numbers < 0, VOID_NUMBER, numbers).astype(np.uint8))
     table = np.full((256, 3), VOID_GREY, np.uint8)
