@@ -24,7 +24,7 @@ from semivae.data.splits import Split, load_split, make_split
 from semivae.devices import choose_device, choose_precision, is_out_of_memory
 from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game, Optimizer
-from semivae.game.plan import PlayerName
+from semivae.game.plan import Plan, PlayerName
 from semivae.graphs import twin_plan
 from semivae.interruption import interruption
 from semivae.optimization import REMEDIES, PlayerOptimizer, step_together
@@ -138,33 +138,48 @@ def train(
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
         with replacing(folder) if overwrite else nullcontext(_nothing) as begun:
-            if kept is not None:
-                refuse_changed_recipe(folder, kept, scenario.recipe)
-                write_recipe(folder, scenario.recipe)
-            else:
-                start_folder(folder, scenario.recipe, parts)
-            write_data_root(folder, root)
-            if dataset.encoding is not None:
-                write_encoding(folder, dataset.encoding)
+            _begin(folder, scenario.recipe, kept, parts, dataset, root)
             report = _reporting(progress, begun)
             for warning in dataset.warnings:
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
-            validation = _part(dataset.train, parts.validation, chosen)
-            with torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []), interruption() as stopped:
-                about_data = {
-                    "labelled_counts": _labelled_counts(dataset, parts),
-                    "beside": dataset.digest_beside(),
-                }
-                named = (dataset.classes, about_data)
-                Loop("model", folder, scenario.game, scenario, validation, report, stopped, *named).run(resume)
-                if twin_lessons is not None:
-                    game = build_game(scenario.recipe, twin_lessons, chosen)
-                    Loop("twin", folder, game, scenario, validation, report, stopped, *named).run(resume)
+            _play(folder, scenario, twin_lessons, dataset, parts, report, resume)
     return Run.load(folder, data_root=root, device=device)
 
 
 def _nothing() -> None:
     pass
+
+
+def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:
+    """Writes what a run keeps of its recipe and its data; of a run that is resumed, what may have changed."""
+    if kept is not None:
+        refuse_changed_recipe(folder, kept, recipe)
+        write_recipe(folder, recipe)
+    else:
+        start_folder(folder, recipe, parts)
+    write_data_root(folder, root)
+    if dataset.encoding is not None:
+        write_encoding(folder, dataset.encoding)
+
+
+def _play(
+    folder: Path,
+    scenario: Scenario,
+    twin_lessons: Plan | None,
+    dataset: Dataset,
+    parts: Split,
+    report: Report,
+    resume: bool,
+) -> None:
+    """The model's phase, then the twin's where it has lessons."""
+    device = next(scenario.game.parameters()).device
+    validation = _part(dataset.train, parts.validation, device)
+    about_data = {"labelled_counts": _labelled_counts(dataset, parts), "beside": dataset.digest_beside()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
+        shared = (scenario, validation, report, stopped, dataset.classes, about_data)
+        Loop("model", folder, scenario.game, *shared).run(resume)
+        if twin_lessons is not None:
+            Loop("twin", folder, build_game(scenario.recipe, twin_lessons, device), *shared).run(resume)
 
 
 def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
