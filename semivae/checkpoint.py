@@ -33,6 +33,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     metadata = {"format": FORMAT, "facts": json.dumps(dict(facts)), "repeated": json.dumps(repeated)}
     try:
         save_file(cloned, temporary, metadata=metadata)
+        os.chmod(temporary, 0o666 & ~_umask())  # the library makes files that others may not read
         os.replace(temporary, path)
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)
@@ -51,6 +52,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise RunError(
             f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole"
         )
+    if not os.access(path, os.R_OK):
+        raise RunError(f"{path}: permission denied; ask its owner to let you read it")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
@@ -64,6 +67,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
     except (ValueError, KeyError) as error:
         raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

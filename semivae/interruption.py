@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a termination signal sets, so that a loop can stop where it is whole.
+    """An event that Ctrl-C, a termination signal or a closed terminal sets, so that a loop can stop where it is whole.
 
     A second signal raises KeyboardInterrupt at once. Outside the main thread signals cannot be had; the event then
     stays unset.
@@ -20,7 +20,10 @@ def interruption() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous = {number: signal.getsignal(number) for number in stops}
+    if previous.get(stops[-1]) == signal.SIG_IGN:  # nohup: the training is to outlive its terminal
+        del previous[stops[-1]]
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if event.is_set():

@@ -21,12 +21,12 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
-CALIBRATION_FILE = "calibration.json"
+CALIBRATION_FILE, PALETTE_FILE = "calibration.json", "palette.txt"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE, REPLACED = ".training.lock", ".replaced"
 CHECKPOINTS = ("last", "selected", "twin")
 OF_A_RUN = (
-    *(RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE),
+    *(RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
     *(f"{which}.safetensors" for which in CHECKPOINTS),
 )
 
@@ -165,6 +165,11 @@ def kept_data_root(folder: Path) -> Path | None:
 def write_encoding(folder: Path, encoding: TableEncoding) -> None:
     """Keeps how the columns of a table became numbers, so that other rows are encoded alike."""
     _replace(folder / ENCODING_FILE, encoding.model_dump_json(indent=1) + "\n")
+
+
+def write_palette(folder: Path, text: str) -> None:
+    """Keeps what the numbers and colours of masks meant when the run was trained."""
+    _replace(folder / PALETTE_FILE, text)
 
 
 def kept_encoding(folder: Path) -> TableEncoding | None:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from semivae.checkpoint import read_checkpoint, with_prefix, without_prefix, write_checkpoint
 from semivae.data.dataset import Dataset
+from semivae.data.masks import palette_path
+from semivae.data.roots import resolve as resolve_path
 from semivae.data.seeds import seed_for
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
@@ -29,6 +31,7 @@ from semivae.graphs import twin_plan
 from semivae.interruption import interruption
 from semivae.optimization import REMEDIES, PlayerOptimizer, step_together
 from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.recipe.schema import MasksSource
 from semivae.run import Run
 from semivae.run_folder import (
     SPLIT_FILE,
@@ -44,6 +47,7 @@ from semivae.run_folder import (
     start_folder,
     write_data_root,
     write_encoding,
+    write_palette,
     write_recipe,
 )
 from semivae.scenario import Scenario, build_game, build_scenario, resolve
@@ -160,6 +164,10 @@ def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, data
     write_data_root(folder, root)
     if dataset.encoding is not None:
         write_encoding(folder, dataset.encoding)
+    if isinstance(recipe.source, MasksSource) and recipe.source.palette is not None and kept is None:
+        write_palette(
+            folder, palette_path(recipe.source, resolve_path(recipe.source.path, root)).read_text("utf-8-sig")
+        )
 
 
 def _play(

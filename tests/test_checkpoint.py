@@ -24,6 +24,12 @@ def test_a_tensor_under_two_names_is_stored_once_and_read_as_two(tmp_path: Path)
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
+def test_whoever_may_read_new_files_may_read_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("")
+    write_checkpoint(tmp_path / "last.safetensors", {"a": torch.zeros(2)}, {})
+    assert (tmp_path / "last.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_damaged_metadata_are_told(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     write_checkpoint(path, {"a": torch.zeros(2)}, {"step": 3})

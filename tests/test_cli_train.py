@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -153,20 +154,65 @@ def test_later_commands_and_resume_find_the_data_that_the_run_was_trained_on(
     assert found.exit_code == 0, found.output
 
 
-def test_ctrl_c_leaves_a_run_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", ["SIGINT", "SIGHUP"])  # Ctrl-C, and a terminal that is closed
+def test_a_stopped_run_is_kept_and_says_how_to_go_on(stop: str, tmp_path: Path) -> None:
+    number = getattr(signal, stop, None)
+    if number is None:
+        pytest.skip(f"this system has no {stop}")
     folder = tmp_path / "kept"
     command = [sys.executable, "-m", "semivae", "train", "digits_50labels", "--out", str(folder), "--device", "cpu"]
-    process = subprocess.Popen([*command, "--set", "training.steps=1000000"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--set", "training.steps=1000000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.default_int_handler if stop == "SIGINT" else signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not (folder / "last.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert f"To go on: semivae train digits_50labels --out {folder}" in said
     assert said.rstrip().endswith("--resume")
     assert not Run.load(folder).finished
+
+
+def test_training_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "semivae", "train", "digits_50labels", "--out", str(folder), "--device", "cpu"]
+    options = ["--no-twin", "--set", "training.steps=12", "--set", "training.validate_every=2"]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.read(1)
+    process.stdout.close()  # as `| head -1` does
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0 and not said
+    assert Run.load(folder).finished
+
+
+def test_output_may_be_closed(tmp_path: Path) -> None:
+    words = ["train", "digits_50labels", "--out", str(tmp_path / "run"), "--no-twin", "--set", "training.steps=2"]
+    shell = f"{shlex.join([sys.executable, '-m', 'semivae', *words])} >&-"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert Run.load(tmp_path / "run").finished
+
+
+def test_seeds_are_refused_before_the_first_is_trained(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "seed1").mkdir(parents=True)
+    (runs / "seed1" / "notes.txt").write_text("mine")
+    several = ("--seeds", "0..1", "--no-twin", *FEW_STEPS, "--out")
+    for option, place, message in (
+        ("--overwrite", runs, "seed1: exists and is not a run"),
+        ("--resume", tmp_path / "tpyo", "no seed has a run to resume"),
+    ):
+        result = train(*several, place, option)
+        assert result.exit_code == 1 and message in " ".join(result.stderr.split())
+    assert not (runs / "seed0").exists() and not (tmp_path / "tpyo").exists()
 
 
 def test_a_run_that_was_to_be_overwritten_is_not_offered_to_go_on(trained: tuple[Path, str]) -> None:

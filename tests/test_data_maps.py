@@ -96,6 +96,8 @@ def test_an_indexed_mask_goes_by_its_numbers_unless_its_colours_say_otherwise(tm
     assert decode_map(with_colours(9, 9, 9, 8, 8, 8, 7, 7, 7), palette, 2, 2).tolist() == expected  # for viewers
     with pytest.raises(ValueError, match="number 1 has the colour of class 2, skin: save it as RGB to go by its colo"):
         decode_map(with_colours(0, 0, 0, 0, 255, 0, 255, 0, 0), palette, 2, 2)
+    with pytest.raises(ValueError, match="number 1 has the colour of class 2"):  # void has a colour of its own
+        decode_map(with_colours(0, 0, 0, 0, 255, 0, 255, 0, 0, *[9] * 756, 224, 224, 192), palette, 2, 2)
     (tmp_path / "v.txt").write_text("background 0 0 0\nhair 255 0 0\nvoid 255 255 255\n")
     with pytest.raises(ValueError, match="number 1 has the colour of void"):  # as reducing an RGB mask leaves it
         decode_map(with_colours(0, 0, 0, 255, 255, 255), read_palette(tmp_path / "v.txt"), 2, 2)

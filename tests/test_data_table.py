@@ -304,7 +304,12 @@ def test_what_is_missing_of_images_must_be_told(run: Run, tiny_run: Run, tmp_pat
 def test_a_test_table_is_never_encoded_by_other_rows_than_those_learnt_from(tmp_path: Path) -> None:
     blobs(tmp_path / "train.csv", rows=40, seed=0)
     blobs(tmp_path / "test.csv", rows=20, seed=1)
-    changes = {"source.path": "train.csv", "source.test": "test.csv", "source.label": "kind", "source.ignore": ["id"]}
+    changes: dict[str, object] = {
+        "source.path": "train.csv",
+        "source.test": "test.csv",
+        "source.label": "kind",
+        "source.ignore": ["id"],
+    }
     changes |= {"training.steps": 1, "streams.labelled.batch": 8, "split.validation": 4}
     folder = semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, twin=False).path
     lines = (tmp_path / "train.csv").read_text().splitlines()

@@ -27,7 +27,7 @@ from semivae.generative.imputation import impute
 from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
 from semivae.run import Run
-from semivae.segmentation.pictures import mask_png
+from semivae.segmentation.pictures import colours_of, mask_png, run_palette
 from semivae.segmentation.posterior import place_probabilities
 from semivae.segmentation.scores import scores_of
 
@@ -282,6 +282,24 @@ def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path:
         run.sample(1, s=str(data / "image0.png"))
     with pytest.raises(RunError, match="2 masks do not divide 3 samples"):
         run.sample(3, s=[str(data / "mask0.png"), str(data / "mask1.png")])
+
+
+def test_a_run_keeps_the_palette_that_it_was_trained_with(data: Path, tmp_path: Path) -> None:
+    with np.load(data / "shapes.npz") as arrays:
+        for part, images, maps in (("train", "images", "maps"), ("test", "test_images", "test_maps")):
+            for row, (image, numbers) in enumerate(zip(arrays[images], arrays[maps], strict=True)):
+                for kind, pixels in (("images", image), ("masks", numbers)):
+                    place = tmp_path / "faces" / part / kind / f"{row}.png"
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(pixels).save(place)
+    palette = tmp_path / "faces" / "palette.txt"
+    palette.write_text("ground 0 0 0\nsquare 255 0 0\nbar 0 0 255\n")
+    source = {"name": "masks", "path": "faces", "size": SIDE, "palette": "palette.txt", "void": 255}
+    changes = CHANGES | {"source": source, "training": {"steps": 1, "twin": False}}
+    run = semivae.train("faces_masks", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
+    before = colours_of(run_palette(run))
+    palette.write_text("ground 0 0 0\nsquare 0 0 255\nbar 255 0 0\nextra 9 9 9\n")
+    assert np.array_equal(colours_of(run_palette(run)), before) and before[1].tolist() == [255, 0, 0]
 
 
 def test_index_masks_hold_255_classes_and_void() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -189,9 +190,9 @@ def test_two_trainings_never_write_to_one_folder(uninterrupted: Path, tmp_path: 
     shutil.copytree(uninterrupted, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE}
     with only_writer(folder):
-        for how in ({"resume": True}, {"overwrite": True}):
+        for resume in (True, False):
             with pytest.raises(RunError, match="another training writes there; wait for it, or choose another folder"):
-                train(DIGITS, set=SHORT, out=folder, **how)
+                train(DIGITS, set=SHORT, out=folder, resume=resume, overwrite=not resume)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK_FILE} == before
     train(DIGITS, set=SHORT, out=folder, resume=True)  # freed again
 
@@ -271,13 +272,13 @@ def test_what_a_killed_training_set_aside_stays_there(uninterrupted: Path, tmp_p
 def test_a_run_is_not_resumed_beside_other_unlabelled_data(tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).random((40, 1, 8, 8)), np.arange(40) % 10
     changes = SHORT | {"source": {"name": "arrays", "path": "d.npz"}, "split": {"labelled": 20, "validation": 0}}
-    how = {"set": changes, "out": tmp_path / "run", "data_root": tmp_path, "twin": False}
+    play = partial(train, DIGITS, set=changes, out=tmp_path / "run", data_root=tmp_path, twin=False)
     np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:9])
-    train(DIGITS, **how)
-    train(DIGITS, **how, resume=True)
+    play()
+    play(resume=True)
     np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:8])
     with pytest.raises(RunError, match="the data without labels have changed since the run was started"):
-        train(DIGITS, **how, resume=True)
+        play(resume=True)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from typing import Annotated, Any
 
@@ -110,6 +111,8 @@ for command in (
 
 def main() -> None:
     """Entry point of the `semivae` command."""
+    # closed by whoever started this: there is nobody to tell
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks becomes ?, no traceback after hours
             stream.reconfigure(errors="replace")

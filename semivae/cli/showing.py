@@ -16,8 +16,14 @@ def console(to_stderr: bool = False) -> Console:
     """Texts are shown as they are: names of classes and files hold brackets, and `recipe.yaml:100:` is no emoji."""
     from rich.console import Console
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            """Whoever read has gone: the work goes on, silently, where rich would end it."""
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
     plain_width = None if (sys.stderr if to_stderr else sys.stdout).isatty() or "COLUMNS" in os.environ else 120
-    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, width=plain_width)
+    return Output(stderr=to_stderr, highlight=False, markup=False, emoji=False, width=plain_width)
 
 
 def complain(message: str) -> None:

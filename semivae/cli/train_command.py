@@ -53,15 +53,16 @@ def train(
         raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
     from semivae.cli.map_tables import map_seeds_table, speaks_of_maps
     from semivae.cli.tables import seeds_table
+    from semivae.run_folder import is_run_folder
 
     base = out or Path("runs") / Path(recipe).stem
     numbers = seed_numbers(seeds)
-    refuse_seed_folders(base, numbers, resume or overwrite)
+    refuse_seed_folders(base, numbers, overwrite, resume)
     reports = {}
     for seed in numbers:
         shown.print(f"\nsplit seed {seed}", style="bold")
         folder = base / f"seed{seed}"
-        there = options | {"resume": resume and folder.exists()}
+        there = options | {"resume": resume and is_run_folder(folder)}
         reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
     by_seed = {"recipe": recipe, "seeds": {str(seed): report for seed, report in reports.items()}}
     supervised = all(report.get("last") for report in reports.values())
@@ -111,8 +112,18 @@ def seed_numbers(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def refuse_seed_folders(base: Path, seeds: Iterable[int], allowed: bool) -> None:
-    """Found out before the first of several runs, not after hours."""
-    there = [str(base / f"seed{seed}") for seed in seeds if (base / f"seed{seed}").exists()]
-    if there and not allowed:
-        raise RunError(f"{', '.join(there)}: exists; go on with --resume, replace with --overwrite, or choose --out")
+def refuse_seed_folders(base: Path, seeds: Iterable[int], overwrite: bool, resume: bool) -> None:
+    """Found out before the first of several runs, not after hours: what one of them would be refused for."""
+    from semivae.run_folder import check_folder, is_run_folder
+
+    folders = [base / f"seed{seed}" for seed in seeds]
+    there = [folder for folder in folders if is_run_folder(folder)]
+    if there and not (overwrite or resume):
+        names = ", ".join(map(str, there))
+        raise RunError(f"{names}: exists; go on with --resume, replace with --overwrite, or choose --out")
+    if resume and not there:
+        raise RunError(
+            f"{base}: no seed has a run to resume; leave out --resume, or name the folder of the runs with --out"
+        )
+    for folder in folders:
+        check_folder(folder, overwrite, resume and (overwrite or folder in there))

@@ -126,13 +126,16 @@ def _numbers(image: Image.Image, palette: Palette) -> Array:
 
 
 def _refuse_two_meanings(numbers: Array, pixels: Array, palette: Palette) -> None:
-    """Raises ValueError where an indexed mask's colours, all of the palette, are of other classes than its numbers."""
+    """Raises ValueError where an indexed mask's colours, void aside all of the palette, are of other classes than its
+    numbers; colours of its own are for viewers, and the numbers count."""
     assert palette.colours is not None
+    known = numbers != palette.void
+    numbers, pixels = numbers[known], pixels[known]
     try:
         coloured = _by_colour(pixels, palette, palette.colours)
     except ValueError:
-        return  # colours of its own, for viewers: the numbers count
-    wrong = (coloured != numbers) & (numbers != palette.void)
+        return
+    wrong = coloured != numbers
     if wrong.any():
         number, place = numbers[wrong][0], coloured[wrong][0]
         meant = "void" if place == VOID else f"class {place}, {palette.names[place]}"

@@ -88,7 +88,13 @@ def palette_of(source: MasksSource, path: Path) -> Palette:
     """
     if source.palette is None:
         return Palette(void=source.void)
-    return read_palette(path / Path(source.palette).expanduser(), source.void)
+    return read_palette(palette_path(source, path), source.void)
+
+
+def palette_path(source: MasksSource, path: Path) -> Path:
+    """Where the palette lies that a recipe names; `path` is the source's."""
+    assert source.palette is not None
+    return path / Path(source.palette).expanduser()
 
 
 def part_of(files: Files, prefix: str) -> Part:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from semivae.data.maps import Palette, decode_map, shown_colours
+from semivae.data.image_files import reason_of
+from semivae.data.maps import Palette, decode_map, read_palette, shown_colours
 from semivae.data.masks import palette_of
 from semivae.data.roots import resolve
 from semivae.errors import DataError, RunError
 from semivae.recipe.schema import MasksSource
 from semivae.run import Run
+from semivae.run_folder import PALETTE_FILE
 
 VOID_NUMBER = 255  # in index masks, as is usual
 OPACITY = 0.5  # of the classes' colours over the image
@@ -25,11 +27,16 @@ VOID_GREY = 224
 
 
 def run_palette(run: Run) -> Palette:
-    """What masks given to this run mean: its source's palette where that can be read, else class numbers, 255 void."""
+    """What masks given to this run mean: by the palette that it was trained with, else by class numbers, 255 void."""
     source = run.recipe.source
     if isinstance(source, MasksSource) and source.palette is not None:
         try:
-            read = palette_of(source, resolve(source.path, run.data_root))
+            kept = run.path / PALETTE_FILE  # runs of before have none
+            read = (
+                read_palette(kept, source.void)
+                if kept.is_file()
+                else palette_of(source, resolve(source.path, run.data_root))
+            )
             return Palette(run.classes, read.colours, VOID_NUMBER if read.void is None else read.void, read.void_colour)
         except DataError:  # the data are not at hand; masks of class numbers still say all
             pass
@@ -57,7 +64,9 @@ def read_masks_for(run: Run, paths: Sequence[str | Path]) -> Tensor:
             maps.append(decode_map(path.read_bytes(), palette, height, width))
         except Exception as error:  # ours for a number or colour that is no class; Pillow raises much
             known = ", ".join(f"{number} {name}" for number, name in enumerate(run.classes[:12]))
-            raise RunError(f"{path}: no mask for this run: {error}; a mask holds class numbers, {known}") from error
+            raise RunError(
+                f"{path}: no mask for this run: {reason_of(error)}; a mask holds class numbers, {known}"
+            ) from error
     return torch.from_numpy(np.stack(maps)).long()
 
 
