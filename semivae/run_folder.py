@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from semivae.recipe import Recipe, dump_recipe, read_recipe
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
-CALIBRATION_FILE, PALETTE_FILE = "calibration.json", "palette.txt"
+CALIBRATION_FILE, PALETTE_FILE = "calibration.json", "source_palette.txt"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE, REPLACED = ".training.lock", ".replaced"
 CHECKPOINTS = ("last", "selected", "twin")
@@ -110,14 +111,19 @@ def replacing(folder: Path) -> Iterator[Callable[[], None]]:
     except OSError as error:
         raise _not_writable(folder, error) from error
     try:
-        yield lambda: shutil.rmtree(aside, ignore_errors=True)
+        yield partial(drop_replaced, folder)
     except BaseException:
         if aside.is_dir():
             _remove(folder)
             _move(aside, folder)
             shutil.rmtree(aside)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    drop_replaced(folder)
+
+
+def drop_replaced(folder: Path) -> None:
+    """Removes a run that was set aside, if there is one."""
+    shutil.rmtree(folder / REPLACED, ignore_errors=True)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -37,6 +37,7 @@ from semivae.run_folder import (
     SPLIT_FILE,
     append_metrics,
     check_folder,
+    drop_replaced,
     kept_data_root,
     kept_recipe,
     only_writer,
@@ -141,17 +142,13 @@ def train(
     twin_lessons = twin_plan(loaded) if loaded.training.twin else None
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
-        with replacing(folder) if overwrite else nullcontext(_nothing) as begun:
+        with replacing(folder) if overwrite else nullcontext(partial(drop_replaced, folder)) as begun:
             _begin(folder, scenario.recipe, kept, parts, dataset, root)
             report = _reporting(progress, begun)
             for warning in dataset.warnings:
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
             _play(folder, scenario, twin_lessons, dataset, parts, report, resume)
     return Run.load(folder, data_root=root, device=device)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:

@@ -255,6 +255,14 @@ def test_a_run_is_replaced_only_by_one_that_has_made_a_step(
     assert not (folder / "calibration.json").exists() and read_metrics(folder)[-1]["step"] == 3
 
 
+def test_a_resumed_run_drops_what_it_was_to_replace(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    (folder / ".replaced").mkdir()  # as a training killed before its first step leaves it
+    train(DIGITS, set=SHORT, out=folder, resume=True)
+    assert not (folder / ".replaced").exists()
+
+
 def test_what_a_killed_training_set_aside_stays_there(uninterrupted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
