@@ -32,8 +32,10 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
               if name not in repeated}  # fmt: skip
     metadata = {"format": FORMAT, "facts": json.dumps(dict(facts)), "repeated": json.dumps(repeated)}
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # of new files here; the library makes files that others may not read
         save_file(cloned, temporary, metadata=metadata)
-        os.chmod(temporary, 0o666 & ~_umask())  # the library makes files that others may not read
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)
@@ -67,12 +69,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
     except (ValueError, KeyError) as error:
         raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -76,7 +76,12 @@ def at_a_time(shape: Sequence[int]) -> int:
 
 
 def examine_label(
-    encoder: Player, image: str, label: str, part: Mapping[str, Tensor], threshold: float | None, batch: int = 0
+    encoder: Player,
+    image: str,
+    label: str,
+    part: Mapping[str, Tensor],
+    threshold: float | None,
+    batch: int | None = None,
 ) -> LabelFindings:
     """The label's posterior on images, and against their labels where `part` has them.
 
@@ -85,7 +90,7 @@ def examine_label(
         image, label: names.
         part: images [n, *shape] as bytes or in [0, 1], labels [n, *shape]; places of a map labelled below 0 are void.
         threshold: of the views; None: confidence is not measured.
-        batch: images at a time; 0: as `at_a_time` says.
+        batch: images at a time; None: as `at_a_time` says.
     """
     batch = batch or at_a_time(part[image].shape[1:])
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []

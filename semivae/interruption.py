@@ -20,10 +20,11 @@ def interruption() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    stops = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    stops = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup: it is to outlive its terminal
+        stops.append(hangup)
     previous = {number: signal.getsignal(number) for number in stops}
-    if previous.get(stops[-1]) == signal.SIG_IGN:  # nohup: the training is to outlive its terminal
-        del previous[stops[-1]]
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if event.is_set():

@@ -54,7 +54,7 @@ class Commands(TyperGroup):
 
             if not is_out_of_memory(error):
                 raise
-            complain("no memory is left; close what else takes it, take fewer images at a time, or try --device cpu")
+            complain("no memory is left; close what else takes it, give fewer images, or try --device cpu")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             complain("stopped by Ctrl-C")

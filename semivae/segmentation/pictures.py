@@ -83,8 +83,8 @@ def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
         )
     image = Image.fromarray(np.where(numbers < 0, VOID_NUMBER, numbers).astype(np.uint8))
     table = np.full((256, 3), VOID_GREY, np.uint8)
-    colours = colours_of(palette)
-    table[: len(colours[:VOID_NUMBER])] = colours[:VOID_NUMBER]
+    colours = colours_of(palette)[:VOID_NUMBER]
+    table[: len(colours)] = colours
     image.putpalette(table.tobytes())
     return _png(image)
 
