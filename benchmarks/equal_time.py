@@ -47,8 +47,8 @@ from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import PlayerRates, TrainingSpec
 from semivae.run import Run
 from semivae.run_folder import read_metrics
-from semivae.training import Progress
 from semivae.training import train as train_recipe
+from semivae.training_loop import Progress
 
 LOOKS = 6  # at a training, spread evenly
 SAMPLES = 1000  # of the decoder, and held-out images, that are looked at

@@ -24,7 +24,8 @@ from semivae.evaluation import predict_probabilities
 from semivae.generation import draw
 from semivae.run import Run
 from semivae.run_folder import is_run_folder, read_metrics
-from semivae.training import Progress, train
+from semivae.training import train
+from semivae.training_loop import Progress
 
 SAMPLES = 2_000  # class-conditional ones that are read by another classifier
 

@@ -26,7 +26,7 @@ from semivae.graphs import plan_of, roles_of
 from semivae.recipe import Recipe, read_recipe, shipped_recipes
 from semivae.recipe.schema import SplitSpec
 from semivae.scenario import build_players
-from semivae.training import Progress
+from semivae.training_loop import Progress
 
 # no shipped recipe, which may change: here the generated images never teach q(y | x), so that variants can be compared
 RECIPE = """

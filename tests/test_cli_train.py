@@ -20,7 +20,7 @@ from semivae.cli import app
 from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
 from semivae.cli.train_command import resume_hint, seed_numbers
 from semivae.run import Run
-from semivae.training import Progress
+from semivae.training_loop import Progress
 
 TABLE = """
 source: {name: arrays, path: mine.npz}

@@ -22,7 +22,7 @@ from semivae.diagnostics import SAMPLES
 from semivae.errors import RunError
 from semivae.run import Run
 from semivae.run_folder import METRICS_FILE, read_metrics
-from semivae.training import Progress
+from semivae.training_loop import Progress
 
 SMALL = {
     "training.twin": False,

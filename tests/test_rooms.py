@@ -22,7 +22,8 @@ MAY_IMPORT = {
 ANYTHING_BUT_CLI = {
     "alarms", "validation", "diagnosis", "graphs",
     "errors", "recipe", "game", "nets", "data", "scenario", "checkpoint", "devices", "diagnostics", "optimization",
-    "training", "run", "run_folder", "interruption", "evaluation", "metrics", "generation", "export", "export_formats",
+    "training", "training_loop", "run", "run_folder", "interruption", "evaluation", "metrics", "generation",
+    "export", "export_formats",
     "classification", "prior_samples", "segmentation", "generative",
 }  # fmt: skip
 FILES = sorted(

@@ -29,7 +29,8 @@ from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.run import Run
 from semivae.run_folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
 from semivae.scenario import build_scenario
-from semivae.training import Progress, train
+from semivae.training import train
+from semivae.training_loop import Progress
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
