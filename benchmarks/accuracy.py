@@ -26,7 +26,7 @@ from semivae.cli.train_command import seed_numbers
 from semivae.errors import RecipeError, RunError, SemivaeError
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.explaining import suggestion
-from semivae.training_loop import Progress
+from semivae.training.phase import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -7,7 +7,6 @@ was asked for, so that a result is never taken for that of another recipe.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from pydantic import ValidationError
 from benchmarks.baselines import BASELINES
 from benchmarks.variants import VARIANTS, image_and_label, whole
 from semivae.errors import RunError
+from semivae.files import write_whole
 from semivae.recipe import Recipe, change_recipe
-from semivae.run_folder import differences
+from semivae.runs.folder import differences
 
 FORMAT = "semivae-benchmark-cell-1"
 METHODS = (*BASELINES, *VARIANTS)
@@ -131,11 +131,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 

@@ -31,24 +31,24 @@ from benchmarks.peer import (
 )
 from benchmarks.peer_weights import RECIPES, players_with
 from benchmarks.side_by_side import Stepper
+from semivae.api import Run
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import make_split
 from semivae.data.streams import as_model_values
 from semivae.devices import choose_precision
-from semivae.diagnostics import bits_in_use, evaluating
 from semivae.errors import RunError
 from semivae.game.players import Player
-from semivae.generation import seeded
 from semivae.generative.chain import run_chains, usual_rounds
 from semivae.generative.features import FeatureSpace, random_code_pictures
 from semivae.generative.scores import Features, frechet_distance, precision_recall
+from semivae.monitoring.measures import bits_in_use, evaluating
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import PlayerRates, TrainingSpec
-from semivae.run import Run
-from semivae.run_folder import read_metrics
-from semivae.training import train as train_recipe
-from semivae.training_loop import Progress
+from semivae.runs.folder import read_metrics
+from semivae.seeds import seeded
+from semivae.training.phase import Progress
+from semivae.training.train import train as train_recipe
 
 LOOKS = 6  # at a training, spread evenly
 SAMPLES = 1000  # of the decoder, and held-out images, that are looked at

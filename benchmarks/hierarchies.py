@@ -28,11 +28,11 @@ from benchmarks.machine import machine, versions
 from benchmarks.peer import Experiment, Objective, hvae_module, make_model
 from benchmarks.peer_weights import agreement
 from benchmarks.side_by_side import Precision, side_by_side
+from semivae.api import Run
 from semivae.cli.options import DataRootOption
 from semivae.errors import RunError
-from semivae.generation import save_grid
 from semivae.generative.features import FeatureSpace
-from semivae.run import Run
+from semivae.generative.grids import save_grid
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
 

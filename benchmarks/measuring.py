@@ -17,15 +17,14 @@ from benchmarks.cells import Cell
 from benchmarks.machine import machine, versions
 from benchmarks.variants import VARIANTS
 from semivae import metrics
+from semivae.api import Run, train
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import make_split
-from semivae.evaluation import predict_probabilities
-from semivae.generation import draw
-from semivae.run import Run
-from semivae.run_folder import is_run_folder, read_metrics
-from semivae.training import train
-from semivae.training_loop import Progress
+from semivae.generative.sampling import draw
+from semivae.reports.evaluation import predict_probabilities
+from semivae.runs.folder import is_run_folder, read_metrics
+from semivae.training.phase import Progress
 
 SAMPLES = 2_000  # class-conditional ones that are read by another classifier
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from benchmarks.peer import Experiment
 from semivae.game.families import GaussianFamily
 from semivae.game.players import Player
-from semivae.game.variables import Sample
 from semivae.recipe import Recipe, change_recipe, read_recipe
-from semivae.scenario import build_players
+from semivae.scenario.build import build_players
+from semivae.variables import Sample
 
 State = dict[str, Tensor]
 Weights = Mapping[str, Tensor]

@@ -29,15 +29,17 @@ from benchmarks.cells import write_text
 from benchmarks.hierarchies_tables import table
 from benchmarks.machine import machine, machine_text, versions
 from benchmarks.tables import read_content, versions_text
+from semivae.api import Run
 from semivae.cli.options import DataRootOption, DeviceOption
 from semivae.cli.progress import clock
 from semivae.devices import choose_device
 from semivae.errors import RunError
-from semivae.generation import draw, save_grid
-from semivae.run import Run
-from semivae.run_folder import read_metrics
-from semivae.segmentation.painting import agreement
-from semivae.segmentation.pictures import coloured, run_palette
+from semivae.generative.grids import save_grid
+from semivae.generative.sampling import draw
+from semivae.reports.painted import agreement
+from semivae.runs.folder import read_metrics
+from semivae.runs.model import run_palette
+from semivae.tasks.map_pictures import coloured
 
 FORMAT = "semivae-segmentation-2"
 SCORES = ("mean_iou", "mean_iou_interval", "pixel_accuracy", "nll", "ece", "per_class")

@@ -15,10 +15,10 @@ from torch import Tensor
 from benchmarks.peer import Clock, run_script
 from semivae.game.game import Game
 from semivae.game.plan import PlayerName
-from semivae.graphs import plan_of
-from semivae.optimization import PlayerOptimizer
 from semivae.recipe import Recipe, change_recipe, read_recipe
-from semivae.scenario import build_game
+from semivae.scenario.build import build_game
+from semivae.scenario.plan import plan_of
+from semivae.training.optimizer import PlayerOptimizer
 
 Precision = Literal["float32", "bfloat16"]
 IMAGES = 4096  # of noise: what a step costs does not depend on what is in the pictures

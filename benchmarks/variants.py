@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semivae.errors import RecipeError
-from semivae.graphs import plan_of, roles_of
 from semivae.recipe import Recipe, change_recipe
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, StreamSpec
+from semivae.scenario.plan import plan_of, roles_of
 
 Variant = Callable[[Recipe], Recipe]
 OBJECTIVE = ("objective", "estimator")

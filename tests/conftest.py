@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import semivae
-from semivae.run import Run
+from semivae.api import Run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from semivae.alarms import (
+from semivae.monitoring.failures import (
     COLLAPSED_BITS,
     Gate,
     Setting,

@@ -18,15 +18,15 @@ from benchmarks.cells import METHODS, make_cell
 from benchmarks.measuring import fill
 from benchmarks.tables import each_split, summarised
 from benchmarks.variants import VARIANTS
-from semivae.checkpoint import read_checkpoint, without_prefix
-from semivae.data.digits import read_digits
+from semivae.data.readers.digits import read_digits
 from semivae.data.splits import make_split
 from semivae.errors import RecipeError
-from semivae.graphs import plan_of, roles_of
 from semivae.recipe import Recipe, read_recipe, shipped_recipes
 from semivae.recipe.schema import SplitSpec
-from semivae.scenario import build_players
-from semivae.training_loop import Progress
+from semivae.runs.checkpoint import read_checkpoint, without_prefix
+from semivae.scenario.build import build_players
+from semivae.scenario.plan import plan_of, roles_of
+from semivae.training.phase import Progress
 
 # no shipped recipe, which may change: here the generated images never teach q(y | x), so that variants can be compared
 RECIPE = """

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from semivae.checkpoint import read_checkpoint, write_checkpoint
 from semivae.errors import RunError
+from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 
 
 def test_a_tensor_under_two_names_is_stored_once_and_read_as_two(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.classification.calibration import Calibration
 from semivae.classification.priors import trained_prior
 from semivae.errors import RunError
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.players import Player
-from semivae.game.variables import Variable
 from semivae.recipe import Recipe
-from semivae.run import Run
+from semivae.variables import Variable
 
 X, Y, H = Variable("x", "bernoulli", (1, 1, 2)), Variable("y", "categorical", (), 2), Variable("h", "bernoulli", (1,))
 IMAGES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2))).view(4, 1, 1, 2)

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import semivae
+from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.cli import app
-from semivae.run import Run
 
 COUNTS = ",".join(f"{digit}={count}" for digit, count in enumerate([5, 4, 4, 3, 3, 2, 2, 1, 1, 1]))
 

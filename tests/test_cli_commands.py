@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from semivae.api import Run
 from semivae.cli import app
+from semivae.cli.kinds.class_tables import per_class_table
 from semivae.cli.showing import console
-from semivae.cli.tables import per_class_table
 from semivae.cli.writing import write_arrays, write_file
 from semivae.errors import RunError
-from semivae.run import Run
 
 COMMANDS = [
     "train",
@@ -166,12 +166,14 @@ def test_export_reports_the_difference(tiny_run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["predict", "IMAGES"], ["sample"], ["embed", "IMAGES"], ["export", "--format", "safetensors"]]
 )
-@pytest.mark.parametrize("place", ["there already", "no such folder", "a folder"])
+@pytest.mark.parametrize("place", ["there already", "below a file", "a folder"])
 def test_files_are_never_overwritten_unasked(
     tiny_run: Run, images: Path, tmp_path: Path, command: list[str], place: str
 ) -> None:
     ending = {"predict": ".csv", "sample": ".png", "embed": ".npz", "export": ".safetensors"}[command[0]]
-    out = tmp_path / ("missing" if place == "no such folder" else "") / f"out{ending}"
+    out = tmp_path / ("taken" if place == "below a file" else "") / f"out{ending}"
+    if place == "below a file":
+        out.parent.write_text("precious")
     if place == "there already":
         out.write_text("precious")
     elif place == "a folder":

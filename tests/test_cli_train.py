@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from semivae.api import Run
 from semivae.cli import app
 from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
 from semivae.cli.train_command import resume_hint, seed_numbers
-from semivae.run import Run
-from semivae.training_loop import Progress
+from semivae.training.phase import Progress
 
 TABLE = """
 source: {name: arrays, path: mine.npz}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from semivae.data.arrays import load_arrays
 from semivae.data.dataset import Dataset
+from semivae.data.formats.npz import load_arrays
 from semivae.data.sources import load_source
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.digits import read_digits
-from semivae.data.pixels import binarized
+from semivae.api import Run
+from semivae.data.inputs.pixels import binarized
+from semivae.data.readers.digits import read_digits
 from semivae.data.sources import load_source
 from semivae.data.views import View
 from semivae.recipe.schema import BuiltInSource, ViewSpec
-from semivae.run import Run
 
 
 def test_binarize_makes_every_part_of_a_source_black_and_white() -> None:

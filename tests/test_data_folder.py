@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from semivae.data.dataset import Dataset
-from semivae.data.image_files import decode_image
+from semivae.data.formats.image_files import decode_image
 from semivae.data.sources import load_source
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from semivae.data.images import as_images, read_images
+from semivae.data.inputs.images import as_images, read_images
 from semivae.errors import DataError
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 8, 6), dtype=np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semivae.data.labels import class_number, label_numbers, ordered_classes
+from semivae.data.formats.label_files import class_number, label_numbers, ordered_classes
 from semivae.errors import DataError
 
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from semivae.data.celebamask_hq import CLASSES, merged_map, read_celebamask_hq
 from semivae.data.dataset import Dataset
-from semivae.data.maps import Palette, decode_map, read_palette
+from semivae.data.formats.palettes import Palette, decode_map, read_palette
+from semivae.data.readers.celebamask_hq import CLASSES, merged_map, read_celebamask_hq
 from semivae.data.sources import load_source
 from semivae.data.splits import load_split, make_split, save_split
-from semivae.data.streams import make_streams
 from semivae.errors import DataError
-from semivae.game.variables import VOID
 from semivae.recipe.schema import ArraysSource, CelebAMaskSource, MasksSource, Recipe, SplitSpec
+from semivae.scenario.streams import make_streams
+from semivae.variables import VOID
 
 CPU = torch.device("cpu")
 

@@ -18,9 +18,10 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from semivae.data.dataset import Dataset, some
-from semivae.data.official import OfficialFile, obtain
-from semivae.data.roots import data_root
+from semivae.data.dataset import Dataset
+from semivae.data.formats.downloads import OfficialFile, obtain
+from semivae.data.hashing import random_subset
+from semivae.data.paths import data_root
 from semivae.data.sources import load_source
 from semivae.errors import DataError
 from semivae.recipe.schema import BuiltInSource
@@ -248,7 +249,9 @@ def test_a_run_finds_its_data_where_they_were_unless_told_otherwise(
 
 def test_some_are_drawn_without_repetition_by_their_seed_alone() -> None:
     values = torch.arange(100)
-    found = some(values, 10, seed=0)
+    found = random_subset(values, 10, seed=0)
     assert len(found.unique()) == 10 and found.max() >= 10  # the first ten are drawn once in 10^13
-    assert torch.equal(some(values, 10, seed=0), found) and not torch.equal(some(values, 10, seed=1), found)
-    assert torch.equal(some(values, None, seed=0).sort().values, values)
+    assert torch.equal(random_subset(values, 10, seed=0), found) and not torch.equal(
+        random_subset(values, 10, seed=1), found
+    )
+    assert torch.equal(random_subset(values, None, seed=0).sort().values, values)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from semivae.data.dataset import Dataset
-from semivae.data.ranking import apportion, ranked
+from semivae.data.hashing import apportion, ranked
 from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split, make_split, pin_splits, save_split
 from semivae.errors import DataError

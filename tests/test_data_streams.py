@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from semivae.data.dataset import Dataset
-from semivae.data.seeds import seed_for
 from semivae.data.splits import Split, make_split
-from semivae.data.streams import ArrayStream, ClassStream, Stream, make_streams
+from semivae.data.streams import ArrayStream, ClassStream, Stream
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe, SplitSpec
+from semivae.scenario.streams import make_streams
+from semivae.seeds import seed_for
 
 CPU = torch.device("cpu")
 

@@ -12,15 +12,15 @@ import torch
 from typer.testing import CliRunner, Result
 
 import semivae
+from semivae.api import Run
 from semivae.cli import app
 from semivae.data.dataset import Dataset
+from semivae.data.formats.csv_cells import read_cells
+from semivae.data.inputs.rows import CategoryColumn, NumberColumn, TableEncoding, is_missing, read_rows
 from semivae.data.sources import load_source
-from semivae.data.table import read_cells, read_rows
-from semivae.data.table_encoding import CategoryColumn, NumberColumn, TableEncoding, is_missing
 from semivae.errors import DataError, RunError
 from semivae.generative.table_filling import fill_table
 from semivae.recipe.schema import TableSource
-from semivae.run import Run
 
 SMALL = """colour,size,kind
 red,1.5,a

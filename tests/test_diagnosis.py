@@ -13,16 +13,16 @@ import torch
 from typer.testing import CliRunner
 
 import semivae
-from semivae.alarms import Alarm
-from semivae.checkpoint import read_checkpoint, write_checkpoint
+from semivae.api import Run
 from semivae.cli import app
 from semivae.cli.diagnosis_tables import MOST_ROWS, evenly, warning_text
-from semivae.diagnosis import OWN, TWIN, diagnose, held_out_images, merged
-from semivae.diagnostics import SAMPLES
 from semivae.errors import RunError
-from semivae.run import Run
-from semivae.run_folder import METRICS_FILE, read_metrics
-from semivae.training_loop import Progress
+from semivae.monitoring.failures import Alarm
+from semivae.monitoring.measures import SAMPLES
+from semivae.reports.diagnosis import OWN, TWIN, diagnose, held_out_images, merged
+from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
+from semivae.runs.folder import METRICS_FILE, read_metrics
+from semivae.training.phase import Progress
 
 SMALL = {
     "training.twin": False,

@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from semivae.diagnostics import (
+from semivae.api import Run, train
+from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.players import Player
+from semivae.monitoring.measures import (
     at_a_time,
     capacity,
     draw_samples,
@@ -20,14 +23,10 @@ from semivae.diagnostics import (
     examine_samples,
     setting_of,
 )
-from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.players import Player
-from semivae.game.variables import VOID, Variable
-from semivae.graphs import Roles
 from semivae.recipe import read_recipe
-from semivae.run import Run
-from semivae.run_folder import read_metrics
-from semivae.training import train
+from semivae.runs.folder import read_metrics
+from semivae.scenario.plan import Roles
+from semivae.variables import VOID, Variable
 
 IMAGE = Variable("x", "bernoulli", (1, 1, 3))
 LABEL = Variable("y", "categorical", (), 3)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from semivae.checkpoint import read_checkpoint, write_checkpoint
+from semivae.api import Run
 from semivae.errors import DataError, RunError
-from semivae.evaluation import evaluate, predict_probabilities, scores
-from semivae.run import Run
+from semivae.reports.evaluation import evaluate, predict_probabilities, scores
+from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -98,7 +98,7 @@ def test_perfect_predictions_score_perfectly() -> None:
 
 def test_parts_that_are_none_are_refused(tiny_run: Run) -> None:
     with pytest.raises(RunError, match="'train' is no part to measure on; use test or validation"):
-        tiny_run.evaluate(split="train")
+        tiny_run.evaluate(split="train")  # type: ignore[arg-type]
 
 
 def test_a_vote_needs_a_draw(tiny_run: Run) -> None:

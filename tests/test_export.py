@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 import semivae
+from semivae.api import Run
+from semivae.classification.posterior import embed
 from semivae.errors import DataError, ExportError
-from semivae.evaluation import predict_probabilities
-from semivae.export import check, embed, export
-from semivae.export_formats import READERS, WRITERS, EncoderPart, Format
+from semivae.export.encoder import check, export
+from semivae.export.formats import READERS, WRITERS, EncoderPart, Format
 from semivae.game.conditionals import NetworkConditional
-from semivae.game.variables import Variable
 from semivae.nets import WideResnet
 from semivae.recipe import read_recipe
-from semivae.run import Run
+from semivae.reports.evaluation import predict_probabilities
+from semivae.variables import Variable
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -188,15 +189,16 @@ def test_nothing_is_overwritten_unasked(tiny_run: Run, tmp_path: Path) -> None:
         ("encoder.bin", {"format": "tflite"}, "'tflite' is unknown"),
         ("encoder.onnx", {"format": "pt2"}, "ends in .onnx, but the format asked for is pt2"),
         ("encoder.onnx", {"part": "decoder"}, "'decoder' is unknown; use classifier or features"),
-        ("missing/encoder.onnx", {}, "missing does not exist"),
+        ("taken/encoder.onnx", {}, "taken is a file, not a folder"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(
     tiny_run: Run, tmp_path: Path, name: str, options: dict[str, str], message: str
 ) -> None:
+    (tmp_path / "taken").touch()
     with pytest.raises(ExportError, match=message):
         export(tiny_run, tmp_path / name, options.get("part", "classifier"), options.get("format"))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_missing_package_is_named(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

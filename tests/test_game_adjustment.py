@@ -9,13 +9,13 @@ import torch
 from torch.distributions import Categorical
 
 import semivae
+from semivae.api import Run
 from semivae.classification.priors import trained_prior
 from semivae.errors import RecipeError
-from semivae.game.adjustment import adjusted
-from semivae.game.label_teacher import categorical_of
-from semivae.graphs import plan_of
+from semivae.game.families import categorical_of
+from semivae.game.teaching.logit_adjustment import adjusted
 from semivae.recipe import read_recipe
-from semivae.run import Run
+from semivae.scenario.plan import plan_of
 
 P_X_GIVEN_Y = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], dtype=torch.float64)
 PRIOR = torch.tensor([0.5, 0.5], dtype=torch.float64)

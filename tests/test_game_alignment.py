@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from semivae.game.alignment import aligned
+from semivae.game.teaching.alignment import aligned
 
 
 def given_after(posterior: Categorical, prior: Tensor, steps: int = 4000) -> Tensor:

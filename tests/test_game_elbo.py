@@ -13,7 +13,8 @@ from torch.distributions import Bernoulli, Categorical, Independent, kl_divergen
 import semivae
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.elbo import (
+from semivae.game.ladder import LadderConditional
+from semivae.game.lower_bound import (
     differentiable_draw,
     divergence,
     entropy,
@@ -23,14 +24,13 @@ from semivae.game.elbo import (
     straight_through_bits,
     straight_through_classes,
 )
-from semivae.game.ladder import LadderConditional
 from semivae.game.players import Player
-from semivae.game.variables import Sample, Variable
 from semivae.nets import Mlp
 from semivae.nets.layers import without_head
 from semivae.recipe import change_recipe, read_recipe
 from semivae.recipe.schema import Recipe
-from semivae.run_folder import read_metrics
+from semivae.runs.folder import read_metrics
+from semivae.variables import Sample, Variable
 
 X = Variable("x", "bernoulli", (1, 2, 2))
 Z0, Z1 = Variable("z0", "bernoulli", (2,)), Variable("z1", "bernoulli", (2,))

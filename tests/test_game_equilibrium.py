@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from semivae.game.conditionals import Conditional, Prior
 from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
 from semivae.game.players import Player
-from semivae.game.variables import Sample, Variable
+from semivae.variables import Sample, Variable
 
 X = Variable("x", "categorical", (), classes=3)
 Y = Variable("y", "categorical", (), classes=2)

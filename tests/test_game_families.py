@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2
 
 from semivae.game.families import FAMILIES, DiscretizedLogistic
-from semivae.game.variables import Variable
+from semivae.variables import Variable
 
 CODE = Variable("h", "bernoulli", (3,))
 LABEL = Variable("y", "categorical", (), classes=4)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from semivae.game.information import information_loss
+from semivae.game.teaching.mutual_information import information_loss
 
 
 def test_information_of_certain_equal_labels_is_the_entropy_of_the_classes() -> None:

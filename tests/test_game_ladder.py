@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 import semivae
+from semivae.api import Run
 from semivae.errors import RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
 from semivae.game.players import Player
-from semivae.game.variables import Sample, Variable
 from semivae.nets import Conv, Mlp
 from semivae.nets.layers import without_head
 from semivae.recipe import change_recipe, read_recipe
 from semivae.recipe.schema import Recipe
-from semivae.run import Run
-from semivae.run_folder import read_metrics
+from semivae.runs.folder import read_metrics
+from semivae.variables import Sample, Variable
 
 DIGITS_LADDER = """\
 source: {name: digits}
@@ -361,7 +361,7 @@ def test_ladders_that_cannot_be_are_refused(recipe: Recipe, changes: dict[str, o
 
 
 def test_a_network_without_a_feature_vector_cannot_be_shared(recipe: Recipe) -> None:
-    from semivae.scenario import build_players
+    from semivae.scenario.build import build_players
 
     for name, message in (("deconv", "bottom_up: net deconv reads vectors"), ("unet", "bottom_up: ")):
         changed = change_recipe(recipe, {"bottom_up": {"name": name}})

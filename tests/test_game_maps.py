@@ -12,9 +12,9 @@ from torch.distributions import Categorical
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.families import FAMILIES
-from semivae.game.spatial_views import drawn_maps, taught_maps
-from semivae.game.variables import VOID, Variable
+from semivae.game.teaching.map_teacher import drawn_maps, taught_maps
 from semivae.recipe.schema import ViewSpec
+from semivae.variables import VOID, Variable
 
 IMAGE = Variable("x", "gaussian", (3, 16, 16))
 MAP = Variable("s", "categorical", (16, 16), classes=2)

@@ -12,11 +12,12 @@ from torch.distributions import Categorical
 import semivae
 from semivae.data.sources import load_source
 from semivae.errors import RecipeError
-from semivae.game.label_teacher import LabelTeacher, categorical_of
-from semivae.game.mixup import BOX_AREA, boxes, mixed, pasted
-from semivae.graphs import plan_of
+from semivae.game.families import categorical_of
+from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.mixing import BOX_AREA, boxes, mixed, pasted
 from semivae.recipe import read_recipe
-from semivae.scenario import build_game, resolve
+from semivae.scenario.build import build_game, resolve
+from semivae.scenario.plan import plan_of
 
 SHORT = ["training.steps=4", "training.validate_every=4"]
 
@@ -82,7 +83,7 @@ def test_patched_views_are_taught_both_labels_that_are_sure_enough(monkeypatch: 
     monkeypatch.setattr(LabelTeacher, "_strong", lambda *_: images)
     places = torch.zeros(3, 8, 8, dtype=torch.bool)
     places[0, :2], places[1, :, :4] = True, True  # a quarter and a half
-    monkeypatch.setattr("semivae.game.label_teacher.boxes", lambda *_: places)
+    monkeypatch.setattr("semivae.game.teaching.class_teacher.boxes", lambda *_: places)
     loss, _ = teacher.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
     log_q = categorical_of(game.encoder["y"]({"x": pasted(images, places)})).logits
     expected = 0.75 * log_q[0, 3] + 0.25 * log_q[0, 4] + 0.5 * log_q[1, 4] + 0.5 * log_q[1, 5] + log_q[2, 5]

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.families import categorical_of
 from semivae.game.game import Game, Losses, Optimizer
-from semivae.game.label_teacher import LabelTeacher, StreamViews, Vote, Weight, categorical_of
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
-from semivae.game.variables import Sample, Variable
+from semivae.game.schedules import Weight
+from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import Mlp
+from semivae.variables import Sample, Variable
 
 X = Variable("x", "bernoulli", (1, 2, 2))
 Y = Variable("y", "categorical", (), classes=3)

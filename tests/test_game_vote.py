@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from semivae.game.vote import combined
+from semivae.game.teaching.vote import combined
 
 
 def test_combination_adds_in_the_log_and_normalises() -> None:

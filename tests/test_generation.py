@@ -10,18 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
+from semivae.api import Run
 from semivae.errors import RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.players import Player
-from semivae.game.variables import Variable
-from semivae.generation import class_maps, class_numbers, draw, sample, save_grid
+from semivae.generative.grids import save_grid
+from semivae.generative.sampling import draw
 from semivae.nets import NETS
 from semivae.recipe.schema import VariableSpec
-from semivae.run import Run
+from semivae.runs.given import class_maps, class_numbers
+from semivae.variables import Variable
 
 
 def test_samples_hold_every_variable(tiny_run: Run) -> None:
-    drawn = sample(tiny_run, 12, seed=0)
+    drawn = tiny_run.sample(12, seed=0)
     assert {name: tuple(value.shape) for name, value in drawn.items()} == {
         "x": (12, 1, 8, 8),
         "y": (12,),
@@ -33,7 +35,7 @@ def test_samples_hold_every_variable(tiny_run: Run) -> None:
 
 
 def test_image_is_the_mean_and_noise_draws_pixels(tiny_run: Run) -> None:
-    mean, pixels = sample(tiny_run, 200, seed=3, y=3), sample(tiny_run, 200, seed=3, y=3, noise=True)
+    mean, pixels = tiny_run.sample(200, seed=3, y=3), tiny_run.sample(200, seed=3, y=3, noise=True)
     assert torch.equal(mean["h"], pixels["h"])
     assert set(pixels["x"].flatten().tolist()) == {0.0, 1.0}
     # one pixel's mean over 200 images is off by 0.036 at most (one standard deviation); six of them
@@ -43,11 +45,11 @@ def test_image_is_the_mean_and_noise_draws_pixels(tiny_run: Run) -> None:
 def test_seed_repeats_the_draw_and_leaves_the_global_generator_alone(tiny_run: Run) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, second, other = (sample(tiny_run, 6, seed=seed) for seed in (1, 1, 2))
+    first, second, other = (tiny_run.sample(6, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["h"], other["h"])
-    assert not torch.equal(sample(tiny_run, 6)["h"], sample(tiny_run, 6)["h"])
+    assert not torch.equal(tiny_run.sample(6)["h"], tiny_run.sample(6)["h"])
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_seed_repeats_the_draw_and_leaves_the_global_generator_alone(tiny_run: R
     ],
 )
 def test_classes_may_be_given_in_many_forms(tiny_run: Run, given: Any, expected: list[int]) -> None:
-    assert sample(tiny_run, 4, y=given)["y"].tolist() == expected
+    assert tiny_run.sample(4, y=given)["y"].tolist() == expected
 
 
 def test_number_that_is_another_class_name_is_refused() -> None:
@@ -77,12 +79,12 @@ def test_number_that_is_another_class_name_is_refused() -> None:
 
 def test_codes_may_be_given(tiny_run: Run) -> None:
     code = torch.arange(16) % 2
-    drawn = sample(tiny_run, 3, y=1, h=code)
+    drawn = tiny_run.sample(3, y=1, h=code)
     assert torch.equal(drawn["h"], code.float().expand(3, 16))
     torch.testing.assert_close(drawn["x"][0], drawn["x"][1])
-    assert sample(tiny_run, 3, h=1)["h"].min() == 1
+    assert tiny_run.sample(3, h=1)["h"].min() == 1
     rows = torch.rand(3, 16).round()
-    assert torch.equal(sample(tiny_run, 3, h=rows)["h"], rows)
+    assert torch.equal(tiny_run.sample(3, h=rows)["h"], rows)
 
 
 @pytest.mark.parametrize(
@@ -106,30 +108,30 @@ def test_codes_may_be_given(tiny_run: Run) -> None:
 )
 def test_what_cannot_be_given_is_refused(tiny_run: Run, given: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message):
-        sample(tiny_run, 4, **given)
+        tiny_run.sample(4, **given)
 
 
 def test_image_may_be_given_with_all_its_parents(tiny_run: Run) -> None:
     image = torch.zeros(1, 8, 8)
-    assert torch.equal(sample(tiny_run, 4, x=image, y=1, h=0)["x"], image.expand(4, 1, 8, 8))
+    assert torch.equal(tiny_run.sample(4, x=image, y=1, h=0)["x"], image.expand(4, 1, 8, 8))
 
 
 def test_prior_known_by_samples_only_must_be_given(tiny_run: Run) -> None:
     run, decoder = tiny_run, Player([tiny_run.decoder["h"], tiny_run.decoder["x"]])
     recipe = run.recipe.model_copy(update={"streams": {}})
     without = Run(run.path, recipe, decoder, run.encoder, run.facts, "last", run.device)
-    assert sample(without, 2, y=5)["x"].shape == (2, 1, 8, 8)
+    assert without.sample(2, y=5)["x"].shape == (2, 1, 8, 8)
     with pytest.raises(RunError, match=r"no prior of y to draw from, and no stream shows y .* as y=VALUE"):
-        sample(without, 2)
+        without.sample(2)
 
 
 def test_classes_without_a_prior_come_from_the_label_only_stream(tiny_run: Run) -> None:
     run, decoder = tiny_run, Player([tiny_run.decoder["h"], tiny_run.decoder["x"]])
     without = Run(run.path, run.recipe, decoder, run.encoder, run.facts, "last", run.device)
-    drawn = sample(without, 3000, seed=0)["y"]
+    drawn = without.sample(3000, seed=0)["y"]
     counts = torch.bincount(drawn, minlength=10)
     assert (counts - 300).abs().max() < 100  # balanced digits; 6 standard deviations
-    assert torch.equal(drawn, sample(without, 3000, seed=0)["y"])
+    assert torch.equal(drawn, without.sample(3000, seed=0)["y"])
 
 
 def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> None:
@@ -142,9 +144,9 @@ def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> 
     )
     recipe = tiny_run.recipe.model_copy(update={"streams": {}})
     run = Run(tiny_run.path, recipe, decoder, tiny_run.encoder, tiny_run.facts, "last", torch.device("cpu"))
-    assert sample(run, 2, y=5)["x"].shape == (2, 1, 8, 8)
+    assert run.sample(2, y=5)["x"].shape == (2, 1, 8, 8)
     with pytest.raises(RunError, match="no prior of y to draw from"):
-        sample(run, 2)
+        run.sample(2)
 
 
 def test_categorical_codes_of_several_places_may_be_given() -> None:
@@ -170,13 +172,13 @@ def test_variable_may_be_called_like_an_option(tiny_run: Run) -> None:
 
 def test_counts_and_checkpoints_without_samples_are_refused(tiny_run: Run) -> None:
     with pytest.raises(RunError, match="cannot draw 0 samples"):
-        sample(tiny_run, 0)
+        tiny_run.sample(0)
     with pytest.raises(RunError, match=r"cannot draw 2.5 samples"):
-        sample(tiny_run, 2.5)  # type: ignore[arg-type]
+        tiny_run.sample(2.5)  # type: ignore[arg-type]
     with pytest.raises(RunError, match="seeds lie in 0 to"):
-        sample(tiny_run, 2, seed=2**63)
+        tiny_run.sample(2, seed=2**63)
     with pytest.raises(RunError, match="the supervised twin has no decoder"):
-        sample(tiny_run.at("twin"), 4)
+        tiny_run.at("twin").sample(4)
 
 
 def test_grid_is_a_picture_with_the_images_row_by_row(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_a_picture_is_never_overwritten_unasked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("missing/grid.png", (4, 1, 8, 8), "missing does not exist"),
+        ("taken/grid.png", (4, 1, 8, 8), "taken is a file, not a folder"),
         ("grid.gif", (4, 1, 8, 8), "pictures end in .png, .jpg, .jpeg"),
         ("grid", (4, 1, 8, 8), "pictures end in"),
         ("grid.png", (4, 7), "only images"),
@@ -218,6 +220,7 @@ def test_a_picture_is_never_overwritten_unasked(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_picture_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...], message: str) -> None:
+    (tmp_path / "taken").touch()
     with pytest.raises(RunError, match=message):
         save_grid(torch.zeros(shape), tmp_path / name)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

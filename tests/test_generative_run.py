@@ -14,8 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import semivae
+from semivae.api import Run
 from semivae.cli import app
-from semivae.cli.run_commands import given_values
+from semivae.cli.opening import given_values
 from semivae.errors import DataError, RunError
 from semivae.generative.chain import run_chains, usual_rounds
 from semivae.generative.codes import draw_codes
@@ -23,8 +24,7 @@ from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import impute, missing_of
 from semivae.generative.likelihood import consistency, likelihood
 from semivae.recipe import change_recipe
-from semivae.run import Run
-from semivae.run_folder import write_recipe
+from semivae.runs.folder import write_recipe
 
 
 def command(*arguments: object) -> Result:

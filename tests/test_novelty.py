@@ -13,11 +13,11 @@ import torch
 from typer.testing import CliRunner, Result
 
 import semivae
+from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import DataError, RunError
 from semivae.generative.likelihood import image_bounds, likelihood
 from semivae.generative.novelty import complexity, conformal, novelty, slope_of
-from semivae.run import Run
 
 TABLE = """
 source: {name: arrays, path: mine.npz}

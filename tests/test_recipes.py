@@ -14,8 +14,8 @@ from PIL import Image
 import semivae
 from semivae.data.sources import data_root
 from semivae.game.plan import Lesson
-from semivae.graphs import plan_of
 from semivae.recipe import read_recipe, shipped_recipes
+from semivae.scenario.plan import plan_of
 
 NAMES = sorted(shipped_recipes())
 SHAPES = {

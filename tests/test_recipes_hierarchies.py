@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import semivae
-from semivae.graphs import plan_of
 from semivae.recipe import change_recipe, read_recipe
-from semivae.run_folder import read_metrics
-from semivae.scenario import build_players
+from semivae.runs.folder import read_metrics
+from semivae.scenario.build import build_players
+from semivae.scenario.plan import plan_of
 
 ORDERS = {
     "mnist_ladder": ("z0", "z1"),

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import semivae
+from semivae.api import Run
 from semivae.errors import DataError, RunError
 from semivae.recipe import Recipe
-from semivae.run import Run
-from semivae.run_folder import read_metrics
+from semivae.runs.folder import read_metrics
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from semivae.errors import RecipeError
-from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
-from semivae.scenario import build_game
+from semivae.scenario.build import build_game
+from semivae.scenario.plan import plan_of
 
 LEARNED = ["decoder.y=learned", "streams.labels.teach.y={encoder: 0}", "streams.labelled.teach.y={decoder: 0}"]
 PAIRLESS = ["streams.unlabelled.views=null", "streams.unlabelled.vote=null"]

@@ -8,9 +8,9 @@ import torch
 from semivae.data.sources import data_root, load_source
 from semivae.errors import RecipeError
 from semivae.game.plan import Lesson
-from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
-from semivae.scenario import build_game, resolve
+from semivae.scenario.build import build_game, resolve
+from semivae.scenario.plan import plan_of
 
 VOTE = "streams.unlabelled.vote.strength=0.1"
 

@@ -17,19 +17,20 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from benchmarks.segmentation import app as benchmark
+from semivae.api import Run
+from semivae.classification.maps import place_probabilities
 from semivae.cli import app
-from semivae.cli.map_commands import mask_names
-from semivae.data.maps import Palette
+from semivae.cli.kinds.map_files import mask_names
+from semivae.data.formats.palettes import Palette
 from semivae.errors import RecipeError, RunError
 from semivae.game.plan import Lesson
-from semivae.game.variables import VOID
 from semivae.generative.imputation import impute
-from semivae.graphs import plan_of
 from semivae.recipe import read_recipe
-from semivae.run import Run
-from semivae.segmentation.pictures import colours_of, mask_png, run_palette
-from semivae.segmentation.posterior import place_probabilities
-from semivae.segmentation.scores import scores_of
+from semivae.runs.model import run_palette
+from semivae.scenario.plan import plan_of
+from semivae.tasks.map_pictures import colours_of, mask_png
+from semivae.tasks.map_scores import scores_of
+from semivae.variables import VOID
 
 SIDE = 16
 

@@ -19,18 +19,17 @@ import torch
 from safetensors.torch import load_file
 
 import semivae
+from semivae.api import Run, train
 from semivae.data.sources import load_source
 from semivae.data.splits import make_split
 from semivae.data.streams import ArrayStream
 from semivae.errors import RunError, TrainingError
-from semivae.optimization import PlayerOptimizer
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
-from semivae.run import Run
-from semivae.run_folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
-from semivae.scenario import build_scenario
-from semivae.training import train
-from semivae.training_loop import Progress
+from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
+from semivae.scenario.build import build_scenario
+from semivae.training.optimizer import PlayerOptimizer
+from semivae.training.phase import Progress
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
@@ -214,7 +213,7 @@ def test_what_a_recipe_says_about_itself_may_change(uninterrupted: Path, tmp_pat
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_no_memory_left_is_told(tmp_path: Path) -> None:
     limited = (
-        "import resource, semivae.training\n"
+        "import resource, semivae.training.train\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**29,) * 2)\n"
         "from semivae.cli import main\n"

@@ -26,8 +26,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
 from semivae.errors import DataError, RunError
-from semivae.run import Run
-from semivae.run_folder import read_calibrations, write_calibrations
+from semivae.runs.folder import read_calibrations, write_calibrations
+from semivae.runs.model import TrainedModel
 
 SMALLEST_PART = 50  # validation images; with fewer, one mistake would decide
 SMALLEST_PART_OF_MAPS = 8  # a map holds thousands of places; but those of one image are alike
@@ -61,7 +61,7 @@ class Calibration:
         return np.asarray(log_softmax(weighted(terms, weights), axis=1), dtype=np.float64)
 
 
-def calibration_of(run: Run, draws: int = 0) -> Calibration:
+def calibration_of(run: TrainedModel, draws: int = 0) -> Calibration:
     """The calibration of a run's checkpoint: the one kept in its folder, else chosen now and kept.
 
     Args:
@@ -90,7 +90,7 @@ def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
     return old.get("checkpoint") == entry["checkpoint"] and (not same or old.get("draws") == entry["draws"])
 
 
-def choose_calibration(run: Run, draws: int = 0) -> Calibration:
+def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
     """`calibration_of` without the run's folder: always chosen anew, and not kept."""
     try:
         dataset = run.dataset()
@@ -172,7 +172,7 @@ def nll_of(scores: Floats, labels: NDArray[np.int64]) -> float:
     return float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
 
 
-def checkpoint_digest(run: Run) -> str:
+def checkpoint_digest(run: TrainedModel) -> str:
     """SHA-256 (hex) of the checkpoint's file."""
     with (run.path / f"{run.checkpoint}.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from semivae.classification.posterior import Floats, encoder_log_posterior, refu
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
 from semivae.errors import RunError
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
 
 DRAWS = 4  # codes for each image and class in the decoder's vote
 
@@ -44,9 +44,9 @@ class Classifier:
         log p(y | x) = log q(y | x) / temperature + strength * vote(y)
                        + log prior(y) - log trained_prior(y) + constant
 
-    The encoder's q(y | x); its temperature; the decoder's vote log p(x | y) (`semivae.game.vote`); and another prior
-    than the one of training (`semivae.classification.priors`). `Classifier.of` chooses what is to be chosen; as it
-    stands here, without arguments, it is q(y | x).
+    The encoder's q(y | x); its temperature; the decoder's vote log p(x | y) (`semivae.game.teaching.vote`);
+    and another prior than the one of training (`semivae.classification.priors`). `Classifier.of` chooses what is to be
+    chosen; as it stands here, without arguments, it is q(y | x).
 
     Args:
         run: the run, at one checkpoint.
@@ -55,7 +55,7 @@ class Classifier:
         trained_prior: float64 (K,), needed for a change of prior.
     """
 
-    run: Run
+    run: TrainedModel
     calibration: Calibration = field(default_factory=Calibration)
     prior: Floats | Literal["estimate"] | None = None
     trained_prior: Floats | None = None
@@ -63,7 +63,7 @@ class Classifier:
     @classmethod
     def of(
         cls,
-        run: Run,
+        run: TrainedModel,
         *,
         calibrate: bool = False,
         vote: bool = False,

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
-from semivae.game.vote import decoder_vote
-from semivae.generation import seeded
-from semivae.graphs import map_of
-from semivae.run import Run
+from semivae.game.teaching.vote import decoder_vote
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import map_of
+from semivae.seeds import seeded
 
 Floats = NDArray[np.float64]
 
 ROWS = 8192  # of codes and images that the decoder's vote holds at a time
 
 
-def label_factor(run: Run) -> NetworkConditional:
+def label_factor(run: TrainedModel) -> NetworkConditional:
     """q(label | image), the classifier of a run.
 
     Raises:
@@ -37,7 +37,7 @@ def label_factor(run: Run) -> NetworkConditional:
     return factor
 
 
-def batches(run: Run, images: Tensor, batch: int) -> Iterator[Tensor]:
+def batches(run: TrainedModel, images: Tensor, batch: int) -> Iterator[Tensor]:
     """Images (n, C, H, W), bytes or floats in [0, 1], as the model takes them: float32 on its device, in parts.
 
     Raises:
@@ -53,7 +53,7 @@ def batches(run: Run, images: Tensor, batch: int) -> Iterator[Tensor]:
         yield on_device.float() / 255 if chunk.dtype == torch.uint8 else on_device.float()
 
 
-def refuse_for_maps(run: Run, **options: Any) -> None:
+def refuse_for_maps(run: TrainedModel, **options: Any) -> None:
     """Raise `RunError` if options that speak of one class an image are asked for where the label is a map."""
     asked = [name for name, value in options.items() if value is not None and value is not False]
     if asked and map_of(run.recipe) is not None:
@@ -62,7 +62,7 @@ def refuse_for_maps(run: Run, **options: Any) -> None:
 
 
 @torch.no_grad()
-def encoder_log_posterior(run: Run, images: Tensor, batch: int = 512) -> Floats:
+def encoder_log_posterior(run: TrainedModel, images: Tensor, batch: int = 512) -> Floats:
     """log q(y | x) of images (n, C, H, W), float64 (n, K), nats; of maps at every place, (n, K, H, W)."""
     factor = label_factor(run)
     parts = [
@@ -71,7 +71,7 @@ def encoder_log_posterior(run: Run, images: Tensor, batch: int = 512) -> Floats:
     return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
-def vote_of_decoder(run: Run, images: Tensor, draws: int) -> Floats:
+def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
     """The decoder's vote on images (n, C, H, W): log p(x | y) up to a constant of each image, float64 (n, K), nats.
 
     Repeatable: the codes are drawn from a fixed seed, and torch's global generator is left alone.
@@ -92,7 +92,7 @@ def vote_of_decoder(run: Run, images: Tensor, draws: int) -> Floats:
     return votes
 
 
-def refuse_without_vote(run: Run) -> None:
+def refuse_without_vote(run: TrainedModel) -> None:
     """Raise `RunError` if the run's decoder cannot vote on the label of an image."""
     if run.checkpoint == "twin":
         raise RunError(f"{run.path}: the supervised twin has no decoder to vote; use the last or selected checkpoint")
@@ -105,3 +105,18 @@ def refuse_without_vote(run: Run) -> None:
     order = list(run.encoder.names)
     if early := [name for name in order[: order.index(run.label)] if name in run.codes]:
         raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")
+
+
+def embed(run: TrainedModel, images: Tensor, batch: int = 512) -> NDArray[np.float32]:
+    """The representation below the classifier's last layer, float32 (n, D): what `features` exports, without a file.
+
+    Images are (n, C, H, W), bytes or floats in [0, 1].
+
+    Raises:
+        RunError: the label depends on more than the image.
+        DataError: the images' shape is not the run's.
+    """
+    factor = label_factor(run)
+    with torch.no_grad():
+        parts = [factor.features({run.image: chunk}).cpu() for chunk in batches(run, images, batch)]
+    return np.asarray(torch.cat(parts), dtype=np.float32)

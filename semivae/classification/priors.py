@@ -19,18 +19,18 @@ import torch
 from scipy.special import log_softmax
 
 from semivae.classification.posterior import Floats
-from semivae.data.dataset import listed
-from semivae.data.labels import class_number
-from semivae.data.ranking import long_tail
+from semivae.data.formats.label_files import class_number
+from semivae.data.hashing import long_tail
 from semivae.errors import DataError, RunError
-from semivae.game.label_teacher import categorical_of
+from semivae.game.families import categorical_of
 from semivae.recipe.schema import PairOfViews
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
+from semivae.text import join_names
 
 FORMS = "write uniform, CLASS=NUMBER,... with a number for every class, ratio=10, or the name of a file"
 
 
-def trained_prior(run: Run) -> Floats:
+def trained_prior(run: TrainedModel) -> Floats:
     """The p(y) that q(y | x) of a run was trained under, float64 (K,), summing to one.
 
     Where a stream's views are aligned to the decoder's p(y), or pairs are adjusted to it, that is what the classifier
@@ -51,7 +51,7 @@ def trained_prior(run: Run) -> Floats:
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
-def follows_decoder(run: Run) -> bool:
+def follows_decoder(run: TrainedModel) -> bool:
     """Whether some stream brings q(y | x) to the decoder's p(y)."""
     streams = run.recipe.streams.values()
     return any(stream.adjust or (isinstance(stream.views, PairOfViews) and stream.views.align) for stream in streams)
@@ -66,8 +66,8 @@ def change_prior(log_posterior: Floats, old: Floats, new: Floats, classes: Seque
     impossible = [name for name, before, now in zip(classes, old, new, strict=True) if now > 0 and not before > 0]
     if impossible:
         raise RunError(
-            f"the prior gives {listed(impossible)} a share, but in training it had none, so nothing is known of it; "
-            "give it 0, or train with examples of it"
+            f"the prior gives {join_names(impossible)} a share, but in training it had none, so nothing is known of "
+            "it; give it 0, or train with examples of it"
         )
     with np.errstate(divide="ignore"):  # log 0 is meant: such a class has probability 0
         change = np.where(new > 0, np.log(new) - np.log(np.where(old > 0, old, 1.0)), -np.inf)
@@ -140,12 +140,14 @@ def _from_pairs(pairs: Sequence[tuple[str, Any]], classes: Sequence[str], what: 
     for name, value in pairs:
         number = class_number(name, classes)
         if number is None:
-            raise DataError(f"{what}: unknown class {name!r}; the classes are {listed(classes, most=20)}; {FORMS}")
+            raise DataError(f"{what}: unknown class {name!r}; the classes are {join_names(classes, most=20)}; {FORMS}")
         if number in found:
             raise DataError(f"{what}: class {classes[number]} is named twice; keep one")
         found[number] = _number(value, f"{what}, class {name}")
     if missing := [name for number, name in enumerate(classes) if number not in found]:
-        raise DataError(f"{what} says nothing of {listed(missing)}; give every class a number, 0 if it does not occur")
+        raise DataError(
+            f"{what} says nothing of {join_names(missing)}; give every class a number, 0 if it does not occur"
+        )
     return _normalised([found[number] for number in range(len(classes))], what)
 
 

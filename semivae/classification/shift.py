@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from semivae.classification.posterior import Floats
-from semivae.data.dataset import listed
-from semivae.data.ranking import apportion, ranked
+from semivae.data.hashing import apportion, ranked
 from semivae.errors import DataError
+from semivae.text import join_names
 
 SMALLEST_NUMBER = 50  # of images to estimate a prior from
 MOST_STEPS = 10_000
@@ -87,7 +87,7 @@ def shifted_rows(labels: Tensor, prior: Floats, classes: Sequence[str], seed: in
     available = torch.bincount(labels, minlength=len(classes)).tolist()
     wanted = [number for number in range(len(classes)) if prior[number] > 0]
     if empty := [classes[number] for number in wanted if not available[number]]:
-        raise DataError(f"there is no image of {listed(empty)} to test on; give it a share of 0")
+        raise DataError(f"there is no image of {join_names(empty)} to test on; give it a share of 0")
     # the small term keeps 100 / 0.1 from being 999
     total = min(int(available[number] / prior[number] + 1e-6) for number in wanted)
     counts = apportion(min(total, sum(available)), [round(1e9 * share) for share in prior], available)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from semivae.cli.opening import open_run
 from semivae.cli.options import Checkpoint, DataRootOption, DeviceOption, JsonOption, RunArgument
-from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
 
 
@@ -25,7 +25,7 @@ def diagnose(
 ) -> None:
     """Look for collapsed codes, drifting labels and lost classes."""
     from semivae.cli.diagnosis_tables import shown
-    from semivae.diagnosis import diagnose as diagnose_run
+    from semivae.reports.diagnosis import diagnose as diagnose_run
 
     opened = open_run(run, Checkpoint.last, device, data_root)
     report = diagnose_run(opened, reader=reader, samples=samples, seed=seed)

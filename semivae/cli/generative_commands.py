@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semivae.cli.opening import open_run
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -19,15 +20,14 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, make_folder, write_arrays, write_file
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
+    from semivae.api import Run
     from semivae.generative.chain import Start
     from semivae.generative.features import FeatureSpace
-    from semivae.run import Run
 
 
 class StartChoice(StrEnum):
@@ -64,9 +64,9 @@ def chain(
 ) -> None:
     """Alternate encoder and decoder: pictures along the way, and how far the images drift."""
     check_folder(out, overwrite)
-    from semivae.generation import save_grid
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
-    from semivae.prior_samples import prior_samples
+    from semivae.generative.grids import save_grid
+    from semivae.generative.prior_samples import prior_samples
 
     opened = open_run(run, checkpoint, device, data_root)
     starts: list[Start] = [choice.value for choice in start] or list(STARTS)
@@ -75,10 +75,10 @@ def chain(
     space = feature_space(features, opened, device, data_root)
     reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
     if space is not None:
-        from semivae.data.dataset import some
+        from semivae.data.hashing import random_subset
         from semivae.data.streams import as_model_values
 
-        test = some(opened.dataset().test[opened.image], count, seed)
+        test = random_subset(opened.dataset().test[opened.image], count, seed)
         reference = space(as_model_values(test))
         report |= {"features": space.name, "reference": f"{len(test)} test images"}
     chains = []
@@ -141,12 +141,12 @@ def likelihood(
     as_json: JsonOption = False,
 ) -> None:
     """Bound the test images' log-likelihood, and see whether encoder and decoder agree."""
-    from semivae.data.dataset import some
+    from semivae.data.hashing import random_subset
     from semivae.generative.likelihood import consistency
     from semivae.generative.likelihood import likelihood as measure
 
     opened = open_run(run, checkpoint, device, data_root)
-    images = some(opened.dataset().test[opened.image], count, seed)
+    images = random_subset(opened.dataset().test[opened.image], count, seed)
     report = measure(opened, images, draws, seed)
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
     error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f} (standard error)"

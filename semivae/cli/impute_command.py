@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.generative_commands import OutFolder, SeedOption, check_folder, head
+from semivae.cli.opening import given_values, open_run
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -19,14 +20,13 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import given_values, open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import csv_bytes, make_folder, write_arrays, write_file
 from semivae.errors import DataError
 
 if TYPE_CHECKING:
+    from semivae.api import Run
     from semivae.generative.imputation import Imputed
-    from semivae.run import Run
 
 
 def impute(
@@ -54,13 +54,13 @@ def impute(
     """Fill in missing pixels and the label, a half-drawn mask, or a table's empty cells: draws, mean and spread."""
     values = given_values(given)
     check_folder(out, overwrite)
-    from semivae.data.table import ENDINGS
+    from semivae.data.formats.csv_cells import TABLE_ENDINGS
 
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}
     if mask is not None:
         facts, lines = impute_images(opened, images, mask, out, values, asked, overwrite)
-    elif opened.encoding is None or images.suffix.lower() not in ENDINGS:
+    elif opened.encoding is None or images.suffix.lower() not in TABLE_ENDINGS:
         raise typer.BadParameter("tell what is missing: an image, white where it is", param_hint="--mask")
     elif values:
         raise typer.BadParameter("the known labels of a table are those in its own column", param_hint="--given")
@@ -75,9 +75,9 @@ def impute_images(
     """Write OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; what to report, and lines of it."""
     import torch
 
-    from semivae.cli.map_commands import finish_maps
-    from semivae.data.images import read_images
-    from semivae.generation import save_grid
+    from semivae.cli.kinds.map_files import finish_maps
+    from semivae.data.inputs.images import read_images
+    from semivae.generative.grids import save_grid
     from semivae.generative.imputation import impute as fill
     from semivae.generative.imputation import missing_of
 
@@ -108,17 +108,17 @@ def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
     Raises:
         DataError: an image has no mask of its name, or two masks have one name.
     """
-    from semivae.data.dataset import listed
+    from semivae.text import join_names
 
     if len(mask_names) == 1:
         return [0] * len(names)
     stems, known = ([str(PurePosixPath(name).with_suffix("")) for name in each] for each in (names, mask_names))
     advice = "give one mask for all images, or one of the same name for each"
     if twice := sorted(stem for stem, count in Counter(known).items() if count > 1):
-        raise DataError(f"{place} has two masks called {listed(twice)}; {advice}")
+        raise DataError(f"{place} has two masks called {join_names(twice)}; {advice}")
     rows = {stem: row for row, stem in enumerate(known)}
     if lacking := [stem for stem in stems if stem not in rows]:
-        raise DataError(f"{place} has no mask for {listed(lacking)}; {advice}")
+        raise DataError(f"{place} has no mask for {join_names(lacking)}; {advice}")
     return [rows[stem] for stem in stems]
 
 

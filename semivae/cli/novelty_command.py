@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.generative_commands import SeedOption
+from semivae.cli.opening import open_run
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -19,7 +20,6 @@ from semivae.cli.options import (
     OverwriteOption,
     RunArgument,
 )
-from semivae.cli.run_commands import open_run
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from semivae.training_loop import Progress
+    from semivae.training.phase import Progress
 
 
 # kept on show until measured again

@@ -45,7 +45,7 @@ def show(
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)
-    from semivae.graphs import plan_of
+    from semivae.scenario.plan import plan_of
 
     plan = plan_of(read)
     resolved, lack = with_shapes(read, data_root)
@@ -69,7 +69,7 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
     from semivae.data.sources import data_root as find_data_root
     from semivae.data.sources import load_source
     from semivae.errors import DataError
-    from semivae.scenario import resolve
+    from semivae.scenario.build import resolve
 
     if has_shapes(recipe):
         return recipe, ""
@@ -86,7 +86,7 @@ def has_shapes(recipe: Recipe) -> bool:
 
 def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
     """Player to factor to number of parameters that learn; what a ladder's levels share has a row of its own."""
-    from semivae.scenario import build_players
+    from semivae.scenario.build import build_players
 
     decoder, encoder = build_players(recipe)
     counts = {
@@ -120,7 +120,7 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
 
     try:
         read = read_recipe(recipe, changes)
-        from semivae.graphs import plan_of, twin_plan
+        from semivae.scenario.plan import plan_of, twin_plan
 
         try:
             plan_of(read)

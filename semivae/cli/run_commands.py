@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semivae.cli.map_commands import picture_of, predict_into
+from semivae.cli.kinds.class_files import predictions_csv
+from semivae.cli.kinds.map_files import picture_of, predict_into
+from semivae.cli.opening import given_values, open_run
 from semivae.cli.options import (
     CalibrateOption,
     Checkpoint,
@@ -30,7 +31,7 @@ from semivae.cli.showing import classifier_lines, console, reply, result_tables
 from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
 
 if TYPE_CHECKING:
-    from semivae.run import Run
+    pass
 
 
 def evaluate(
@@ -56,7 +57,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on the test images, beside its twin."""
-    from semivae.evaluation import evaluate as evaluate_run
+    from semivae.reports.evaluation import evaluate as evaluate_run
 
     opened = open_run(run, Checkpoint.last, device, data_root)
     report = evaluate_run(
@@ -69,8 +70,8 @@ def evaluate(
         test_prior=test_prior,
         judge=judge,
     )
-    from semivae.cli.map_tables import class_iou_table, painted_lines, speaks_of_maps
-    from semivae.cli.tables import confusion_table, per_class_table, reliability_table
+    from semivae.cli.kinds.class_tables import confusion_table, per_class_table, reliability_table
+    from semivae.cli.kinds.map_tables import class_iou_table, painted_lines, speaks_of_maps
 
     if speaks_of_maps(report):
         tables = [*result_tables(report), class_iou_table(report), *painted_lines(report)]
@@ -97,7 +98,7 @@ def predict(
 ) -> None:
     """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
     from semivae.classification import Classifier
-    from semivae.segmentation.posterior import is_segmentation
+    from semivae.classification.maps import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
     if is_segmentation(opened):
@@ -123,16 +124,6 @@ def predict(
         typer.echo(text, nl=False)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
-
-
-def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
-    """Rows `name,label,prob_CLASS...`."""
-    labels = [classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
-    rows = zip(names, labels, probabilities, strict=True)
-    return csv_bytes(
-        ["name", "label", *(f"prob_{name}" for name in classes)],
-        ([name, label, *(f"{value:.6f}" for value in row)] for name, label, row in rows),
-    )
 
 
 def sample(
@@ -161,9 +152,10 @@ def sample(
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
     if checkpoint is Checkpoint.twin:
         raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
-    from semivae.generation import draw, save_grid
-    from semivae.graphs import roles_of
-    from semivae.segmentation.posterior import is_segmentation
+    from semivae.classification.maps import is_segmentation
+    from semivae.generative.grids import save_grid
+    from semivae.generative.sampling import draw
+    from semivae.scenario.plan import roles_of
 
     opened = open_run(run, checkpoint, device, data_root)
     encoding = opened.encoding if out.suffix.lower() == ".csv" else None
@@ -184,33 +176,6 @@ def sample(
     reply(report, as_json, console(), f"{out}: {count} samples")
 
 
-def given_values(texts: Sequence[str]) -> dict[str, Any]:
-    """`["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: a class may be called so."""
-    from ruamel.yaml.error import YAMLError
-
-    from semivae.recipe.document import parse_value
-
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            values[name.strip()] = as_written(parse_value(value), value.strip())
-        except YAMLError:
-            equals = ""
-        if not equals or values[name.strip()] is None:
-            raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as y=3", param_hint="--given")
-    return values
-
-
-def as_written(value: Any, text: str) -> Any:
-    """A value, or its text where YAML made another number, or nothing, of it; of a list each entry."""
-    entries = text.removeprefix("[").removesuffix("]").split(",")
-    if isinstance(value, list) and len(entries) == len(value):
-        return [as_written(each, entry.strip()) for each, entry in zip(value, entries, strict=True)]
-    changed = value is None or (isinstance(value, int) and not isinstance(value, bool) and str(value) != text)
-    return (text or None) if changed else value
-
-
 def embed(
     run: RunArgument,
     images: ImagesArgument,
@@ -224,7 +189,7 @@ def embed(
     check_target(out, overwrite, ".npz")
     import numpy as np
 
-    from semivae.export import embed as embed_images
+    from semivae.classification.posterior import embed as embed_images
 
     opened = open_run(run, checkpoint, device)
     pixels, names = opened.read(images)
@@ -249,7 +214,7 @@ def export(
 ) -> None:
     """Write the encoder as ONNX, pt2 or safetensors, checked."""
     check_target(out, overwrite)
-    from semivae.export import export as export_run
+    from semivae.export.encoder import export as export_run
 
     opened = open_run(run, checkpoint, device, data_root)
     chosen = format.value if format else None
@@ -263,14 +228,3 @@ def export(
         f"{out}: {report['part']} as {report['format']}, {difference} on {inputs}",
         *([f"temperature {report['temperature']:.3g}"] if calibrate else []),
     )
-
-
-def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
-    """The run, with a note on stderr where its training has not been finished."""
-    from semivae.run import Run
-
-    run = Run.load(path, checkpoint.value, data_root=data_root, device=device)
-    if checkpoint is Checkpoint.last and not run.finished:
-        at, of = run.facts["step"], run.facts["steps"]
-        print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
-    return run

@@ -52,8 +52,8 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
 
 
 def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    from semivae.cli.map_tables import map_results_table, speaks_of_maps
-    from semivae.cli.tables import results_table
+    from semivae.cli.kinds.class_tables import results_table
+    from semivae.cli.kinds.map_tables import map_results_table, speaks_of_maps
 
     where = f"The run is in {report['run']}"
     if not report.get("last"):

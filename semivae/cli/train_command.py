@@ -51,9 +51,9 @@ def train(
         return
     if split is not None:
         raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
-    from semivae.cli.map_tables import map_seeds_table, speaks_of_maps
-    from semivae.cli.tables import seeds_table
-    from semivae.run_folder import is_run_folder
+    from semivae.cli.kinds.class_tables import seeds_table
+    from semivae.cli.kinds.map_tables import map_seeds_table, speaks_of_maps
+    from semivae.runs.folder import is_run_folder
 
     base = out or Path("runs") / Path(recipe).stem
     numbers = seed_numbers(seeds)
@@ -77,13 +77,13 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
-    from semivae import training
-    from semivae.graphs import plan_of, roles_of
+    from semivae import api
+    from semivae.scenario.plan import plan_of, roles_of
 
     display = ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective))
     try:
         with display:
-            run = training.train(recipe, set=changes, out=folder, progress=display, **options)
+            run = api.train(recipe, set=changes, out=folder, progress=display, **options)
     except KeyboardInterrupt:
         complain(resume_hint(folder, display.begun or not options["overwrite"]))
         raise typer.Exit(130) from None
@@ -114,7 +114,7 @@ def seed_numbers(text: str) -> list[int]:
 
 def refuse_seed_folders(base: Path, seeds: Iterable[int], overwrite: bool, resume: bool) -> None:
     """Found out before the first of several runs, not after hours: what one of them would be refused for."""
-    from semivae.run_folder import check_folder, is_run_folder
+    from semivae.runs.folder import check_folder, is_run_folder
 
     folders = [base / f"seed{seed}" for seed in seeds]
     there = [folder for folder in folders if is_run_folder(folder)]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import typer
 
 from semivae.errors import RunError
+from semivae.files import refuse_occupied, write_whole
 
 
 def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = "") -> None:
@@ -22,12 +21,7 @@ def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = 
         return
     if endings and path.suffix.lower() not in endings:
         raise typer.BadParameter(f"{path} must end in {', '.join(endings)}", param_hint="--out")
-    if not path.parent.is_dir():
-        raise RunError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.is_dir():
-        raise RunError(f"{path}: this is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise RunError(f"{path}: exists; {hint or 'choose another name, or replace it with --overwrite'}")
+    refuse_occupied(path, overwrite, hint or "choose another name, or replace it with --overwrite")
 
 
 def make_folder(folder: Path) -> None:
@@ -61,11 +55,7 @@ def csv_bytes(header: Iterable[object], rows: Iterable[Iterable[object]]) -> byt
 
 def write_file(path: Path, data: bytes) -> None:
     """A file, complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
+        write_whole(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):  # where its name is too long, so is this one's
-            unfinished.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from semivae.game.variables import Sample
+from semivae.variables import Sample
 
 if TYPE_CHECKING:
-    from semivae.data.table_encoding import TableEncoding
+    from semivae.data.inputs.rows import TableEncoding
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +76,3 @@ def _digest_of(classes: Sequence[str], arrays: Sample) -> str:
         total.update(json.dumps([key, array.dtype.str, array.shape]).encode())
         total.update(array.data)
     return total.hexdigest()
-
-
-def some(values: Tensor, most: int | None, seed: int) -> Tensor:
-    """`most` of `values` [n, ...], or all, in an order drawn by `seed`: files lie class by class."""
-    return values[torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))[:most]]
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """`names` in a line of a message: the first `most`, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

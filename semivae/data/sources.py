@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from semivae.data.arrays import read_arrays
-from semivae.data.celebamask_hq import read_celebamask_hq
-from semivae.data.cifar10 import read_cifar10
 from semivae.data.dataset import Dataset
-from semivae.data.digits import read_digits
-from semivae.data.folder import read_folder
-from semivae.data.idx import FASHION_MNIST, MNIST, read_idx_family
-from semivae.data.masks import read_masks
-from semivae.data.pixels import binarized
-from semivae.data.roots import data_root as data_root
-from semivae.data.roots import resolve
-from semivae.data.svhn import read_svhn
-from semivae.data.table import read_table
+from semivae.data.inputs.pixels import binarized
+from semivae.data.paths import data_root as data_root
+from semivae.data.paths import resolve
+from semivae.data.readers.arrays import read_arrays
+from semivae.data.readers.celebamask_hq import read_celebamask_hq
+from semivae.data.readers.cifar10 import read_cifar10
+from semivae.data.readers.digits import read_digits
+from semivae.data.readers.folder import read_folder
+from semivae.data.readers.masks import read_masks
+from semivae.data.readers.mnist import FASHION_MNIST, MNIST, read_idx_family
+from semivae.data.readers.svhn import read_svhn
+from semivae.data.readers.table import read_table
 from semivae.errors import DataError
 from semivae.recipe.schema import (
     ArraysSource,

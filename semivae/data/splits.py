@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +18,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, listed
-from semivae.data.ranking import apportion, long_tail, ranked
+from semivae.data.dataset import Dataset
+from semivae.data.hashing import apportion, long_tail, ranked
 from semivae.errors import DataError
+from semivae.files import write_whole
 from semivae.recipe.schema import LongTailSpec, SplitSpec
+from semivae.text import join_names
 
 FORMAT = 1
 REST = "rest"  # written instead of the labelled list where every example but the validation ones is labelled
@@ -140,14 +141,16 @@ def _members(dataset: Dataset) -> list[list[int]]:
         members[number].append(index)
     empty = [name for name, group in zip(dataset.classes, members, strict=True) if not group]
     if empty:
-        raise DataError(f"{dataset.name} has no example to train on of {listed(empty)}; add some or remove the class")
+        raise DataError(
+            f"{dataset.name} has no example to train on of {join_names(empty)}; add some or remove the class"
+        )
     return members
 
 
 def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Sequence[int]) -> list[int]:
     """How many labels each class gets."""
     count = len(sizes)
-    have = f"{dataset.name} has {listed([f'{n:,} {c}' for c, n in zip(dataset.classes, sizes, strict=True)], 20)}"
+    have = f"{dataset.name} has {join_names([f'{n:,} {c}' for c, n in zip(dataset.classes, sizes, strict=True)], 20)}"
     if labelled < count:
         raise DataError(
             f"split.labelled is {labelled}, but each of the {count} classes needs one; ask for {count} or more"
@@ -166,7 +169,7 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
     short = [name for name, size, asked in zip(dataset.classes, sizes, counts, strict=True) if size < asked]
     if short:
         raise DataError(
-            f"split.labelled asks for {labelled:,} balanced labels, {max(counts):,} a class, but {listed(short)} "
+            f"split.labelled asks for {labelled:,} balanced labels, {max(counts):,} a class, but {join_names(short)} "
             f"{'has' if len(short) == 1 else 'have'} fewer: {have}. "
             f"Ask for at most {min(sizes) * count:,}, or write balance: proportional"
         )
@@ -205,11 +208,8 @@ def save_split(split: Split, path: Path) -> None:
     """
     content = {**split.content(), "sha256": split.digest()}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    scratch = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
-        os.replace(scratch, path)
+        write_whole(path, "{\n" + lines + "\n}\n")
     except OSError as error:
         raise DataError(f"the split cannot be written to {path}: {error}") from error
 

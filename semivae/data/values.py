@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.arrays import load_arrays
-from semivae.data.dataset import Dataset, listed
-from semivae.data.labels import label_numbers, read_label_lines
-from semivae.data.pixels import Array, table_as_floats
-from semivae.data.roots import data_root as usual_data_root
-from semivae.data.roots import resolve
+from semivae.data.dataset import Dataset
+from semivae.data.formats.label_files import label_numbers, read_label_lines
+from semivae.data.formats.npz import load_arrays
+from semivae.data.inputs.pixels import Array, table_as_floats
+from semivae.data.paths import data_root as usual_data_root
+from semivae.data.paths import resolve
 from semivae.data.splits import Split
 from semivae.errors import DataError
-from semivae.game.variables import VOID, Sample
 from semivae.recipe.schema import CountsSpec, FileSpec, ProbabilitiesSpec, Recipe, StreamSpec
+from semivae.text import join_names
+from semivae.variables import VOID, Sample
 
 
 def class_weights(
@@ -102,7 +103,7 @@ def _array(path: Path, variable: str, arrays: dict[str, Array]) -> Array:
         return arrays[variable]
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    raise DataError(f"{path} has no array {variable}; it has {listed(sorted(arrays))}")
+    raise DataError(f"{path} has no array {variable}; it has {join_names(sorted(arrays))}")
 
 
 def read_rows(
@@ -120,10 +121,10 @@ def read_rows(
     """
     path = _path(where, spec, data_root)
     if path.suffix.lower() not in (".npy", ".npz"):
-        raise DataError(f"{where}: {listed(observed)} need an .npz file with an array for each, not {path}")
+        raise DataError(f"{where}: {join_names(observed)} need an .npz file with an array for each, not {path}")
     arrays = load_arrays(path)
     if len(observed) > 1 and (missing := [name for name in observed if name not in arrays]):
-        raise DataError(f"{path} has no array {listed(missing)}; it has {listed(sorted(arrays))}")
+        raise DataError(f"{path} has no array {join_names(missing)}; it has {join_names(sorted(arrays))}")
     rows = {name: _rows(where, path, name, _array(path, name, arrays), recipe, dataset) for name in observed}
     lengths = {name: len(values) for name, values in rows.items()}
     if len(set(lengths.values())) != 1 or not min(lengths.values()):

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
-from semivae.game.variables import VOID
 from semivae.recipe.schema import ViewSpec
+from semivae.variables import VOID
 
 BENDS = 4  # places a side at which the elastic displacement is drawn
 LIGHTS = 3  # places a side at which the light of a shaded image is drawn

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from semivae.game.families import FAMILIES
-from semivae.game.variables import Sample, Variable
+from semivae.variables import Sample, Variable
 
 
 class Conditional(nn.Module, ABC):
@@ -131,3 +131,8 @@ def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> t
 def is_image(variable: Variable) -> bool:
     """Whether a network sees the variable as an image: [channels, height, width]."""
     return len(FAMILIES[variable.family].input_shape(variable)) == 3
+
+
+def is_map(conditional: Conditional) -> bool:
+    """Whether the target has a class at every place, not one for the whole example."""
+    return bool(conditional.target.shape) and conditional.target.family == "categorical"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, constraints
 
-from semivae.game.variables import VOID, Variable
+from semivae.variables import VOID, Variable
 
 
 class DiscretizedLogistic(Distribution):
@@ -120,7 +120,7 @@ class CategoricalFamily(Family):
         return (_classes(variable), *variable.shape)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        if value.dim() == len(variable.shape) + 2:  # one-hot already, with a gradient (`semivae.game.elbo`)
+        if value.dim() == len(variable.shape) + 2:  # one-hot already, with a gradient (`semivae.game.lower_bound`)
             return value.movedim(-1, 1) * math.sqrt(_classes(variable))
         known = value.long().clamp_min(0) if variable.shape else value  # a single class cannot be VOID
         one_hot = F.one_hot(known, _classes(variable)).movedim(-1, 1).float()
@@ -182,3 +182,15 @@ def _classes(variable: Variable) -> int:
     if variable.classes is None:
         raise ValueError(f"categorical variable {variable.name} has no number of classes")
     return variable.classes
+
+
+def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
+    """The probability of the most likely class of a categorical posterior, [batch], and that class."""
+    probability, value = categorical_of(posterior).probs.max(dim=-1)
+    return probability, value
+
+
+def categorical_of(distribution: Distribution) -> Categorical:
+    base = getattr(distribution, "base_dist", distribution)
+    assert isinstance(base, Categorical)
+    return base

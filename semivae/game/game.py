@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from semivae.game.adjustment import adjusted
-from semivae.game.label_teacher import LabelTeacher, StreamViews, Weight, categorical_of, prior_of
-from semivae.game.mixup import mixed
+from semivae.game.families import categorical_of
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
-from semivae.game.variables import Sample
+from semivae.game.schedules import Weight
+from semivae.game.teaching.class_teacher import LabelTeacher, prior_of
+from semivae.game.teaching.logit_adjustment import adjusted
+from semivae.game.teaching.mixing import mixed
+from semivae.game.teaching.teacher import StreamViews
+from semivae.variables import Sample
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Losses = dict[str, Tensor]
@@ -36,7 +39,7 @@ class Game(nn.Module):
         views: by stream.
         average: decay of the encoder's running average, which completes samples, labels weak views and is evaluated.
         pair_shares: class shares [classes] of the pairs, by (stream, label), that are adjusted to the decoder's prior.
-        mixup: by (stream, label), how strongly pairs are mixed that teach the encoder (`semivae.game.mixup`).
+        mixup: by (stream, label), how strongly pairs are mixed that teach the encoder (`semivae.game.teaching.mixing`).
 
     Raises:
         ValueError: the players share parameters.

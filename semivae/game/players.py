@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
-from semivae.game.variables import Sample
+from semivae.variables import Sample
 
 _TAKEN = frozenset(dir(nn.ModuleDict()))
 

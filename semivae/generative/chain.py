@@ -14,16 +14,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import some
+from semivae.data.hashing import random_subset
 from semivae.data.streams import as_model_values
 from semivae.errors import RunError
-from semivae.game.variables import Sample
-from semivae.generation import seeded
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
+from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance
-from semivae.graphs import map_of, roles_of
-from semivae.prior_samples import prior_samples
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import map_of, roles_of
+from semivae.seeds import seeded
+from semivae.variables import Sample
 
 Start = Literal["random", "data", "model"]
 STARTS: tuple[Start, ...] = get_args(Start)
@@ -53,7 +53,7 @@ def usual_rounds(last: int) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def run_chains(run: Run, start: Start, count: int, look_at: Sequence[int], seed: int) -> Iterator[Round]:
+def run_chains(run: TrainedModel, start: Start, count: int, look_at: Sequence[int], seed: int) -> Iterator[Round]:
     """Runs `count` chains, and yields them after each of the rounds in `look_at`, in order.
 
     Raises:
@@ -75,7 +75,7 @@ def run_chains(run: Run, start: Start, count: int, look_at: Sequence[int], seed:
                 yield _joined(number, [found for _, found in parts if found is not None])
 
 
-def one_round(run: Run, images: Tensor, looks: bool) -> tuple[Tensor, Round | None]:
+def one_round(run: TrainedModel, images: Tensor, looks: bool) -> tuple[Tensor, Round | None]:
     """The chains' next images, handed over as in training (draws, or means where the recipe says so); and a look."""
     sample = run.encoder.complete({run.image: images})
     codes = {name: value for name, value in sample.items() if name != run.image}
@@ -87,7 +87,7 @@ def one_round(run: Run, images: Tensor, looks: bool) -> tuple[Tensor, Round | No
     return drawn, Round(0, pictures(run, codes).cpu(), _bits(run, sample), labels)
 
 
-def _bits(run: Run, sample: Sample) -> dict[str, float]:
+def _bits(run: TrainedModel, sample: Sample) -> dict[str, float]:
     names = [name for name in run.codes if name in run.encoder and name in run.decoder and name in sample]
     ours, theirs = run.encoder.log_prob(sample, names), run.decoder.log_prob(sample, names)
     return {name: float((ours[name] - theirs[name]).sum()) / math.log(2.0) for name in names}
@@ -100,10 +100,10 @@ def _joined(number: int, parts: Sequence[Round]) -> Round:
     return Round(number, torch.cat([part.images for part in parts]), bits, torch.cat(labels) if labels else None)
 
 
-def start_of(run: Run, start: Start, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """The first images on the run's device, and as pictures: noise, test images, or what the decoder draws itself."""
     if start == "data":
-        test = some(run.dataset().test[run.image], count, seed)
+        test = random_subset(run.dataset().test[run.image], count, seed)
         rows = torch.arange(count) % len(test)  # more chains than images: some start alike
         images = as_model_values(test[rows]).to(run.device)
         return images, images
@@ -117,7 +117,7 @@ def start_of(run: Run, start: Start, count: int, seed: int) -> tuple[Tensor, Ten
     return images, images.clamp(0.0, 1.0) if images.dim() == 4 else images
 
 
-def refuse_unread(run: Run) -> None:
+def refuse_unread(run: TrainedModel) -> None:
     """Raise `RunError` if the decoder needs what the encoder does not draw."""
     needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
     unread = sorted(name for name in needed if name not in run.encoder)
@@ -126,7 +126,7 @@ def refuse_unread(run: Run) -> None:
 
 
 def drift(
-    run: Run,
+    run: TrainedModel,
     start: Start,
     rounds: Sequence[Round],
     space: FeatureSpace | None = None,

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches
-from semivae.data.labels import class_number
-from semivae.generation import seeded
+from semivae.data.formats.label_files import class_number
 from semivae.generative.features import BATCH, refuse_twin
-from semivae.graphs import roles_of
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import roles_of
+from semivae.seeds import seeded
 
 
 @torch.no_grad()
-def draw_codes(run: Run, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
+def draw_codes(run: TrainedModel, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
     """One draw from q(all latents | image) for every image: arrays [n, ...] by variable; bits and classes as integers.
 
     Labels are written as the classes' names where a number could be taken for another class: called 1, 2, 3.

@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.classification.posterior import encoder_log_posterior, label_factor
-from semivae.data.dataset import some
+from semivae.classification.posterior import embed, encoder_log_posterior, label_factor
+from semivae.data.hashing import random_subset
 from semivae.errors import RunError
-from semivae.export import embed
-from semivae.game.variables import Sample
-from semivae.generation import seeded
+from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance, precision_recall
-from semivae.prior_samples import prior_samples
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
+from semivae.seeds import seeded
+from semivae.variables import Sample
 
 BATCH = 512
 
@@ -30,10 +29,10 @@ class FeatureSpace:
         RunError: the run has no classifier, or one of other images (`of`).
     """
 
-    run: Run
+    run: TrainedModel
 
     @classmethod
-    def of(cls, classifier: Run, run: Run) -> FeatureSpace:
+    def of(cls, classifier: TrainedModel, run: TrainedModel) -> FeatureSpace:
         """The features of `classifier` for the images of `run`."""
         label_factor(classifier)
         ours, theirs = (each.recipe.variables[each.image].shape for each in (run, classifier))
@@ -58,7 +57,7 @@ class FeatureSpace:
         return torch.from_numpy(encoder_log_posterior(self.run, images).argmax(axis=1))
 
 
-def pictures(run: Run, sample: Sample) -> Tensor:
+def pictures(run: TrainedModel, sample: Sample) -> Tensor:
     """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
     mean: Tensor = run.decoder[run.image](sample).mean
     if run.threshold is not None:
@@ -66,13 +65,13 @@ def pictures(run: Run, sample: Sample) -> Tensor:
     return mean.clamp(0.0, 1.0) if mean.dim() == 4 else mean
 
 
-def refuse_twin(run: Run) -> None:
+def refuse_twin(run: TrainedModel) -> None:
     if run.checkpoint == "twin":
         raise RunError(f"{run.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
 
 @torch.no_grad()
-def random_code_pictures(run: Run, count: int, seed: int) -> Tensor:
+def random_code_pictures(run: TrainedModel, count: int, seed: int) -> Tensor:
     """Pictures of `count` codes drawn from the decoder's priors, float32 [count, ...] on the CPU.
 
     Raises:
@@ -89,7 +88,7 @@ def random_code_pictures(run: Run, count: int, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
-def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, Any]:
+def quality(run: TrainedModel, space: FeatureSpace, count: int, seed: int) -> dict[str, Any]:
     """How near the pictures of random codes are to the test images: Frechet distance, precision and recall.
 
     Beside them, as the floor, the same for as many training images. "features" names what they are measured in.
@@ -102,7 +101,7 @@ def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, A
     count = min(count, len(test), len(train))
     if count < 10:
         raise RunError(f"{run.path}: a distance needs 10 images or more, here are {count}")
-    reference = space(some(test, count, seed))
+    reference = space(random_subset(test, count, seed))
     report: dict[str, Any] = {
         "run": str(run.path),
         "checkpoint": run.checkpoint,
@@ -113,7 +112,7 @@ def quality(run: Run, space: FeatureSpace, count: int, seed: int) -> dict[str, A
     }
     for name, images in (
         ("random_code", random_code_pictures(run, count, seed)),
-        ("training_images", some(train, count, seed)),
+        ("training_images", random_subset(train, count, seed)),
     ):
         found = space(images)
         precision, recall = precision_recall(reference, found)

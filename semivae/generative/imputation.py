@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from semivae.errors import DataError, RunError
-from semivae.game.variables import VOID, Sample
-from semivae.generation import given_values, seeded
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH, pictures, refuse_twin
-from semivae.graphs import roles_of
-from semivae.run import Run
+from semivae.runs.given import given_values
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import roles_of
+from semivae.seeds import seeded
+from semivae.variables import VOID, Sample
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Imputed:
         return None if self.maps is None else self.maps.mode(dim=1).values
 
 
-def missing_of(run: Run, masks: Tensor, count: int, given: bool = False) -> Tensor:
+def missing_of(run: TrainedModel, masks: Tensor, count: int, given: bool = False) -> Tensor:
     """A user's masks, [1 or n, 1 or channels, height, width] in [0, 1] (tables: [.., columns]), as booleans [n, ...].
 
     White, above 1/2, is missing.
@@ -75,7 +76,7 @@ def missing_of(run: Run, masks: Tensor, count: int, given: bool = False) -> Tens
 
 @torch.no_grad()
 def impute(
-    run: Run,
+    run: TrainedModel,
     images: Tensor,
     missing: Tensor,
     given: Mapping[str, Any] | None = None,
@@ -120,7 +121,7 @@ def impute(
     )
 
 
-def _rounds(run: Run, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
+def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
     """After the rounds: the images with the decoder's means in the missing places, and the last codes."""
     current = torch.where(missing, torch.rand_like(images), images)
     codes: Sample = {}
@@ -131,7 +132,7 @@ def _rounds(run: Run, images: Tensor, missing: Tensor, known: Sample, rounds: in
     return torch.where(missing, pictures(run, codes), images), codes
 
 
-def _encoded(run: Run, known: Sample) -> Sample:
+def _encoded(run: TrainedModel, known: Sample) -> Sample:
     """All variables, the encoder's draws for what is not known; maps known in part keep that part."""
     partial = {name: value for name, value in known.items() if not value.is_floating_point() and (value == VOID).any()}
     if not partial:
@@ -142,12 +143,12 @@ def _encoded(run: Run, known: Sample) -> Sample:
     return run.encoder.complete({**known, **whole})
 
 
-def _shares(run: Run, labels: list[Tensor]) -> Tensor:
+def _shares(run: TrainedModel, labels: list[Tensor]) -> Tensor:
     classes = run.recipe.variables[run.label].classes or 0
     return torch.nn.functional.one_hot(torch.cat(labels), classes).float().mean(dim=1)
 
 
-def refuse_late(run: Run, known: Mapping[str, Tensor]) -> None:
+def refuse_late(run: TrainedModel, known: Mapping[str, Tensor]) -> None:
     """Raise `RunError` for a known variable that the encoder draws others before: they could not heed it."""
     if run.image in known:
         raise RunError(f"{run.image} cannot be given here: it is what is imputed; give its known part as the images")

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from semivae.classification.posterior import batches
 from semivae.errors import RunError
-from semivae.generation import seeded
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH, refuse_twin
-from semivae.prior_samples import prior_samples
-from semivae.run import Run
+from semivae.generative.prior_samples import prior_samples
+from semivae.runs.model import TrainedModel
+from semivae.seeds import seeded
 
 ROWS = 2048  # images times draws that are held at a time
 
 
 @torch.no_grad()
-def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any]:
+def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict[str, Any]:
     """Bounds of log p(image) on some images, all means over the images, nats per image unless said otherwise.
 
     "bound": log 1/k sum_k p(x, z_k) / q(z_k | x), k = `draws` (Burda et al. 2016), with its standard error and per
@@ -59,7 +59,7 @@ def likelihood(run: Run, images: Tensor, draws: int, seed: int) -> dict[str, Any
 
 
 @torch.no_grad()
-def image_bounds(run: Run, images: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
+def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
     """The bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
     refuse_without_likelihood(run)
     parts = []
@@ -70,7 +70,7 @@ def image_bounds(run: Run, images: Tensor, draws: int, seed: int) -> NDArray[np.
     return np.asarray(torch.cat(parts).cpu(), dtype=np.float64)
 
 
-def refuse_without_likelihood(run: Run) -> None:
+def refuse_without_likelihood(run: TrainedModel) -> None:
     """Raise `RunError` if log p(image) cannot be bounded."""
     refuse_twin(run)
     refuse_unread(run)
@@ -79,7 +79,7 @@ def refuse_without_likelihood(run: Run) -> None:
         raise RunError(f"{run.path}: the prior of {', '.join(lacking)} is known by samples only: no likelihood")
 
 
-def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def weights(run: TrainedModel, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """log p(x, z) - log q(z | x) [n, draws]; -log p(x | z), and log q - log p by latent, [n * draws].
 
     Nats, float64 on the CPU: not every device has it.
@@ -94,7 +94,7 @@ def weights(run: Run, images: Tensor, draws: int) -> tuple[Tensor, Tensor, dict[
 
 
 @torch.no_grad()
-def consistency(run: Run, count: int, seed: int) -> dict[str, Any]:
+def consistency(run: TrainedModel, count: int, seed: int) -> dict[str, Any]:
     """Whether the encoder is the decoder's posterior, by latent, on `count` samples (z, x) of the decoder.
 
     "read_back": share of bits or classes of z that a draw of the encoder from x repeats; "surprise": how many nats

@@ -21,12 +21,12 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from semivae.classification.posterior import batches, encoder_log_posterior
-from semivae.data.dataset import some
-from semivae.diagnostics import reads_image
+from semivae.data.hashing import random_subset
 from semivae.errors import RunError
 from semivae.generative.likelihood import image_bounds
-from semivae.graphs import map_of, roles_of
-from semivae.run import Run
+from semivae.monitoring.measures import reads_image
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import map_of, roles_of
 
 Floats = NDArray[np.float64]
 FALSE_ALARMS = 0.05  # share of familiar images that the summary lets be flagged
@@ -65,7 +65,7 @@ class Novelty:
     report: dict[str, Any]
 
 
-def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
+def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
     """Score images [n, ...], bytes or floats in [0, 1], beside `count` test images, which the run never learnt from.
 
     Args:
@@ -80,7 +80,7 @@ def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: i
         DataError: the data are gone, or the images do not fit.
     """
     data = run.dataset()
-    test, train = (some(part[run.image], count, seed) for part in (data.test, data.train))
+    test, train = (random_subset(part[run.image], count, seed) for part in (data.test, data.train))
     if len(test) < FEWEST:
         raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
     slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
@@ -107,18 +107,18 @@ def novelty(run: Run, images: Tensor, draws: int = 4, count: int = 1000, seed: i
     return Novelty(found, p_values, report)
 
 
-def _scores(run: Run, images: Tensor, slope: float, draws: int, seed: int) -> Scores:
+def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Scores:
     decoder = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
     decoder = np.nan_to_num(decoder, nan=NOVEL, posinf=NOVEL)
     return Scores(decoder, 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1)) if classifies(run) else None)
 
 
-def classifies(run: Run) -> bool:
+def classifies(run: TrainedModel) -> bool:
     """Whether the run tells one class of an image, from the image alone."""
     return reads_image(run.encoder, roles_of(run.recipe)) and map_of(run.recipe) is None
 
 
-def complexity(run: Run, images: Tensor) -> Floats:
+def complexity(run: TrainedModel, images: Tensor) -> Floats:
     """Nats that each image takes as a PNG file, [n]; zeros for rows of a table, which no such file holds."""
     if images.dim() != 4:
         return np.zeros(len(images))

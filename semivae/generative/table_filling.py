@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import listed
-from semivae.data.table import read_cells
-from semivae.data.table_encoding import is_missing
+from semivae.data.formats.csv_cells import read_cells
+from semivae.data.inputs.rows import is_missing
 from semivae.errors import DataError, RunError
 from semivae.generative.imputation import Imputed, impute
-from semivae.graphs import roles_of
-from semivae.run import Run
+from semivae.runs.model import TrainedModel
+from semivae.scenario.plan import roles_of
+from semivae.text import join_names
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FilledTable:
     imputed: Imputed
 
 
-def fill_table(run: Run, path: str | Path, *, draws: int = 8, rounds: int = 50, seed: int = 0) -> FilledTable:
+def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: int = 50, seed: int = 0) -> FilledTable:
     """Fills in what is missing: numbers by the mean of the draws, categories and labels by the most likely one.
 
     A row's label, where it is there, is held fixed, so that it tells about the rest of the row.
@@ -60,7 +60,9 @@ def fill_table(run: Run, path: str | Path, *, draws: int = 8, rounds: int = 50, 
     empty = {name: [is_missing(cell) for cell in column] for name, column in known.items()}
     filled = {name: sum(marks) for name, marks in empty.items() if any(marks)}
     if not filled:
-        raise DataError(f"{path}: no cell is empty in the columns {listed(list(known), 12)}; there is nothing to fill")
+        raise DataError(
+            f"{path}: no cell is empty in the columns {join_names(list(known), 12)}; there is nothing to fill"
+        )
     imputed = _imputed(run, values, gaps, given, draws, rounds, seed)
     found = encoding.decode(imputed.mean.numpy())
     if given is not None:
@@ -73,21 +75,21 @@ def fill_table(run: Run, path: str | Path, *, draws: int = 8, rounds: int = 50, 
     return FilledTable(cells | complete, filled, imputed)
 
 
-def _given_labels(run: Run, path: Path, name: str, column: Sequence[str] | None) -> list[int | None] | None:
+def _given_labels(run: TrainedModel, path: Path, name: str, column: Sequence[str] | None) -> list[int | None] | None:
     """Class numbers of the rows, None where the label is missing; None if the table has no such column."""
     if column is None:
         return None
     labels = [None if is_missing(cell) else cell.strip() for cell in column]
     if unknown := sorted({label for label in labels if label is not None and label not in run.classes}):
         raise DataError(
-            f"{path}: column {name} holds classes that the run does not know: {listed(unknown)}; it knows "
-            f"{listed(run.classes)}"
+            f"{path}: column {name} holds classes that the run does not know: {join_names(unknown)}; it knows "
+            f"{join_names(run.classes)}"
         )
     return [None if label is None else run.classes.index(label) for label in labels]
 
 
 def _imputed(
-    run: Run, values: Tensor, gaps: Tensor, given: list[int | None] | None, draws: int, rounds: int, seed: int
+    run: TrainedModel, values: Tensor, gaps: Tensor, given: list[int | None] | None, draws: int, rounds: int, seed: int
 ) -> Imputed:
     """`impute` of rows with their labels held fixed, and of those without, put together again."""
     numbers = given or [None] * len(values)

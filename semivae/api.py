@@ -1,0 +1,179 @@
+"""The public face: a trained run with all that can be done with it, `load` and `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from semivae.classification import Classifier
+from semivae.classification.maps import is_segmentation, predict_maps
+from semivae.classification.posterior import embed
+from semivae.errors import RunError
+from semivae.export.encoder import export
+from semivae.game.players import Player
+from semivae.generative.novelty import Novelty, novelty
+from semivae.generative.sampling import draw
+from semivae.recipe import Recipe
+from semivae.reports.diagnosis import diagnose
+from semivae.reports.evaluation import Part, evaluate
+from semivae.runs.given import given_values
+from semivae.runs.model import TrainedModel
+from semivae.training import train as training
+from semivae.training.phase import Progress
+from semivae.variables import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Run(TrainedModel):
+    """A trained model with its verbs: classify, sample, evaluate, diagnose, export. Open one with `semivae.load`."""
+
+    @classmethod
+    def of(cls, model: TrainedModel) -> Self:
+        """The same model, with its verbs; nothing is read again."""
+        run = cls(
+            model.path,
+            model.recipe,
+            model.decoder,
+            model.encoder,
+            model.facts,
+            model.checkpoint,
+            model.device,
+            model.data_root,
+        )
+        run._dataset = model._dataset
+        return run
+
+    @torch.no_grad()
+    def posterior(self, name: str, /, **observed: Any) -> Distribution:
+        """q(name | observed), as a torch distribution with one batch entry per sample.
+
+        Args:
+            name: a variable that the encoder has a factor for.
+            observed: its parents' values, for example x=images, y=3; absent ones are drawn. Beside the images, values
+                are given as for `sample`.
+
+        Raises:
+            RunError: no such factor, a value that does not fit its variable, or no images.
+        """
+        if name not in self.encoder:
+            raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.names)}")
+        if self.image not in observed:
+            raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
+        images = self.images(observed[self.image])
+        sample: Sample = {
+            key: images if key == self.image else given_values(self, key, value, len(images)).to(self.device)
+            for key, value in observed.items()
+        }
+        # only the parents are drawn: what comes after `name` plays no part
+        order = list(self.encoder.names)
+        parents = Player([self.encoder[parent] for parent in order[: order.index(name)]])
+        distribution: Distribution = self.encoder[name](parents.complete(sample))
+        return distribution
+
+    def classifier(
+        self, *, calibrate: bool = False, vote: bool = False, prior: Any = None, draws: int | None = None
+    ) -> Classifier:
+        """Class probabilities, for example `calibrate=True`. See `semivae.classification.Classifier.of`."""
+        chosen = {} if draws is None else {"draws": draws}
+        return Classifier.of(self, calibrate=calibrate, vote=vote, prior=prior, **chosen)
+
+    def predict(
+        self, images: ArrayLike | Tensor, *, calibrate: bool = False, vote: bool = False, prior: Any = None
+    ) -> NDArray[np.int64]:
+        """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
+        classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
+        if is_segmentation(self):  # a temperature changes no place's likeliest class
+            return predict_maps(self, self.images(images))
+        labels: NDArray[np.int64] = classifier.probabilities(self.images(images)).argmax(dim=1).numpy()
+        return labels
+
+    def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
+        """Draws `count` samples of all variables from the decoder, for example y=3.
+
+        See `semivae.generative.sampling.draw`.
+        """
+        return draw(self, count, given, noise=noise, seed=seed)
+
+    def evaluate(
+        self,
+        *,
+        split: Part = "test",
+        calibrate: bool = False,
+        vote: bool = False,
+        prior: Any = None,
+        test_prior: Any = None,
+        judge: TrainedModel | str | Path | None = None,
+    ) -> dict[str, Any]:
+        """Scores on the test set, of every checkpoint. See `semivae.reports.evaluation.evaluate`."""
+        return evaluate(
+            self, split=split, calibrate=calibrate, vote=vote, prior=prior, test_prior=test_prior, judge=judge
+        )
+
+    def diagnose(
+        self, *, reader: TrainedModel | str | Path | None = None, samples: int = 1000, seed: int = 0
+    ) -> dict[str, Any]:
+        """Curves, what is read in the decoder's samples, and all warnings. See `semivae.reports.diagnosis.diagnose`."""
+        return diagnose(self, reader=reader, samples=samples, seed=seed)
+
+    def novelty(self, images: ArrayLike | Tensor, *, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
+        """Which images are of no kind that the run has learnt. See `semivae.generative.novelty.novelty`."""
+        return novelty(self, self.images(images), draws, count, seed)
+
+    def embed(self, images: ArrayLike | Tensor) -> NDArray[np.float32]:
+        """Feature vectors of the images, [n, features]. See `semivae.classification.posterior.embed`."""
+        return embed(self, self.images(images))
+
+    def export(
+        self,
+        path: str | Path,
+        part: str = "classifier",
+        format: str | None = None,
+        overwrite: bool = False,
+        calibrate: bool = False,
+    ) -> dict[str, Any]:
+        """Writes the encoder as a classifier or feature extractor. See `semivae.export.encoder.export`."""
+        return export(self, path, part, format, overwrite, calibrate)
+
+
+def load(
+    path: str | Path, checkpoint: str = "last", *, data_root: str | Path | None = None, device: str = "auto"
+) -> Run:
+    """Opens a run's folder. See `semivae.runs.model.TrainedModel.load`."""
+    return Run.load(path, checkpoint, data_root=data_root, device=device)
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    set: Mapping[str, object] | Sequence[str] = (),
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    split: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    twin: bool | None = None,
+    device: str = "auto",
+    progress: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`."""
+    model = training.train(
+        recipe,
+        set=set,
+        out=out,
+        data_root=data_root,
+        split=split,
+        overwrite=overwrite,
+        resume=resume,
+        twin=twin,
+        device=device,
+        progress=progress,
+    )
+    return Run.of(model)

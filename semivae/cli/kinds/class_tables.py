@@ -1,0 +1,76 @@
+"""Tables about single classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from semivae.cli.tables import NAMES, new_table, summary
+
+BAR = 30  # signs of a full bar
+
+
+def results_table(report: Mapping[str, Any]) -> Table:
+    """Error with its 95% interval and calibration, for each checkpoint in an evaluation's report."""
+    split, count = report["split"], report["count"]
+    title = f"{str(split).capitalize()} images: {count:,}{', class shares as asked' if 'test_prior' in report else ''}"
+    table = new_table("", "error", "95% interval", "NLL", "Brier", "ECE", title=title)
+    for key, name in NAMES.items():
+        scores = report.get(key)
+        if scores:
+            low, high = scores["error_interval"]
+            numbers = (f"{scores['nll']:.4f}", f"{scores['brier']:.4f}", f"{scores['ece']:.4f}")
+            table.add_row(name, f"{scores['error']:.2%}", f"{low:.2%} to {high:.2%}", *numbers)
+    return table
+
+
+def per_class_table(report: Mapping[str, Any]) -> Table:
+    """Error and confusions of each class, for the last checkpoint."""
+    scores = report["last"]
+    classes = list(scores["per_class"])
+    table = new_table("class", "images", "error", "most often taken for", title="Per class")
+    for row, (name, error) in enumerate(scores["per_class"].items()):
+        counts = list(scores["confusion"][row])
+        total = sum(counts)
+        counts[row] = 0
+        worst = max(range(len(counts)), key=counts.__getitem__)
+        taken = f"{classes[worst]} ({counts[worst]})" if counts[worst] else ""
+        table.add_row(name, str(total), "-" if error is None else f"{error:.2%}", taken)
+    return table
+
+
+def confusion_table(report: Mapping[str, Any]) -> Table:
+    """Confusion matrix of the last checkpoint: a row per true class, a column per answer."""
+    scores = report["last"]
+    classes = list(scores["per_class"])
+    table = new_table("true \\ answered", *classes, title="Confusion")
+    for name, counts in zip(classes, scores["confusion"], strict=True):
+        table.add_row(name, *(str(count) if count else "." for count in counts))
+    return table
+
+
+def reliability_table(report: Mapping[str, Any]) -> Table:
+    """How often answers are right that are so sure: of the last step that was measured. A bar is the share of right
+    answers, a stroke the mean confidence: beyond the bar it is too sure, within it too doubtful.
+    """
+    key = next(key for key in ("corrected", "voted", "calibrated", "last") if report.get(key))
+    title = f"Reliability: {NAMES[key]}"
+    table = new_table("confidence", "images", "right", "0% to 100%", title=title)
+    for row in report[key]["reliability"]:
+        bar = ["━" if (place + 0.5) / BAR < row["right"] else " " for place in range(BAR)]
+        bar[min(BAR - 1, int(row["confidence"] * BAR))] = "┃"
+        table.add_row(f"{row['confidence']:.1%}", f"{row['count']:,}", f"{row['right']:.1%}", "".join(bar))
+    return table
+
+
+def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
+    """Test error per split seed, with mean and standard deviation."""
+    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
+    table = new_table("split seed", *(NAMES[key] for key in keys), title="Test error per split seed")
+    for seed, report in reports.items():
+        table.add_row(str(seed), *(f"{report[key]['error']:.2%}" for key in keys))
+    table.add_section()
+    table.add_row("mean ± std", *(summary([report[key]["error"] for report in reports.values()]) for key in keys))
+    return table

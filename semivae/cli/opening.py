@@ -1,0 +1,53 @@
+"""Opening a run for a command, and the values given to it on the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from semivae.cli.options import Checkpoint
+
+if TYPE_CHECKING:
+    from semivae.api import Run
+
+
+def given_values(texts: Sequence[str]) -> dict[str, Any]:
+    """`["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: a class may be called so."""
+    from ruamel.yaml.error import YAMLError
+
+    from semivae.recipe.document import parse_value
+
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            values[name.strip()] = as_written(parse_value(value), value.strip())
+        except YAMLError:
+            equals = ""
+        if not equals or values[name.strip()] is None:
+            raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as y=3", param_hint="--given")
+    return values
+
+
+def as_written(value: Any, text: str) -> Any:
+    """A value, or its text where YAML made another number, or nothing, of it; of a list each entry."""
+    entries = text.removeprefix("[").removesuffix("]").split(",")
+    if isinstance(value, list) and len(entries) == len(value):
+        return [as_written(each, entry.strip()) for each, entry in zip(value, entries, strict=True)]
+    changed = value is None or (isinstance(value, int) and not isinstance(value, bool) and str(value) != text)
+    return (text or None) if changed else value
+
+
+def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
+    """The run, with a note on stderr where its training has not been finished."""
+    from semivae.api import Run
+
+    run = Run.load(path, checkpoint.value, data_root=data_root, device=device)
+    if checkpoint is Checkpoint.last and not run.finished:
+        at, of = run.facts["step"], run.facts["steps"]
+        print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
+    return run

@@ -1,0 +1,125 @@
+"""Classes as users write them: by name or by number, one by one or in a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.data.inputs.pixels import Array
+from semivae.errors import DataError
+from semivae.text import join_names
+
+HEADERS = {"y", "label", "labels", "class", "classes", "name", "target"}
+
+
+def class_number(written: str, classes: Sequence[str]) -> int | None:
+    """The number of a class by its name, else by its number from 0; None if there is no such class.
+
+    Classes that are called by other numbers than theirs, 1, 2, 3, go by their names alone: 1 could not be told from 1.
+    """
+    written = written.strip()
+    if written in classes:
+        return classes.index(written)
+    if any(name.isdecimal() and name != str(place) for place, name in enumerate(classes)):
+        return None
+    if written.isdecimal() and int(written) < len(classes):
+        return int(written)
+    return None
+
+
+def read_label_lines(path: Path, classes: Sequence[str], header: str = "y") -> Tensor:
+    """Class numbers, int64 [n], from a text file with one class name or number a line.
+
+    Empty lines are skipped. The first line may be a header: `header` or one of `HEADERS`, unless it is a class.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or a line (which is named) is no class.
+    """
+    rows: list[tuple[int, list[str]]]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            if path.suffix.lower() == ".csv":
+                reader = csv.reader(stream)
+                rows = [(reader.line_num, cells) for cells in reader]
+            else:
+                rows = [(number, [line]) for number, line in enumerate(stream, start=1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path.absolute()} cannot be read as a list of labels: {error}") from error
+    numbers: list[int] = []
+    for line, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != 1:
+            raise DataError(f"{path}:{line}: {len(cells)} columns; one class name or number a line is expected")
+        number = class_number(cells[0], classes)
+        if number is not None:
+            numbers.append(number)
+        elif line > 1 or cells[0].strip().lower() not in HEADERS | {header.lower()}:
+            raise DataError(f"{path}:{line}: unknown class {cells[0].strip()!r}; the classes are {_all(classes)}")
+    if not numbers:
+        raise DataError(f"{path} holds no labels")
+    return torch.tensor(numbers)
+
+
+def label_numbers(labels: Array, classes: Sequence[str], what: str) -> Tensor:
+    """Class numbers, int64 [n], from an array of class names or numbers.
+
+    Raises:
+        DataError: the array is not one-dimensional, or holds something that is no class; `what` names it.
+    """
+    names = label_names(labels, what)
+    values, inverse = np.unique(names, return_inverse=True)
+    numbers = [class_number(str(value), classes) for value in values]
+    unknown = [str(value) for value, number in zip(values, numbers, strict=True) if number is None]
+    if unknown:
+        row = int(np.flatnonzero(names == unknown[0])[0])
+        raise DataError(
+            f"{what} holds unknown classes: {join_names(unknown)}, the first in row {row}; "
+            f"the classes are {_all(classes)}"
+        )
+    return torch.tensor(numbers, dtype=torch.int64)[torch.from_numpy(inverse.reshape(-1))]
+
+
+def label_names(labels: Array, what: str) -> Array:
+    """An array of strings [n] from strings, bytes or integers, [n] or [n, 1].
+
+    Raises:
+        DataError: another shape or type, bytes that are no text, numbers below zero, or empty names; `what` names the
+            array.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected")
+    if labels.dtype.kind == "S":
+        try:
+            labels = np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{what} holds bytes that are no UTF-8 text; save the names as str") from error
+    if labels.dtype.kind == "U":
+        if blank := int((np.char.strip(labels) == "").sum()):
+            raise DataError(f"{what} holds {blank:,} empty names; images without a label belong in x_unlabelled")
+        return labels
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{what} has type {labels.dtype}; classes are integers (.astype('int64')) or strings")
+    if len(labels) and labels.min() < 0:
+        raise DataError(
+            f"{what} holds {labels.min()}; class numbers start at 0 (images without a label belong in x_unlabelled)"
+        )
+    return labels.astype(np.str_)
+
+
+def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Different class names in order: numbers by value, else all by alphabet."""
+    values = set(names)
+    numbers = all(value.isdecimal() for value in values)
+    return tuple(sorted(values, key=lambda name: (int(name) if numbers else 0, name)))  # 1 and 01 in a fixed order
+
+
+def _all(classes: Sequence[str]) -> str:
+    return join_names(classes, most=20)

@@ -1,0 +1,1 @@
+"""What one example is: an image, or a row of a table."""

@@ -1,0 +1,1 @@
+"""The encoder as a file of its own, for other programs."""

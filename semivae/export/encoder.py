@@ -1,0 +1,237 @@
+"""The encoder without semivae: a classifier or a feature extractor as ONNX, as a torch.export archive, or as weights.
+
+An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)); it
+makes them black and white where the run's source does.
+`classifier` gives `probabilities` (n, K), calibrated if asked for, `features` gives `features` (n, D). A file is put in
+place only after it has given the same numbers as the model on real images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from semivae.classification.calibration import calibration_of
+from semivae.classification.posterior import batches, label_factor
+from semivae.data.inputs.pixels import binarized
+from semivae.errors import DataError, ExportError
+from semivae.export.formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
+from semivae.files import refuse_occupied
+from semivae.game.conditionals import is_map
+from semivae.game.teaching.map_teacher import place_posterior
+from semivae.recipe import dump_recipe
+from semivae.runs.model import TrainedModel
+
+LARGEST_DIFFERENCE = 1e-4  # relative to the largest output where that exceeds 1
+IMAGES_CHECKED = 64
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images for the check, float32 (n, C, H, W), and what they are in words."""
+
+    images: Tensor
+    origin: str
+
+
+def export(
+    run: TrainedModel,
+    path: str | Path,
+    part: str = "classifier",
+    format: str | None = None,
+    overwrite: bool = False,
+    calibrate: bool = False,
+) -> dict[str, Any]:
+    """Write the run's encoder to `path` and check the file against the model.
+
+    Without `format` the ending of `path` decides: .onnx, .pt2 or .safetensors. The ONNX and pt2 files carry the class
+    names as metadata; the safetensors file holds the weights of q(label | image) and, as metadata, recipe and classes.
+    With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
+    `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it; so is the
+    threshold between black and white.
+
+    Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
+    `checked_with` (which images), and name and shape of `input` and `output`.
+
+    Raises:
+        ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4; or features are
+            to be calibrated. No file is left.
+        RunError, DataError: as `calibration_of` says.
+    """
+    path, known_part = Path(path), _known_part(part)
+    known_format = _format_of(path, format)
+    refuse_occupied(path, overwrite, error=ExportError)
+    if calibrate and known_part == "features":
+        raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
+    temperature = calibration_of(run).temperature if calibrate else 1.0
+    factor = label_factor(run).standalone().cpu()
+    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold).eval()
+    inputs = check_inputs(run)
+    with torch.no_grad():
+        expected = _expected(model, inputs.images)
+    with _unfinished(path) as folder:
+        unchecked = folder / f"model.{known_format}"
+        _write(known_format, model, inputs.images, unchecked, _metadata(run, model))
+        read = READERS[known_format](unchecked, model)
+        difference = check(read, inputs.images, expected)
+        if model.free_sides(inputs.images):
+            larger = _larger(inputs.images[:2], model)
+            with torch.no_grad():
+                difference = max(difference, check(read, larger, _expected(model, larger)))
+        os.replace(unchecked, path)
+    return {
+        "path": str(path),
+        "part": known_part,
+        "format": known_format,
+        "temperature": temperature,
+        "largest_difference": difference,
+        "checked_on": len(inputs.images),
+        "checked_with": inputs.origin,
+        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": _shape(model, inputs.images, inputs.images)},
+        "output": {
+            "name": OUTPUT_NAMES[known_part],
+            "dtype": "float32",
+            "shape": _shape(model, inputs.images, expected),
+        },
+    }
+
+
+def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference between an exported model and `expected` (n, ...), on one image and on the rest.
+
+    Two batch sizes, because a batch size that was frozen in is the usual fault.
+
+    Raises:
+        ExportError: above 1e-4 (times the largest output, where that exceeds 1), another shape, or not finite.
+    """
+    try:
+        outputs = [exported(images[:1]), exported(images[1:])]
+    except Exception as reason:  # whatever the foreign runtime raises, the export has failed
+        raise ExportError(f"the exported model does not run: {reason}; no file was written") from reason
+    found = torch.cat(outputs)
+    if found.shape != expected.shape:
+        raise ExportError(
+            f"the exported model gives outputs of shape {tuple(found.shape)}, the model {tuple(expected.shape)}; "
+            "no file was written"
+        )
+    difference = float((found - expected).abs().max())
+    if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):  # NaN fails here too
+        raise ExportError(
+            f"the exported model differs from the model by {difference:.2g} on {len(images)} images, more than "
+            f"{LARGEST_DIFFERENCE:g} allows; no file was written"
+        )
+    return difference
+
+
+def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
+    """Up to `count` validation images of the run (training images where it has none); random ones without the data."""
+    try:
+        train, rows = run.dataset().train[run.image], run.split().validation[:count]
+    except DataError:
+        shape = run.recipe.variables[run.image].shape or ()
+        random = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
+        return Inputs(random, "random images, because the run's data or its split cannot be read")
+    origin = "validation images"
+    if len(rows) < 2:
+        rows, origin = torch.arange(min(count, len(train))), "training images"
+    images = next(batches(run, train[rows], count)).cpu()
+    if len(images) == 1:
+        images = (
+            images.repeat(2, 1, 1, 1) if images.ndim == 4 else images.repeat(2, 1)
+        )  # a lone one is a batch frozen in
+    if run.threshold is None:
+        return Inputs(images, origin)
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    return Inputs((images + noise) / 2, f"{origin} and noise, half each")  # greys: the file makes them black and white
+
+
+def _known_part(part: str) -> Part:
+    for known in get_args(Part):
+        if part == known:
+            return known  # type: ignore[no-any-return]
+    raise ExportError(f"part: {part!r} is unknown; use {' or '.join(get_args(Part))}")
+
+
+def _format_of(path: Path, format: str | None) -> Format:
+    ending = path.suffix.removeprefix(".").lower()
+    formats: tuple[Format, ...] = get_args(Format)
+    choice = ending if format is None else format
+    if format is not None and ending in formats and ending != format:
+        raise ExportError(
+            f"{path} ends in .{ending}, but the format asked for is {format}; rename it or drop the format"
+        )
+    for known in formats:
+        if choice == known:
+            return known
+    known_formats = ", ".join(formats)
+    if format is None:
+        raise ExportError(f"{path}: the ending names no format; use one of {known_formats}, or say the format")
+    raise ExportError(f"format: {format!r} is unknown; use one of {known_formats}")
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk as `path`, gone afterwards: exporters may write more than one file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+            yield Path(folder)
+    except OSError as reason:
+        raise ExportError(f"{path} cannot be written: {reason.strerror or reason}") from reason
+
+
+def _expected(model: EncoderPart, images: Tensor) -> Tensor:
+    """What the model itself says, (n, K) or (n, D), through the distribution and not through the module exported."""
+    sample = {model.image: binarized(images, model.threshold)}
+    if model.part == "features":
+        return model.conditional.features(sample)
+    distribution = model.conditional(sample)
+    if is_map(model.conditional):
+        log_posterior = place_posterior(distribution).logits.movedim(-1, 1)  # (n, K, H, W)
+    else:
+        log_posterior = distribution.log_prob(distribution.enumerate_support()).T  # (n, K)
+    return (log_posterior / model.temperature).softmax(dim=1)
+
+
+def _write(format: Format, model: EncoderPart, images: Tensor, path: Path, metadata: dict[str, str]) -> None:
+    try:
+        WRITERS[format](model, images, path, metadata)
+    except (ExportError, OSError):
+        raise
+    except Exception as reason:  # whatever torch's exporters raise for a network that they cannot follow
+        raise ExportError(f"torch cannot export this network as {format}: {reason}; no file was written") from reason
+
+
+def _larger(images: Tensor, model: EncoderPart) -> Tensor:
+    """Images of another size, to find a size that was frozen in: larger by one multiple down, by two across."""
+    free, multiple = model.free_sides(images), model.size_multiple or 0
+    across, down = (2 * multiple if 3 in free else 0), (multiple if 2 in free else 0)
+    return torch.nn.functional.pad(images, (0, across, 0, down), mode="replicate")
+
+
+def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str]:
+    """Shape of inputs or outputs `values` in words: n for the batch, and for sides that are free."""
+    shape: list[int | str] = ["n", *values.shape[1:]]
+    if values.ndim == 4:
+        for place in model.free_sides(images):
+            shape[place] = f"{model.size_multiple} {'rows' if place == 2 else 'columns'}"
+    return shape
+
+
+def _metadata(run: TrainedModel, model: EncoderPart) -> dict[str, str]:
+    return {
+        "part": model.part,
+        "classes": json.dumps(list(run.classes)),
+        "temperature": repr(model.temperature),
+        "threshold": repr(model.threshold),
+        "recipe": dump_recipe(run.recipe),
+    }

@@ -1,0 +1,146 @@
+"""The file formats of an exported encoder: how each is written, and how it is read back to be checked."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from semivae.data.inputs.pixels import binarized
+from semivae.errors import ExportError
+from semivae.game.conditionals import NetworkConditional
+
+Part = Literal["classifier", "features"]
+Format = Literal["onnx", "pt2", "safetensors"]
+
+INPUT_NAME = "images"
+OUTPUT_NAMES: dict[Part, str] = {"classifier": "probabilities", "features": "features"}
+
+
+class EncoderPart(nn.Module):
+    """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature.
+
+    With a `threshold` it makes images black and white first, as the source of the run's data does.
+    """
+
+    def __init__(
+        self,
+        conditional: NetworkConditional,
+        image: str,
+        part: Part,
+        temperature: float = 1.0,
+        threshold: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.conditional = conditional
+        self.image = image
+        self.part = part
+        self.temperature = temperature
+        self.threshold = threshold
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
+        sample = {self.image: binarized(images, self.threshold)}
+        if self.part == "features":
+            return self.conditional.features(sample)
+        return (self.conditional.parameters_of(sample) / self.temperature).softmax(dim=1)
+
+    def free_sides(self, images: Tensor) -> tuple[int, ...]:
+        """Of images (n, C, H, W), which sides an export may leave open: a side with a single place on the network's
+        coarsest grid would be taken for a constant."""
+        multiple = self.size_multiple
+        return () if multiple is None else tuple(place for place in (2, 3) if images.shape[place] > multiple)
+
+    @property
+    def size_multiple(self) -> int | None:
+        """The model takes images of any sides that are multiples of this; None: of the run's size only."""
+        multiple = getattr(self.conditional.net, "size_multiple", None)
+        return multiple if isinstance(multiple, int) else None
+
+
+def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+    """ONNX with the batch as a symbolic dimension. Raises `ExportError` without the packages of semivae[export]."""
+    _need("onnx", "onnxscript", "onnxruntime")
+    program = torch.onnx.export(
+        model,
+        (images,),
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAMES[model.part]],
+        dynamic_shapes=_free_sizes(model, images),
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError("torch.onnx.export gave no model; no file was written")
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=False)
+
+
+def write_pt2(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+    """A torch.export archive; `torch.export.load(path).module()` runs without semivae."""
+    program = torch.export.export(model, (images,), dynamic_shapes=_free_sizes(model, images))
+    torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in metadata.items()})
+
+
+def write_safetensors(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+    """The weights of q(label | image), named as in `NetworkConditional`."""
+    weights = {name: value.contiguous() for name, value in model.conditional.state_dict().items()}
+    safetensors.torch.save_file(weights, path, metadata=dict(metadata))
+
+
+def read_onnx(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+    """The file as onnxruntime runs it on the CPU."""
+    (onnxruntime,) = _need("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: its warnings speak of devices that the check does not use
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {INPUT_NAME: images.numpy()})[0])
+
+
+def read_pt2(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+    """The file as torch runs it."""
+    module = torch.export.load(path).module()
+    return lambda images: module(images).detach()
+
+
+def read_safetensors(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+    """The file's weights in a copy of the network whose own weights were wiped first."""
+    empty = copy.deepcopy(model)
+    with torch.no_grad():
+        for value in empty.conditional.state_dict().values():
+            value.zero_()
+        empty.conditional.load_state_dict(safetensors.torch.load_file(path))
+    return lambda images: empty(images).detach()
+
+
+WRITERS: dict[Format, Callable[[EncoderPart, Tensor, Path, Mapping[str, str]], None]] = {
+    "onnx": write_onnx,
+    "pt2": write_pt2,
+    "safetensors": write_safetensors,
+}
+READERS: dict[Format, Callable[[Path, EncoderPart], Callable[[Tensor], Tensor]]] = {
+    "onnx": read_onnx,
+    "pt2": read_pt2,
+    "safetensors": read_safetensors,
+}
+
+
+def _need(*packages: str) -> tuple[Any, ...]:
+    try:
+        return tuple(importlib.import_module(package) for package in packages)
+    except ImportError as reason:
+        raise ExportError(f"ONNX needs the package {reason.name}; pip install 'semivae[export]'") from reason
+
+
+def _free_sizes(model: EncoderPart, images: Tensor) -> tuple[dict[int, Any]]:
+    """Any batch; any height and width too, where the network allows."""
+    free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
+    for place in model.free_sides(images):
+        free[place] = model.size_multiple * torch.export.Dim({2: "rows", 3: "columns"}[place], min=2)
+    return (free,)

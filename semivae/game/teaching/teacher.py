@@ -1,0 +1,67 @@
+"""What a stream says of its teacher: weights, the vote, views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from semivae.game.schedules import Weight
+
+FIRST_SHARE = 0.1  # of every class, that a ramp starts with
+
+
+@dataclass(frozen=True)
+class Vote:
+    """How strongly the decoder votes on labels (`semivae.game.teaching.vote`), and from which share of training on."""
+
+    strength: float
+    draws: int = 1
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreamViews:
+    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
+
+    With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
+    `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
+    With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class; of a map
+    a draw of it at every place.
+    `cutmix` is the share of strong views that get a patch of another one, and of its label
+    (`semivae.game.teaching.mixing`).
+    """
+
+    variable: str
+    view: JointView | None = None
+    weak: JointView | None = None
+    strong: JointView | None = None
+    maps: str | None = None
+    threshold: float = 0.95
+    weight: Weight = field(default_factory=Weight)
+    align: bool = False
+    vote: Vote | None = None
+    information: Weight = field(default_factory=lambda: Weight(0.0))
+    ramp: float = 0.0
+    temperature: float | None = None
+    cutmix: float = 0.0
+
+    def teaches(self, share: float) -> bool:
+        """Whether anything is taught when that share of the training is done."""
+        return bool(self.weight.at(share) or self.information.at(share))
+
+    def taught_share(self, share: float) -> float:
+        """Of every class, the share that is taught when that share of the training is done."""
+        return FIRST_SHARE + (1.0 - FIRST_SHARE) * share / self.ramp if share < self.ramp else 1.0
+
+
+class JointView(Protocol):
+    """A random transform of images [batch, channels, height, width] and their maps [batch, height, width]."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+
+    def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Moves images and maps alike; what comes from outside is `VOID` in the maps. Colours change in images only."""
+        ...

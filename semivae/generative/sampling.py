@@ -1,0 +1,68 @@
+"""Samples from the decoder, and pictures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.errors import RunError
+from semivae.generative.prior_samples import prior_samples
+from semivae.recipe.section import LARGEST_SEED
+from semivae.runs.given import given_values
+from semivae.seeds import seeded
+
+if TYPE_CHECKING:
+    from semivae.runs.model import TrainedModel
+
+
+def draw(
+    run: TrainedModel, count: int, given: Mapping[str, Any], *, noise: bool = False, seed: int | None = None
+) -> dict[str, Tensor]:
+    """Draw `count` samples of all variables from the decoder, on the CPU.
+
+    `given` fixes variables: `y=3`, `y="cat"`, or a list whose length divides `count` (each value is then used for
+    count/length samples in a row); numbers or arrays for the others, of the variable's shape or with one row a sample.
+    What is not given is drawn in the decoder's order; where it has no prior of a variable, rows of the recipe's streams
+    without images are drawn (`semivae.generative.prior_samples`). The image is the decoder's mean; `noise=True` draws
+    its pixels. With a `seed` the draw is repeatable and leaves torch's global generator alone.
+
+    Raises:
+        RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
+            that cannot be fixed because the decoder draws others before it (an image, for example).
+    """
+    if run.checkpoint == "twin":
+        raise RunError(
+            f"{run.path}: the supervised twin has no decoder to draw from; use the last or selected checkpoint"
+        )
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise RunError(f"cannot draw {count!r} samples; ask for 1 or more")
+    if seed is not None and not 0 <= seed <= LARGEST_SEED:
+        raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
+    fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
+    refuse_given_descendants(run, fixed)
+    fixed |= prior_samples(run, count, fixed, seed)
+    with torch.no_grad(), seeded(seed, run.device):
+        drawn = run.decoder.complete(fixed, batch=count)
+        if run.image not in fixed:
+            image = run.decoder[run.image](drawn)
+            drawn[run.image] = image.sample() if noise else image.mean
+    return {name: value.cpu() for name, value in drawn.items()}
+
+
+def refuse_given_descendants(run: TrainedModel, fixed: dict[str, Tensor]) -> None:
+    """Raise `RunError` if a fixed variable has an ancestor that is to be drawn: the draw would ignore what is fixed."""
+    parents = {name: [given.name for given in run.decoder[name].given] for name in run.decoder.names}
+    for name in fixed:
+        waiting = list(parents.get(name, []))
+        while waiting:
+            ancestor = waiting.pop()
+            if ancestor not in fixed:
+                raise RunError(
+                    f"{name} cannot be given without {ancestor}: the decoder draws {ancestor} first and {name} after "
+                    f"it; give {ancestor} too, or leave {name} out"
+                )
+            waiting.extend(parents.get(ancestor, []))

@@ -1,0 +1,1 @@
+"""What is measured while a game is played, and which failures the measurements show."""

@@ -1,0 +1,274 @@
+"""What is measured while training: the label on held-out images, what the encoder reads in the decoder's samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from semivae.data.streams import as_model_values
+from semivae.game.conditionals import Conditional
+from semivae.game.families import categorical_of, most_likely
+from semivae.game.players import Player
+from semivae.monitoring.failures import Gate, Setting
+from semivae.recipe import Recipe
+from semivae.recipe.schema import PairOfViews, StreamSpec, Teach
+from semivae.scenario.plan import Roles, plan_of, roles_of
+from semivae.variables import Sample
+
+SAMPLES = 512  # of the decoder's, at every validation: a share of them is known to 4 points, in the time of one batch
+
+
+@dataclass(frozen=True)
+class LabelFindings:
+    """What the label's posterior does on held-out images; shares are fractions, None where it cannot be measured.
+
+    Args:
+        validation_error: share of the labels that are not the most likely class.
+        confident: share of the images (of a map: of its places) labelled with at least the views' threshold.
+        confident_error: error among those.
+        class_shares: mean posterior, by class.
+        predicted_shares: share of the images for which a class is the most likely one.
+    """
+
+    validation_error: float | None = None
+    confident: float | None = None
+    confident_error: float | None = None
+    class_shares: tuple[float, ...] = ()
+    predicted_shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleFindings:
+    """What the encoder finds in the decoder's samples: bits in use by code, share of labels read as intended."""
+
+    bits: Mapping[str, float] = field(default_factory=dict)
+    read_as_intended: float | None = None
+
+
+@contextmanager
+def evaluating(*players: Player) -> Iterator[None]:
+    """Inside, the players are in evaluation mode and need no gradients: nothing is dropped out of a network."""
+    modes = [player.training for player in players]
+    for player in players:
+        player.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for player, mode in zip(players, modes, strict=True):
+            player.train(mode)
+
+
+def reads_image(encoder: Player, roles: Roles) -> bool:
+    """Whether the encoder's label is given the image alone, so that it can be read off any image."""
+    return roles.label is not None and [given.name for given in encoder[roles.label].given] == [roles.image]
+
+
+def at_a_time(shape: Sequence[int]) -> int:
+    """How many images [*shape] are examined at once: 512 up to 32x32, fewer of larger ones, whose grids take memory."""
+    places = math.prod(shape[1:]) if len(shape) == 3 else 1
+    return max(8, min(SAMPLES, SAMPLES * 32 * 32 // max(places, 1)))
+
+
+def examine_label(
+    encoder: Player,
+    image: str,
+    label: str,
+    part: Mapping[str, Tensor],
+    threshold: float | None,
+    batch: int | None = None,
+) -> LabelFindings:
+    """The label's posterior on images, and against their labels where `part` has them.
+
+    Args:
+        encoder: with a factor of `label` given `image` alone.
+        image, label: names.
+        part: images [n, *shape] as bytes or in [0, 1], labels [n, *shape]; places of a map labelled below 0 are void.
+        threshold: of the views; None: confidence is not measured.
+        batch: images at a time; None: as `at_a_time` says.
+    """
+    batch = batch or at_a_time(part[image].shape[1:])
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    with evaluating(encoder):
+        for start in range(0, len(part[image]), batch):
+            rows = slice(start, start + batch)
+            every = categorical_of(encoder[label]({image: as_model_values(part[image][rows])})).probs
+            labels = part[label][rows] if label in part else torch.zeros(every.shape[:-1], dtype=torch.int64)
+            known = labels.to(every.device) >= 0
+            probabilities = every[known]  # [places, classes]
+            confidence, value = probabilities.max(dim=-1)
+            wrong = value != labels.to(every.device)[known]
+            found.append((probabilities.cpu().double().sum(dim=0), value.cpu(), confidence.cpu(), wrong.cpu()))
+    if not sum(len(value) for _, value, _, _ in found):
+        return LabelFindings()
+    mass = torch.stack([mass for mass, _, _, _ in found]).sum(dim=0)
+    value, confidence, wrong = (torch.cat(parts) for parts in list(zip(*found, strict=True))[1:])
+    confident = confidence >= (math.inf if threshold is None else threshold)
+    return LabelFindings(
+        share_of(wrong) if label in part else None,
+        share_of(confident) if threshold is not None else None,
+        share_of(wrong[confident]) if label in part and bool(confident.any()) else None,
+        tuple((mass / len(value)).tolist()),
+        tuple((torch.bincount(value, minlength=len(mass)).double() / len(value)).tolist()),
+    )
+
+
+def share_of(flags: Tensor) -> float:
+    return flags.cpu().double().mean().item()  # mps has no float64
+
+
+# The decoder's samples -----------------------------------------------------------------------------------------------
+
+
+def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, labels: Tensor | None = None) -> Sample:
+    """`count` samples of all that the decoder can draw; the label comes from its prior.
+
+    Args:
+        decoder: the player that draws.
+        roles: of its variables.
+        count: how many.
+        seed: of the draws; torch's global generator is left seeded by it.
+        labels: values to draw from where the decoder has no prior of the label, [n, *shape].
+    """
+    torch.manual_seed(seed)
+    given: Sample = {}
+    if roles.label is not None and roles.label not in decoder and labels is not None and len(labels):
+        given = {roles.label: labels[torch.randint(len(labels), (count,)).to(labels.device)].long()}
+    size = at_a_time(decoder[roles.image].target.shape) if roles.image in decoder else count
+    with evaluating(decoder):
+        parts = [
+            decoder.complete(
+                {name: value[start : start + size] for name, value in given.items()}, min(size, count - start)
+            )
+            for start in range(0, count, size)
+        ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def examine_samples(decoder: Player, encoder: Player, roles: Roles, sample: Sample) -> SampleFindings:
+    """What the encoder finds in samples that the decoder drew (`draw_samples`)."""
+    count = len(next(iter(sample.values())))
+    size = at_a_time(sample[roles.image].shape[1:]) if roles.image in sample else count
+    bits: dict[str, float] = {}
+    read: list[Tensor] = []
+    with evaluating(decoder, encoder):
+        for start in range(0, count, size):
+            part = {name: value[start : start + size] for name, value in sample.items()}
+            of_part = bits_in_use(decoder, encoder, roles.codes, part)
+            bits = {
+                name: bits.get(name, 0.0) + value * min(size, count - start) / count for name, value in of_part.items()
+            }
+            images = mean_images(decoder, roles, part)
+            if images is not None and roles.label is not None and reads_image(encoder, roles):
+                read.append(read_as_intended(encoder, roles, images, part[roles.label]))
+    return SampleFindings(bits, share_of(torch.cat(read)) if read else None)
+
+
+def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:
+    """The decoder's mean image of each sample, [n, *shape]; None where it could not draw label and image."""
+    if roles.image not in sample or roles.label not in sample:
+        return None
+    with evaluating(decoder):
+        images: Tensor = decoder[roles.image](sample).mean
+    return images
+
+
+def read_as_intended(encoder: Player, roles: Roles, images: Tensor, intended: Tensor) -> Tensor:
+    """Whether the most likely class of each image (or place) is the intended one, [n]; void places are left out."""
+    assert roles.label is not None
+    with evaluating(encoder):
+        _, value = most_likely(encoder[roles.label]({roles.image: images}))
+    return (value == intended)[intended >= 0]
+
+
+def bits_in_use(decoder: Player, encoder: Player, codes: Iterable[str], sample: Sample) -> dict[str, float]:
+    """Information that the encoder recovers of each code, in bits per sample.
+
+    E[log2 q(code | ...) - log2 p(code | ...)] over samples that the decoder drew: a lower bound on the mutual
+    information of the code and what the encoder sees (Barber and Agakov 2003). 0 means a collapsed code. Codes that the
+    decoder cannot draw with all that depends on them, because a prior is known only by samples, are left out.
+    """
+    bits = {}
+    for name in codes:
+        both = name in encoder and name in decoder
+        if not both or not {name, *(given.name for given in encoder[name].given)} <= set(sample):
+            continue
+        gain = encoder.log_prob(sample, [name])[name] - decoder.log_prob(sample, [name])[name]
+        bits[name] = gain.mean().item() / math.log(2.0)
+    return bits
+
+
+# What the warnings must know -----------------------------------------------------------------------------------------
+
+
+def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: int, classes: Sequence[str]) -> Setting:
+    """A resolved recipe, as the rules for warnings see it.
+
+    Args:
+        recipe: resolved.
+        decoder: as it is now; a learned prior says which class shares to expect.
+        labels: of the validation part, which say so better; None or empty where there are none.
+        judged: images that the label's posterior is measured on, labelled or not.
+        classes: names of the label's classes.
+    """
+    roles = roles_of(recipe)
+    streams = recipe.streams
+    starts = [teach.start for stream in streams.values() for teach in stream.teach.values() if isinstance(teach, Teach)]
+    lessons = plan_of(recipe).of("encoder")
+    prior = prior_shares(decoder, roles.label)
+    shares = shares_of(labels, len(classes)) if labels is not None and len(labels) else prior
+    image = recipe.variables[roles.image]
+    return Setting(
+        steps=recipe.training.steps,
+        begins=max(starts, default=0.0),
+        image=roles.image,
+        label=roles.label,
+        capacity={name: capacity(decoder[name]) for name in roles.codes if name in decoder},
+        noisy_image=image.complete_with == "sample" and image.family != "categorical",
+        gates=tuple(gate for name, stream in streams.items() for gate in gates_of(name, stream)),
+        label_teachers=tuple(x.stream for x in lessons if x.draws and not x.views and roles.label in x.scores),
+        judged=judged,
+        labelled_judged=labels is not None and len(labels) > 0,
+        expected=shares,
+        classes=tuple(classes),
+        chance=max(prior or shares, default=0.0),
+        samples=SAMPLES,
+    )
+
+
+def gates_of(name: str, stream: StreamSpec) -> Iterator[Gate]:
+    """What holds back labels of an unlabelled stream: its pair of views, else the vote that makes its own lesson."""
+    if isinstance(stream.views, PairOfViews):
+        soft = stream.views.temperature is not None
+        yield Gate(name, stream.views.threshold, f"streams.{name}.views.threshold", soft)
+    elif stream.vote is not None:
+        yield Gate(name, stream.vote.threshold, f"streams.{name}.vote.threshold")
+
+
+def prior_shares(decoder: Player, label: str | None) -> tuple[float, ...]:
+    """The decoder's p(label), [classes], mean over a map's places; empty where it has no such prior."""
+    if label is None or label not in decoder or decoder[label].given:
+        return ()
+    probabilities = categorical_of(decoder[label]({})).probs.detach()
+    return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())
+
+
+def shares_of(labels: Tensor, classes: int) -> tuple[float, ...]:
+    """Shares of the classes among labels [n, *shape], void places left out."""
+    counts = torch.bincount(labels[labels >= 0].long(), minlength=classes).cpu().double()
+    return tuple((counts / counts.sum()).tolist())
+
+
+def capacity(prior: Conditional) -> float:
+    """The most bits that a code can carry: the entropy of its prior, or of fair values where it is given others."""
+    if prior.target.family not in ("bernoulli", "categorical"):
+        return math.inf
+    if not prior.given:
+        entropy: float = prior({}).entropy().sum().item()
+        return entropy / math.log(2.0)
+    return math.prod(prior.target.shape) * math.log2(prior.target.classes or 2)

@@ -1,0 +1,90 @@
+"""Checkpoints: one safetensors file each, written whole or not at all. No pickled code.
+
+A checkpoint holds named tensors (weights, averages, optimiser moments) and a few words of metadata. Batches, views and
+draws are functions of (seed, step), so the step is all that exact resuming needs beside the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semivae.errors import RunError
+from semivae.files import whole_file
+
+FORMAT = "semivae-checkpoint-1"
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Writes a checkpoint atomically: to a temporary name in the same folder, then moved into place.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; an earlier checkpoint stays as it was.
+    """
+    repeated = repeated_names(tensors)
+    cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
+              if name not in repeated}  # fmt: skip
+    metadata = {"format": FORMAT, "facts": json.dumps(dict(facts)), "repeated": json.dumps(repeated)}
+    try:
+        with whole_file(path) as temporary:
+            save_file(cloned, temporary, metadata=metadata)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path}: the checkpoint cannot be written ({error}); make room and go on with --resume"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Reads the tensors, on the CPU, and the facts.
+
+    Raises:
+        RunError: the file is missing, damaged, or not a checkpoint of this format.
+    """
+    if not path.is_file():
+        raise RunError(
+            f"{path}: no such checkpoint; the run was stopped before it wrote one, or the folder is not whole"
+        )
+    if not os.access(path, os.R_OK):
+        raise RunError(f"{path}: permission denied; ask its owner to let you read it")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
+    try:
+        repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
+        return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
+
+
+def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that an earlier name holds too, with that name: a ladder's levels share one network."""
+    first: dict[tuple[object, ...], str] = {}
+    repeated: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and place in first:
+            repeated[name] = first[place]
+        else:
+            first[place] = name
+    return repeated
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }

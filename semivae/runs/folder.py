@@ -1,0 +1,271 @@
+"""The folder of a run: recipe, split, metrics and checkpoints; when it may be written, resumed or replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from semivae.data.inputs.rows import TableEncoding
+from semivae.data.splits import Split, save_split
+from semivae.errors import RecipeError, RunError
+from semivae.files import write_whole
+from semivae.recipe import Recipe, dump_recipe, read_recipe
+
+RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
+DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
+CALIBRATION_FILE, PALETTE_FILE = "calibration.json", "source_palette.txt"
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
+LOCK_FILE, REPLACED = ".training.lock", ".replaced"
+CHECKPOINTS = ("last", "selected", "twin")
+OF_A_RUN = (
+    *(RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
+    *(f"{which}.safetensors" for which in CHECKPOINTS),
+)
+
+
+def is_run_folder(folder: Path) -> bool:
+    return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
+
+
+def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
+    """Refuses, before any work, what would overwrite something or resume nothing.
+
+    Raises:
+        RunError: the folder is taken, or holds no run to resume.
+    """
+    if resume and overwrite:
+        raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
+    if resume and not is_run_folder(folder):
+        raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
+    if (
+        not resume
+        and folder.exists()
+        and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir()))
+    ):
+        if not is_run_folder(folder):
+            raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
+        if not overwrite:
+            raise RunError(
+                f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
+                f"choose another folder with --out"
+            )
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Makes the folder, and inside no other training may write to it; the system frees it when this one ends or dies.
+
+    Raises:
+        RunError: another training writes there, or the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+    except Timeout:
+        raise RunError(
+            f"{folder}: another training writes there; wait for it, or choose another folder with --out"
+        ) from None
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _not_writable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out")
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Callable[[], None]]:
+    """Sets the run that is there aside, nothing else in its folder; yields what removes it for good.
+
+    If training fails before that was called, the run is put back: a mistake in the new one must not cost the old one.
+    What a killed training had set aside stays set aside, and the files that it left are removed.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    aside = folder / REPLACED
+    try:
+        if aside.is_dir():
+            _remove(folder)
+        else:
+            aside.mkdir()
+            _move(folder, aside)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    try:
+        yield partial(drop_replaced, folder)
+    except BaseException:
+        if aside.is_dir():
+            _remove(folder)
+            _move(aside, folder)
+            shutil.rmtree(aside)
+        raise
+    drop_replaced(folder)
+
+
+def drop_replaced(folder: Path) -> None:
+    """Removes a run that was set aside, if there is one."""
+    shutil.rmtree(folder / REPLACED, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    for name in OF_A_RUN:
+        if (source / name).exists():
+            os.replace(source / name, target / name)
+
+
+def _remove(folder: Path) -> None:
+    for name in OF_A_RUN:
+        (folder / name).unlink(missing_ok=True)
+
+
+def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
+    """Writes recipe and split into the folder.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        write_recipe(folder, recipe)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    save_split(split, folder / SPLIT_FILE)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    write_whole(folder / RECIPE_FILE, dump_recipe(recipe))
+
+
+def write_data_root(folder: Path, root: Path) -> None:
+    """Keeps where the run's data lie, so that later commands find them unasked."""
+    write_whole(folder / DATA_ROOT_FILE, f"{root.absolute()}\n")
+
+
+def kept_data_root(folder: Path) -> Path | None:
+    """Where the run's data lay when it was trained; None if that is not known. They may have moved since."""
+    try:
+        text = (folder / DATA_ROOT_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):  # a run of before, or a damaged file: data are looked for as always
+        return None
+    return Path(text) if text else None
+
+
+def write_encoding(folder: Path, encoding: TableEncoding) -> None:
+    """Keeps how the columns of a table became numbers, so that other rows are encoded alike."""
+    write_whole(folder / ENCODING_FILE, encoding.model_dump_json(indent=1) + "\n")
+
+
+def write_palette(folder: Path, text: str) -> None:
+    """Keeps what the numbers and colours of masks meant when the run was trained."""
+    write_whole(folder / PALETTE_FILE, text)
+
+
+def kept_encoding(folder: Path) -> TableEncoding | None:
+    """How the columns of a table became numbers; None where the run learnt from other data.
+
+    Raises:
+        RunError: the file was changed or damaged.
+    """
+    path = folder / ENCODING_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TableEncoding.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: was changed or damaged; put it back, or train again with --overwrite") from error
+
+
+def kept_recipe(folder: Path) -> Recipe:
+    """The recipe that a run was started from, as resolved.
+
+    Raises:
+        RunError: the file was changed or damaged.
+    """
+    try:
+        return read_recipe(folder / RECIPE_FILE)
+    except RecipeError as error:
+        raise RunError(
+            f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
+            f"{error}"
+        ) from error
+
+
+def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
+    """Raises RunError, with a list of the differences, if a run would be resumed from another recipe."""
+    before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
+    for dumped in (before, now):  # a twin may come or go, and what the recipe says about itself: the model is the same
+        del dumped["training"]["twin"], dumped["about"]
+    found = list(differences(before, now))
+    if found:
+        listed = "\n".join(f"- {line}" for line in found)
+        raise RunError(
+            f"{folder}: the run was started from another recipe, so it is not resumed:\n{listed}\n"
+            f"Undo these changes, or start a new run with --out"
+        )
+
+
+def differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    """What differs between two recipes as plain values: `training.steps: was 500, now 600`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{path}: was {before}, now {now}"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """What training wrote at its validations, in order.
+
+    A row holds phase, step, seconds, losses (nats per sample), the findings of `semivae.monitoring.measures`, and
+    the warnings that began then; rows of older runs hold less.
+    """
+    path = folder / METRICS_FILE
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # the last line of a run that lost its power
+            break
+    return rows
+
+
+def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(row)) + "\n")
+
+
+def replace_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_whole(folder / METRICS_FILE, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+
+
+def read_calibrations(folder: Path) -> list[dict[str, Any]]:
+    """What was chosen on the validation images after training (`semivae.classification.calibration`)."""
+    try:
+        content = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # it can always be chosen again
+        return []
+    return [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+
+
+def write_calibrations(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    with contextlib.suppress(OSError):  # a run that may only be read is calibrated anew each time
+        write_whole(folder / CALIBRATION_FILE, json.dumps([dict(entry) for entry in entries], indent=1) + "\n")

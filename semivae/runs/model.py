@@ -1,0 +1,250 @@
+"""A trained model: what the folder of a run holds, opened at one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from semivae.data.formats.csv_cells import TABLE_ENDINGS
+from semivae.data.formats.palettes import Palette, read_palette
+from semivae.data.inputs.images import as_images, read_images
+from semivae.data.inputs.pixels import binarized
+from semivae.data.inputs.rows import read_rows
+from semivae.data.paths import resolve
+from semivae.data.readers.masks import palette_of
+from semivae.data.sources import data_root as find_data_root
+from semivae.data.sources import load_source
+from semivae.data.splits import Split, load_split
+from semivae.devices import choose_device
+from semivae.errors import DataError, RecipeError, RunError
+from semivae.game.players import Player
+from semivae.recipe import Recipe
+from semivae.recipe.schema import BuiltInSource, MasksSource
+from semivae.runs.checkpoint import read_checkpoint, without_prefix
+from semivae.runs.folder import (
+    CHECKPOINTS,
+    PALETTE_FILE,
+    RECIPE_FILE,
+    SPLIT_FILE,
+    is_run_folder,
+    kept_data_root,
+    kept_encoding,
+    kept_recipe,
+)
+from semivae.scenario.build import build_players
+from semivae.scenario.plan import roles_of
+from semivae.tasks.map_pictures import VOID_NUMBER
+from semivae.text import join_names
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from semivae.data.dataset import Dataset
+    from semivae.data.inputs.rows import TableEncoding
+
+
+class TrainedModel:
+    """A trained model with the recipe and the split that it came from; `semivae.api.Run` adds its verbs.
+
+    Args:
+        path: the run's folder.
+        recipe: as resolved: every shape and number of classes filled in.
+        decoder: the decoder, in evaluation mode.
+        encoder: the encoder's running average, in evaluation mode.
+        facts: what the checkpoint says of itself: phase, step, steps, seconds.
+        checkpoint: "last", "selected" (lowest validation error) or "twin".
+        device: where the players are.
+        data_root: where the data set is looked for; None: where it was when the run was trained, else as
+            `semivae.train` says.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        decoder: Player,
+        encoder: Player,
+        facts: Mapping[str, object],
+        checkpoint: str,
+        device: torch.device,
+        data_root: str | Path | None = None,
+    ) -> None:
+        self.path, self.recipe, self.checkpoint, self.device = path, recipe, checkpoint, device
+        self.decoder, self.encoder, self.facts = decoder, encoder, facts
+        self.data_root = find_data_root(data_root, kept_data_root(path))
+        self._dataset: Dataset | None = None
+        roles = roles_of(recipe)
+        self.image, self.codes = roles.image, roles.codes
+        self._label = roles.label
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        checkpoint: str = "last",
+        *,
+        data_root: str | Path | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Opens a run.
+
+        Raises:
+            RunError: no such run, a half-written or damaged one, or no such checkpoint.
+        """
+        folder = Path(path)
+        if not is_run_folder(folder):
+            what = "is not a run's folder" if folder.exists() else "there is no such folder"
+            if (folder / RECIPE_FILE).is_file():
+                what = "is half written"
+            raise RunError(
+                f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first"
+            )
+        if checkpoint not in CHECKPOINTS:
+            raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
+        if checkpoint == "selected" and not (folder / "selected.safetensors").exists():
+            raise RunError(
+                f"{folder}: no checkpoint was selected, for want of validation images (split.validation) or because "
+                "training stopped before its first validation; use the last one"
+            )
+        if checkpoint == "twin" and not (folder / "twin.safetensors").exists():
+            raise RunError(f"{folder}: this run has no supervised twin; train it along with --twin --resume")
+        chosen = choose_device(device)
+        tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
+        recipe = kept_recipe(folder)
+        try:
+            decoder, encoder = build_players(recipe)
+            decoder.load_state_dict(without_prefix("game.decoder", tensors))
+            encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
+        except (RecipeError, RuntimeError) as error:  # RuntimeError: torch's, for names or shapes that differ
+            raise RunError(
+                f"{folder}: {checkpoint}.safetensors holds another model than {RECIPE_FILE}; one of them was changed: "
+                "put it back, or train again with --overwrite"
+            ) from error
+        decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
+        return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root)
+
+    @property
+    def label(self) -> str:
+        """Name of the label variable.
+
+        Raises:
+            RunError: the run is unsupervised.
+        """
+        if self._label is None:
+            raise RunError(
+                f"{self.path}: an unsupervised run: no stream shows a label, so there is nothing to classify"
+            )
+        return self._label
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of class numbers."""
+        return tuple(str(name) for name in self.facts["classes"])  # type: ignore[attr-defined]
+
+    @property
+    def finished(self) -> bool:
+        return self.facts["step"] == self.facts["steps"]
+
+    @cached_property
+    def encoding(self) -> TableEncoding | None:
+        """How the columns of the table that the run learnt from became numbers; None for all other data."""
+        return kept_encoding(self.path)
+
+    def dataset(self) -> Dataset:
+        """The data set that the run was trained on, read again.
+
+        Raises:
+            DataError: it is gone, or holds other classes or another shape than the run has learnt; or it has changed at
+                all, where the test part is chosen among its examples.
+        """
+        if self._dataset is None:
+            found = load_source(self.recipe.source, self.data_root)
+            self._refuse_changed(found)
+            if found.test_origin != "given":  # chosen among these data: of others, what was learnt would be tested on
+                load_split(self.path / SPLIT_FILE, found)
+            self._dataset = found
+        return self._dataset
+
+    def _refuse_changed(self, found: Dataset) -> None:
+        shape, changed = self.recipe.variables[self.image].shape, ""
+        if found.shape != shape:
+            changed = f"one {self.image} was {list(shape or ())} and is {list(found.shape)}"
+        elif self._label is not None and found.classes != self.classes:
+            changed = f"the classes were {join_names(self.classes)} and are {join_names(found.classes)}"
+        elif found.encoding != self.encoding:  # a test table of its own would be encoded otherwise than what was learnt
+            changed = "a column has another mean, deviation or set of categories"
+        if changed:
+            raise DataError(
+                f"{self.path}: {found.name} has changed since the run was trained: {changed}; put the data back, or "
+                "train again"
+            )
+
+    def split(self) -> Split:
+        """The split that the run was trained with."""
+        return load_split(self.path / SPLIT_FILE, self.dataset())
+
+    def at(self, checkpoint: str) -> Self:
+        """The same run at another checkpoint, "last", "selected" or "twin"; data that were read are not read again."""
+        if checkpoint == self.checkpoint:
+            return self
+        other = self.load(self.path, checkpoint, data_root=self.data_root, device=str(self.device))
+        other._dataset = self._dataset
+        return other
+
+    def images(self, images: ArrayLike | Tensor) -> Tensor:
+        """User images as the model takes them: float [n, channels, height, width] in [0, 1] (or table rows).
+
+        Raises:
+            DataError: another size or number of channels than the recipe's.
+        """
+        shape = self.recipe.variables[self.image].shape
+        assert shape is not None
+        return self.as_data(as_images(images, shape)).to(self.device)
+
+    def read(self, path: str | Path) -> tuple[Tensor, list[str]]:
+        """Examples in files, as the model takes them (see `semivae.data.inputs.images.read_images`), and their names.
+
+        Of a run that learnt from a table file, `path` may be another one with the same columns.
+
+        Raises:
+            DataError: nothing there, or files that do not fit.
+        """
+        given, encoding = Path(path), self.encoding
+        if encoding is not None and given.suffix.lower() in TABLE_ENDINGS:
+            return read_rows(given, encoding)
+        shape = self.recipe.variables[self.image].shape
+        assert shape is not None
+        return read_images(given, shape)
+
+    def as_data(self, images: Tensor) -> Tensor:
+        """Images, bytes or floats in [0, 1], as the recipe's source gives them: binarised where it says so."""
+        return binarized(images, self.threshold)
+
+    @property
+    def threshold(self) -> float | None:
+        """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
+        source = self.recipe.source
+        return source.binarize if isinstance(source, BuiltInSource) else None
+
+
+def run_palette(run: TrainedModel) -> Palette:
+    """What masks given to this run mean: by the palette that it was trained with, else by class numbers, 255 void."""
+    source = run.recipe.source
+    if isinstance(source, MasksSource) and source.palette is not None:
+        try:
+            kept = run.path / PALETTE_FILE  # runs of before have none
+            read = (
+                read_palette(kept, source.void)
+                if kept.is_file()
+                else palette_of(source, resolve(source.path, run.data_root))
+            )
+            return Palette(run.classes, read.colours, VOID_NUMBER if read.void is None else read.void, read.void_colour)
+        except DataError:  # the data are not at hand; masks of class numbers still say all
+            pass
+    void = getattr(source, "void", None)
+    return Palette(run.classes, void=VOID_NUMBER if void is None else void)

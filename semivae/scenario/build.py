@@ -1,0 +1,254 @@
+"""A scenario: a recipe made real. From typed sections to variables, players, plan, streams and game."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from semivae.data.dataset import Dataset
+from semivae.data.splits import Split
+from semivae.data.streams import Stream
+from semivae.data.views import View
+from semivae.errors import DataError, RecipeError
+from semivae.game.conditionals import Conditional, NetworkConditional, Prior, is_image
+from semivae.game.families import FAMILIES
+from semivae.game.game import Game
+from semivae.game.ladder import LadderConditional
+from semivae.game.lower_bound import ElboGame
+from semivae.game.plan import RIVAL, Plan
+from semivae.game.players import Player
+from semivae.game.schedules import Weight
+from semivae.game.teaching.teacher import StreamViews, Vote
+from semivae.nets import NETS
+from semivae.nets.layers import without_head
+from semivae.recipe import schema
+from semivae.recipe.networks import Net
+from semivae.recipe.schema import Recipe
+from semivae.scenario.plan import map_of, plan_of, roles_of, weight_of
+from semivae.scenario.streams import make_streams
+from semivae.variables import Variable
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Everything that training needs, on one device."""
+
+    recipe: Recipe
+    plan: Plan
+    game: Game
+    streams: Mapping[str, Stream]
+
+    @property
+    def decoder(self) -> Player:
+        return self.game.decoder
+
+    @property
+    def encoder(self) -> Player:
+        return self.game.encoder
+
+
+def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with every shape and number of classes filled in from the data.
+
+    Raises:
+        RecipeError: a variable without a shape that the data do not know.
+        DataError: the recipe's shape or classes differ from the data's.
+    """
+    variables = {name: _resolved(name, spec, dataset) for name, spec in recipe.variables.items()}
+    return recipe.model_copy(update={"variables": variables})
+
+
+def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:
+    if name not in dataset.train:
+        if spec.family == "categorical" and spec.classes is None:
+            raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its classes")
+        if spec.family != "categorical" and spec.shape is None:
+            raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its shape")
+        return spec.model_copy(update={"shape": spec.shape or ()})
+    shape = tuple(dataset.train[name].shape[1:])
+    if spec.shape is not None and tuple(spec.shape) != shape:
+        raise DataError(
+            f"variables.{name}.shape is {list(spec.shape)}, but {dataset.name} has {list(shape)}; change the shape, or "
+            f"leave it out to take the data's"
+        )
+    if spec.family != "categorical":
+        return spec.model_copy(update={"shape": shape})
+    if spec.classes is not None and spec.classes != len(dataset.classes):
+        raise DataError(
+            f"variables.{name}.classes is {spec.classes}, but {dataset.name} has {len(dataset.classes)} classes "
+            f"({', '.join(dataset.classes[:12])}); change it, or leave it out to take the data's"
+        )
+    return spec.model_copy(update={"shape": shape, "classes": len(dataset.classes)})
+
+
+def build_variables(recipe: Recipe) -> dict[str, Variable]:
+    """The variables of a resolved recipe."""
+    return {
+        name: Variable(name, spec.family, spec.shape or (), spec.classes, spec.complete_with)
+        for name, spec in recipe.variables.items()
+    }
+
+
+def build_players(recipe: Recipe) -> tuple[Player, Player]:
+    """Decoder and encoder of a resolved recipe, initialised from `training.seed`.
+
+    Raises:
+        RecipeError: a network does not fit its variables, or a prior its family.
+    """
+    variables = build_variables(recipe)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.training.seed)
+        # the encoder first: its weights then do not depend on the decoder, so the supervised twin starts equal
+        encoder = _encoder(recipe, variables)
+        factors = {name: spec for name, spec in recipe.decoder.items() if spec != "samples"}
+        decoder = Player([_conditional("decoder", name, spec, variables) for name, spec in factors.items()])
+    for name, level in encoder.levels.items():
+        level.lean_on(decoder[name])
+    return decoder, encoder
+
+
+def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
+    conditionals: list[Conditional] = []
+    bottom_up, image = None, variables[roles_of(recipe).image]
+    if recipe.bottom_up is not None:
+        try:
+            bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, (1,)), recipe.bottom_up.name)
+        except ValueError as error:
+            raise RecipeError(f"bottom_up: {error}") from None
+    for name, spec in recipe.encoder.items():
+        if spec.ladder and bottom_up is not None:
+            network, features = bottom_up
+            target, given = variables[name], tuple(variables[parent] for parent in spec.given)
+            head = _net(f"encoder.{name}.net", spec.net, (), features, FAMILIES[target.family].parameter_shape(target))
+            conditionals.append(LadderConditional(target, given, image, network, head))
+        else:
+            conditionals.append(_conditional("encoder", name, spec, variables))
+    return Player(conditionals)
+
+
+def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
+    """The network of some given variables, and of so many features beside them."""
+    inputs = [FAMILIES[parent.family].input_shape(parent) for parent in given]
+    images = [shape for parent, shape in zip(given, inputs, strict=True) if is_image(parent)]
+    vectors = sum(math.prod(shape) for parent, shape in zip(given, inputs, strict=True) if not is_image(parent))
+    image_shape = (sum(shape[0] for shape in images), *images[0][1:]) if images else None
+    options = spec.model_dump(exclude={"name"})
+    try:
+        return NETS[spec.name](image_shape, vectors + features, output_shape, **options)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _conditional(
+    player: Literal["decoder", "encoder"], name: str, spec: schema.Factor, variables: Mapping[str, Variable]
+) -> Conditional:
+    target = variables[name]
+    if isinstance(spec, schema.ConditionalSpec):
+        given = tuple(variables[parent] for parent in spec.given)
+        net = _net(f"{player}.{name}.net", spec.net, given, 0, FAMILIES[target.family].parameter_shape(target))
+        return NetworkConditional(target, given, net)
+    return _prior(name, spec, target)
+
+
+def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
+    if isinstance(spec, schema.ProbabilitiesSpec):
+        if len(spec.probabilities) != target.classes or not sum(spec.probabilities):
+            raise RecipeError(
+                f"decoder.{name}.probabilities: {len(spec.probabilities)} values for "
+                f"{target.classes or 'no'} classes; give one for each, not all of them 0"
+            )
+        return Prior(target, torch.tensor(spec.probabilities).log().clamp_min(-1e4).log_softmax(0))
+    return Prior(target, learnable=spec == "learned")
+
+
+def build_game(
+    recipe: Recipe, plan: Plan, device: torch.device, shares: Mapping[tuple[str, str], torch.Tensor] | None = None
+) -> Game:
+    """The game of a resolved recipe; `shares` are the class shares of pairs that are adjusted, by (stream, label)."""
+    decoder, encoder = build_players(recipe)
+    image = roles_of(recipe).image
+    weights = {
+        (player, name, factor): weight_of(weight, player)
+        for name, stream in recipe.streams.items()
+        for factor, weight in stream.teach.items()
+        for player in RIVAL
+    }
+    views = {
+        name: replace(_views(recipe, stream, image), maps=map_of(recipe))
+        for name, stream in recipe.streams.items()
+        if stream.views or stream.vote
+    }
+    spec, mixup = recipe.training, _mixup(recipe)
+    if spec.objective == "elbo":
+        game = ElboGame(decoder, encoder, plan, weights, views, spec.average, shares, mixup)
+        return game.climb(spec.estimator).to(device)
+    return Game(decoder, encoder, plan, weights, views, spec.average, shares, mixup).to(device)
+
+
+def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tuple[str, str], torch.Tensor]:
+    """Class shares of the labelled examples, for the streams that adjust them."""
+    label = roles_of(recipe).label
+    adjusting = [name for name, stream in recipe.streams.items() if stream.adjust]
+    if label is None or not adjusting:
+        return {}
+    counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.classes))
+    return {(name, label): counts / counts.sum() for name in adjusting}
+
+
+def _mixup(recipe: Recipe) -> dict[tuple[str, str], float]:
+    """How strongly streams mix their pairs, by (stream, label)."""
+    label = roles_of(recipe).label
+    return {
+        (name, label): stream.mixup
+        for name, stream in recipe.streams.items()
+        if label is not None and stream.mixup is not None
+    }
+
+
+def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews:
+    spec = stream.views
+    if isinstance(spec, schema.PairOfViews):
+        return StreamViews(
+            image,
+            weak=View(recipe.views[spec.weak]),
+            strong=View(recipe.views[spec.strong]),
+            threshold=spec.threshold,
+            weight=weight_of(spec.weight),
+            align=spec.align,
+            vote=_vote(stream.vote),
+            information=weight_of(spec.information),
+            ramp=spec.ramp,
+            temperature=spec.temperature,
+            cutmix=spec.cutmix,
+        )
+    view = View(recipe.views[spec]) if spec is not None else None
+    if stream.vote is None:
+        return StreamViews(image, view=view)
+    return StreamViews(
+        image, view, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight), vote=_vote(stream.vote)
+    )
+
+
+def _vote(spec: schema.VoteSpec | None) -> Vote | None:
+    return Vote(spec.strength, spec.draws, spec.start) if spec is not None else None
+
+
+def build_scenario(
+    recipe: Recipe, dataset: Dataset, split: Split, device: torch.device, data_root: Path | None = None
+) -> Scenario:
+    """Makes a recipe real: shapes from the data, plan from the graphs, players, streams.
+
+    Raises:
+        RecipeError, DataError: as `resolve`, `plan_of`, `build_players` and the streams say.
+    """
+    recipe = resolve(recipe, dataset)
+    plan = plan_of(recipe)
+    game = build_game(recipe, plan, device, _shares_of_pairs(recipe, dataset, split))
+    streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
+    return Scenario(recipe, plan, game, streams)

@@ -1,0 +1,1 @@
+"""What the label is: nothing, a class, or a map of classes."""

@@ -1,0 +1,180 @@
+"""Training: from a recipe to a finished run; first the model, then its supervised twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semivae.data.dataset import Dataset
+from semivae.data.paths import resolve as resolve_path
+from semivae.data.readers.masks import palette_path
+from semivae.data.sources import data_root as find_data_root
+from semivae.data.sources import load_source
+from semivae.data.splits import Split, load_split, make_split
+from semivae.devices import choose_device, choose_precision
+from semivae.errors import RunError
+from semivae.game.plan import Plan
+from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.recipe.schema import MasksSource
+from semivae.runs.folder import (
+    SPLIT_FILE,
+    check_folder,
+    drop_replaced,
+    kept_data_root,
+    kept_recipe,
+    only_writer,
+    refuse_changed_recipe,
+    replacing,
+    start_folder,
+    write_data_root,
+    write_encoding,
+    write_palette,
+    write_recipe,
+)
+from semivae.runs.model import TrainedModel
+from semivae.scenario.build import Scenario, build_game, build_scenario, resolve
+from semivae.scenario.plan import twin_plan
+from semivae.training.interruption import interruption
+from semivae.training.phase import Loop, Progress, Report
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    set: Mapping[str, object] | Sequence[str] = (),
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    split: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    twin: bool | None = None,
+    device: str = "auto",
+    progress: Report | None = None,
+) -> TrainedModel:
+    """Trains the model of a recipe, and its supervised twin where the recipe or `twin` asks for it.
+
+    Args:
+        recipe: a YAML file, the name of a shipped recipe, or a recipe already read.
+        set: changes to the recipe, applied last: {"training.steps": 500} or ["training.steps=500"].
+        out: the run's folder; default runs/RECIPE-NAME, of a `Recipe` runs/recipe.
+        data_root: where data live; default the environment variable SEMIVAE_DATA, else data/. The run remembers it.
+        split: a split manifest to use instead of the recipe's split section.
+        overwrite: replace a run that exists at `out`; it is put back if the new one fails before its first step.
+        resume: go on with the run at `out`; it must have been started from the same recipe.
+        twin: train the supervised twin too; None: as the recipe says.
+        device: "auto", "cpu", "cuda", ...
+        progress: called at every validation, and about twice a second.
+
+    Returns:
+        The finished run, its last checkpoint loaded.
+
+    Raises:
+        RecipeError, DataError, RunError: before anything is written.
+        TrainingError: a loss that is not finite, or no memory left; the last good checkpoint is kept.
+        KeyboardInterrupt: after a checkpoint was written.
+    """
+    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
+    loaded = change_recipe(recipe, set) if isinstance(recipe, Recipe) else read_recipe(recipe, set)
+    if twin is not None:
+        loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
+    folder = Path(out) if out is not None else Path("runs") / name
+    chosen = choose_device(device)
+    check_folder(folder, overwrite, resume)
+    kept = kept_recipe(folder) if resume else None
+    root = find_data_root(data_root, kept_data_root(folder) if resume else None)
+    dataset = load_source(loaded.source, root)
+    parts = _choose_split(dataset, loaded, folder, split, resume)
+    asked = loaded.training.precision
+    precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
+    training = loaded.training.model_copy(update={"precision": precision})
+    loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
+    scenario = build_scenario(loaded, dataset, parts, chosen, root)
+    twin_lessons = twin_plan(loaded) if loaded.training.twin else None
+    with only_writer(folder):
+        check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
+        with replacing(folder) if overwrite else nullcontext(partial(drop_replaced, folder)) as begun:
+            _begin(folder, scenario.recipe, kept, parts, dataset, root)
+            report = _reporting(progress, begun)
+            for warning in dataset.warnings:
+                report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
+            _play(folder, scenario, twin_lessons, dataset, parts, report, resume)
+    model = TrainedModel.load(folder, data_root=root, device=device)
+    model._dataset = dataset  # read already
+    return model
+
+
+def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:
+    """Writes what a run keeps of its recipe and its data; of a run that is resumed, what may have changed."""
+    if kept is not None:
+        refuse_changed_recipe(folder, kept, recipe)
+        write_recipe(folder, recipe)
+    else:
+        start_folder(folder, recipe, parts)
+    write_data_root(folder, root)
+    if dataset.encoding is not None:
+        write_encoding(folder, dataset.encoding)
+    if isinstance(recipe.source, MasksSource) and recipe.source.palette is not None and kept is None:
+        write_palette(
+            folder, palette_path(recipe.source, resolve_path(recipe.source.path, root)).read_text("utf-8-sig")
+        )
+
+
+def _play(
+    folder: Path,
+    scenario: Scenario,
+    twin_lessons: Plan | None,
+    dataset: Dataset,
+    parts: Split,
+    report: Report,
+    resume: bool,
+) -> None:
+    """The model's phase, then the twin's where it has lessons."""
+    device = next(scenario.game.parameters()).device
+    validation = _part(dataset.train, parts.validation, device)
+    about_data = {"labelled_counts": _labelled_counts(dataset, parts), "beside": dataset.digest_beside()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
+        shared = (scenario, validation, report, stopped, dataset.classes, about_data)
+        Loop("model", folder, scenario.game, *shared).run(resume)
+        if twin_lessons is not None:
+            Loop("twin", folder, build_game(scenario.recipe, twin_lessons, device), *shared).run(resume)
+
+
+def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
+    """Tells `begun` that a step was made, then `progress`."""
+
+    def report(state: Progress) -> None:
+        if state.step or state.phase == "twin":
+            begun()
+        if progress is not None:
+            progress(state)
+
+    return report
+
+
+def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
+    return {name: array[indices].to(device) for name, array in arrays.items()}
+
+
+def _labelled_counts(dataset: Dataset, split: Split) -> list[int]:
+    """How many labelled examples each class has: what a changed prior is compared with after training."""
+    labels = dataset.train.get("y")
+    if labels is None or labels.ndim != 1:  # maps of classes have no counts by example
+        return []
+    counts: list[int] = torch.bincount(labels[split.labelled], minlength=len(dataset.classes)).tolist()
+    return counts
+
+
+def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str | Path | None, resume: bool) -> Split:
+    """The manifest's split, else the recipe's; a run that is resumed keeps its own."""
+    asked = load_split(Path(manifest), dataset) if manifest is not None else None
+    if not resume:
+        return asked or make_split(dataset, recipe.split)
+    kept = load_split(folder / SPLIT_FILE, dataset)
+    if asked is not None and asked.digest() != kept.digest():
+        raise RunError(f"{folder}: the run was started with another split than {manifest}; leave out --split to go on")
+    return kept
