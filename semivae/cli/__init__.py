@@ -19,6 +19,7 @@ from semivae.cli.diagnose_command import diagnose
 from semivae.cli.generative_commands import chain, codes, likelihood, quality
 from semivae.cli.impute_command import impute
 from semivae.cli.novelty_command import novelty
+from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain
@@ -49,6 +50,8 @@ class Commands(TyperGroup):
                 raise
             complain(f"{error.filename or 'standard output'}: {OF_THE_SYSTEM[error.errno]}")
             raise typer.Exit(1) from None
+        except (typer.Exit, typer.Abort):  # runtime errors too, though nothing failed: --help ends so
+            raise
         except (RuntimeError, MemoryError) as error:
             from semivae.devices import is_out_of_memory
 
@@ -68,7 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train one model that classifies and generates, from a few labels and many unlabelled images.",
-    epilog="Start with: semivae recipes, then: semivae train digits_50labels",
+    epilog=f"{PLACES}\n\nStart with: semivae recipes, then: semivae train digits_50labels",
 )
 
 
@@ -87,8 +90,8 @@ def options(
     pass
 
 
+app.command(epilog=PLACES)(train)
 for command in (
-    train,
     evaluate,
     diagnose,
     predict,

@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+PLACES = (
+    "Data are read from --data-root, else from the folder that the environment variable SEMIVAE_DATA names, else from "
+    "data/ in the current folder; official data sets that are missing are downloaded there. Runs are written to runs/ "
+    "in the current folder, unless --out names another."
+)
+
 
 class Checkpoint(StrEnum):
     last = "last"
@@ -45,7 +51,9 @@ SetOption = Annotated[
 DataRootOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", metavar="DIR", help="Where data lie. Default: where the run found them; $SEMIVAE_DATA; data/."
+        "--data-root",
+        metavar="DIR",
+        help="Where data lie. Default: where the run found them; else $SEMIVAE_DATA; else data/ in the current folder.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]

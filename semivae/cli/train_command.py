@@ -22,7 +22,8 @@ def train(
     recipe: RecipeArgument,
     changes: SetOption = [],  # noqa: B006  typer copies it
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME in the current folder."),
     ] = None,
     data_root: DataRootOption = None,
     split: Annotated[
