@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import semivae
 from semivae.api import Run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def pytest_configure() -> None:
+    """One thread for this process and those that tests start: networks so small lose time by a second one."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

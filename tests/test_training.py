@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -28,17 +27,25 @@ from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
 from semivae.scenario.build import build_scenario
+from semivae.training.interruption import interruption
 from semivae.training.optimizer import PlayerOptimizer
 from semivae.training.phase import Progress
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
-SHORT = {
+SHORT: dict[str, object] = {
     "training.steps": 8,
     "training.twin": True,
     "training.validate_every": 3,
     "training.checkpoint_every": 4,
     "streams.unlabelled.views.threshold": 0.0,
+    "streams.labelled.batch": 20,  # small batches and narrow networks, for time
+    "streams.unlabelled.batch": 20,
+    "streams.labels.batch": 20,
+    "decoder.x.net.hidden": [16],
+    "encoder.h.net.hidden": [16],
+    "encoder.y.net.channels": [8, 8],
+    "encoder.y.net.hidden": 16,
 }
 
 
@@ -94,12 +101,11 @@ def test_same_seed_same_run_and_another_seed_another(uninterrupted: Path, tmp_pa
     assert not torch.equal(first[head], other[head])
 
 
-def test_twin_learns_from_the_labelled_pairs_alone(tmp_path: Path) -> None:
+def test_twin_learns_from_the_labelled_pairs_alone(uninterrupted: Path, tmp_path: Path) -> None:
     """Whatever the unlabelled stream holds, the twin is the same; and it starts where the model started."""
-    changed = {**SHORT, "training.twin": True, "streams.unlabelled.batch": 16, "streams.labels.batch": 16}
-    one = train(DIGITS, set=SHORT, out=tmp_path / "one").path
+    changed = {**SHORT, "streams.unlabelled.batch": 16, "streams.labels.batch": 16}
     other = train(DIGITS, set=changed, out=tmp_path / "other").path
-    first, second = weights(one / "twin.safetensors"), weights(other / "twin.safetensors")
+    first, second = weights(uninterrupted / "twin.safetensors"), weights(other / "twin.safetensors")
     assert all(torch.equal(first[key], second[key]) for key in first if key.startswith("game.encoder."))
     model = weights(other / "last.safetensors")
     head = "game.encoder.conditionals.y.net.head.weight"
@@ -326,27 +332,39 @@ def test_a_loss_that_is_not_finite_names_player_and_term() -> None:
     assert weight.item() == 1.0
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_ctrl_c_leaves_a_resumable_run_at_the_step_where_it_came(tmp_path: Path) -> None:
-    endless = {**SHORT, "training.steps": 100_000, "training.checkpoint_every": 100_000}
-    program = (
-        "import semivae, sys\n"
-        f"semivae.train('{DIGITS}', set={endless!r}, out=sys.argv[1], "
-        "progress=lambda state: print(state.step, flush=True))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "run")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert int(process.stdout.readline()) == 0
-    first = int(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert int(str(semivae.load(str(tmp_path / "run")).facts["step"])) >= first > 0
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])  # Ctrl-C, a termination, a terminal that is closed
+def test_a_signal_leaves_a_resumable_run_at_the_step_where_it_came(
+    uninterrupted: Path, tmp_path: Path, name: str
+) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"this system has no {name}")
+
+    def missed(*_: object) -> None:
+        raise AssertionError(f"{name} was not taken")
+
+    def sent(state: Progress) -> None:
+        if (state.phase, state.step) == ("model", 3):
+            signal.raise_signal(number)
+
+    before = signal.signal(number, missed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(DIGITS, set=SHORT, out=tmp_path / "run", progress=sent)
+        assert signal.getsignal(number) is missed, "given back"
+    finally:
+        signal.signal(number, before)
+    assert semivae.load(str(tmp_path / "run")).facts["step"] == 3  # between the checkpoints of every fourth step
+    train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
+    assert_same_files(uninterrupted, tmp_path / "run")
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    with interruption() as stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_progress_tells_losses_bits_error_and_time(tmp_path: Path) -> None:
