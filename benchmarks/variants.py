@@ -28,7 +28,7 @@ def labels_views(recipe: Recipe) -> Recipe:
     streams = {name: _dumped(stream) for name, stream in _labelled(recipe).items()}
     for name, stream in _paired(recipe).items():
         # weight 0: a decoder without p(image | label) would draw the label from its prior, whatever the image shows
-        streams[name] = {**_without_vote(_dumped(stream)), "teach": {label: 0.0}}
+        streams[name] = {**_without_vote(_dumped(stream)), "loss_weights": {label: 0.0}}
     if recipe.decoder.get(label) == "learned":  # which the views may need: taught as in the whole
         streams |= {name: _dumped(stream) for name, stream in recipe.streams.items() if stream.observe == (label,)}
     return _classifier(recipe, streams)
@@ -55,7 +55,7 @@ def unknown_prior(recipe: Recipe) -> Recipe:
     for name, stream in recipe.streams.items():
         plain = _dumped(stream)
         # one weight for both players: p(label) is taught wherever q(label | image) is, and by samples not at all
-        plain["teach"] = {factor: _of_encoder(weight) for factor, weight in plain["teach"].items()}
+        plain["loss_weights"] = {factor: _of_encoder(weight) for factor, weight in plain["loss_weights"].items()}
         if stream.observe == (label,):
             plain |= {"observe": [], "values": None}
         plain["adjust"] = False
@@ -104,7 +104,9 @@ def _classifier(recipe: Recipe, streams: Mapping[str, dict[str, Any]]) -> Recipe
         name: {
             **stream,
             "observe": [shown for shown in stream["observe"] if shown in (image, label)],
-            "teach": {factor: weight for factor, weight in stream.get("teach", {}).items() if factor == label},
+            "loss_weights": {
+                factor: weight for factor, weight in stream.get("loss_weights", {}).items() if factor == label
+            },
         }
         for name, stream in streams.items()
     }

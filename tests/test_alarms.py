@@ -111,7 +111,7 @@ def test_drift_tells_figures_and_which_stream_to_silence() -> None:
     assert (
         alarm.seen == "validation error of y is 40.0% at step 200, clearly above its best, 2.0% at step 0 (200 images)"
     )
-    assert "streams.labels.teach: {y: 0}" in alarm.advice
+    assert "streams.labels.loss_weights: {y: 0}" in alarm.advice
     assert "streams.unlabelled.views.threshold" in alarm.advice
     (bare,) = alarms(rows, replace(SETTING, gates=()))
     assert "pair of views" in bare.advice and "teach" not in bare.advice

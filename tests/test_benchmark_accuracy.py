@@ -41,9 +41,9 @@ decoder: {y: uniform, h: uniform, x: {given: [y, h], net: {name: mlp, hidden: [1
 encoder: {y: {given: [x], net: {name: mlp, hidden: [32]}}, h: {given: [x, y], net: {name: mlp, hidden: [16]}}}
 views: {weak: {shift: 0.06}, strong: {shift: 0.12, noise: 0.1}}
 streams:
-  labelled: {observe: [x, y], batch: 50, views: strong, teach: {x: 0.5}}
+  labelled: {observe: [x, y], batch: 50, views: strong, loss_weights: {x: 0.5}}
   unlabelled: {observe: [x], batch: 30, views: {weak: weak, strong: strong, threshold: 0.0}}
-  labels: {observe: [y], batch: 20, values: uniform, teach: {y: 0}}
+  labels: {observe: [y], batch: 20, values: uniform, loss_weights: {y: 0}}
 training: {steps: 4, validate_every: 2, checkpoint_every: 2, precision: float32}
 """
 QUICK = ("svm", "label_spreading", "labels_only", "whole", "all_labels")
@@ -302,7 +302,11 @@ def test_a_cell_that_fails_does_not_stop_the_others(file: Path, tmp_path: Path) 
         (["nothing_like_it"], 2, "there is no such file"),
         (["small", "--set", "training.stepz=3"], 2, "did you mean steps?"),
         (["small", "--variants", "game", "--set", "streams.unlabelled.views=weak"], 2, "no pair of views"),
-        (["small", "--set", "streams.labelled.observe=[x]", "--set", "streams.labelled.teach={}"], 2, "unsupervised"),
+        (
+            ["small", "--set", "streams.labelled.observe=[x]", "--set", "streams.labelled.loss_weights={}"],
+            2,
+            "unsupervised",
+        ),
         (["small", "copy/small"], 1, "two recipes are called small"),
         (["small", "--table", "--out", "taken"], 1, "is no table of this benchmark"),
     ],

@@ -357,7 +357,7 @@ def streams(data: Dataset, values: object) -> dict[str, torch.Tensor]:
 
 def test_masks_come_from_the_labelled_the_left_out_and_those_alone() -> None:
     alone = {"s": torch.full((2, 4, 4), 1, dtype=torch.int16)}
-    drawn = streams(some_pairs(alone=alone), "left_out")
+    drawn = streams(some_pairs(alone=alone), "hidden")
     assert drawn["sizes"].tolist() == [4, 8, 10] and drawn["masks"].dtype == torch.int64
     assert (drawn["s of pairs"][:, 0, 0] == VOID).all()
     numbers = (drawn["pairs"][:, 0, 1, 1] * 255).round().long()

@@ -109,7 +109,7 @@ def test_what_is_observed_decides_where_a_stream_takes_its_examples() -> None:
     [
         (None, [2, 2, 2]),
         ("labelled", [2, 2, 2]),
-        ("left_out", [8, 5, 1]),
+        ("hidden", [8, 5, 1]),
         ("uniform", [1, 1, 1]),
         ({"counts": [5, 0, 3]}, [5, 0, 3]),
         ({"probabilities": [0.2, 0.2, 0.6]}, [1, 1, 3]),
@@ -236,8 +236,8 @@ def test_where_every_image_is_labelled_the_unlabelled_stream_shows_the_same_imag
     assert list(batch) == ["x"] and torch.equal((batch["x"].flatten() * 25.5).round().long().sort().values, labelled)
     only = make({"s": {"observe": ["x"], "batch": 3}}, labelled="all", extra=3)["s"].batch(0)
     assert only["x"].flatten().tolist() == [1, 1, 1]  # the images that came without a label, if there are some
-    with pytest.raises(DataError, match="the split leaves no image out"):
-        make({"s": {"observe": ["y"], "values": "left_out"}}, labelled="all")
+    with pytest.raises(DataError, match="the split hides no label"):
+        make({"s": {"observe": ["y"], "values": "hidden"}}, labelled="all")
 
 
 def test_seeds_tell_all_parts_apart() -> None:

@@ -100,18 +100,18 @@ def test_drifting_label_is_told_and_diagnosed(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "training.learning_rate": {"encoder": 3e-3, "decoder": 1e-12},
         "training.schedule": "constant",
-        "training.average": 0.5,
+        "training.ema_decay": 0.5,
         "encoder.y.net": {"name": "mlp", "hidden": [64]},
         "streams.unlabelled.views": None,
         "streams.unlabelled.vote": None,
-        "streams.labels.teach": {"y": {"weight": 1000.0, "start": 0.5}, "h": 0.01},
+        "streams.labels.loss_weights": {"y": {"weight": 1000.0, "start": 0.5}, "h": 0.01},
     }
     told: list[Progress] = []
     run = train(tmp_path / "run", 120, changes, told)
     drifts = [(state.step, text) for state in told for text in state.warnings if "the meaning of y drifts" in text]
     assert len(drifts) == 1
     assert drifts[0][0] > 60
-    assert "let the decoder's samples not teach y (streams.labels.teach: {y: 0})" in drifts[0][1]
+    assert "let the decoder's samples not teach y (streams.labels.loss_weights: {y: 0})" in drifts[0][1]
     before = copied(run, tmp_path)  # the best checkpoint, from before the drift, reads the samples as a stranger would
     shutil.copy(run.path / "selected.safetensors", before / "last.safetensors")
     (before / METRICS_FILE).unlink()

@@ -168,9 +168,12 @@ def test_setting_says_what_the_recipe_says(tiny_run: Run) -> None:
     assert setting.expected == (0.5, 0.25, *[0.0] * 7, 0.25)
     assert setting.chance == pytest.approx(0.1)  # the decoder's prior, from which the samples are drawn
     assert [gate.key for gate in setting.gates] == ["streams.unlabelled.views.threshold"]
-    assert setting.label_teachers == ()  # the recipe says teach: {y: 0}
+    assert setting.label_teachers == ()  # the recipe says loss_weights: {y: 0}
     assert not setting.noisy_image
-    changes = {"streams.labels.teach": {"y": {"weight": 0.2, "start": 0.5}}, "variables.x.complete_with": "sample"}
+    changes = {
+        "streams.labels.loss_weights": {"y": {"weight": 0.2, "start": 0.5}},
+        "variables.x.complete_with": "sample",
+    }
     recipe = read_recipe("digits_50labels", changes)
     setting = setting_of(recipe, tiny_run.decoder, None, 4, tiny_run.classes)
     assert (setting.begins, setting.label_teachers, setting.noisy_image) == (0.5, ("labels",), True)

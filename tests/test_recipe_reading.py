@@ -10,7 +10,7 @@ import pytest
 
 from semivae.errors import RecipeError
 from semivae.recipe import change_recipe, dump_recipe, find_recipe, read_recipe, shipped_recipes
-from semivae.recipe.schema import ConditionalSpec, PairOfViews, PlayerRates, Teach
+from semivae.recipe.schema import ConditionalSpec, LossWeight, PairOfViews, PlayerRates
 
 RECIPE = """\
 about: "Digits: 50 labels"
@@ -32,8 +32,8 @@ views:
   strong: {shift: 0.12, cutout: 0.3}
 streams:
   labelled: {observe: [x, y], batch: 64, views: weak}
-  unlabelled: {observe: [x], batch: 128, views: {threshold: 0.9}, teach: {y: {weight: 0.5, start: 0.5}}}
-  labels: {observe: [y], batch: 128, values: uniform, teach: {h: 0.2}}
+  unlabelled: {observe: [x], batch: 128, views: {threshold: 0.9}, loss_weights: {y: {weight: 0.5, start: 0.5}}}
+  labels: {observe: [y], batch: 128, values: uniform, loss_weights: {h: 0.2}}
 training: {steps: 3000, learning_rate: 1e-3}
 """
 
@@ -67,8 +67,8 @@ def test_every_form_is_read(recipe_file: Path) -> None:
     assert isinstance(recipe.encoder["h"], ConditionalSpec)
     assert list(recipe.encoder) == ["y", "h"]  # the ancestral order is the order of the file
     assert recipe.streams["unlabelled"].views == PairOfViews(threshold=0.9)
-    assert recipe.streams["unlabelled"].teach == {"y": Teach(weight=0.5, start=0.5)}
-    assert recipe.streams["labels"].teach == {"h": 0.2}
+    assert recipe.streams["unlabelled"].loss_weights == {"y": LossWeight(weight=0.5, start=0.5)}
+    assert recipe.streams["labels"].loss_weights == {"h": 0.2}
 
 
 def test_written_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> None:
@@ -172,17 +172,17 @@ def test_wrong_changes_are_refused(recipe_file: Path, change: str, message: str)
         (
             "start: 0.5",
             "start: 2",
-            "mine.yaml:20: streams.unlabelled.teach.y.start: must be at most 1, not 2",
+            "mine.yaml:20: streams.unlabelled.loss_weights.y.start: must be at most 1, not 2",
         ),
         (
             "start: 0.5",
             "start: 0.5, full: 0.3",
-            "mine.yaml:20: streams.unlabelled.teach.y: full is 0.3, before start, 0.5; the weight grows from start to",
+            "mine.yaml:20: streams.unlabelled.loss_weights.y: full is 0.3, before start, 0.5; the weight grows from ",
         ),
         (
-            "teach: {h: 0.2}",
-            "teach: {h: -1}",
-            "mine.yaml:21: streams.labels.teach.h: must be at least 0, not -1",
+            "loss_weights: {h: 0.2}",
+            "loss_weights: {h: -1}",
+            "mine.yaml:21: streams.labels.loss_weights.h: must be at least 0, not -1",
         ),
         ("  weak: {", "  Weak: {", "mine.yaml:16: views.Weak: 'Weak' is no name; names have lower-case letters"),
         ("steps: 3000", "steps: many", "mine.yaml:22: training.steps: must be a whole number, not 'many'"),
@@ -226,7 +226,11 @@ def test_each_mistake_is_named_with_its_line(recipe_file: Path, old: str, new: s
             "  stronger: {",
             "mine.yaml:20: streams.unlabelled.views.strong: no view is called strong; did ",
         ),
-        ("teach: {h: 0.2}", "teach: {k: 0.2}", "mine.yaml:21: streams.labels.teach.k: no variable is called k"),
+        (
+            "loss_weights: {h: 0.2}",
+            "loss_weights: {k: 0.2}",
+            "mine.yaml:21: streams.labels.loss_weights.k: no variable is called k",
+        ),
         (
             "values: uniform",
             "views: weak",

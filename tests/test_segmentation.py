@@ -72,7 +72,8 @@ CHANGES: dict[str, object] = {
     "streams.masks.batch": 4,
     "streams.unlabelled.views.threshold": 0.5,
     "training": {
-        "steps": 40, "learning_rate": 5e-3, "validate_every": 20, "precision": "float32", "twin": True, "average": 0.9,
+        "steps": 40, "learning_rate": 5e-3, "validate_every": 20, "precision": "float32", "twin": True,
+        "ema_decay": 0.9,
     },
 }  # fmt: skip
 

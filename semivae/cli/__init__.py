@@ -20,7 +20,7 @@ from semivae.cli.generative_commands import chain, codes, likelihood, quality
 from semivae.cli.impute_command import impute
 from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
-from semivae.cli.recipe_commands import check, copy, recipes, show
+from semivae.cli.recipe_commands import check, copy, recipes, schema, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain
 from semivae.cli.train_command import train
@@ -105,6 +105,7 @@ for command in (
     chain,
     codes,
     recipes,
+    schema,
     show,
     check,
     copy,

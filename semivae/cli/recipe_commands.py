@@ -1,4 +1,4 @@
-"""What can be done with a recipe short of training: recipes, show, check, copy."""
+"""What can be done with a recipe short of training: recipes, schema, show, check, copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from semivae.cli.options import DataRootOption, JsonOption, RecipeArgument, SetOption
-from semivae.cli.showing import console, reply, say
+from semivae.cli.showing import console, note, reply, say
 from semivae.cli.writing import check_target, write_file
 from semivae.errors import RecipeError
 
@@ -34,6 +34,25 @@ def recipes(as_json: JsonOption = False) -> None:
     reply({"recipes": [{"name": name, "about": about} for name, about in abouts.items()]}, as_json, console(), rows)
 
 
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/recipe.md instead.")] = False,
+) -> None:
+    """Print the JSON schema of recipes, for editors."""
+    import json
+
+    from semivae.recipe.reference import json_schema, reference_page
+
+    print(reference_page() if markdown else json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def note_former_names(recipe: str, changes: Sequence[str]) -> None:
+    """Says on stderr which names of earlier versions a recipe uses, once for each name."""
+    from semivae.recipe import former_names
+
+    for line in former_names(recipe, changes):
+        note(f"{line}; the former name still works")
+
+
 def show(
     recipe: RecipeArgument,
     changes: SetOption = [],  # noqa: B006  typer copies it
@@ -44,6 +63,7 @@ def show(
     from semivae.cli.tables import parameters_table, plan_table, variables_table
     from semivae.recipe import read_recipe
 
+    note_former_names(recipe, changes)
     read = read_recipe(recipe, changes)
     from semivae.scenario.plan import plan_of
 
@@ -119,6 +139,7 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
     from semivae.recipe import read_recipe
 
     try:
+        note_former_names(recipe, changes)
         read = read_recipe(recipe, changes)
         from semivae.scenario.plan import plan_of, twin_plan
 

@@ -35,6 +35,13 @@ def complain(message: str) -> None:
     shown.print(message)
 
 
+def note(message: str) -> None:
+    """Something to know that is no error, on stderr, so that it never mixes with a report."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True).print(f"note: {message}")
+
+
 def say(message: str) -> None:
     console().print(message, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
+from semivae.cli.recipe_commands import note_former_names
 from semivae.cli.showing import complain, console, reply, result_tables
 from semivae.errors import RunError
 
@@ -44,6 +45,7 @@ def train(
 ) -> None:
     """Train a recipe and measure the result on the test images."""
     shown = console(to_stderr=as_json)
+    note_former_names(recipe, changes)
     options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
     if seeds is None:
         folder = out or Path("runs") / Path(recipe).stem

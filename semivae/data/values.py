@@ -59,10 +59,10 @@ def class_weights(
     elif variable != "y":
         raise DataError(f"{where}: the data hold no {variable}; write uniform, counts, probabilities or a file")
     else:
-        part = split.unlabelled if values == "left_out" else split.labelled
+        part = split.unlabelled if values == "hidden" else split.labelled
         weights = _counts(dataset.train["y"][part], len(classes))
     if not weights.sum() > 0:
-        what = "the split leaves no image out" if values == "left_out" else "no class has a weight above zero"
+        what = "the split hides no label" if values == "hidden" else "no class has a weight above zero"
         raise DataError(f"{where}: {what}; write uniform, counts or probabilities")
     return weights
 

@@ -229,7 +229,7 @@ def anchor(setting: Setting) -> str:
     """What keeps a label's meaning, in a recipe with this setting."""
     advice = []
     if setting.label_teachers:
-        keys = ", ".join(f"streams.{name}.teach: {{{setting.label}: 0}}" for name in setting.label_teachers)
+        keys = ", ".join(f"streams.{name}.loss_weights: {{{setting.label}: 0}}" for name in setting.label_teachers)
         advice.append(f"let the decoder's samples not teach {setting.label} ({keys})")
     if setting.gates:
         advice.append(f"raise {', '.join(gate.key for gate in setting.gates)} where confident answers are wrong")

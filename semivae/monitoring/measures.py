@@ -16,7 +16,7 @@ from semivae.game.families import categorical_of, most_likely
 from semivae.game.players import Player
 from semivae.monitoring.failures import Gate, Setting
 from semivae.recipe import Recipe
-from semivae.recipe.schema import PairOfViews, StreamSpec, Teach
+from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
 from semivae.scenario.plan import Roles, plan_of, roles_of
 from semivae.variables import Sample
 
@@ -218,7 +218,12 @@ def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: i
     """
     roles = roles_of(recipe)
     streams = recipe.streams
-    starts = [teach.start for stream in streams.values() for teach in stream.teach.values() if isinstance(teach, Teach)]
+    starts = [
+        weight.start
+        for stream in streams.values()
+        for weight in stream.loss_weights.values()
+        if isinstance(weight, LossWeight)
+    ]
     lessons = plan_of(recipe).of("encoder")
     prior = prior_shares(decoder, roles.label)
     shares = shares_of(labels, len(classes)) if labels is not None and len(labels) else prior

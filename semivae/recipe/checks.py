@@ -38,7 +38,7 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
         (("variables", "encoder", "streams"), check_values),
         (("encoder", "streams", "views"), check_views),
         (("variables", "decoder", "encoder", "training"), check_objective),
-        (("variables", "decoder", "encoder", "streams"), check_teach),
+        (("variables", "decoder", "encoder", "streams"), check_loss_weights),
     ]
     problems: list[Problem] = []
     for needed, check in checks:
@@ -234,20 +234,20 @@ def check_views(
             yield Problem(path, "views change images and this stream shows none; remove views")
 
 
-def check_teach(
+def check_loss_weights(
     variables: Variables,
     decoder: Mapping[str, Factor],
     encoder: Mapping[str, ConditionalSpec],
     streams: Mapping[str, StreamSpec],
 ) -> Iterator[Problem]:
-    """`teach` names factors, that is variables that a player draws."""
+    """`loss_weights` names factors, that is variables that a player draws."""
     for name, stream in streams.items():
-        for taught in stream.teach:
-            path: KeyPath = ("streams", name, "teach", taught)
-            if taught not in variables:
-                yield Problem(path, f"no variable is called {taught}; {suggestion(taught, variables)}")
-            elif taught not in decoder and taught not in encoder:
-                yield Problem(path, f"neither player has a factor for {taught}; remove it")
+        for factor in stream.loss_weights:
+            path: KeyPath = ("streams", name, "loss_weights", factor)
+            if factor not in variables:
+                yield Problem(path, f"no variable is called {factor}; {suggestion(factor, variables)}")
+            elif factor not in decoder and factor not in encoder:
+                yield Problem(path, f"neither player has a factor for {factor}; remove it")
 
 
 def _check_name(path: KeyPath, name: str, variables: Variables) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from semivae.errors import RecipeError
+from semivae.recipe.former_names import Renamed, present_path, renamed
 
 KeyPath = tuple[str | int, ...]
 
@@ -35,12 +36,30 @@ class Problem:
 
 @dataclass
 class Document:
-    """Plain values (`data`) and, for each path of keys into them, the place where it was written (`file.yaml:12`)."""
+    """Plain values (`data`) and, for each path of keys into them, the place where it was written (`file.yaml:12`).
+
+    All paths are under present names. So that messages can cite what the user wrote, `former` holds, by path, the names
+    of earlier versions that were written instead, and `changed`, for what `put` has set, the path that was given.
+    """
 
     name: str
     data: dict[str, object]
     places: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    former: Renamed = field(default_factory=lambda: Renamed(None))
+    changed: dict[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        new = renamed(self.data)
+        assert isinstance(new.data, dict)
+        self.data, self.former = new.data, new
+        twice = {path: self.place(path) for path in new.twice}
+        self.places = {
+            path if path in twice else present_path(path): place
+            for path, place in self.places.items()
+            if not any(path[: len(both)] == both and len(path) > len(both) for both in twice)
+        }
+        self.problems += [_given_twice(path) for path in twice]
 
     def place(self, path: KeyPath) -> str:
         """Where `path` is written; for what is missing, where the section that lacks it is written."""
@@ -58,10 +77,34 @@ class Document:
         return problem.place or self.place(problem.path)
 
     def _line(self, problem: Problem) -> str:
-        return ": ".join(part for part in (self._place_of(problem), dotted(problem.path), problem.message) if part)
+        path = dotted(self.written(problem.path))
+        return ": ".join(part for part in (self._place_of(problem), path, problem.message) if part)
+
+    def written(self, path: KeyPath) -> KeyPath:
+        """The keys of a path as the user wrote them, under former names where those were written."""
+        lengths = [length for length in range(len(path) + 1) if path[:length] in self.changed]
+        start = lengths[-1] if lengths else 0
+        below = [self.former.keys.get(path[: depth + 1], path[depth]) for depth in range(start, len(path))]
+        return (*self.changed.get(path[:start], ()), *below)
+
+    def notices(self) -> list[str]:
+        """What is written under a former name: a line for each such name, with the first place of it."""
+        lines: dict[tuple[str, str], str] = {}
+        keys = [(former, str(path[-1]), self.place(path)) for path, former in self.former.keys.items()]
+        for path, given in self.changed.items():
+            keys += [(str(old), str(new), self.place(path)) for old, new in zip(given, path, strict=True) if old != new]
+        for path, (old, new) in self.former.values.items():
+            key = self.written(path)[-1]
+            keys.append((f"{key}: {old}", f"{path[-1]}: {new}", self.place(path)))
+        for old, new, place in keys:
+            lines.setdefault((old, new), place)
+        return [f"{place}: {former} is now called {present}" for (former, present), place in lines.items()]
 
     def put(self, path: KeyPath, value: object, place: str) -> Problem | None:
         """Set one value as `--set` does. Sections that are missing are made; the schema judges them later."""
+        given, path = path, present_path(path)
+        new = renamed(value, path)
+        value = new.data
         section: object = self.data
         for depth, key in enumerate(path[:-1]):
             assert isinstance(section, dict)
@@ -70,14 +113,25 @@ class Document:
                 self.places[path[: depth + 1]] = place
             below = section[key]
             if not isinstance(below, dict):
-                return Problem(path, f"{dotted(path[: depth + 1])} is {below!r}, not a section with keys", place)
+                return Problem(path, f"{dotted(given[: depth + 1])} is {below!r}, not a section with keys", place)
             section[key] = dict(below)  # an alias (`*weak`) is one section at two places; only this one changes
             section = section[key]
         assert isinstance(section, dict)
         section[path[-1]] = value
         self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
         self.places[path] = place
-        return None
+        for known in (self.former.keys, self.former.values, self.changed):
+            for old in [below for below in known if below[: len(path)] == path]:
+                del known[old]
+        self.former.keys.update(new.keys)
+        self.former.values.update(new.values)
+        self.changed[path] = given
+        return Problem(new.twice[0], _given_twice(new.twice[0]).message, place) if new.twice else None
+
+
+def _given_twice(path: KeyPath) -> Problem:
+    """A key that stands under its former and its present name, at a path under the former one."""
+    return Problem(path, f"{path[-1]} is the former name of {present_path(path)[-1]}, which is given too; keep one")
 
 
 def dotted(path: KeyPath) -> str:
@@ -102,9 +156,9 @@ def read_document(path: Path) -> Document:
         raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
     if not isinstance(data, dict):
         raise RecipeError(f"{name}: a recipe is a list of `key: value` sections (source, split, ...), this file is not")
-    document = Document(name, data)
-    document.problems.extend(_walk(root, (), document.places, name, set()))
-    return document
+    places: dict[KeyPath, str] = {}
+    problems = list(_walk(root, (), places, name, set()))
+    return Document(name, data, places, problems)
 
 
 def parse_value(text: str, repeats: bool = False) -> object:

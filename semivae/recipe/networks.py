@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,34 +12,43 @@ Activation = Literal["silu", "tanh", "relu"]
 
 
 class MlpSpec(Section):
-    """Fully connected: every given variable flattened and joined."""
+    """A fully connected network: all given variables are flattened and joined."""
 
-    name: Literal["mlp"]
-    hidden: tuple[Positive, ...] = (256, 256)
-    dropout: Dropout = 0.0
-    activation: Activation = "silu"
-    skip: bool = Field(False, description="also a linear map from the inputs to the outputs")
+    example: ClassVar[str] = "{name: mlp, hidden: [512, 512], dropout: 0.1}"
+
+    name: Literal["mlp"] = Field(description="Selects this network.")
+    hidden: tuple[Positive, ...] = Field(
+        (256, 256), description="The width of each hidden layer; [] makes the network linear."
+    )
+    dropout: Dropout = Field(0.0, description="The fraction of hidden units that is dropped in training.")
+    activation: Activation = Field("silu", description="The activation function after every hidden layer.")
+    skip: bool = Field(False, description="Add a linear map from the inputs to the outputs.")
 
 
 class ConvSpec(Section):
-    """Convolutional, image to vector: one stage per entry of `channels`, each halves the image; one hidden layer."""
+    """A convolutional network from image to vector; each stage halves the image, and one hidden layer follows."""
 
-    name: Literal["conv"]
-    channels: tuple[Positive, ...] = (32, 64, 128)
+    example: ClassVar[str] = "{name: conv, stem: 32, channels: [64, 128], hidden: 256}"
+
+    name: Literal["conv"] = Field(description="Selects this network.")
+    channels: tuple[Positive, ...] = Field((32, 64, 128), description="The channels of each stage.")
     stem: Positive | None = Field(
-        None, description="channels of a 5x5 convolution before, that halves the image: quick"
+        None,
+        description="The channels of an additional first 5x5 convolution that halves the image, which saves much time.",
     )
-    hidden: Positive = 256
-    dropout: Dropout = 0.0
+    hidden: Positive = Field(256, description="The width of the hidden layer.")
+    dropout: Dropout = Field(0.0, description="The fraction of hidden units that is dropped in training.")
 
 
 class WideResnetSpec(Section):
-    """Wide residual network (Zagoruyko and Komodakis 2016) with group norm; depth is 6 n + 4."""
+    """A wide residual network from image to vector (Zagoruyko and Komodakis 2016), with group norm."""
 
-    name: Literal["wide_resnet"]
-    depth: Positive = 28
-    width: Positive = 2
-    dropout: Dropout = 0.0
+    example: ClassVar[str] = "{name: wide_resnet, depth: 28, width: 2}"
+
+    name: Literal["wide_resnet"] = Field(description="Selects this network.")
+    depth: Positive = Field(28, description="The number of layers, 6 n + 4: 10, 16, 22, 28, 40, ...")
+    width: Positive = Field(2, description="The widening factor of the channels 16, 32 and 64.")
+    dropout: Dropout = Field(0.0, description="The fraction of features that is dropped inside the blocks in training.")
 
     @model_validator(mode="after")
     def _depth_fits(self) -> WideResnetSpec:
@@ -49,56 +58,78 @@ class WideResnetSpec(Section):
 
 
 class PooledResnetSpec(Section):
-    """Residual, image to vector, made for few operations: one stage per entry of `channels`, each halves the image."""
+    """A fast residual network from image to vector; each stage halves the image by pooling, and a mean follows."""
 
-    name: Literal["pooled_resnet"]
-    stem: Positive = Field(32, description="channels of the first convolution, at full size")
-    channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1)
-    blocks: Annotated[int, NoTruth, Field(ge=0)] = 1
-    dropout: Dropout = Field(0.0, description="of the features")
+    example: ClassVar[str] = "{name: pooled_resnet, stem: 32, channels: [64, 128, 256]}"
+
+    name: Literal["pooled_resnet"] = Field(description="Selects this network.")
+    stem: Positive = Field(32, description="The channels of the first convolution, which works at full size.")
+    channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1, description="The channels of each stage.")
+    blocks: Annotated[int, Field(ge=0), NoTruth] = Field(
+        1, description="The number of residual blocks per stage, of two convolutions each."
+    )
+    dropout: Dropout = Field(0.0, description="The fraction of the pooled features that is dropped in training.")
 
 
 class ValidConvSpec(Section):
-    """Image to vector by unpadded convolutions, as in Flach et al. 2024: width, then twice, then four times as many."""
+    """A network of unpadded convolutions from image to vector (Flach et al. 2024), for images from 16x16 up."""
 
-    name: Literal["valid_conv"]
-    width: Positive = 32
-    hidden: Positive = 600
-    activation: Activation = "tanh"
+    example: ClassVar[str] = "{name: valid_conv, width: 32, hidden: 600}"
+
+    name: Literal["valid_conv"] = Field(description="Selects this network.")
+    width: Positive = Field(
+        32, description="The channels of the first layers; later ones have twice and four times as many."
+    )
+    hidden: Positive = Field(600, description="The length of the feature vector.")
+    activation: Activation = Field("tanh", description="The activation function after every layer but the last.")
     outside: Annotated[float, NoTruth] = Field(
-        -1.0, description="what is fed beyond the border: -1 is black in bits, -2 in bytes"
+        -1.0,
+        description="The pad value beyond the border, as the network sees pixels: -1 is black for `bernoulli` images, "
+        "-2 for `discretized_logistic` ones.",
     )
 
 
 class ValidDeconvSpec(Section):
-    """Vector to image by unpadded transposed convolutions, the mirror of valid_conv (Flach et al. 2024)."""
+    """A network of unpadded transposed convolutions from vector to image, the mirror image of `valid_conv`."""
 
-    name: Literal["valid_deconv"]
-    width: Positive = 32
-    activation: Activation = "tanh"
+    example: ClassVar[str] = "{name: valid_deconv, width: 32}"
+
+    name: Literal["valid_deconv"] = Field(description="Selects this network.")
+    width: Positive = Field(
+        32, description="The channels of the last layers; earlier ones have twice and four times as many."
+    )
+    activation: Activation = Field("tanh", description="The activation function after every layer but the last.")
 
 
 class DeconvSpec(Section):
-    """Convolutional, vector to image: starts at a small grid, one stage per entry of `channels`, each doubles it."""
+    """A convolutional network from vector to image: it starts at a small grid, which each stage doubles."""
 
-    name: Literal["deconv"]
-    channels: tuple[Positive, ...] = Field((128, 64, 32), min_length=1)
-    blocks: Positive = 1
+    example: ClassVar[str] = "{name: deconv, channels: [128, 64, 32]}"
+
+    name: Literal["deconv"] = Field(description="Selects this network.")
+    channels: tuple[Positive, ...] = Field((128, 64, 32), min_length=1, description="The channels of each stage.")
+    blocks: Positive = Field(1, description="The number of residual blocks per stage.")
 
 
 class UnetSpec(Section):
-    """Image to image (a map counts as one): halves and doubles the grid, with skips and a global path.
+    """A U-Net from image to image (a segmentation map counts as an image), with skip connections and a global vector.
 
-    One level per entry of `channels`, from fine to coarse; the finest grid has `patch` times fewer places a side than
-    the image. The pooled coarsest grid and all given vectors modulate every block on the way up.
+    The coarsest grid, averaged over its places, and all given vectors modulate every block on the way up.
     """
 
-    name: Literal["unet"]
-    channels: tuple[Positive, ...] = Field((32, 64, 128), min_length=1)
-    blocks: Positive = 1
-    hidden: Positive = 128
-    patch: Literal[1, 2, 4] = 1
-    dropout: Dropout = 0.0
+    example: ClassVar[str] = "{name: unet, channels: [32, 64, 128], patch: 2}"
+
+    name: Literal["unet"] = Field(description="Selects this network.")
+    channels: tuple[Positive, ...] = Field(
+        (32, 64, 128), min_length=1, description="The channels of each level, from fine to coarse."
+    )
+    blocks: Positive = Field(1, description="The number of residual blocks per level, on the way down and up.")
+    hidden: Positive = Field(128, description="The length of the global vector.")
+    patch: Literal[1, 2, 4] = Field(
+        1,
+        description="The finest level has one place per patch x patch pixels; 2 is about 4 times faster.",
+    )
+    dropout: Dropout = Field(0.0, description="The fraction of the global vector that is dropped in training.")
 
 
 Net = Annotated[

@@ -34,6 +34,17 @@ def read_recipe(path: str | Path, set: Changes = ()) -> Recipe:
     return _checked(document, set)
 
 
+def former_names(path: str | Path, set: Changes = ()) -> list[str]:
+    """What `read_recipe` would read under names of earlier versions: `mine.yaml:20: teach is now called loss_weights`.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    document = read_document(find_recipe(path))
+    _apply(document, set)
+    return document.notices()
+
+
 def change_recipe(recipe: Recipe, set: Changes) -> Recipe:
     """A copy of `recipe` with the changes of `read_recipe`, through the same checks."""
     return _checked(Document("recipe", _plain(recipe)), set)

@@ -176,7 +176,7 @@ def build_game(
     weights = {
         (player, name, factor): weight_of(weight, player)
         for name, stream in recipe.streams.items()
-        for factor, weight in stream.teach.items()
+        for factor, weight in stream.loss_weights.items()
         for player in RIVAL
     }
     views = {
@@ -186,9 +186,9 @@ def build_game(
     }
     spec, mixup = recipe.training, _mixup(recipe)
     if spec.objective == "elbo":
-        game = ElboGame(decoder, encoder, plan, weights, views, spec.average, shares, mixup)
+        game = ElboGame(decoder, encoder, plan, weights, views, spec.ema_decay, shares, mixup)
         return game.climb(spec.estimator).to(device)
-    return Game(decoder, encoder, plan, weights, views, spec.average, shares, mixup).to(device)
+    return Game(decoder, encoder, plan, weights, views, spec.ema_decay, shares, mixup).to(device)
 
 
 def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tuple[str, str], torch.Tensor]:

@@ -65,10 +65,16 @@ def plan_of(recipe: Recipe) -> Plan:
     plan = derive_plan(decoder, encoder, graphs)
     for name, stream in recipe.streams.items():
         scored = {target for lesson in plan.lessons if lesson.stream == name for target in lesson.scores}
-        idle = [factor for factor in stream.teach if factor not in scored and _asks_to_teach(stream.teach[factor])]
+        idle = [
+            factor
+            for factor in stream.loss_weights
+            if factor not in scored and _asks_to_teach(stream.loss_weights[factor])
+        ]
         if idle:
             taught = ", ".join(sorted(scored)) or "nothing"
-            raise RecipeError(f"streams.{name}.teach.{idle[0]}: this stream does not teach {idle[0]}, only {taught}")
+            raise RecipeError(
+                f"streams.{name}.loss_weights.{idle[0]}: this stream does not teach {idle[0]}, only {taught}"
+            )
     return plan
 
 
@@ -122,7 +128,10 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     if stream.mixup is not None:
         _refuse_mixup(recipe, roles, name)
     without = frozenset(
-        (player, factor) for factor in stream.teach for player in RIVAL if player not in _players_taught(stream, factor)
+        (player, factor)
+        for factor in stream.loss_weights
+        for player in RIVAL
+        if player not in _players_taught(stream, factor)
     )
     return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
 
@@ -196,18 +205,18 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
 
 
 def _players_taught(stream: schema.StreamSpec, factor: str) -> list[PlayerName]:
-    return [player for player in RIVAL if weight_of(stream.teach[factor], player).weight]
+    return [player for player in RIVAL if weight_of(stream.loss_weights[factor], player).weight]
 
 
-def _asks_to_teach(spec: float | schema.Teach | schema.TeachPlayers) -> bool:
+def _asks_to_teach(spec: float | schema.LossWeight | schema.PlayerLossWeights) -> bool:
     """Whether a weight needs a factor that is taught; where the players differ, 1 may just be the default."""
-    if isinstance(spec, schema.TeachPlayers):
+    if isinstance(spec, schema.PlayerLossWeights):
         return any(weight_of(spec, player).weight and weight_of(spec, player) != Weight() for player in RIVAL)
     return bool(weight_of(spec).weight)
 
 
-def weight_of(spec: float | schema.Teach | schema.TeachPlayers, player: PlayerName = "encoder") -> Weight:
+def weight_of(spec: float | schema.LossWeight | schema.PlayerLossWeights, player: PlayerName = "encoder") -> Weight:
     """The weight that a recipe gives a lesson, for one of the players where they differ."""
-    if isinstance(spec, schema.TeachPlayers):
+    if isinstance(spec, schema.PlayerLossWeights):
         spec = spec.encoder if player == "encoder" else spec.decoder
-    return Weight(spec.weight, spec.start, spec.full or 0.0) if isinstance(spec, schema.Teach) else Weight(spec)
+    return Weight(spec.weight, spec.start, spec.full or 0.0) if isinstance(spec, schema.LossWeight) else Weight(spec)

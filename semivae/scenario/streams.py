@@ -140,11 +140,11 @@ def _values_stream(
 def _map_stream(
     where: str, name: str, spec: StreamSpec, dataset: Dataset, split: Split, device: torch.device, seed: int
 ) -> Stream:
-    """Maps without images: of the labelled pairs or of the images left out, and always those that come alone."""
-    if spec.values not in (None, "labelled", "left_out"):
-        raise DataError(f"{where}: s is a map, which no class weights can draw; write labelled, left_out or a file")
-    part = split.unlabelled if spec.values == "left_out" else split.labelled
+    """Maps without images: those of the labelled pairs or the hidden ones, and always those that come alone."""
+    if spec.values not in (None, "labelled", "hidden"):
+        raise DataError(f"{where}: s is a map, which no class weights can draw; write labelled, hidden or a file")
+    part = split.unlabelled if spec.values == "hidden" else split.labelled
     maps = _joined("s", {"s": dataset.train["s"][part]}, dataset.alone)
     if not len(maps):
-        raise DataError(f"{where}: the split leaves no image out; write labelled, or a file")
+        raise DataError(f"{where}: the split hides no label; write labelled, or a file")
     return ArrayStream(name, {"s": _resident(maps, device)}, torch.arange(len(maps)), spec.batch, device, seed)

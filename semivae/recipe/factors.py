@@ -1,0 +1,80 @@
+"""Variables, and the factors of the two players: what a recipe's graphs are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from semivae.recipe.networks import Net
+from semivae.recipe.section import Name, NonNegative, NoTruth, Positive, Section
+
+
+class VariableSpec(Section):
+    """One random variable of the model.
+
+    The data call images and rows `x`, classes `y` and segmentation maps `s`; every other variable is a latent code.
+    """
+
+    example: ClassVar[str] = "{family: bernoulli, shape: [1, 28, 28], complete_with: mean}"
+
+    family: Literal["bernoulli", "categorical", "gaussian", "discretized_logistic"] = Field(
+        description="The family of distributions: bits (or grey values in [0, 1], scored as the mean over random "
+        "binarisation), classes, real numbers, or 8-bit pixels."
+    )
+    shape: tuple[Positive, ...] | None = Field(
+        None,
+        description="The shape of one value: [channels, height, width] of an image, [length] of a code, "
+        "[height, width] of a map; [] or nothing for a single class. May be left out where the data determine it.",
+    )
+    classes: Annotated[int, Field(ge=2), NoTruth] | None = Field(
+        None,
+        description="The number of classes of a categorical variable. May be left out where the data determine it.",
+    )
+    complete_with: Literal["sample", "mean", "mode"] = Field(
+        "sample",
+        description="What a player hands to the other one for an unobserved value: a random draw (the method's own "
+        "rule), or with less noise the mean (not for categorical variables) or the most likely class (only for them).",
+    )
+
+    @model_validator(mode="after")
+    def _classes_belong_to_categorical(self) -> VariableSpec:
+        if self.classes is not None and self.family != "categorical":
+            raise ValueError(f"classes belong to a categorical variable, not to a {self.family} one; remove classes")
+        if self.complete_with == "mean" and self.family == "categorical":
+            raise ValueError("a categorical variable has no mean; use complete_with: sample, or mode")
+        if self.complete_with == "mode" and self.family != "categorical":
+            raise ValueError(f"mode is for categorical variables; a {self.family} one completes with sample or mean")
+        if self.shape == () and self.family != "categorical":
+            raise ValueError(f"shape [] is for a single class; a single {self.family} number has shape [1]")
+        return self
+
+
+class ConditionalSpec(Section):
+    """A factor that is learned: the distribution of one variable given others, by a network."""
+
+    example: ClassVar[str] = "{given: [x, y], net: {name: mlp, hidden: [512, 512]}}"
+
+    given: tuple[Name, ...] = Field(
+        min_length=1, description="The variables it depends on; each must be observed or drawn earlier by this player."
+    )
+    net: Net = Field(description="The network that computes the parameters of the distribution.")
+    ladder: bool = Field(
+        False,
+        description="Encoder only: this factor is a level of a ladder, whose natural parameters are the decoder's plus "
+        "those of `net`, which reads the shared network `bottom_up`.",
+    )
+
+
+class ProbabilitiesSpec(Section):
+    """Fixed class probabilities."""
+
+    example: ClassVar[str] = "{probabilities: [0.7, 0.2, 0.1]}"
+
+    probabilities: tuple[NonNegative, ...] = Field(
+        min_length=2, description="One probability per class; they sum to 1."
+    )
+
+
+Prior = Literal["uniform", "standard", "learned", "samples"]
+Factor = Prior | ProbabilitiesSpec | ConditionalSpec

@@ -1,0 +1,188 @@
+"""Where the data of a recipe come from, and which of them show their label."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from semivae.recipe.section import Fraction, NoTruth, Positive, ProperShare, Section, Seed
+
+
+class BuiltInSource(Section):
+    """A public data set, known by name. Missing files are downloaded; data/README.md lists sizes and terms."""
+
+    example: ClassVar[str] = "{name: mnist, binarize: 0.5}"
+
+    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "svhn"] = Field(
+        description="The data set; `digits` comes with scikit-learn and needs no download."
+    )
+    binarize: Fraction | None = Field(
+        None, description="Threshold: pixels above it become 1, all others 0. By default pixels keep their grey values."
+    )
+
+
+class FolderSource(Section):
+    """Image files in one folder per class, or a .zip of them.
+
+    The layout is `train/CLASS/*.png`, with optional `test/CLASS/*.png` and `unlabelled/*.png`; or `CLASS/*.png` alone,
+    of which a part is set aside for testing. Every image is scaled by its shorter side and cropped around its centre.
+    """
+
+    example: ClassVar[str] = "{name: folder, path: pets, size: 32, channels: 3}"
+
+    name: Literal["folder"] = Field(description="Selects this kind of source.")
+    path: str = Field(description="The folder or .zip file; a relative path starts at the data root (`--data-root`).")
+    size: Positive = Field(32, description="Height and width of the images, in pixels.")
+    channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
+    test_share: ProperShare = Field(
+        0.2, description="Fraction of each class that is set aside for testing where there is no `test` folder."
+    )
+
+
+ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]
+Side = Annotated[int, Field(ge=4), NoTruth]
+ClassNumber = Annotated[int, Field(ge=0, le=65535), NoTruth]
+
+
+class ArraysSource(Section):
+    """A NumPy .npz file with the arrays `x` and `y`, and optionally `x_test` and `y_test`, and `x_unlabelled`.
+
+    `x` holds images (n, height, width), (n, height, width, channels) or (n, channels, height, width), as bytes or as
+    floats in [0, 1]; or rows of a table (n, columns), as floats. `y` holds class numbers or class names. Instead of `y`
+    the file may hold `s`, segmentation maps (n, height, width) of class numbers, with optional `s_test`, and `s_alone`
+    for maps without images.
+    """
+
+    example: ClassVar[str] = "{name: arrays, path: cells.npz, keys: {x: pictures, y: kinds}}"
+
+    name: Literal["arrays"] = Field(description="Selects this kind of source.")
+    path: str = Field(description="The .npz file; a relative path starts at the data root (`--data-root`).")
+    test_share: ProperShare = Field(
+        0.2, description="Fraction of the examples that is set aside for testing where the file has no test arrays."
+    )
+    keys: dict[ArrayName, str | tuple[str, ...]] = Field(
+        {}, description="What the file calls an array, if not by our name; a list joins several arrays."
+    )
+    size: Side | tuple[Side, Side] | None = Field(
+        None,
+        description="For files with maps: the side, or [height, width], to which images and maps are scaled. By "
+        "default they keep their size.",
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, min_length=2, description="Names of the classes of the maps `s`, in the order of their numbers."
+    )
+    void: ClassNumber | None = Field(None, description="The number in `s` that marks places whose class is unknown.")
+
+
+class MasksSource(Section):
+    """Image files with segmentation masks.
+
+    The layout is `train/images/*` and `train/masks/*`, with the same optional folders in `val` and `test`, and
+    `unlabelled/*`; or `images/*` and `masks/*` alone, of which a part is set aside for testing. An image and its mask
+    have the same file name up to the ending. An image without a mask is unlabelled; a mask without an image shows what
+    masks look like. A mask holds class numbers, or colours that `palette` explains.
+    """
+
+    example: ClassVar[str] = "{name: masks, path: faces, size: [64, 48], palette: palette.txt, void: 255}"
+
+    name: Literal["masks"] = Field(description="Selects this kind of source.")
+    path: str = Field(description="The folder; a relative path starts at the data root (`--data-root`).")
+    size: Side | tuple[Side, Side] = Field(
+        64, description="The side, or [height, width], to which images and masks are scaled, in pixels."
+    )
+    channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
+    palette: str | None = Field(
+        None,
+        description="A text file, relative to `path`, with one class per line in the order of the class numbers: "
+        "`NAME`, or `NAME RED GREEN BLUE`.",
+    )
+    void: ClassNumber | None = Field(None, description="The class number that marks pixels whose class is unknown.")
+    test_share: ProperShare = Field(
+        0.2, description="Fraction of the pairs that is set aside for testing where there is no `test` folder."
+    )
+
+
+class TableSource(Section):
+    """A .csv or .tsv file with one example per row; the first line names the columns.
+
+    Rows without a label are the unlabelled examples. Columns of numbers are standardised, columns of text become
+    categories, and cells that are empty (or NA, NaN, ?) are missing.
+    """
+
+    example: ClassVar[str] = "{name: table, path: plants.csv, label: kind, ignore: [id], categorical: [region]}"
+
+    name: Literal["table"] = Field(description="Selects this kind of source.")
+    path: str = Field(description="The file; a relative path starts at the data root (`--data-root`).")
+    label: str = Field(description="The name of the column that holds the class.")
+    test: str | None = Field(
+        None, description="A second file with the same columns for testing; else `test_share` of the rows is set aside."
+    )
+    test_share: ProperShare = Field(
+        0.2, description="Fraction of each class that is set aside for testing where there is no `test` file."
+    )
+    ignore: tuple[str, ...] = Field((), description="Columns to leave out, such as row numbers.")
+    categorical: tuple[str, ...] = Field((), description="Columns of numbers that stand for categories.")
+
+    @model_validator(mode="after")
+    def _label_is_used(self) -> TableSource:
+        if self.label in self.ignore:
+            raise ValueError(f"ignore: {self.label} is the label; leave it out there")
+        return self
+
+
+class CelebAMaskSource(Section):
+    """CelebAMask-HQ in its official layout, split into CelebA's own training, validation and test parts.
+
+    The folder holds `CelebA-HQ-img`, `CelebAMask-HQ-mask-anno` and `CelebA-HQ-to-CelebA-mapping.txt`.
+    """
+
+    example: ClassVar[str] = "{name: celebamask_hq, size: 64}"
+
+    name: Literal["celebamask_hq"] = Field(description="Selects this kind of source.")
+    path: str = Field(
+        "CelebAMask-HQ", description="The folder; a relative path starts at the data root (`--data-root`)."
+    )
+    size: Side = Field(64, description="Height and width to which images and masks are scaled, in pixels.")
+
+
+Source = Annotated[
+    BuiltInSource | FolderSource | ArraysSource | TableSource | MasksSource | CelebAMaskSource,
+    Field(discriminator="name"),
+]
+
+
+class LongTailSpec(Section):
+    """A long-tailed choice of labels: class frequencies fall geometrically, in the order of the classes."""
+
+    example: ClassVar[str] = "{ratio: 10}"
+
+    ratio: Annotated[float, Field(ge=1.0), NoTruth] = Field(
+        description="How many times as frequent the first class is as the last one."
+    )
+
+
+class SplitSpec(Section):
+    """Which training examples show their label; all others are unlabelled."""
+
+    example: ClassVar[str] = "{labelled: 100, balance: balanced, seed: 0, validation: 1000}"
+
+    labelled: Positive | Literal["all"] = Field(
+        description="How many training examples show their label; `all` shows every label that the data have."
+    )
+    balance: Literal["balanced", "proportional"] | LongTailSpec = Field(
+        "balanced",
+        description="How the labels are distributed over the classes: equally, as in the data, or with a long tail.",
+    )
+    seed: Seed = Field(
+        0, description="Chooses the labelled and the validation examples; independent of `training.seed`."
+    )
+    validation: Annotated[int, Field(ge=0), NoTruth] = Field(
+        0, description="How many further training examples are held out for validation and calibration."
+    )
+
+    @model_validator(mode="after")
+    def _long_tail_needs_a_number(self) -> SplitSpec:
+        if self.labelled == "all" and isinstance(self.balance, LongTailSpec):
+            raise ValueError("labelled: all shows every label there is, so a ratio has no use; say how many labels")
+        return self
