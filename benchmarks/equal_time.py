@@ -129,7 +129,7 @@ def train_ours(setting: Setting, objective: Objective, folder: Path) -> None:
         if time.process_time() - began[0] < limit:
             raise
     seconds = time.process_time() - began[0]
-    write_facts(folder, setting, seconds, int(str(Run.load(folder).facts["step"])))
+    write_facts(folder, setting, seconds, Run.load(folder).facts.step)
 
 
 def seconds_a_step(recipe: Recipe, images: Tensor) -> float:

@@ -68,8 +68,8 @@ def trained(cell: Cell, data_root: Path | None, device: str, report: Report) -> 
         "test_images": len(run.dataset().test[run.label]),
         "labelled": len(split.labelled),
         "unlabelled": len(split.unlabelled) + len(run.dataset().unlabelled.get(run.image, ())),
-        "steps": run.facts["step"],
-        "seconds": run.facts["seconds"],
+        "steps": run.facts.step,
+        "seconds": run.facts.seconds,
         "precision": run.recipe.training.precision,
         "bits": bits,
     }

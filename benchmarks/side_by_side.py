@@ -14,11 +14,10 @@ from torch import Tensor
 
 from benchmarks.peer import Clock, run_script
 from semivae.game.game import Game
-from semivae.game.plan import PlayerName
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.scenario.build import build_game
 from semivae.scenario.plan import plan_of
-from semivae.training.optimizer import PlayerOptimizer
+from semivae.training.optimizer import Optimizers
 
 Precision = Literal["float32", "bfloat16"]
 IMAGES = 4096  # of noise: what a step costs does not depend on what is in the pictures
@@ -42,19 +41,20 @@ class Stepper:
     def __init__(self, recipe: Recipe, images: Tensor) -> None:
         self.images, self.batch = images, recipe.streams["images"].batch
         self.game: Game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
-        players: tuple[PlayerName, ...] = ("decoder", "encoder")
-        self.optimizers = {
-            player: PlayerOptimizer(player, list(self.game.player(player).parameters()), recipe.training)
-            for player in players
-        }
+        self.optimizers = Optimizers.of_game(self.game, recipe.training)
         self.generator = torch.Generator()
 
     def step(self, precision: Precision) -> None:
         rows = torch.randint(len(self.images), (self.batch,))
         batches = {"images": {"x": self.images[rows]}, "prior": {}}
         sizes = dict.fromkeys(batches, self.batch)
-        # share 1: with every lesson that a training ever has, those that start late too
-        self.game.step(batches, sizes, self.optimizers, self.generator, 1.0, lambda: context_of(precision))
+        # progress 1: with every lesson that a training ever has, those that start late too
+        step = self.game.begin(batches, sizes, 1.0, self.generator)
+        for players in self.game.turns:
+            with context_of(precision):
+                losses = self.game.loss(players, step)
+            self.optimizers.step(players, losses, 0)
+        self.game.update_average()
 
 
 def context_of(precision: Precision) -> AbstractContextManager[object]:

@@ -18,6 +18,7 @@ from semivae.errors import RunError
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.players import Player
 from semivae.recipe import Recipe
+from semivae.runs.checkpoint import Facts
 from semivae.variables import Variable
 
 X, Y, H = Variable("x", "bernoulli", (1, 1, 2)), Variable("y", "categorical", (), 2), Variable("h", "bernoulli", (1,))
@@ -62,8 +63,8 @@ def tabular_run(q_h: Tensor, label_prior: Tensor | None = None, **facts: object)
             NetworkConditional(H, (X, Y), Lookup(q_h.logit().unsqueeze(-1))),
         ]
     )
-    facts = {"classes": ["a", "b"], **facts}
-    return Run(Path("nowhere"), recipe(), decoder, encoder, facts, "last", torch.device("cpu"))
+    known = Facts.model_validate({"classes": ["a", "b"], **facts})
+    return Run(Path("nowhere"), recipe(), decoder, encoder, known, "last", torch.device("cpu"))
 
 
 def pixels_as_parameters() -> Tensor:

@@ -130,9 +130,7 @@ def test_another_run_reads_the_samples_by_class_names(tiny_run: Run, tmp_path: P
     head = "game.encoder_average.module.conditionals.y.net.head"
     for name in (f"{head}.weight", f"{head}.bias"):
         tensors[name] = tensors[name].flip(0)
-    classes = facts["classes"]
-    assert isinstance(classes, list)
-    write_checkpoint(folder / "last.safetensors", tensors, {**facts, "classes": classes[::-1]})
+    write_checkpoint(folder / "last.safetensors", tensors, facts.model_copy(update={"classes": facts.classes[::-1]}))
     readers = tiny_run.diagnose(reader=folder, samples=100)["samples"]["readers"]
     assert readers[f"reader {folder}"] == readers[OWN]
 
@@ -150,9 +148,8 @@ def test_unfit_readers_are_refused(tiny_run: Run, tmp_path: Path, change: str, m
     if change == "classes":
         folder = copied(tiny_run, tmp_path)
         tensors, facts = read_checkpoint(folder / "last.safetensors")
-        classes = facts["classes"]
-        assert isinstance(classes, list)
-        write_checkpoint(folder / "last.safetensors", tensors, {**facts, "classes": ["a", *classes[1:]]})
+        other = facts.model_copy(update={"classes": ["a", *facts.classes[1:]]})
+        write_checkpoint(folder / "last.safetensors", tensors, other)
     with pytest.raises(RunError, match=message):
         tiny_run.diagnose(reader=folder)
     result = CliRunner().invoke(app, ["diagnose", str(tiny_run.path), "--reader", str(folder)])

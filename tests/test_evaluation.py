@@ -66,7 +66,7 @@ def test_missing_or_half_trained_twin_is_none(tiny_run: Run, tmp_path: Path) -> 
     run = copied(tiny_run, tmp_path)
     twin = run.path / "twin.safetensors"
     tensors, facts = read_checkpoint(twin)
-    write_checkpoint(twin, tensors, {**facts, "step": 7})
+    write_checkpoint(twin, tensors, facts.model_copy(update={"step": 7}))
     assert evaluate(run)["twin"] is None
     twin.unlink()
     report = evaluate(run)

@@ -46,8 +46,8 @@ def test_a_pair_teaches_both_labels_of_its_mixture_by_their_shares(monkeypatch: 
     game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
     images, labels, others = torch.rand(2, 1, 8, 8), torch.tensor([3, 4]), torch.tensor([5, 4])
     share = torch.tensor([0.75, 0.5])
-    monkeypatch.setattr("semivae.game.game.mixed", lambda *given: (given[0] / 2, others, share))
-    found = game._pairs_log_prob("labelled", "y", {"x": images, "y": labels})
+    monkeypatch.setattr("semivae.game.teaching.pairs.mixed", lambda *given: (given[0] / 2, others, share))
+    found = game.pairs["labelled", "y"].log_prob(game.encoder, game.decoder, {"x": images, "y": labels})
     log_q = categorical_of(game.encoder["y"]({"x": images / 2})).logits
     torch.testing.assert_close(found, torch.stack([0.75 * log_q[0, 3] + 0.25 * log_q[0, 5], log_q[1, 4]]))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.families import categorical_of
-from semivae.game.game import Game, Losses, Optimizer
+from semivae.game.game import Game
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
@@ -21,6 +21,7 @@ from semivae.game.teaching.class_teacher import LabelTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import Mlp
 from semivae.variables import Sample, Variable
+from tests.game_steps import take_step
 
 X = Variable("x", "bernoulli", (1, 2, 2))
 Y = Variable("y", "categorical", (), classes=3)
@@ -34,7 +35,7 @@ class Sgd:
     def __init__(self, player: Player, rate: float = 0.1) -> None:
         self.parameters, self.rate, self.calls = list(player.parameters()), rate, 0
 
-    def __call__(self, loss: Tensor, parts: Losses) -> None:
+    def __call__(self, loss: Tensor) -> None:
         self.calls += 1
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
@@ -96,9 +97,9 @@ def batches() -> dict[str, Sample]:
     }
 
 
-def play(game: Game, optimizers: dict[PlayerName, Sgd] | None = None) -> Losses:
+def play(game: Game, optimizers: dict[PlayerName, Sgd] | None = None) -> dict[str, Tensor]:
     chosen = optimizers or {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
-    return game.step(batches(), SIZES, chosen, torch.Generator().manual_seed(0))
+    return take_step(game, batches(), SIZES, chosen, progress=1.0)
 
 
 def teacher(game: Game) -> LabelTeacher:
@@ -188,10 +189,8 @@ def test_information_joins_the_views_and_says_so() -> None:
     pair = game.views["unlabelled"]
     teacher(game).views = StreamViews("x", weak=pair.weak, strong=pair.strong, information=Weight(1.0, start=0.5))
     step: dict[PlayerName, Sgd] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
-    assert "information.unlabelled.y" not in game.step(
-        batches(), SIZES, step, torch.Generator().manual_seed(0), share=0.4
-    )
-    losses = game.step(batches(), SIZES, step, torch.Generator().manual_seed(0), share=0.5)
+    assert "information.unlabelled.y" not in take_step(game, batches(), SIZES, step, progress=0.4)
+    losses = take_step(game, batches(), SIZES, step, progress=0.5)
     assert 0.0 <= losses["information.unlabelled.y"].item() <= math.log(3)
 
 
@@ -267,8 +266,8 @@ def test_completion_may_be_asked_to_draw() -> None:
 def test_a_pair_of_views_teaches_from_its_start_on() -> None:
     for share, taught in ((0.2, False), (0.3, True)):
         game = make_game(views=True, start=0.3)
-        optimizers: dict[PlayerName, Optimizer] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
-        losses = game.step(batches(), SIZES, optimizers, torch.Generator().manual_seed(0), share)
+        optimizers: dict[PlayerName, Sgd] = {"decoder": Sgd(game.decoder), "encoder": Sgd(game.encoder)}
+        losses = take_step(game, batches(), SIZES, optimizers, progress=share)
         assert ("views.unlabelled.y" in losses) == taught
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,14 @@ from semivae.data.sources import load_source
 from semivae.data.splits import make_split
 from semivae.data.streams import ArrayStream
 from semivae.errors import RunError, TrainingError
+from semivae.game.losses import Losses, Term
+from semivae.game.plan import PlayerName
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
 from semivae.scenario.build import build_scenario
 from semivae.training.interruption import interruption
-from semivae.training.optimizer import PlayerOptimizer
+from semivae.training.optimizer import Optimizers, PlayerOptimizer
 from semivae.training.phase import Progress
 
 CPU = torch.device("cpu")
@@ -71,16 +74,16 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, step: int
 ) -> None:
     """The run is killed without warning at a step; what was done since the last checkpoint is done again."""
-    take_step = PlayerOptimizer.__call__
+    take_step = Optimizers.step
 
-    def killed(self: PlayerOptimizer, loss: torch.Tensor, parts: dict[str, torch.Tensor]) -> None:
-        in_phase = any(name.startswith("views") for name in parts) == (phase == "model")
-        if self.player == "encoder" and self.step == step and in_phase:
+    def killed(self: Optimizers, learners: Sequence[PlayerName], losses: Losses, at: int) -> None:
+        in_phase = any(term.kind == "views" for term in losses.terms) == (phase == "model")
+        if "encoder" in learners and at == step and in_phase:
             raise ConnectionAbortedError("pulled the plug")
-        take_step(self, loss, parts)
+        take_step(self, learners, losses, at)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PlayerOptimizer, "__call__", killed)
+        patch.setattr(Optimizers, "step", killed)
         with pytest.raises(ConnectionAbortedError):
             train(DIGITS, set=SHORT, out=tmp_path / "run")
     train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
@@ -314,21 +317,25 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     with pytest.raises(TrainingError, match=r"step 5: the factor of h given x, y puts out values that are not"):
         train(DIGITS, set=SHORT, out=tmp_path / "run")
     run = semivae.load(str(tmp_path / "run"))
-    assert run.facts["step"] == 4
+    assert run.facts.step == 4
     assert all(torch.isfinite(value).all() for value in run.encoder.state_dict().values())
+
+
+def optimizers_of(parameters: list[torch.nn.Parameter], spec: TrainingSpec) -> Optimizers:
+    return Optimizers({"encoder": PlayerOptimizer(parameters, spec, "encoder")})
 
 
 def test_a_loss_that_is_not_finite_names_player_and_term() -> None:
     weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = PlayerOptimizer("encoder", [weight], TrainingSpec(steps=10))
-    optimizer.step = 7
+    optimizers = optimizers_of([weight], TrainingSpec(steps=10))
     loss = (weight * float("inf")).sum()
+    terms = {Term("encoder", "labels", "h"): loss.detach(), Term("encoder", "labelled", "y"): torch.tensor(0.5)}
     with pytest.raises(
-        TrainingError, match=r"step 7: the encoder's loss is not finite \(encoder\.labels\.h = inf\); try"
+        TrainingError, match=r"step 7: the loss of the encoder is not finite \(encoder\.labels\.h = inf\); try"
     ):
-        optimizer(loss, {"encoder.labels.h": loss.detach(), "encoder.labelled.y": torch.tensor(0.5)})
-    with pytest.raises(TrainingError, match="step 7: the encoder's gradient is not finite"):
-        optimizer((weight - 1.0).sqrt().sum(), {})  # 0, with an infinite slope
+        optimizers.step(("encoder",), Losses(loss, terms), 7)
+    with pytest.raises(TrainingError, match="step 7: the gradient of the encoder is not finite"):
+        optimizers.step(("encoder",), Losses((weight - 1.0).sqrt().sum()), 7)  # 0, with an infinite slope
     assert weight.item() == 1.0
 
 
@@ -354,7 +361,7 @@ def test_a_signal_leaves_a_resumable_run_at_the_step_where_it_came(
         assert signal.getsignal(number) is missed, "given back"
     finally:
         signal.signal(number, before)
-    assert semivae.load(str(tmp_path / "run")).facts["step"] == 3  # between the checkpoints of every fourth step
+    assert semivae.load(str(tmp_path / "run")).facts.step == 3  # between the checkpoints of every fourth step
     train(DIGITS, set=SHORT, out=tmp_path / "run", resume=True)
     assert_same_files(uninterrupted, tmp_path / "run")
 
@@ -402,28 +409,28 @@ def test_labels_of_images_left_out_are_never_read(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_learning_rate_warms_up_and_falls_by_a_half_cosine(step: int, rate: float) -> None:
     spec = TrainingSpec(steps=100, learning_rate=0.1, warmup=4)
-    optimizer = PlayerOptimizer("encoder", [torch.nn.Parameter(torch.zeros(1))], spec)
+    optimizer = PlayerOptimizer([torch.nn.Parameter(torch.zeros(1))], spec, "encoder")
     assert optimizer.rate_at(step) == pytest.approx(rate, rel=0.08, abs=1e-12)
 
 
 def test_time_is_kept_across_a_resume(uninterrupted: Path) -> None:
-    before = float(str(semivae.load(str(uninterrupted)).facts["seconds"]))
+    before = semivae.load(str(uninterrupted)).facts.seconds
     time.sleep(0.05)
-    after = float(str(train(DIGITS, set=SHORT, out=uninterrupted, resume=True).facts["seconds"]))
+    after = train(DIGITS, set=SHORT, out=uninterrupted, resume=True).facts.seconds
     assert after == before > 0
 
 
-def conv_player(optimizer: str) -> tuple[torch.nn.Conv2d, PlayerOptimizer]:
+def conv_player(optimizer: str) -> tuple[torch.nn.Conv2d, Optimizers]:
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 8, 3)
     spec = TrainingSpec(steps=10, learning_rate=0.1, optimizer=optimizer, schedule="constant")
-    return layer, PlayerOptimizer("encoder", list(layer.parameters()), spec)
+    return layer, optimizers_of(list(layer.parameters()), spec)
 
 
-def move(layer: torch.nn.Conv2d, optimizer: PlayerOptimizer, step: int) -> None:
+def move(layer: torch.nn.Conv2d, optimizers: Optimizers, step: int) -> None:
     images = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(step))
-    optimizer.step = step
-    optimizer(layer(images).square().mean() + layer.bias.sum(), {})  # type: ignore[union-attr]
+    loss = layer(images).square().mean() + layer.bias.sum()  # type: ignore[union-attr]
+    optimizers.step(("encoder",), Losses(loss), step)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
@@ -454,12 +461,12 @@ def test_muon_moves_a_convolution_by_an_orthogonal_matrix_and_its_bias_as_adam_d
 def test_muon_leaves_weights_alone_that_nothing_taught() -> None:
     layer, optimizer = conv_player("muon")
     weight = layer.weight.detach().clone()
-    optimizer(layer.bias.sum(), {})  # type: ignore[union-attr]
+    optimizer.step(("encoder",), Losses(layer.bias.sum()), 0)  # type: ignore[union-attr]
     assert torch.equal(layer.weight, weight)
 
 
 def test_players_may_have_algorithms_of_their_own() -> None:
     spec = TrainingSpec(steps=10, optimizer=PlayerOptimizers(encoder="muon", decoder="adam"))
     weights = [torch.nn.Parameter(torch.ones(2, 3))]
-    kinds = {player: type(PlayerOptimizer(player, weights, spec).optimizers[-1]) for player in ("encoder", "decoder")}
+    kinds = {player: type(PlayerOptimizer(weights, spec, player).optimizers[-1]) for player in ("encoder", "decoder")}
     assert kinds == {"encoder": torch.optim.Muon, "decoder": torch.optim.Adam}

@@ -43,7 +43,7 @@ def trained_prior(run: TrainedModel) -> Floats:
     if run.checkpoint != "twin" and follows_decoder(run):
         with torch.no_grad():
             return np.asarray(categorical_of(run.decoder[run.label]({})).probs.cpu(), dtype=np.float64)
-    counts = run.facts.get("labelled_counts")
+    counts = run.facts.labelled_counts
     if not counts:  # a checkpoint of an earlier version
         labels = run.dataset().train[run.label][run.split().labelled]
         counts = torch.bincount(labels, minlength=len(run.classes)).tolist()

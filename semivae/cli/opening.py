@@ -48,6 +48,6 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
 
     run = Run.load(path, checkpoint.value, data_root=data_root, device=device)
     if checkpoint is Checkpoint.last and not run.finished:
-        at, of = run.facts["step"], run.facts["steps"]
+        at, of = run.facts.step, run.facts.steps
         print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
     return run

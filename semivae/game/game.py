@@ -1,32 +1,49 @@
 """The game: two players, each learning on samples that the other completed (docs/method.md, section 3).
 
 Nothing is reparametrised and no gradient crosses from one player into the other's sampling: the rival completes
-without gradients, then the learner takes one optimiser step on the negative log-probability of its own factors.
+without gradients, then the learner takes one optimiser step on the negative log-probability of its own factors. The
+optimiser's turn is in the loop (`semivae.training.phase`); here are the losses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from semivae.game.families import categorical_of
+from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.class_teacher import LabelTeacher, prior_of
-from semivae.game.teaching.logit_adjustment import adjusted
-from semivae.game.teaching.mixing import mixed
+from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.pairs import PairsTeacher
 from semivae.game.teaching.teacher import StreamViews
 from semivae.variables import Sample
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-Losses = dict[str, Tensor]
-"""Negative log-probability per sample, in nats, by "player.stream.factor"; and shares, by "share.stream"."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What both players have before them in one step.
+
+    Args:
+        batches: a sample per stream, as the stream has it.
+        viewed: the same after each stream's own view (augmentation).
+        sizes: batch size per stream, for streams that observe nothing.
+        progress: the fraction of the training that is done, in [0, 1).
+        generator: draws the views; it lives on the batches' device.
+    """
+
+    batches: Mapping[str, Sample]
+    viewed: Mapping[str, Sample]
+    sizes: Mapping[str, int]
+    progress: float
+    generator: torch.Generator
 
 
 class Game(nn.Module):
@@ -37,13 +54,16 @@ class Game(nn.Module):
         plan: the lessons.
         weights: of single lessons, by (learner, stream, factor); 1 where absent.
         views: by stream.
-        average: decay of the encoder's running average, which completes samples, labels weak views and is evaluated.
-        pair_shares: class shares [classes] of the pairs, by (stream, label), that are adjusted to the decoder's prior.
-        mixup: by (stream, label), how strongly pairs are mixed that teach the encoder (`semivae.game.teaching.mixing`).
+        ema_decay: decay of the encoder's exponential moving average, which completes samples, labels weak views and is
+            what a run keeps.
+        pairs: by (stream, label), how labelled pairs are changed before the encoder learns from them.
 
     Raises:
         ValueError: the players share parameters.
     """
+
+    turns: ClassVar[tuple[tuple[PlayerName, ...], ...]] = (("decoder",), ("encoder",))
+    """Who moves together, in order: the encoder learns from the decoder just updated."""
 
     def __init__(
         self,
@@ -52,9 +72,8 @@ class Game(nn.Module):
         plan: Plan,
         weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
-        average: float = 0.999,
-        pair_shares: Mapping[tuple[str, str], Tensor] | None = None,
-        mixup: Mapping[tuple[str, str], float] | None = None,
+        ema_decay: float = 0.999,
+        pairs: Mapping[tuple[str, str], PairsTeacher] | None = None,
     ) -> None:
         super().__init__()
         if {id(parameter) for parameter in decoder.parameters()} & {
@@ -62,10 +81,9 @@ class Game(nn.Module):
         }:
             raise ValueError("decoder and encoder share parameters: each player's own moves would change the other")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
-        self.weights, self.views = dict(weights or {}), dict(views or {})
-        self.average_decay, self.mixup = average, dict(mixup or {})
-        for (stream, label), of_classes in (pair_shares or {}).items():
-            self.register_buffer(_pairs(stream, label), of_classes, persistent=False)  # the split says them again
+        self.weights, self.views, self.ema_decay = dict(weights or {}), dict(views or {}), ema_decay
+        self.pairs = dict(pairs or {})
+        self.pairs_teachers = nn.ModuleList(self.pairs.values())  # so that they move between devices
         self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
         self.encoder_average.eval()  # as `train` keeps it
         self.teachers = nn.ModuleDict(
@@ -80,130 +98,90 @@ class Game(nn.Module):
 
     def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
-        decay = min(self.average_decay, (1.0 + int(count)) / (10.0 + int(count)))
+        decay = min(self.ema_decay, (1.0 + int(count)) / (10.0 + int(count)))
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Game:
-        """As every module, but the average is never in training: a teacher with dropout on would teach its noise."""
+        """Like nn.Module.train, but the average stays in eval mode: with dropout on it would teach its own noise."""
         super().train(mode)
         self.encoder_average.eval()
         return self
 
     @property
     def average(self) -> Player:
-        """The encoder's running average."""
+        """The encoder's exponential moving average."""
         player = self.encoder_average.module
         assert isinstance(player, Player)
         return player
 
     def player(self, name: PlayerName) -> Player:
+        """Returns the decoder or the encoder."""
         return self.decoder if name == "decoder" else self.encoder
 
-    def step(
-        self,
-        batches: Mapping[str, Sample],
-        sizes: Mapping[str, int],
-        optimizers: Mapping[PlayerName, Optimizer],
-        generator: torch.Generator,
-        share: float = 1.0,
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> Losses:
-        """One step of both players: the decoder learns first, then the encoder from the decoder just updated.
+    def begin(
+        self, batches: Mapping[str, Sample], sizes: Mapping[str, int], progress: float, generator: torch.Generator
+    ) -> Step:
+        """Shows a step's batches through the views of their streams, once for both players."""
+        viewed = {name: self._viewed(name, batch, generator) for name, batch in batches.items()}
+        return Step(batches, viewed, sizes, progress, generator)
 
-        Args:
-            batches: a sample per stream.
-            sizes: batch size per stream, for streams that observe nothing.
-            optimizers: by player; each is called with the player's loss and takes the step.
-            generator: of the views, on the batches' device.
-            share: share of the training done, for lessons that start later.
-            autocast: makes the precision context that the networks run in.
+    def loss(self, learners: Sequence[PlayerName], step: Step) -> Losses:
+        """Returns the loss of one turn: of all lessons of the players that learn in it.
+
+        Raises:
+            FloatingPointError: a rival's factor has parameters that are not finite.
         """
-        shown = {name: self._shown(name, batch, generator) for name, batch in batches.items()}
-        losses: Losses = {}
-        learners: tuple[PlayerName, ...] = ("decoder", "encoder")
-        for learner in learners:
-            with autocast():
-                total, parts = self._loss(learner, shown, batches, sizes, generator, share)
-            losses |= parts
-            optimizers[learner](total, parts)
-        self.encoder_average.update_parameters(self.encoder)
+        losses = Losses.none(step.generator.device)
+        for lesson in self.plan.lessons:
+            if lesson.learner in learners:
+                losses = losses + self.lesson_loss(lesson, step)
         return losses
 
-    def _loss(
-        self,
-        learner: PlayerName,
-        shown: Mapping[str, Sample],
-        batches: Mapping[str, Sample],
-        sizes: Mapping[str, int],
-        generator: torch.Generator,
-        share: float,
-    ) -> tuple[Tensor, Losses]:
-        total = torch.zeros((), device=generator.device)
-        parts: Losses = {}
-        for lesson in self.plan.of(learner):
-            if lesson.views:
-                if not self._teacher(lesson.stream).views.teaches(share):
-                    continue
-                term, lesson_parts = self._teacher_loss(lesson, batches[lesson.stream], generator, share)
-            else:
-                term, lesson_parts = self._rival_loss(lesson, shown[lesson.stream], sizes[lesson.stream], share)
-            total = total + term
-            parts |= lesson_parts
-        return total, parts
+    def update_average(self) -> None:
+        """Moves the average towards the encoder; call it once after all turns of a step."""
+        self.encoder_average.update_parameters(self.encoder)
 
-    def _rival_loss(self, lesson: Lesson, observed: Sample, size: int, share: float) -> tuple[Tensor, Losses]:
+    def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
+        """Returns what one lesson costs its learner."""
+        return self._teacher_loss(lesson, step) if lesson.views else self._rival_loss(lesson, step)
+
+    def _rival_loss(self, lesson: Lesson, step: Step) -> Losses:
+        """Minus log-probability of the learner's factors, of what the stream shows and the rival completes."""
+        nothing = Losses.none(step.generator.device)
         where = (lesson.learner, lesson.stream)
-        weights = {name: self.weights.get((*where, name), Weight()).at(share) for name in lesson.scores}
+        weights = {name: self.weights.get((*where, name), Weight()).at(step.progress) for name in lesson.scores}
         scored = [name for name, weight in weights.items() if weight]
         if not scored:  # switched off, or not yet begun: the rival need not draw
-            return torch.zeros(()), {}
+            return nothing
+        observed = step.viewed[lesson.stream]
         rival = self.average if lesson.learner == "decoder" else self.decoder
         with torch.no_grad():
-            sample = rival.complete(observed, size) if lesson.draws else observed
+            sample = rival.complete(observed, step.sizes[lesson.stream]) if lesson.draws else observed
         losses = {name: -log_prob.mean() for name, log_prob in self._log_prob(lesson, sample, scored).items()}
-        total = sum((weights[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
-        return total, {f"{lesson.learner}.{lesson.stream}.{name}": loss.detach() for name, loss in losses.items()}
+        total = sum((weights[name] * loss for name, loss in losses.items()), start=nothing.total)
+        return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        """The learner's log-probabilities; those of the labels of pairs as their stream adjusts and mixes them."""
-        pairs = {name for name in scored if lesson.learner == "encoder" and self._changes_pairs(lesson.stream, name)}
-        found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in pairs])
-        return found | {name: self._pairs_log_prob(lesson.stream, name, sample) for name in scored if name in pairs}
+        """The learner's log-probabilities; those of the labels of pairs as their stream changes them."""
+        changed = {} if lesson.learner == "decoder" else {
+            name: self.pairs[lesson.stream, name] for name in scored if (lesson.stream, name) in self.pairs
+        }  # fmt: skip
+        found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in changed])
+        return found | {name: pairs.log_prob(self.encoder, self.decoder, sample) for name, pairs in changed.items()}
 
-    def _changes_pairs(self, stream: str, label: str) -> bool:
-        return hasattr(self, _pairs(stream, label)) or (stream, label) in self.mixup
-
-    def _pairs_log_prob(self, stream: str, label: str, sample: Sample) -> Tensor:
-        """log q(label | image), [batch]: under the pairs' own class shares, and of mixtures, of both labels."""
-        conditional, value = self.encoder[label], sample[label]
-        alpha, others, share = self.mixup.get((stream, label)), value, torch.ones(())
-        if alpha is not None:
-            image = conditional.given[0].name
-            mixture, others, share = mixed(sample[image], value, alpha)
-            sample = {**sample, image: mixture}
-        posterior = categorical_of(conditional(sample))
-        if hasattr(self, _pairs(stream, label)):
-            posterior = adjusted(posterior, self.get_buffer(_pairs(stream, label)), prior_of(self.decoder, label))
-        own: Tensor = posterior.log_prob(value)  # type: ignore[no-untyped-call]
-        if alpha is None:
-            return own
-        other: Tensor = posterior.log_prob(others)  # type: ignore[no-untyped-call]
-        return share * own + (1.0 - share) * other
-
-    def _teacher_loss(
-        self, lesson: Lesson, batch: Sample, generator: torch.Generator, share: float
-    ) -> tuple[Tensor, Losses]:
-        teacher, label = self._teacher(lesson.stream), lesson.scores[0]
-        total, parts = teacher.loss(self.encoder, batch[teacher.views.variable], generator, share)
-        named = {f"{name}.{lesson.stream}.{label}": value for name, value in parts.items() if name != "share"}
-        return total, {**named, f"share.{lesson.stream}": parts["share"]}
-
-    def _teacher(self, stream: str) -> LabelTeacher:
-        teacher = self.teachers[_teacher_of(stream)]
+    def _teacher_loss(self, lesson: Lesson, step: Step) -> Losses:
+        """What the average teaches the encoder of a label on one stream's images."""
+        teacher = self.teachers[_teacher_of(lesson.stream)]
         assert isinstance(teacher, LabelTeacher)
-        return teacher
+        if not teacher.views.teaches(step.progress):
+            return Losses.none(step.generator.device)
+        images = step.batches[lesson.stream][teacher.views.variable]
+        total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
+        rate = parts.pop("share")
+        terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
+        return Losses(total, terms, {lesson.stream: rate})
 
-    def _shown(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
+    def _viewed(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
         views = self.views.get(stream)
         if views is None or views.view is None:
             return batch
@@ -215,13 +193,3 @@ class Game(nn.Module):
 
 def _teacher_of(stream: str) -> str:
     return f"stream_{stream}"  # a bare name such as `train` is an attribute of every module, which torch refuses
-
-
-def _pairs(stream: str, label: str) -> str:
-    return f"pairs_{stream}_{label}"
-
-
-class Optimizer(Protocol):
-    """Takes one step of one player on its loss; `parts` name the terms, for the message if one is not finite."""
-
-    def __call__(self, loss: Tensor, parts: Losses) -> None: ...

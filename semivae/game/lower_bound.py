@@ -14,8 +14,7 @@ Where the decoder's parents of a variable are known when the encoder draws it, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -23,82 +22,73 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, kl_divergence
 
-from semivae.game.game import Game, Losses, Optimizer
+from semivae.game.game import Game, Step
 from semivae.game.ladder import with_shared_features
-from semivae.game.plan import Lesson, PlayerName
+from semivae.game.losses import Losses, Term
+from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
+from semivae.game.schedules import Weight
+from semivae.game.teaching.pairs import PairsTeacher
+from semivae.game.teaching.teacher import StreamViews
 from semivae.variables import Sample
 
 Estimator = Literal["zgr", "leave_one_out"]
+Bounds = dict[tuple[PlayerName, str], Tensor]  # terms of a bound, [batch], by player and factor
 DRAWS = 2  # of leave_one_out, for every sample
 
 
-class ElboGame(Game):
-    """A game that is none: both players move together, up the evidence lower bound of every stream with data.
+class LowerBound(Game):
+    """The same two players, both moving together up the evidence lower bound of every stream with data.
 
     Of the plan's lessons those of the decoder become lower bounds of what their stream observes, unweighted. Of the
     encoder's, known labels and views stay; what the decoder would have painted for the encoder plays no part.
+
+    Args:
+        estimator: how gradients pass through the encoder's draws.
+        others: as for `Game`.
     """
 
-    estimator: Estimator = "zgr"
+    turns = (("decoder", "encoder"),)
 
-    def climb(self, estimator: Estimator) -> ElboGame:
-        """Chooses the estimator, and lets gradients pass from a ladder's levels to the decoder that they start from."""
-        self.estimator = estimator
-        for level in self.encoder.levels.values():
-            level.decoder_too = True
-        return self
-
-    def step(
+    def __init__(
         self,
-        batches: Mapping[str, Sample],
-        sizes: Mapping[str, int],
-        optimizers: Mapping[PlayerName, Optimizer],
-        generator: torch.Generator,
-        share: float = 1.0,
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> Losses:
-        """One step of both players on one loss; `optimizers` holds the one that moves both under either name.
+        decoder: Player,
+        encoder: Player,
+        plan: Plan,
+        weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
+        views: Mapping[str, StreamViews] | None = None,
+        ema_decay: float = 0.999,
+        pairs: Mapping[tuple[str, str], PairsTeacher] | None = None,
+        estimator: Estimator = "zgr",
+    ) -> None:
+        super().__init__(decoder, encoder, plan, weights, views, ema_decay, pairs)
+        self.estimator = estimator
+        for level in self.encoder.levels.values():  # a ladder's levels pass gradients to the decoder below them
+            level.decoder_too = True
 
-        The reported parts of a stream, "decoder.STREAM.FACTOR" and "encoder.STREAM.FACTOR", add up to minus its bound.
-        """
-        total = torch.zeros((), device=generator.device)
-        losses: Losses = {}
-        with autocast():
-            for lesson in self.plan.lessons:
-                term, parts = self._term(lesson, batches[lesson.stream], sizes[lesson.stream], generator, share)
-                total = total + term
-                losses |= parts
-        optimizers["decoder"](total, losses)
-        self.encoder_average.update_parameters(self.encoder)
-        return losses
-
-    def _term(
-        self, lesson: Lesson, batch: Sample, size: int, generator: torch.Generator, share: float
-    ) -> tuple[Tensor, Losses]:
-        if lesson.views:
-            return self._teacher_loss(lesson, batch, generator, share)
-        shown = self._shown(lesson.stream, batch, generator)
+    def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
+        """Returns what one lesson costs; the terms of a stream's bound add up to minus the bound."""
         if lesson.learner == "decoder":
-            return self._bound_loss(lesson.stream, shown)
-        if lesson.draws:
-            return torch.zeros(()), {}
-        return self._rival_loss(lesson, shown, size, share)
+            return self._bound_loss(lesson.stream, step.viewed[lesson.stream])
+        if lesson.draws and not lesson.views:
+            return Losses.none(step.generator.device)
+        return super().lesson_loss(lesson, step)
 
-    def _bound_loss(self, stream: str, observed: Sample) -> tuple[Tensor, Losses]:
+    def _bound_loss(self, stream: str, observed: Sample) -> Losses:
         bound = lower_bound if self.estimator == "zgr" else leave_one_out_bound
         surrogate, terms = bound(self.decoder, self.encoder, observed)
-        parts = {key.replace(".", f".{stream}.", 1): -term.detach().mean() for key, term in terms.items()}
-        return -surrogate.mean(), parts
+        parts = {Term(player, stream, factor): -term.detach().mean() for (player, factor), term in terms.items()}
+        return Losses(-surrogate.mean(), parts)
 
 
-def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-    """One draw's bound on log p(observed), [batch], nats per sample, differentiable; and its terms by "player.factor".
+def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Tensor, Bounds]:
+    """One draw's bound on log p(observed), [batch], nats per sample, differentiable; its terms by player and factor.
 
-    A term is log p for "decoder.x", minus the divergence from the decoder's prior for "encoder.z", or the entropy of q
-    where the decoder's parents of z are drawn later; log p(z | ...) is then a term of the decoder's.
+    A term is log p for ("decoder", x), minus the divergence from the decoder's prior for ("encoder", z), or the entropy
+    of q where the decoder's parents of z are drawn later; log p(z | ...) is then a term of the decoder's.
     """
-    sample, terms = dict(observed), {}
+    sample = dict(observed)
+    terms: Bounds = {}
     shared = with_shared_features([encoder[name] for name in encoder.names if name not in observed], observed)
     scored = [name for name in decoder.names if name in observed]
     for name in encoder.names:
@@ -106,21 +96,21 @@ def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Ten
             continue
         posterior = encoder[name]({**shared, **sample})
         if all(given.name in sample for given in decoder[name].given):
-            terms[f"encoder.{name}"] = -divergence(posterior, decoder[name](sample))
+            terms["encoder", name] = -divergence(posterior, decoder[name](sample))
         else:
-            terms[f"encoder.{name}"] = entropy(posterior)
+            terms["encoder", name] = entropy(posterior)
             scored.append(name)
         sample[name] = differentiable_draw(posterior)
     for name in scored:
         if all(given.name in sample for given in decoder[name].given):
-            terms[f"decoder.{name}"] = log_prob_of(decoder[name](sample), sample[name])
+            terms["decoder", name] = log_prob_of(decoder[name](sample), sample[name])
     batch = len(next(iter(observed.values())))
     return sum(terms.values(), start=torch.zeros(batch, device=next(iter(observed.values())).device)), terms
 
 
 def leave_one_out_bound(
     decoder: Player, encoder: Player, observed: Sample, draws: int = DRAWS
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, Bounds]:
     """As `lower_bound`, but the first result is only to be differentiated: its gradient is the bound's, unbiased."""
     repeated = {name: value.repeat_interleave(draws, dim=0) for name, value in observed.items()}
     sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated)
@@ -138,8 +128,8 @@ def leave_one_out_bound(
     others = (bound.sum(dim=1, keepdim=True) - bound) / (draws - 1)
     # the expected gradient of log q alone is zero, so it only enters through the score function
     surrogate = (bound - others).flatten() * sum_q + sum_p
-    terms = {f"decoder.{name}": value for name, value in log_p.items()}
-    return surrogate, terms | {f"encoder.{name}": -value for name, value in log_q.items()}
+    terms: Bounds = {("decoder", name): value for name, value in log_p.items()}
+    return surrogate, terms | {("encoder", name): -value for name, value in log_q.items()}
 
 
 # Distributions with differentiable draws -----------------------------------------------------------------------------

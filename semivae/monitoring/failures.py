@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from semivae.game.losses import mask_rates_of
 from semivae.metrics import error_interval
 
 Row = Mapping[str, Any]
@@ -244,7 +245,7 @@ def anchor(setting: Setting) -> str:
 def idle_views(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
     """Unlabelled streams of which next to no image is labelled."""
     for gate in setting.gates:
-        share = (rows[-1].get("losses") or {}).get(f"share.{gate.stream}")
+        share = mask_rates_of(rows[-1].get("losses") or {}).get(gate.stream)
         if share is not None and setting.settled(rows[-1]["step"]) and share < NOTHING:
             yield Alarm(
                 "idle views",
@@ -264,7 +265,7 @@ def overconfident_views(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm
         return
     counted = max(1, round(sure * setting.judged))
     for gate in setting.gates:
-        share = (row.get("losses") or {}).get(f"share.{gate.stream}")
+        share = mask_rates_of(row.get("losses") or {}).get(gate.stream)
         if not gate.soft and share is not None and share >= EVERYTHING and interval(wrong, counted)[0] > WRONG_LABELS:
             yield Alarm(
                 "overconfident views",

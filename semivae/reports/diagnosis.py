@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semivae.data.hashing import random_subset
 from semivae.errors import DataError, RunError
+from semivae.game.losses import mask_rates_of
 from semivae.monitoring.failures import Alarm, Row, Setting, alarms, interval, other_meaning, worse_than_twin
 from semivae.monitoring.measures import (
     SAMPLES,
@@ -72,7 +73,7 @@ def diagnose(
     setting = replace(_setting(run, part), samples=samples)
     rows = read_metrics(run.path)
     model, twin = ([row for row in rows if row["phase"] == phase] for phase in ("model", "twin"))
-    now = {**(model[-1] if model else {}), "step": run.facts["step"], **asdict(label), **asdict(found)}
+    now = {**(model[-1] if model else {}), "step": run.facts.step, **asdict(label), **asdict(found)}
     before = [row for row in model if row["step"] != now["step"]]
     held = [
         *alarms([*before, now], setting),
@@ -81,8 +82,8 @@ def diagnose(
     ]
     return {
         "run": str(run.path),
-        "step": run.facts["step"],
-        "steps": run.facts["steps"],
+        "step": run.facts.step,
+        "steps": run.facts.steps,
         "curve": curve(model, twin),
         "bits": {
             code: {"in_use": bits, "at_most": _finite(setting.capacity[code])} for code, bits in found.bits.items()
@@ -243,11 +244,7 @@ def curve(model: Sequence[Row], twin: Sequence[Row]) -> list[dict[str, Any]]:
             "validation_error": row.get("validation_error"),
             "twin_validation_error": errors.get(row["step"]),
             "read_as_intended": row.get("read_as_intended"),
-            "confident": {
-                name.removeprefix("share."): share
-                for name, share in row.get("losses", {}).items()
-                if name.startswith("share.")
-            },
+            "confident": mask_rates_of(row.get("losses", {})),
             "confident_error": row.get("confident_error"),
             "bits": row.get("bits", {}),
         }

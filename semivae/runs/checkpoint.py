@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,7 +22,34 @@ from semivae.files import whole_file
 FORMAT = "semivae-checkpoint-1"
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+class Facts(BaseModel):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        phase: "model" or "twin".
+        step, steps: how many steps were made, of how many.
+        seconds: of training, in wall-clock.
+        best_error: the lowest validation error so far, a fraction; None before the first validation.
+        classes: class names, in the order of class numbers.
+        labelled_counts: labelled examples of each class; empty where the label is a map, or there is none.
+        beside: SHA-256 of the data that come without a label (`Dataset.digest_beside`).
+        counts: by name of a loss, how many steps its running sum holds.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    phase: str = "model"
+    step: NonNegativeInt = 0
+    steps: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
+    best_error: NonNegativeFloat | None = None
+    classes: list[str] = []
+    labelled_counts: list[NonNegativeInt] = []
+    beside: str | None = None
+    counts: dict[str, NonNegativeInt] = {}
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> None:
     """Writes a checkpoint atomically: to a temporary name in the same folder, then moved into place.
 
     Raises:
@@ -30,7 +58,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     repeated = repeated_names(tensors)
     cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
               if name not in repeated}  # fmt: skip
-    metadata = {"format": FORMAT, "facts": json.dumps(dict(facts)), "repeated": json.dumps(repeated)}
+    metadata = {"format": FORMAT, "facts": facts.model_dump_json(), "repeated": json.dumps(repeated)}
     try:
         with whole_file(path) as temporary:
             save_file(cloned, temporary, metadata=metadata)
@@ -40,7 +68,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
         ) from error
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
     """Reads the tensors, on the CPU, and the facts.
 
     Raises:
@@ -62,8 +90,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
     try:
         repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
-        return tensors | {name: tensors[kept] for name, kept in repeated.items()}, json.loads(metadata["facts"])
-    except (ValueError, KeyError) as error:
+        facts = Facts.model_validate_json(metadata["facts"])
+        return tensors | {name: tensors[kept] for name, kept in repeated.items()}, facts
+    except (ValidationError, ValueError, KeyError, AttributeError) as error:
         raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
 
 

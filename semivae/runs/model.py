@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,7 +24,7 @@ from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.players import Player
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource, MasksSource
-from semivae.runs.checkpoint import read_checkpoint, without_prefix
+from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.folder import (
     CHECKPOINTS,
     PALETTE_FILE,
@@ -56,7 +55,7 @@ class TrainedModel:
         recipe: as resolved: every shape and number of classes filled in.
         decoder: the decoder, in evaluation mode.
         encoder: the encoder's running average, in evaluation mode.
-        facts: what the checkpoint says of itself: phase, step, steps, seconds.
+        facts: what the checkpoint says of itself.
         checkpoint: "last", "selected" (lowest validation error) or "twin".
         device: where the players are.
         data_root: where the data set is looked for; None: where it was when the run was trained, else as
@@ -69,7 +68,7 @@ class TrainedModel:
         recipe: Recipe,
         decoder: Player,
         encoder: Player,
-        facts: Mapping[str, object],
+        facts: Facts,
         checkpoint: str,
         device: torch.device,
         data_root: str | Path | None = None,
@@ -144,11 +143,11 @@ class TrainedModel:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of class numbers."""
-        return tuple(str(name) for name in self.facts["classes"])  # type: ignore[attr-defined]
+        return tuple(self.facts.classes)
 
     @property
     def finished(self) -> bool:
-        return self.facts["step"] == self.facts["steps"]
+        return self.facts.step == self.facts.steps
 
     @cached_property
     def encoding(self) -> TableEncoding | None:

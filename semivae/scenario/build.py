@@ -20,10 +20,11 @@ from semivae.game.conditionals import Conditional, NetworkConditional, Prior, is
 from semivae.game.families import FAMILIES
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
-from semivae.game.lower_bound import ElboGame
+from semivae.game.lower_bound import LowerBound
 from semivae.game.plan import RIVAL, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
+from semivae.game.teaching.pairs import PairsTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import NETS
 from semivae.nets.layers import without_head
@@ -43,14 +44,6 @@ class Scenario:
     plan: Plan
     game: Game
     streams: Mapping[str, Stream]
-
-    @property
-    def decoder(self) -> Player:
-        return self.game.decoder
-
-    @property
-    def encoder(self) -> Player:
-        return self.game.encoder
 
 
 def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -167,10 +160,8 @@ def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
     return Prior(target, learnable=spec == "learned")
 
 
-def build_game(
-    recipe: Recipe, plan: Plan, device: torch.device, shares: Mapping[tuple[str, str], torch.Tensor] | None = None
-) -> Game:
-    """The game of a resolved recipe; `shares` are the class shares of pairs that are adjusted, by (stream, label)."""
+def build_game(recipe: Recipe, plan: Plan, device: torch.device, frequencies: torch.Tensor | None = None) -> Game:
+    """The game of a resolved recipe; `frequencies` are those of the classes, [classes], among the labelled pairs."""
     decoder, encoder = build_players(recipe)
     image = roles_of(recipe).image
     weights = {
@@ -184,31 +175,34 @@ def build_game(
         for name, stream in recipe.streams.items()
         if stream.views or stream.vote
     }
-    spec, mixup = recipe.training, _mixup(recipe)
+    spec, pairs = recipe.training, _pairs(recipe, frequencies)
     if spec.objective == "elbo":
-        game = ElboGame(decoder, encoder, plan, weights, views, spec.ema_decay, shares, mixup)
-        return game.climb(spec.estimator).to(device)
-    return Game(decoder, encoder, plan, weights, views, spec.ema_decay, shares, mixup).to(device)
+        bound = LowerBound(decoder, encoder, plan, weights, views, spec.ema_decay, pairs, spec.estimator)
+        return bound.to(device)
+    return Game(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
 
 
-def _shares_of_pairs(recipe: Recipe, dataset: Dataset, split: Split) -> dict[tuple[str, str], torch.Tensor]:
-    """Class shares of the labelled examples, for the streams that adjust them."""
+def _pairs(recipe: Recipe, frequencies: torch.Tensor | None) -> dict[tuple[str, str], PairsTeacher]:
+    """How streams change their pairs, by (stream, label); only those that change them.
+
+    Without frequencies, as for the twin, nothing is adjusted.
+    """
     label = roles_of(recipe).label
-    adjusting = [name for name, stream in recipe.streams.items() if stream.adjust]
-    if label is None or not adjusting:
-        return {}
+    found = {}
+    for name, stream in recipe.streams.items():
+        adjusted = frequencies if stream.adjust else None
+        if label is not None and (adjusted is not None or stream.mixup is not None):
+            found[name, label] = PairsTeacher(label, adjusted, stream.mixup)
+    return found
+
+
+def _class_frequencies(recipe: Recipe, dataset: Dataset, split: Split) -> torch.Tensor | None:
+    """Class frequencies of the labelled examples, [classes], where a stream adjusts its pairs by them."""
+    label = roles_of(recipe).label
+    if label is None or not any(stream.adjust for stream in recipe.streams.values()):
+        return None
     counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.classes))
-    return {(name, label): counts / counts.sum() for name in adjusting}
-
-
-def _mixup(recipe: Recipe) -> dict[tuple[str, str], float]:
-    """How strongly streams mix their pairs, by (stream, label)."""
-    label = roles_of(recipe).label
-    return {
-        (name, label): stream.mixup
-        for name, stream in recipe.streams.items()
-        if label is not None and stream.mixup is not None
-    }
+    return counts / counts.sum()
 
 
 def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews:
@@ -249,6 +243,6 @@ def build_scenario(
     """
     recipe = resolve(recipe, dataset)
     plan = plan_of(recipe)
-    game = build_game(recipe, plan, device, _shares_of_pairs(recipe, dataset, split))
+    game = build_game(recipe, plan, device, _class_frequencies(recipe, dataset, split))
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, plan, game, streams)

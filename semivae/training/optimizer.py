@@ -1,16 +1,18 @@
-"""One player's optimiser: learning-rate schedule, gradient clipping, and the stop at a loss that is not finite."""
+"""The players' optimisers: learning-rate schedule, gradient clipping, and the stop at a loss that is not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semivae.errors import TrainingError
-from semivae.game.plan import PlayerName
+from semivae.game.game import Game
+from semivae.game.losses import Losses
+from semivae.game.plan import RIVAL, PlayerName
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
@@ -23,13 +25,13 @@ class PlayerOptimizer:
     al. 2024), as far as AdamW would move them at the same learning rate (Liu et al. 2025); AdamW moves all the rest.
 
     Args:
-        player: whose parameters these are, for messages.
         parameters: what it may change.
         spec: the recipe's training section.
+        player: whose parameters these are; the section may give each player an algorithm and a rate of its own.
     """
 
-    def __init__(self, player: PlayerName, parameters: list[nn.Parameter], spec: TrainingSpec) -> None:
-        self.player, self.parameters, self.spec = player, parameters, spec
+    def __init__(self, parameters: list[nn.Parameter], spec: TrainingSpec, player: PlayerName) -> None:
+        self.parameters, self.spec = parameters, spec
         rates, algorithms = spec.learning_rate, spec.optimizer
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
         name = getattr(algorithms, player) if isinstance(algorithms, PlayerOptimizers) else algorithms
@@ -48,7 +50,6 @@ class PlayerOptimizer:
         ]
         if self.matrices:
             self.optimizers.append(torch.optim.Muon(self.matrices.values(), adjust_lr_fn="match_rms_adamw", **shared))
-        self.step = 0
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then constant, or a half cosine down to 0 at the last step."""
@@ -57,39 +58,25 @@ class PlayerOptimizer:
             return self.learning_rate * warm
         return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / self.spec.steps))
 
-    def __call__(self, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-        """Takes one step down the loss.
-
-        Raises:
-            TrainingError: the loss or the gradient is not finite; the weights are left as they were.
-        """
-        step_together([self], loss, parts)
-
-    def begin(self, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-        """Forgets the last gradient. Raises TrainingError where the loss is not finite."""
-        if not math.isfinite(loss.item()):
-            self._stop({name: value for name, value in parts.items() if not math.isfinite(value.item())}, "loss")
+    def forget(self) -> None:
+        """Drops the last gradient."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def clip(self) -> None:
-        """Clips the new gradient. Raises TrainingError where it is not finite."""
+    def clip(self) -> bool:
+        """Clips the new gradient; returns whether it is finite."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
-        if not math.isfinite(norm.item()):
-            self._stop({}, "gradient")
+        return math.isfinite(norm.item())
 
-    def advance(self) -> None:
+    def move(self, step: int) -> None:
+        """Changes the parameters by their gradients, at the rate of that step."""
         for index, matrix in self.matrices.items():
             gradient = self.parameters[index].grad
             matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate_at(self.step)
+                group["lr"] = self.rate_at(step)
             optimizer.step()
-
-    def _stop(self, parts: Mapping[str, Tensor], what: str) -> None:
-        terms = ", ".join(f"{name} = {value.item()}" for name, value in parts.items()) or "all terms together"
-        raise TrainingError(f"step {self.step}: the {self.player}'s {what} is not finite ({terms}); {REMEDIES}")
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' moments, as flat names, the parameter's number first, to tensors."""
@@ -115,19 +102,63 @@ class PlayerOptimizer:
         ]
 
 
-def step_together(optimizers: Iterable[PlayerOptimizer], loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-    """Takes one step of each player down the one loss.
+class Optimizers:
+    """The optimisers of the players, and a turn in which some of them move.
 
-    Raises:
-        TrainingError: the loss or a gradient is not finite; all weights are left as they were.
+    Args:
+        of: the optimiser of each player.
     """
-    optimizers = list(optimizers)
-    if not loss.requires_grad:  # every lesson is switched off at this step
-        return
-    for optimizer in optimizers:
-        optimizer.begin(loss, parts)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for optimizer in optimizers:
-        optimizer.clip()
-    for optimizer in optimizers:
-        optimizer.advance()
+
+    def __init__(self, of: Mapping[PlayerName, PlayerOptimizer]) -> None:
+        self.of = of
+
+    @classmethod
+    def of_game(cls, game: Game, spec: TrainingSpec) -> Optimizers:
+        """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
+        return cls({player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in RIVAL})
+
+    def step(self, learners: Sequence[PlayerName], losses: Losses, step: int) -> None:
+        """Takes one step of the players that learn, down one loss.
+
+        Args:
+            learners: who moves.
+            losses: what they descend, and its terms, for the message where one is not finite.
+            step: the number of the step, which sets the learning rate.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite; all weights are left as they were.
+        """
+        if not losses.total.requires_grad:  # every lesson is switched off at this step
+            return
+        who = " and ".join(learners)
+        if not math.isfinite(losses.total.item()):
+            bad = {str(term): value.item() for term, value in losses.terms.items() if not value.isfinite()}
+            raise TrainingError(_not_finite(step, f"the loss of the {who}", bad))
+        moving = [self.of[player] for player in learners]
+        for optimizer in moving:
+            optimizer.forget()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        if not all([optimizer.clip() for optimizer in moving]):
+            raise TrainingError(_not_finite(step, f"the gradient of the {who}", {}))
+        for optimizer in moving:
+            optimizer.move(step)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the moments of both, by flat names."""
+        return {
+            f"{player}.{name}": tensor
+            for player, optimizer in self.of.items()
+            for name, tensor in optimizer.tensors().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes up moments as `tensors` names them. Raises ValueError or IndexError for those of another model."""
+        for player, optimizer in self.of.items():
+            prefix = f"{player}."
+            own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            optimizer.load(own)
+
+
+def _not_finite(step: int, what: str, terms: Mapping[str, float]) -> str:
+    named = ", ".join(f"{name} = {value}" for name, value in terms.items()) or "all terms together"
+    return f"step {step}: {what} is not finite ({named}); {REMEDIES}"

@@ -18,9 +18,12 @@ from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split, make_split
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import RunError
+from semivae.game.game import Game
 from semivae.game.plan import Plan
+from semivae.monitoring.validator import Validator
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import MasksSource
+from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import (
     SPLIT_FILE,
     check_folder,
@@ -40,7 +43,8 @@ from semivae.runs.model import TrainedModel
 from semivae.scenario.build import Scenario, build_game, build_scenario, resolve
 from semivae.scenario.plan import twin_plan
 from semivae.training.interruption import interruption
-from semivae.training.phase import Loop, Progress, Report
+from semivae.training.phase import Listener, Phase, Progress, Report
+from semivae.training.records import PhaseName, Records
 
 
 def train(
@@ -136,12 +140,16 @@ def _play(
     """The model's phase, then the twin's where it has lessons."""
     device = next(scenario.game.parameters()).device
     validation = _part(dataset.train, parts.validation, device)
-    about_data = {"labelled_counts": _labelled_counts(dataset, parts), "beside": dataset.digest_beside()}
+    about_data = Facts(
+        classes=list(dataset.classes), labelled_counts=_labelled_counts(dataset, parts), beside=dataset.digest_beside()
+    )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
-        shared = (scenario, validation, report, stopped, dataset.classes, about_data)
-        Loop("model", folder, scenario.game, *shared).run(resume)
+        games: dict[PhaseName, Game] = {"model": scenario.game}
         if twin_lessons is not None:
-            Loop("twin", folder, build_game(scenario.recipe, twin_lessons, device), *shared).run(resume)
+            games["twin"] = build_game(scenario.recipe, twin_lessons, device)
+        for name, game in games.items():
+            validator = Validator(name, game, scenario, validation, dataset.classes)
+            Phase(game, scenario, validator, Records(folder, name, about_data), Listener(report, stopped)).run(resume)
 
 
 def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
