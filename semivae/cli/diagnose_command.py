@@ -15,15 +15,17 @@ from semivae.cli.showing import console, reply
 def diagnose(
     run: RunArgument,
     reader: Annotated[
-        Path | None, typer.Option("--reader", metavar="RUN", help="Another run whose encoder reads the samples too.")
+        Path | None, typer.Option("--reader", metavar="RUN", help="Another run whose classifier reads the samples too.")
     ] = None,
-    samples: Annotated[int, typer.Option("-n", "--samples", min=1, help="How many to draw from the decoder.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the samples.")] = 0,
+    samples: Annotated[
+        int, typer.Option("-n", "--samples", min=1, help="Number of samples to draw from the decoder.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Makes the samples repeatable.")] = 0,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Look for collapsed codes, drifting labels and lost classes."""
+    """Look for signs of failure: collapsed codes, drifting labels, lost classes."""
     from semivae.cli.diagnosis_tables import shown
     from semivae.reports.diagnosis import diagnose as diagnose_run
 

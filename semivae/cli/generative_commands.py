@@ -36,10 +36,10 @@ class StartChoice(StrEnum):
     model = "model"
 
 
-OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder for what is made.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Makes the draws repeatable.")]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Makes random draws repeatable.")]
 FeaturesOption = Annotated[
-    Path | None, typer.Option("--features", metavar="RUN", help="A run whose classifier's features measure distances.")
+    Path | None, typer.Option("--features", metavar="RUN", help="A run in whose features distances are measured.")
 ]
 
 
@@ -49,12 +49,12 @@ def chain(
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="How often codes and images are drawn in turn.")
     ] = 1000,
-    count: Annotated[int, typer.Option("-n", "--count", min=2, help="How many chains run side by side.")] = 1000,
+    count: Annotated[int, typer.Option("-n", "--count", min=2, help="Number of chains.")] = 1000,
     start: Annotated[
-        list[StartChoice], typer.Option("--start", help="Where they start. Repeatable; default: all three.")
+        list[StartChoice], typer.Option("--start", help="Where the chains start. Repeatable. Default: all three.")
     ] = [],  # noqa: B006  typer copies it
     features: FeaturesOption = None,
-    shown: Annotated[int, typer.Option("--shown", min=1, help="Chains in a picture.")] = 64,
+    shown: Annotated[int, typer.Option("--shown", min=1, help="Number of chains in each picture.")] = 64,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -62,7 +62,7 @@ def chain(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Alternate encoder and decoder: pictures along the way, and how far the images drift."""
+    """Alternate encoder and decoder, and show how far the images drift."""
     check_folder(out, overwrite)
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
     from semivae.generative.grids import save_grid
@@ -132,15 +132,19 @@ def chain_lines(report: Mapping[str, Any]) -> list[str]:
 
 def likelihood(
     run: RunArgument,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image; more make the bound tighter.")] = 16,
-    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Test images. Default: all.")] = None,
+    draws: Annotated[
+        int, typer.Option("--draws", min=1, help="Codes per image; more codes give a tighter bound.")
+    ] = 16,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="Number of test images. Default: all.")
+    ] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Bound the test images' log-likelihood, and see whether encoder and decoder agree."""
+    """Bound the log-likelihood of the test images, and show whether encoder and decoder agree."""
     from semivae.data.hashing import random_subset
     from semivae.generative.likelihood import consistency
     from semivae.generative.likelihood import likelihood as measure
@@ -166,16 +170,16 @@ def likelihood(
 def quality(
     run: RunArgument,
     features: Annotated[
-        Path, typer.Option("--features", metavar="RUN", help="A run whose classifier's features measure distances.")
+        Path, typer.Option("--features", metavar="RUN", help="A run in whose features distances are measured.")
     ],
-    count: Annotated[int, typer.Option("-n", "--count", min=10, help="Samples, and test images.")] = 2000,
+    count: Annotated[int, typer.Option("-n", "--count", min=10, help="Number of samples, and of test images.")] = 2000,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure samples against test images: Frechet distance, precision, recall."""
+    """Compare samples with test images: Frechet distance, precision and recall."""
     from semivae.generative.features import quality as measure
 
     opened = open_run(run, checkpoint, device, data_root)
@@ -199,9 +203,12 @@ def quality(
 
 def codes(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Gets one array per latent.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.npz", help="File for the codes, one array per latent variable.")
+    ],
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="IMAGES", help="Whose codes. Default: the run's training images.")
+        Path | None,
+        typer.Option("--images", metavar="IMAGES", help="Images to encode. Default: the run's training images."),
     ] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -210,7 +217,7 @@ def codes(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the codes of images: a prior by samples for another run."""
+    """Draw the codes of images, for example as the prior of another run."""
     check_target(out, overwrite, ".npz")
     from semivae.generative.codes import draw_codes
 

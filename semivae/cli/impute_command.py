@@ -38,11 +38,13 @@ def impute(
         typer.Option(
             "--mask",
             metavar="MASK",
-            help="White is missing. One image, or one for each. Of a table: its empty cells are.",
+            help="Mask in which missing pixels are white: one for all images, or a folder of one each.",
         ),
     ] = None,
-    given: Annotated[list[str], typer.Option("--given", metavar="NAME=VALUE", help="What else is known: y=3.")] = [],  # noqa: B006  typer copies it
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Fillings of every image.")] = 8,
+    given: Annotated[
+        list[str], typer.Option("--given", metavar="NAME=VALUE", help="A known variable: y=3, s=MASK.png.")
+    ] = [],  # noqa: B006  typer copies it
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Number of completions of each image.")] = 8,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often encoder and decoder alternate.")] = 50,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -51,7 +53,7 @@ def impute(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Fill in missing pixels and the label, a half-drawn mask, or a table's empty cells: draws, mean and spread."""
+    """Fill in missing pixels, a half-drawn mask, or the empty cells of a table."""
     values = given_values(given)
     check_folder(out, overwrite)
     from semivae.data.formats.csv_cells import TABLE_ENDINGS

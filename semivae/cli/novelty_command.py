@@ -31,10 +31,15 @@ def novelty(
     run: RunArgument,
     images: ImagesArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.csv", help="Default: the summary alone is shown.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE.csv", help="File for the scores of each image. Default: only the summary."
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image, for the decoder's likelihood.")] = 4,
-    count: Annotated[int, typer.Option("-n", "--count", min=20, help="Test images to compare with, at most.")] = 1000,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image for the decoder's likelihood.")] = 4,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=20, help="Largest number of test images to compare with.")
+    ] = 1000,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -42,7 +47,7 @@ def novelty(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find images of no kind that the run has learnt: by the decoder's likelihood, and by the encoder's doubt."""
+    """Find images unlike the training data, by the decoder's likelihood and by the classifier's uncertainty."""
     check_target(out, overwrite, ".csv")
     from semivae.generative.novelty import novelty as measure
 

@@ -37,40 +37,56 @@ class SplitPart(StrEnum):
     validation = "validation"
 
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name.")]
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
 ImagesArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="IMAGES", help="A folder of images, one image file, an .npy or .npz file, or a table's .csv."
+        metavar="IMAGES", help="A folder or .zip of images, one image, an .npy or .npz file, or the .csv of a table."
     ),
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.steps=500. Repeatable.")
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe, such as training.steps=500. Repeatable."
+    ),
 ]
 DataRootOption = Annotated[
     Path | None,
     typer.Option(
         "--data-root",
         metavar="DIR",
-        help="Where data lie. Default: where the run found them; else $SEMIVAE_DATA; else data/ in the current folder.",
+        help="Folder of the data. Default: as the run found it; else $SEMIVAE_DATA; else data/ in the current folder.",
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
+]
 CalibrateOption = Annotated[
-    bool, typer.Option("--calibrate", help="Divide by the temperature that has least NLL on the validation images.")
+    bool,
+    typer.Option(
+        "--calibrate", help="Divide the logits by the temperature with the lowest NLL on the validation images."
+    ),
 ]
 VoteOption = Annotated[
-    bool, typer.Option("--vote", help="Calibrate, and add the decoder's vote, weighed on the validation images.")
+    bool,
+    typer.Option(
+        "--vote", help="Calibrate, and add the decoder's vote with the weight that is best on the validation images."
+    ),
 ]
 PriorOption = Annotated[
     str | None,
     typer.Option(
         "--prior",
         metavar="PRIOR",
-        help="Class shares that the images have: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
+        help="Class frequencies of the images: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
     ),
 ]
-CheckpointOption = Annotated[Checkpoint, typer.Option("--checkpoint", help="Which weights of the run to use.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+CheckpointOption = Annotated[
+    Checkpoint,
+    typer.Option(
+        "--checkpoint", help="Weights to use: the last, those with the lowest validation error, or the twin's."
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else.")]

@@ -59,7 +59,7 @@ def show(
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a recipe's variables, plan and parameters."""
+    """Show a recipe's variables, plan and number of parameters; train nothing."""
     from semivae.cli.tables import parameters_table, plan_table, variables_table
     from semivae.recipe import read_recipe
 
@@ -121,11 +121,11 @@ def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
 
 
 def check(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files or shipped names.")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files, or names of shipped recipes.")],
     changes: SetOption = [],  # noqa: B006  typer copies it
     as_json: JsonOption = False,
 ) -> None:
-    """Check recipes: each is ok, or all its mistakes are listed."""
+    """Check recipes, and list all their mistakes."""
     mistakes = {recipe: recipe_mistakes(recipe, changes) for recipe in recipes}
     lines = [f"{recipe}: ok" if not found else "\n".join(found) for recipe, found in mistakes.items()]
     rows = [{"recipe": recipe, "ok": not found, "errors": found} for recipe, found in mistakes.items()]
@@ -159,10 +159,11 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
 def copy(
     recipe: RecipeArgument,
     destination: Annotated[
-        Path | None, typer.Argument(metavar="[DEST]", help="A file or folder. Default: RECIPE.yaml here.")
+        Path | None,
+        typer.Argument(metavar="[DEST]", help="A file or folder. Default: RECIPE.yaml in the current folder."),
     ] = None,
 ) -> None:
-    """Copy a recipe to make it your own; never overwrites."""
+    """Copy a recipe for you to edit; never overwrite a file."""
     from semivae.recipe import find_recipe, read_recipe
 
     source = find_recipe(recipe)

@@ -36,27 +36,29 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[SplitPart, typer.Option("--split", help="Which images to measure on.")] = SplitPart.test,
+    split: Annotated[SplitPart, typer.Option("--split", help="Images to measure on.")] = SplitPart.test,
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
     prior: PriorOption = None,
     test_prior: Annotated[
         str | None,
         typer.Option(
-            "--test-prior", metavar="PRIOR", help="Measure on a part of the images with these class shares, not on all."
+            "--test-prior",
+            metavar="PRIOR",
+            help="Measure on the largest part of the images with these class frequencies.",
         ),
     ] = None,
     judge: Annotated[
         Path | None,
         typer.Option(
-            "--judge", metavar="RUN", help="For maps: another run that reads what this one paints. Default: its twin."
+            "--judge", metavar="RUN", help="For masks: another run that reads the generated images. Default: the twin."
         ),
     ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a run on the test images, beside its twin."""
+    """Measure a run on the test images, beside its supervised baseline (the twin)."""
     from semivae.reports.evaluation import evaluate as evaluate_run
 
     opened = open_run(run, Checkpoint.last, device, data_root)
@@ -85,7 +87,10 @@ def predict(
     run: RunArgument,
     images: ImagesArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.csv", help="Default: standard output; a folder for masks.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.csv", help="File for the result; for masks, a folder. Default: standard output."
+        ),
     ] = None,
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
@@ -96,7 +101,7 @@ def predict(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Classify images: CSV with every class's probability; or segment them: masks and overlays in a folder."""
+    """Classify images (a CSV with all probabilities), or segment them (masks and overlays in a folder)."""
     from semivae.classification import Classifier
     from semivae.classification.maps import is_segmentation
 
@@ -130,24 +135,24 @@ def sample(
     run: RunArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg picture, .npz arrays, or a table's .csv."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="A picture (.png, .jpg), arrays (.npz), or rows of a table (.csv)."
+        ),
     ],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 64,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of samples.")] = 64,
     given: Annotated[
         list[str], typer.Option("--given", metavar="NAME=VALUE", help="Fix a variable: y=3, y=[0,1,2], s=MASK.png.")
     ] = [],  # noqa: B006  typer copies it
-    columns: Annotated[int | None, typer.Option("--columns", min=1, help="Images in a row of the picture.")] = None,
-    noise: Annotated[
-        bool, typer.Option("--noise", help="Draw the pixels too, instead of showing their means.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes the draw repeatable.")] = None,
+    columns: Annotated[int | None, typer.Option("--columns", min=1, help="Images per row of the picture.")] = None,
+    noise: Annotated[bool, typer.Option("--noise", help="Draw the pixels, instead of showing their means.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Makes the samples repeatable.")] = None,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw images, of a class or code of your choice."""
+    """Generate images, of a class of your choice, or rows of a table."""
     values = given_values(given)
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
     if checkpoint is Checkpoint.twin:
@@ -179,7 +184,9 @@ def sample(
 def embed(
     run: RunArgument,
     images: ImagesArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Gets `features` and `names`.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.npz", help="File for the arrays `features` and `names`.")
+    ],
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -202,9 +209,13 @@ def embed(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
-    part: Annotated[Part, typer.Option("--part", help="Probabilities of the classes, or features.")] = Part.classifier,
-    format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of FILE.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write: .onnx, .pt2 or .safetensors.")
+    ],
+    part: Annotated[Part, typer.Option("--part", help="Class probabilities, or features.")] = Part.classifier,
+    format: Annotated[
+        Format | None, typer.Option("--format", help="File format. Default: by the ending of FILE.")
+    ] = None,
     calibrate: CalibrateOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -212,7 +223,7 @@ def export(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the encoder as ONNX, pt2 or safetensors, checked."""
+    """Export the encoder to ONNX, pt2 or safetensors, and check the file."""
     check_target(out, overwrite)
     from semivae.export.encoder import export as export_run
 

@@ -28,22 +28,27 @@ def train(
     ] = None,
     data_root: DataRootOption = None,
     split: Annotated[
-        Path | None, typer.Option("--split", metavar="FILE", help="Use this split manifest, not the recipe's split.")
+        Path | None,
+        typer.Option("--split", metavar="FILE", help="Use this split manifest instead of the recipe's split."),
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option("--seeds", metavar="0..4", help="One run per split seed; shows mean and standard deviation."),
+        typer.Option(
+            "--seeds", metavar="0..4", help="Train one run per split seed, and show mean and standard deviation."
+        ),
     ] = None,
     twin: Annotated[
         bool | None,
-        typer.Option("--twin/--no-twin", help="Train the supervised twin too. Default: as the recipe says."),
+        typer.Option(
+            "--twin/--no-twin", help="Train the supervised baseline (the twin) too. Default: as the recipe says."
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a recipe and measure the result on the test images."""
+    """Train the model of a recipe, and measure it on the test images."""
     shown = console(to_stderr=as_json)
     note_former_names(recipe, changes)
     options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
