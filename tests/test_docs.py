@@ -1,0 +1,96 @@
+"""The pages for users: their links lead somewhere, and their commands, options and recipes are those that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from semivae.cli import app
+from semivae.recipe.reading import former_names
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "data" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def code(page: Path, language: str = "") -> list[str]:
+    """The page's fenced blocks of this language."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for found, block in blocks if found == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The words of every `semivae COMMAND ...` in the page's blocks of code, comments and redirections left out."""
+    lines = [line.removeprefix("$ ") for block in code(page) for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.partition("  #")[0].split("&&")]
+    words = [shlex.split(part.partition(" > ")[0]) for part in parts if part.startswith("semivae ")]
+    return [line for line in words if not line[1].isupper()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    for _, command, *words in command_lines(page):
+        assert command in COMMANDS, command
+        known = {
+            option for parameter in COMMANDS[command].params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        assert {word for word in words if re.match(r"--?[a-z]", word)} <= known, (command, words)
+
+
+def test_every_command_has_a_section_with_an_example() -> None:
+    page = ROOT / "docs" / "command-line.md"
+    assert set(COMMANDS) <= anchors(page)
+    assert set(COMMANDS) == {line[1] for line in command_lines(page)}
+
+
+def test_the_complete_recipe_for_masks_is_valid(tmp_path: Path) -> None:
+    (recipe,) = (block for block in code(ROOT / "docs" / "own-data.md", "yaml") if block.startswith("about:"))
+    file = tmp_path / "masks.yaml"
+    file.write_text(recipe, encoding="utf-8")
+    assert CliRunner().invoke(app, ["check", str(file)]).exit_code == 0
+    assert not former_names(file)
+
+
+def test_the_readme_stays_short_and_begins_with_its_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    assert code(ROOT / "README.md")[0].splitlines() == [
+        "pip install -e . && semivae train recipes/digits_50labels.yaml",
+        "pip install -e '.[test]' && pytest",
+    ]
