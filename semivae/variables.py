@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor  # whose import takes seconds, and shapes need none
 
 VOID = -1  # at a place of a categorical map: not known; it adds nothing to any log-probability or score
-Sample = dict[str, Tensor]
+Sample = dict[str, "Tensor"]
 """A batch of some variables, name to tensor [batch, *shape]. A variable that is missing is an absent key."""
+
+PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 2}  # 2: location and scale
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,27 @@ class Variable:
     shape: tuple[int, ...]
     classes: int | None = None
     complete_with: Literal["sample", "mean", "mode"] = "sample"
+
+    @property
+    def parameter_shape(self) -> tuple[int, ...]:
+        """Shape of the parameters of one value, which a network puts out; channels, if any, come first."""
+        if self.family == "categorical":
+            return (self.class_count, *self.shape)
+        return (PARAMETERS_PER_NUMBER[self.family] * self.shape[0], *self.shape[1:])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one value as a network's input: classes are one-hot, all else is as it is."""
+        return (self.class_count, *self.shape) if self.family == "categorical" else self.shape
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a network sees it as an image, [channels, height, width]; a map is one."""
+        return len(self.input_shape) == 3
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes of a categorical variable; ValueError where there is none."""
+        if self.classes is None:
+            raise ValueError(f"categorical variable {self.name} has no number of classes")
+        return self.classes

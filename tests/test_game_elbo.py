@@ -52,7 +52,7 @@ def two_levels(order: str) -> tuple[Player, Player]:
             [NetworkConditional(Z1, (X,), net(0, (2,), (1, 2, 2))), NetworkConditional(Z0, (Z1,), net(2, (2,)))]
         )
         return decoder, encoder
-    network, size = without_head(net(0, (1,), (1, 2, 2)), "mlp")
+    network, size = without_head(net(0, (1,), (1, 2, 2)))
     levels = [
         LadderConditional(Z0, (X,), X, network, net(size, (2,))),
         LadderConditional(Z1, (X, Z0), X, network, net(size, (2,))),

@@ -31,7 +31,7 @@ def values_of(variable: Variable) -> torch.Tensor:
 
 def parameters_for(variable: Variable, scale: float = 1.5) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return scale * torch.randn(FAMILIES[variable.family].parameter_shape(variable), generator=generator).double()
+    return scale * torch.randn(variable.parameter_shape, generator=generator).double()
 
 
 @pytest.mark.parametrize("variable", [CODE, LABEL, MASK, PIXELS], ids=lambda variable: variable.family)
@@ -100,7 +100,7 @@ def test_soft_bits_score_the_mean_over_random_binarisation() -> None:
 )
 def test_zero_parameters_are_neutral(variable: Variable, entropy: float) -> None:
     family = FAMILIES[variable.family]
-    distribution = family.distribution(variable, torch.zeros(family.parameter_shape(variable)))
+    distribution = family.distribution(variable, torch.zeros(variable.parameter_shape))
     assert distribution.entropy().item() == pytest.approx(entropy, abs=1e-6)
 
 
@@ -112,8 +112,8 @@ def test_zero_parameters_are_the_standard_normal() -> None:
 @pytest.mark.parametrize("variable", [CODE, LABEL, MASK, REAL, PIXELS], ids=lambda variable: variable.family)
 def test_batched_parameters_give_batched_distributions(variable: Variable) -> None:
     family = FAMILIES[variable.family]
-    distribution = family.distribution(variable, parameters_for(variable).expand(5, *family.parameter_shape(variable)))
+    distribution = family.distribution(variable, parameters_for(variable).expand(5, *variable.parameter_shape))
     assert (distribution.batch_shape, distribution.event_shape) == ((5,), variable.shape)
     value = distribution.sample()
     assert distribution.log_prob(value).shape == (5,)
-    assert family.as_input(variable, value).shape == (5, *family.input_shape(variable))
+    assert family.as_input(variable, value).shape == (5, *variable.input_shape)

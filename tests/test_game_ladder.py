@@ -73,7 +73,7 @@ Z0, Z1 = Variable("z0", "bernoulli", (3,)), Variable("z1", "bernoulli", (5,))
 
 def ladder_players() -> tuple[Player, Player]:
     torch.manual_seed(0)
-    network, size = without_head(Conv((1, 4, 4), 0, (1,), channels=(4,), hidden=7), "conv")
+    network, size = without_head(Conv((1, 4, 4), 0, (1,), channels=(4,), hidden=7))
     encoder = Player(
         [
             LadderConditional(Z0, (X,), X, network, Mlp(None, size, (3,), hidden=())),

@@ -1,4 +1,4 @@
-"""The U-Net: any size that its levels divide, local and global paths, no statistics of the batch, clear refusals."""
+"""The U-Net: any size that its levels divide, local and global paths, no statistics of the batch."""
 
 from __future__ import annotations
 
@@ -49,17 +49,3 @@ def test_a_fresh_network_already_shows_its_vector() -> None:
     found = torch.linalg.lstsq(torch.cat([shown, torch.ones(64, 1)], dim=1), vectors).solution
     read = torch.cat([shown, torch.ones(64, 1)], dim=1) @ found
     assert torch.equal(read.sign(), vectors)
-
-
-@pytest.mark.parametrize(
-    ("image_shape", "output_shape", "message"),
-    [
-        (None, (6, 16, 16), "net unet reads an image, but no given variable is one"),
-        ((4, 16, 16), (6,), "net unet puts out an image or a map, and the variable is none"),
-        ((4, 16, 16), (6, 8, 8), "net unet keeps the size"),
-        ((4, 18, 16), (6, 18, 16), "needs sides that are multiples of 4, not"),
-    ],
-)
-def test_what_does_not_fit(image_shape: tuple[int, ...] | None, output_shape: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Unet(image_shape, 0, output_shape, channels=(8, 16, 16))

@@ -90,6 +90,7 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
     from semivae.data.sources import load_source
     from semivae.errors import DataError
     from semivae.scenario.build import resolve
+    from semivae.scenario.shapes import has_shapes
 
     if has_shapes(recipe):
         return recipe, ""
@@ -97,11 +98,6 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
         return resolve(recipe, load_source(recipe.source, find_data_root(data_root), download=False)), ""
     except DataError as error:
         return None, str(error)
-
-
-def has_shapes(recipe: Recipe) -> bool:
-    """Whether the recipe says every shape and number of classes, so that its networks can be built without the data."""
-    return all(spec.classes if spec.family == "categorical" else spec.shape for spec in recipe.variables.values())
 
 
 def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
@@ -135,25 +131,25 @@ def check(
 
 
 def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
-    """The lines of what is wrong with a recipe; empty where nothing is."""
+    """The lines of what is wrong with a recipe; empty where nothing is. Imports no torch."""
     from semivae.recipe import read_recipe
 
     try:
         note_former_names(recipe, changes)
         read = read_recipe(recipe, changes)
-        from semivae.scenario.plan import plan_of, twin_plan
-
-        try:
-            plan_of(read)
-            if read.training.twin:
-                twin_plan(read)
-            if has_shapes(read):
-                count_parameters(read)
-        except RecipeError as error:
-            return f"{recipe}: {error}".splitlines()
     except RecipeError as error:
         return str(error).splitlines()
-    return []
+    from semivae.scenario.plan import plan_of, twin_plan
+    from semivae.scenario.shapes import has_shapes, net_mistakes
+
+    mistakes: list[str] = []
+    try:
+        (twin_plan if read.training.twin else plan_of)(read)
+    except RecipeError as error:
+        mistakes.append(str(error))
+    if has_shapes(read):
+        mistakes += net_mistakes(read)
+    return [line for mistake in dict.fromkeys(mistakes) for line in f"{recipe}: {mistake}".splitlines()]
 
 
 def copy(

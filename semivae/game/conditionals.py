@@ -72,7 +72,7 @@ class Prior(Conditional):
     def __init__(self, target: Variable, parameters: Tensor | None = None, learnable: bool = False) -> None:
         super().__init__(target)
         if parameters is None:
-            parameters = torch.zeros(self.family.parameter_shape(target))
+            parameters = torch.zeros(target.parameter_shape)
         self.learnable = learnable
         if learnable:
             self.natural = nn.Parameter(parameters)
@@ -121,16 +121,11 @@ def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> t
     vectors: list[Tensor] = []
     for variable in given:
         value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
-        (images if is_image(variable) else vectors).append(value if is_image(variable) else value.flatten(1))
+        (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
     return (
         torch.cat(images, dim=1) if images else None,
         torch.cat(vectors, dim=1) if vectors else None,
     )
-
-
-def is_image(variable: Variable) -> bool:
-    """Whether a network sees the variable as an image: [channels, height, width]."""
-    return len(FAMILIES[variable.family].input_shape(variable)) == 3
 
 
 def is_map(conditional: Conditional) -> bool:

@@ -1,7 +1,7 @@
 """Exponential (and one logistic) families: how a network's output becomes a distribution over a variable's values.
 
-Every family says three things: the shape of the parameters that a network must put out, the distribution that they
-stand for, and how a value looks as another network's input. Parameters of zero are the family's neutral member: fair
+Every family says two things: the distribution that parameters stand for, and how a value looks as another network's
+input; both shapes are the variable's (`semivae.variables`). Parameters of zero are the family's neutral member: fair
 bits, uniform classes, the standard normal; so priors and fresh networks need no special case.
 """
 
@@ -76,16 +76,8 @@ class Family(ABC):
     """What a family name means. Families hold no state: one object serves all variables."""
 
     @abstractmethod
-    def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
-        """Shape of the parameters of one value; channels, if any, come first."""
-
-    @abstractmethod
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         """Distribution, event shape `variable.shape`, batch shape [...], from parameters [..., *parameter_shape]."""
-
-    def input_shape(self, variable: Variable) -> tuple[int, ...]:
-        """Shape of one value as a network's input."""
-        return variable.shape
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
         """The value [batch, *shape] as a network's input [batch, *input_shape], of about unit size per number."""
@@ -94,9 +86,6 @@ class Family(ABC):
 
 class BernoulliFamily(Family):
     """Bits. A value between 0 and 1 is the chance of a one: its log_prob is the mean over random binarisation."""
-
-    def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
-        return variable.shape
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         return _independent(Bernoulli(logits=parameters, validate_args=False), variable)
@@ -108,34 +97,25 @@ class BernoulliFamily(Family):
 class CategoricalFamily(Family):
     """Classes 0 .. classes-1: one for the whole example (shape ()), or one or `VOID` at each place (height, width)."""
 
-    def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
-        return (_classes(variable), *variable.shape)
-
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         logits = parameters.movedim(parameters.dim() - 1 - len(variable.shape), -1)
         kind = CategoricalMap if variable.shape else Categorical
         return _independent(kind(logits=logits, validate_args=False), variable)
 
-    def input_shape(self, variable: Variable) -> tuple[int, ...]:
-        return (_classes(variable), *variable.shape)
-
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
         if value.dim() == len(variable.shape) + 2:  # one-hot already, with a gradient (`semivae.game.lower_bound`)
-            return value.movedim(-1, 1) * math.sqrt(_classes(variable))
+            return value.movedim(-1, 1) * math.sqrt(variable.class_count)
         known = value.long().clamp_min(0) if variable.shape else value  # a single class cannot be VOID
-        one_hot = F.one_hot(known, _classes(variable)).movedim(-1, 1).float()
+        one_hot = F.one_hot(known, variable.class_count).movedim(-1, 1).float()
         if variable.shape:
             one_hot = one_hot * (value != VOID).unsqueeze(1)  # nothing at all where nothing is known
-        return one_hot * math.sqrt(_classes(variable))  # as much energy as that many unit inputs
+        return one_hot * math.sqrt(variable.class_count)  # as much energy as that many unit inputs
 
 
 class GaussianFamily(Family):
     """Real numbers with a learned mean and standard deviation each."""
 
     smallest_scale = 1e-3  # a density without a floor runs off to infinity on constant pixels
-
-    def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
-        return (2 * variable.shape[0], *variable.shape[1:])
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape))
@@ -147,9 +127,6 @@ class DiscretizedLogisticFamily(Family):
     """8-bit channels in [0, 1] (see `DiscretizedLogistic`)."""
 
     typical_scale, smallest_scale = 0.1, 1e-3
-
-    def parameter_shape(self, variable: Variable) -> tuple[int, ...]:
-        return (2 * variable.shape[0], *variable.shape[1:])
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         raw_loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape))
@@ -176,12 +153,6 @@ def _independent(distribution: Distribution, variable: Variable) -> Distribution
 
 def _positive(raw: Tensor) -> Tensor:
     return F.softplus(raw + math.log(math.e - 1.0))  # 1 at 0
-
-
-def _classes(variable: Variable) -> int:
-    if variable.classes is None:
-        raise ValueError(f"categorical variable {variable.name} has no number of classes")
-    return variable.classes
 
 
 def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:

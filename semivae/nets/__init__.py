@@ -1,5 +1,8 @@
 """Networks by name. Each maps (images, vectors) to the parameters of one conditional.
 
+Each is made from the shape of the given images (or None), the length of the given vectors, the shape of the output and
+its options. `semivae.recipe.fitting.check_fit` says which shapes fit which network; the networks do not check again.
+
 Every network is a module with
 - `forward(images, vectors)`: images [batch, channels, height, width] or None, vectors [batch, size] or None, to
   parameters [batch, *output_shape];

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import (
-    Shape,
-    convolution,
-    joined,
-    linear,
-    norm,
-    require_image,
-    require_vector_output,
-)
+from semivae.nets.layers import Shape, convolution, joined, linear, norm
 
 
 class Conv(nn.Module):
@@ -34,14 +25,11 @@ class Conv(nn.Module):
             halved it, since at full size a norm costs more time than a convolution.
         hidden: width of the hidden layer, whose output is the feature vector.
         dropout: share of features that are dropped in training.
-
-    Raises:
-        ValueError: no image is given, or the output is an image.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: Shape,
         vector_size: int,
         output_shape: Shape,
         channels: Sequence[int] = (32, 64, 128),
@@ -50,8 +38,8 @@ class Conv(nn.Module):
         stem: int | None = None,
     ) -> None:
         super().__init__()
-        inputs, height, width = require_image(image_shape, "conv")
-        outputs = require_vector_output(output_shape, "conv")
+        inputs, height, width = image_shape
+        (outputs,) = output_shape
         stages: list[nn.Module] = []
         if stem is not None:
             stages += [convolution(inputs, stem, size=5, stride=2), nn.SiLU()]
@@ -107,32 +95,18 @@ class Deconv(nn.Module):
         output_shape: (parameter channels, height, width).
         channels: one entry per stage, from the small grid up.
         blocks: residual blocks per stage.
-
-    Raises:
-        ValueError: an image is given, or the output is not an image.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: None,
         vector_size: int,
         output_shape: Shape,
         channels: Sequence[int] = (128, 64, 32),
         blocks: int = 1,
     ) -> None:
         super().__init__()
-        if image_shape is not None:
-            raise ValueError("net deconv reads vectors, but an image is given; use mlp or conv")
-        if len(output_shape) != 3:
-            raise ValueError(
-                "net deconv puts out an image [channels, height, width], and the variable is none; use mlp"
-            )
         outputs, self.height, self.width = output_shape
-        most = math.ceil(math.log2(max(self.height, self.width)))
-        if len(channels) > most:
-            raise ValueError(
-                f"net deconv doubles the grid {len(channels)} times; for this image {most} stages are enough"
-            )
         grid = tuple(-(-side // 2 ** len(channels)) for side in (self.height, self.width))
         self.grid = (channels[0], *grid)
         self.start = linear(vector_size, channels[0] * grid[0] * grid[1], gain=1.0)

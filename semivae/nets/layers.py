@@ -92,26 +92,9 @@ def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
-def without_head(net: nn.Module, name: str) -> tuple[nn.Module, int]:
-    """The network up to its features, for others to build upon, and their number.
-
-    Raises:
-        ValueError: the network puts out an image.
-    """
-    head = getattr(net, "head", None)
-    if not isinstance(head, nn.Linear):
-        raise ValueError(f"net {name} has no feature vector to build upon; use conv, valid_conv, wide_resnet or mlp")
+def without_head(net: nn.Module) -> tuple[nn.Module, int]:
+    """The network up to its features, for others to build upon, and their number. It must put out a vector."""
+    head = net.head
+    assert isinstance(head, nn.Linear)
     net.head = nn.Identity()
     return net, head.in_features
-
-
-def require_image(image_shape: Shape | None, net: str) -> Shape:
-    if image_shape is None:
-        raise ValueError(f"net {net} reads an image, but no given variable is one; use mlp or deconv")
-    return image_shape
-
-
-def require_vector_output(output_shape: Shape, net: str) -> int:
-    if len(output_shape) != 1:
-        raise ValueError(f"net {net} puts out a vector, but the variable has rows and columns; use deconv or mlp")
-    return output_shape[0]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, convolution, joined, linear, norm, require_image, require_vector_output
+from semivae.nets.layers import Shape, convolution, joined, linear, norm
 from semivae.nets.wide_resnet import ResidualBlock
 
 
@@ -40,14 +40,11 @@ class PooledResnet(nn.Module):
         channels: one entry per stage; each halves the image.
         blocks: residual blocks per stage, of two convolutions each.
         dropout: of the features.
-
-    Raises:
-        ValueError: no image is given, or the output is an image.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: Shape,
         vector_size: int,
         output_shape: Shape,
         stem: int = 32,
@@ -56,8 +53,8 @@ class PooledResnet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        inputs, _, _ = require_image(image_shape, "pooled_resnet")
-        outputs = require_vector_output(output_shape, "pooled_resnet")
+        inputs, _, _ = image_shape
+        (outputs,) = output_shape
         self.stem = convolution(inputs, stem)
         stages: list[nn.Module] = []
         before = stem

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semivae.nets.convolutional import ModulatedBlock
-from semivae.nets.layers import Shape, convolution, joined, linear, norm, require_image
+from semivae.nets.layers import Shape, convolution, joined, linear, norm
 
 SKETCH = 4  # places a side of what vectors add to the output
 SKETCH_GAIN = 0.3  # of it at the start: seen, and less than what pictures differ by
@@ -35,14 +35,11 @@ class Unet(nn.Module):
         hidden: length of the global vector, which is also the feature vector.
         patch: the finest level has one place for `patch` x `patch` pixels; 2 makes the network about 4 times cheaper.
         dropout: share of the global vector that is dropped in training.
-
-    Raises:
-        ValueError: no image is given, the output is none or of another size, or its sides do not divide.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: Shape,
         vector_size: int,
         output_shape: Shape,
         channels: Sequence[int] = (32, 64, 128),
@@ -52,18 +49,8 @@ class Unet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        inputs, *sides = require_image(image_shape, "unet")
-        if len(output_shape) != 3:
-            raise ValueError("net unet puts out an image or a map, and the variable is none; use conv or wide_resnet")
-        if tuple(output_shape[1:]) != tuple(sides):
-            raise ValueError(f"net unet keeps the size, but {sides} are given for {list(output_shape[1:])}")
+        inputs = image_shape[0] * patch**2
         self.patch, self.size_multiple = patch, patch * 2 ** (len(channels) - 1)
-        if any(side % self.size_multiple for side in sides):
-            raise ValueError(
-                f"net unet with {len(channels)} levels and patch {patch} needs sides that are multiples of "
-                f"{self.size_multiple}, not {sides}; use fewer channels entries, or another size"
-            )
-        inputs *= patch**2
         self.stem = convolution(inputs, channels[0], gain=1.0)
         self.down = nn.ModuleList(nn.Sequential(*(Block(size) for _ in range(blocks))) for size in channels)
         self.shrink = nn.ModuleList(

@@ -12,16 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import (
-    ACTIVATIONS,
-    Shape,
-    Tanh,
-    convolution,
-    joined,
-    linear,
-    require_image,
-    require_vector_output,
-)
+from semivae.nets.layers import ACTIVATIONS, Shape, Tanh, convolution, joined, linear
 
 
 class ValidConv(nn.Module):
@@ -37,14 +28,11 @@ class ValidConv(nn.Module):
         hidden: length of the feature vector.
         activation: after every layer but the last.
         outside: what is fed beyond the border, which is black as the family feeds it; the authors feed and pad with 0.
-
-    Raises:
-        ValueError: no image is given, it is smaller than 16 pixels a side, or the output is an image.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: Shape,
         vector_size: int,
         output_shape: Shape,
         width: int = 32,
@@ -54,9 +42,8 @@ class ValidConv(nn.Module):
     ) -> None:
         super().__init__()
         self.outside = outside
-        inputs, *sides = require_image(image_shape, "valid_conv")
-        outputs = require_vector_output(output_shape, "valid_conv")
-        refuse_small(sides, "valid_conv")
+        inputs, *sides = image_shape
+        (outputs,) = output_shape
         function, gain = ACTIVATIONS[activation]
         layers: list[nn.Module] = [convolution(inputs, width, gain=gain, padding=0), over(function)]
         inputs = width
@@ -87,28 +74,18 @@ class ValidDeconv(nn.Module):
         output_shape: (parameter channels, height, width).
         width: channels of the last layers; the earlier ones have twice and four times as many.
         activation: after every layer but the last.
-
-    Raises:
-        ValueError: an image is given, or the output is none, or smaller than 16 pixels a side.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: None,
         vector_size: int,
         output_shape: Shape,
         width: int = 32,
         activation: str = "tanh",
     ) -> None:
         super().__init__()
-        if image_shape is not None:
-            raise ValueError("net valid_deconv reads vectors, but an image is given; use mlp or conv")
-        if len(output_shape) != 3:
-            raise ValueError(
-                "net valid_deconv puts out an image [channels, height, width], and the variable is none; use mlp"
-            )
         outputs, self.height, self.width = output_shape
-        refuse_small([self.height, self.width], "valid_deconv")
         function, gain = ACTIVATIONS[activation]
         grid = [math.ceil((side - 12) / 4) for side in (self.height, self.width)]  # the layers below make 4 n + 12 of n
         self.grid = (4 * width, *grid)
@@ -135,11 +112,6 @@ class ValidDeconv(nn.Module):
         grid: Tensor = self.start(vectors).unflatten(1, self.grid)
         hidden: Tensor = self.body(grid.contiguous(memory_format=torch.channels_last))
         return hidden
-
-
-def refuse_small(sides: list[int], net: str) -> None:
-    if min(sides) < 16:
-        raise ValueError(f"net {net} needs images of at least 16 pixels a side; use mlp, conv or deconv")
 
 
 def over(function: type[nn.Module]) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, convolution, joined, linear, norm, require_image, require_vector_output
+from semivae.nets.layers import Shape, convolution, joined, linear, norm
 
 
 class ResidualBlock(nn.Module):
@@ -40,14 +40,11 @@ class WideResnet(nn.Module):
         depth: 6 n + 4.
         width: the widening factor.
         dropout: inside the blocks.
-
-    Raises:
-        ValueError: no image is given, or the output is an image.
     """
 
     def __init__(
         self,
-        image_shape: Shape | None,
+        image_shape: Shape,
         vector_size: int,
         output_shape: Shape,
         depth: int = 28,
@@ -55,8 +52,8 @@ class WideResnet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        inputs, _, _ = require_image(image_shape, "wide_resnet")
-        outputs = require_vector_output(output_shape, "wide_resnet")
+        inputs, _, _ = image_shape
+        (outputs,) = output_shape
         blocks: list[nn.Module] = []
         channels = 16
         self.stem = convolution(inputs, channels, gain=1.0)

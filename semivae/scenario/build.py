@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,7 @@ from semivae.data.splits import Split
 from semivae.data.streams import Stream
 from semivae.data.views import View
 from semivae.errors import DataError, RecipeError
-from semivae.game.conditionals import Conditional, NetworkConditional, Prior, is_image
-from semivae.game.families import FAMILIES
+from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
@@ -32,6 +30,7 @@ from semivae.recipe import schema
 from semivae.recipe.networks import Net
 from semivae.recipe.schema import Recipe
 from semivae.scenario.plan import map_of, plan_of, roles_of, weight_of
+from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, net_shapes
 from semivae.scenario.streams import make_streams
 from semivae.variables import Variable
 
@@ -80,14 +79,6 @@ def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.
     return spec.model_copy(update={"shape": shape, "classes": len(dataset.classes)})
 
 
-def build_variables(recipe: Recipe) -> dict[str, Variable]:
-    """The variables of a resolved recipe."""
-    return {
-        name: Variable(name, spec.family, spec.shape or (), spec.classes, spec.complete_with)
-        for name, spec in recipe.variables.items()
-    }
-
-
 def build_players(recipe: Recipe) -> tuple[Player, Player]:
     """Decoder and encoder of a resolved recipe, initialised from `training.seed`.
 
@@ -110,15 +101,12 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
     conditionals: list[Conditional] = []
     bottom_up, image = None, variables[roles_of(recipe).image]
     if recipe.bottom_up is not None:
-        try:
-            bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, (1,)), recipe.bottom_up.name)
-        except ValueError as error:
-            raise RecipeError(f"bottom_up: {error}") from None
+        bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, FEATURE_VECTOR))
     for name, spec in recipe.encoder.items():
         if spec.ladder and bottom_up is not None:
             network, features = bottom_up
             target, given = variables[name], tuple(variables[parent] for parent in spec.given)
-            head = _net(f"encoder.{name}.net", spec.net, (), features, FAMILIES[target.family].parameter_shape(target))
+            head = _net(f"encoder.{name}.net", spec.net, (), features, target.parameter_shape)
             conditionals.append(LadderConditional(target, given, image, network, head))
         else:
             conditionals.append(_conditional("encoder", name, spec, variables))
@@ -127,15 +115,8 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
 
 def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
-    inputs = [FAMILIES[parent.family].input_shape(parent) for parent in given]
-    images = [shape for parent, shape in zip(given, inputs, strict=True) if is_image(parent)]
-    vectors = sum(math.prod(shape) for parent, shape in zip(given, inputs, strict=True) if not is_image(parent))
-    image_shape = (sum(shape[0] for shape in images), *images[0][1:]) if images else None
-    options = spec.model_dump(exclude={"name"})
-    try:
-        return NETS[spec.name](image_shape, vectors + features, output_shape, **options)
-    except ValueError as error:
-        raise RecipeError(f"{where}: {error}") from None
+    shapes = net_shapes(where, spec, given, output_shape)
+    return NETS[spec.name](shapes.image, shapes.vectors + features, shapes.output, **spec.model_dump(exclude={"name"}))
 
 
 def _conditional(
@@ -144,7 +125,7 @@ def _conditional(
     target = variables[name]
     if isinstance(spec, schema.ConditionalSpec):
         given = tuple(variables[parent] for parent in spec.given)
-        net = _net(f"{player}.{name}.net", spec.net, given, 0, FAMILIES[target.family].parameter_shape(target))
+        net = _net(f"{player}.{name}.net", spec.net, given, 0, target.parameter_shape)
         return NetworkConditional(target, given, net)
     return _prior(name, spec, target)
 

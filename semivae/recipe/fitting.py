@@ -1,0 +1,75 @@
+"""Whether a network fits between what it is given and what it must put out. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+
+from semivae.recipe.networks import DeconvSpec, MlpSpec, Net, UnetSpec, ValidConvSpec, ValidDeconvSpec
+
+Shape = tuple[int, ...]
+SMALLEST_SIDE = 16  # what unpadded convolutions leave nothing of
+
+
+def check_fit(net: Net, image: Shape | None, output: Shape) -> None:
+    """Refuses a network that could not be built, or could not run.
+
+    Args:
+        net: the network as the recipe asks for it.
+        image: (channels, height, width) of the images that it is given, joined; None if there are none.
+        output: the shape of the parameters of one value.
+
+    Raises:
+        ValueError: the network does not fit; the message says why and which networks might.
+    """
+    if isinstance(net, MlpSpec):
+        return  # takes and makes anything
+    if isinstance(net, DeconvSpec | ValidDeconvSpec):
+        if image is not None:
+            raise ValueError(f"net {net.name} reads vectors, but an image is given; use mlp or conv")
+        if len(output) != 3:
+            raise ValueError(
+                f"net {net.name} puts out an image [channels, height, width], and the variable is none; use mlp"
+            )
+        if isinstance(net, DeconvSpec):
+            _check_stages(net, output)
+        else:
+            _check_sides(net, output)
+        return
+    if image is None:
+        raise ValueError(f"net {net.name} reads an image, but no given variable is one; use mlp or deconv")
+    if isinstance(net, UnetSpec):
+        _check_unet(net, image, output)
+        return
+    if len(output) != 1:
+        raise ValueError(f"net {net.name} puts out a vector, but the variable has rows and columns; use deconv or mlp")
+    if isinstance(net, ValidConvSpec):
+        _check_sides(net, image)
+
+
+def _check_stages(net: DeconvSpec, output: Shape) -> None:
+    enough = math.ceil(math.log2(max(output[1:])))
+    if len(net.channels) > enough:
+        raise ValueError(
+            f"net deconv doubles the grid {len(net.channels)} times; for this image {enough} stages are enough"
+        )
+
+
+def _check_sides(net: ValidConvSpec | ValidDeconvSpec, image: Shape) -> None:
+    if min(image[1:]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"net {net.name} needs images of at least {SMALLEST_SIDE} pixels a side; use mlp, conv or deconv"
+        )
+
+
+def _check_unet(net: UnetSpec, image: Shape, output: Shape) -> None:
+    sides = list(image[1:])
+    if len(output) != 3:
+        raise ValueError("net unet puts out an image or a map, and the variable is none; use conv or wide_resnet")
+    if list(output[1:]) != sides:
+        raise ValueError(f"net unet keeps the size, but {sides} are given for {list(output[1:])}")
+    multiple = net.patch * 2 ** (len(net.channels) - 1)
+    if any(side % multiple for side in sides):
+        raise ValueError(
+            f"net unet with {len(net.channels)} levels and patch {net.patch} needs sides that are multiples of "
+            f"{multiple}, not {sides}; use fewer channels entries, or another size"
+        )

@@ -1,0 +1,105 @@
+"""The shapes that a recipe's networks stand between, and whether they fit. Imports no torch, so `check` is quick."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from semivae.errors import RecipeError
+from semivae.recipe import Recipe, schema
+from semivae.recipe.fitting import Shape, check_fit
+from semivae.recipe.networks import Net
+from semivae.scenario.plan import roles_of
+from semivae.variables import Variable
+
+FEATURE_VECTOR = (1,)  # an output that only networks with a feature vector can put out, whatever its length
+
+
+@dataclass(frozen=True)
+class NetShapes:
+    """What a network is given and must put out.
+
+    Args:
+        image: (channels, height, width) of all given images, joined by channel; None if there are none.
+        vectors: the length of all other given values, flattened and joined.
+        output: the shape of the parameters of one value.
+    """
+
+    image: Shape | None
+    vectors: int
+    output: Shape
+
+
+def has_shapes(recipe: Recipe) -> bool:
+    """Whether the recipe says every shape and number of classes, so that its networks can be built without the data."""
+    return all(_has_shape(name, spec) for name, spec in recipe.variables.items())
+
+
+def _has_shape(name: str, spec: schema.VariableSpec) -> bool:
+    if spec.family != "categorical":
+        return spec.shape is not None
+    return spec.classes is not None and (spec.shape is not None or name != "s")  # s is a map, as large as the images
+
+
+def build_variables(recipe: Recipe) -> dict[str, Variable]:
+    """The variables of a resolved recipe."""
+    return {
+        name: Variable(name, spec.family, spec.shape or (), spec.classes, spec.complete_with)
+        for name, spec in recipe.variables.items()
+    }
+
+
+def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -> NetShapes:
+    """The shapes of a network that is given some variables.
+
+    Raises:
+        RecipeError: the network does not fit them; `where` is the key of the recipe that asks for it.
+    """
+    images = [variable for variable in given if variable.is_image]
+    image: Shape | None = None
+    if images:
+        sides = images[0].input_shape[1:]
+        for other in images[1:]:
+            if other.input_shape[1:] != sides:
+                raise RecipeError(
+                    f"{where}: {images[0].name} has sides {list(sides)} and {other.name} has "
+                    f"{list(other.input_shape[1:])}; one network reads images of one size only"
+                )
+        image = (sum(variable.input_shape[0] for variable in images), *sides)
+    vectors = sum(math.prod(variable.input_shape) for variable in given if not variable.is_image)
+    try:
+        check_fit(net, image, output)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
+    return NetShapes(image, vectors, output)
+
+
+def net_mistakes(recipe: Recipe) -> list[str]:
+    """The networks that `build_players` would refuse, found without building any.
+
+    Args:
+        recipe: a recipe with every shape and number of classes.
+
+    Returns:
+        One message for each; empty where all fit.
+    """
+    found: list[str] = []
+    for check in _checks(recipe):
+        try:
+            check()
+        except RecipeError as error:
+            found.append(str(error))
+    return found
+
+
+def _checks(recipe: Recipe) -> Iterator[Callable[[], object]]:
+    variables, bottom_up = build_variables(recipe), recipe.bottom_up
+    if bottom_up is not None:
+        yield lambda: net_shapes("bottom_up", bottom_up, [variables[roles_of(recipe).image]], FEATURE_VECTOR)
+    for player, factors in (("encoder", recipe.encoder), ("decoder", recipe.decoder)):
+        for name, spec in factors.items():
+            if isinstance(spec, schema.ConditionalSpec):
+                given = [] if spec.ladder else [variables[parent] for parent in spec.given]
+                yield partial(net_shapes, f"{player}.{name}.net", spec.net, given, variables[name].parameter_shape)
