@@ -28,6 +28,7 @@ finally:
         ("train", "--help"),
         ("predict", "--help"),
         ("recipes",),
+        ("schema",),
         ("check", "digits_50labels", "mnist_ladder", "faces_masks", "folder", "table"),
     ],
     ids=" ".join,
@@ -36,7 +37,7 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=True)
     _, found, imported = done.stdout.rpartition("imported:")
     assert found
-    unwanted = FOR_COMPUTING if words[0] in ("recipes", "check") else FOR_COMPUTING | FOR_READING
+    unwanted = FOR_COMPUTING if words[0] in ("recipes", "schema", "check") else FOR_COMPUTING | FOR_READING
     assert unwanted.isdisjoint(imported.split())
 
 
