@@ -32,10 +32,10 @@ from benchmarks.peer import (
 from benchmarks.peer_weights import RECIPES, players_with
 from benchmarks.side_by_side import Stepper
 from semivae.api import Run
+from semivae.data.inputs.pixels import as_model_values
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
 from semivae.data.splits import make_split
-from semivae.data.streams import as_model_values
 from semivae.devices import choose_precision
 from semivae.errors import RunError
 from semivae.game.players import Player

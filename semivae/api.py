@@ -30,10 +30,23 @@ from semivae.variables import Sample
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from PIL.Image import Image
+
+    Given = str | Path | Image | Sequence[str | Path | Image] | ArrayLike | Tensor
 
 
 class Run(TrainedModel):
-    """A trained model with its verbs: classify, sample, evaluate, diagnose, export. Open one with `semivae.load`."""
+    """A trained model with its verbs: classify, sample, evaluate, diagnose, export. Open one with `semivae.load`.
+
+    Wherever images are asked for, give the path of a file, folder or .zip, a Pillow image, a list of either, or an
+    array (`semivae.data.inputs.images.Images.read`); of a run that learnt from a table, another table or an array.
+    """
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__name__}({str(self.path)!r}, checkpoint={self.checkpoint!r})"
+        label = "no label" if self._label is None else f"{self._label} of {len(self.classes)} classes"
+        shape = " x ".join(map(str, self.inputs.shape))
+        return f"<{name}: {label}, {self.image} of {shape}, step {self.facts.step:,} of {self.facts.steps:,}>"
 
     @classmethod
     def of(cls, model: TrainedModel) -> Self:
@@ -67,7 +80,7 @@ class Run(TrainedModel):
             raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.names)}")
         if self.image not in observed:
             raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
-        images = self.images(observed[self.image])
+        images = self.preprocess(observed[self.image])
         sample: Sample = {
             key: images if key == self.image else given_values(self, key, value, len(images)).to(self.device)
             for key, value in observed.items()
@@ -86,13 +99,13 @@ class Run(TrainedModel):
         return Classifier.of(self, calibrate=calibrate, vote=vote, prior=prior, **chosen)
 
     def predict(
-        self, images: ArrayLike | Tensor, *, calibrate: bool = False, vote: bool = False, prior: Any = None
+        self, images: Given, *, calibrate: bool = False, vote: bool = False, prior: Any = None
     ) -> NDArray[np.int64]:
         """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
         classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
         if is_segmentation(self):  # a temperature changes no place's likeliest class
-            return predict_maps(self, self.images(images))
-        labels: NDArray[np.int64] = classifier.probabilities(self.images(images)).argmax(dim=1).numpy()
+            return predict_maps(self, self.read(images)[0])
+        labels: NDArray[np.int64] = classifier.probabilities(self.read(images)[0]).argmax(dim=1).numpy()
         return labels
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
@@ -123,13 +136,13 @@ class Run(TrainedModel):
         """Curves, what is read in the decoder's samples, and all warnings. See `semivae.reports.diagnosis.diagnose`."""
         return diagnose(self, reader=reader, samples=samples, seed=seed)
 
-    def novelty(self, images: ArrayLike | Tensor, *, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
+    def novelty(self, images: Given, *, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
         """Which images are of no kind that the run has learnt. See `semivae.generative.novelty.novelty`."""
-        return novelty(self, self.images(images), draws, count, seed)
+        return novelty(self, self.read(images)[0], draws, count, seed)
 
-    def embed(self, images: ArrayLike | Tensor) -> NDArray[np.float32]:
+    def embed(self, images: Given) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.classification.posterior.embed`."""
-        return embed(self, self.images(images))
+        return embed(self, self.read(images)[0])
 
     def export(
         self,

@@ -38,8 +38,8 @@ def test_a_runs_user_images_are_binarised_as_its_data_were(tiny_run: Run) -> Non
     recipe = tiny_run.recipe.model_copy(update={"source": source})
     run = Run(tiny_run.path, recipe, tiny_run.decoder, tiny_run.encoder, tiny_run.facts, "last", tiny_run.device)
     images = np.random.default_rng(0).random((3, 8, 8), dtype=np.float32)
-    assert torch.equal(run.images(images)[:, 0], torch.from_numpy(images > 0.5).float())
-    assert torch.equal(tiny_run.images(images)[:, 0], torch.from_numpy(images))
+    assert torch.equal(run.preprocess(images)[:, 0], torch.from_numpy(images > 0.5).float())
+    assert torch.equal(tiny_run.preprocess(images)[:, 0], torch.from_numpy(images))
 
 
 def test_speckle_inverts_its_share_of_the_pixels() -> None:

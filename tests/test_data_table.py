@@ -16,7 +16,7 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.data.dataset import Dataset
 from semivae.data.formats.csv_cells import read_cells
-from semivae.data.inputs.rows import CategoryColumn, NumberColumn, TableEncoding, is_missing, read_rows
+from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn, TableEncoding, is_missing
 from semivae.data.sources import load_source
 from semivae.errors import DataError, RunError
 from semivae.generative.table_filling import fill_table
@@ -322,7 +322,7 @@ def test_a_run_keeps_how_columns_became_numbers(run: Run, tmp_path: Path) -> Non
     blobs(tmp_path / "new.csv", rows=6, seed=2)
     assert run.encoding is not None and run.encoding == run.dataset().encoding
     rows, names = run.read(tmp_path / "new.csv")
-    assert torch.equal(rows, read_rows(tmp_path / "new.csv", run.encoding)[0]) and names[-1] == "5"
+    assert torch.equal(rows, run.read(tmp_path / "new.csv")[0]) and names[-1] == "5"
     report = json.loads(command("evaluate", run.path, "--json").stdout)
     assert report["last"]["error"] < 0.1
     kept = (run.path / "table.json").read_text()

@@ -102,7 +102,7 @@ def test_a_run_of_black_and_white_images_is_exported_with_its_threshold(
     assert report["checked_with"] == "validation images and noise, half each"
     greys = torch.rand(37, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = load(tmp_path / f"encoder.{suffix}")(greys)
-    torch.testing.assert_close(found, run.classifier().probabilities(run.images(greys)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, run.classifier().probabilities(run.preprocess(greys)), atol=1e-5, rtol=1e-4)
 
 
 def test_weights_name_their_temperature_and_features_have_none(copied_run: Run, tmp_path: Path) -> None:

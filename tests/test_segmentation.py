@@ -247,7 +247,7 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
         assert mask.mode == "P" and overlay.mode == "RGB" and overlay.size == (SIDE, SIDE)
         pixels = np.asarray(Image.open(images / "image1.png")).transpose(2, 0, 1)
         assert np.array_equal(np.asarray(mask), run.predict(pixels)[0])
-        probabilities = next(place_probabilities(run, run.images(pixels)))[0]
+        probabilities = next(place_probabilities(run, run.preprocess(pixels)))[0]
     with Image.open(out / "confidence" / "image1.png") as confidence:
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
@@ -265,7 +265,7 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
     )
     temperature = run.classifier(calibrate=True).calibration.temperature
     assert f"temperature {temperature:.3g}" in calibrated.stdout
-    probabilities = next(place_probabilities(run, run.images(pixels), temperature=temperature))[0]
+    probabilities = next(place_probabilities(run, run.preprocess(pixels), temperature=temperature))[0]
     with Image.open(tmp_path / "calibrated" / "confidence" / "image1.png") as confidence:
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     again = command("predict", run.path, images, "--out", out)
@@ -383,7 +383,7 @@ def test_diagnosis_counts_places_and_leaves_void_ones_out(run: Run) -> None:
 
 
 def test_known_places_of_a_map_are_held_and_the_others_drawn(run: Run) -> None:
-    images = run.images(run.dataset().test["x"][:2]).cpu()
+    images = run.preprocess(run.dataset().test["x"][:2]).cpu()
     half = run.dataset().test["s"][:2].long()
     half[:, SIDE // 2 :] = VOID
     nothing = torch.zeros_like(images, dtype=torch.bool)

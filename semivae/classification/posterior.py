@@ -38,7 +38,7 @@ def label_factor(run: TrainedModel) -> NetworkConditional:
 
 
 def batches(run: TrainedModel, images: Tensor, batch: int) -> Iterator[Tensor]:
-    """Images (n, C, H, W), bytes or floats in [0, 1], as the model takes them: float32 on its device, in parts.
+    """Images (n, C, H, W) as `TrainedModel.read` gives them, as the model takes them: float32 on its device, in parts.
 
     Raises:
         DataError: the images' shape is not the run's, or there are none.
@@ -49,8 +49,7 @@ def batches(run: TrainedModel, images: Tensor, batch: int) -> Iterator[Tensor]:
             f"{run.path} expects images of shape (n, {', '.join(map(str, shape or ()))}); given {tuple(images.shape)}"
         )
     for chunk in torch.split(images, batch):
-        on_device = run.as_data(chunk).to(run.device)
-        yield on_device.float() / 255 if chunk.dtype == torch.uint8 else on_device.float()
+        yield run.inputs.values(chunk.to(run.device)).float()
 
 
 def refuse_for_maps(run: TrainedModel, **options: Any) -> None:

@@ -76,16 +76,15 @@ def chain(
     reference, report = None, head(opened, count=count, rounds=rounds, seed=seed)
     if space is not None:
         from semivae.data.hashing import random_subset
-        from semivae.data.streams import as_model_values
 
         test = random_subset(opened.dataset().test[opened.image], count, seed)
-        reference = space(as_model_values(test))
+        reference = space(test)
         report |= {"features": space.name, "reference": f"{len(test)} test images"}
     chains = []
     for name in starts:
         states = []
         for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
-            if state.images.dim() == 4:
+            if opened.inputs.are_images:
                 make_folder(out)
                 save_grid(state.images[:shown], out / f"{name}_round{state.number:05}.png", overwrite=overwrite)
             states.append(state)

@@ -56,13 +56,12 @@ def impute(
     """Fill in missing pixels, a half-drawn mask, or the empty cells of a table."""
     values = given_values(given)
     check_folder(out, overwrite)
-    from semivae.data.formats.csv_cells import TABLE_ENDINGS
 
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}
     if mask is not None:
         facts, lines = impute_images(opened, images, mask, out, values, asked, overwrite)
-    elif opened.encoding is None or images.suffix.lower() not in TABLE_ENDINGS:
+    elif not opened.inputs.reads_cells(images):
         raise typer.BadParameter("tell what is missing: an image, white where it is", param_hint="--mask")
     elif values:
         raise typer.BadParameter("the known labels of a table are those in its own column", param_hint="--given")
@@ -78,24 +77,25 @@ def impute_images(
     import torch
 
     from semivae.cli.kinds.map_files import finish_maps
-    from semivae.data.inputs.images import read_images
+    from semivae.data.inputs.inputs import inputs_of
     from semivae.generative.grids import save_grid
     from semivae.generative.imputation import impute as fill
     from semivae.generative.imputation import missing_of
 
     pixels, names = run.read(images)
-    known = run.images(pixels).cpu()
+    known = run.inputs.values(pixels)
     shape = run.recipe.variables[run.image].shape or ()
-    marks, mask_names = read_images(mask, (1, *shape[1:]) if len(shape) == 3 else shape)
+    places = inputs_of((1, *shape[1:]) if run.inputs.are_images else shape)
+    marks, mask_names = places.read(mask)
     if all(place.is_dir() or place.suffix.lower() == ".zip" for place in (images, mask)):  # arrays have no names
         marks = marks[partners(names, mask_names, mask)]
-    marks = marks.float() / 255 if marks.dtype == torch.uint8 else marks
+    marks = places.values(marks)
     missing = missing_of(run, marks, len(known), given=bool(values))
     result = fill(run, known, missing, values, **asked)
     make_folder(out)
     write_imputed(out, names, result, run.classes)
     lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
-    if known.dim() == 4:
+    if run.inputs.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
         shown = rows.flatten(0, 1) if result.maps is None else finish_maps(run, out, names, result, rows, values)

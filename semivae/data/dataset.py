@@ -14,7 +14,7 @@ from torch import Tensor
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
-    from semivae.data.inputs.rows import TableEncoding
+    from semivae.data.inputs.table_encoding import TableEncoding
 
 
 @dataclass(frozen=True, eq=False)

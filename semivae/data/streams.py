@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from semivae.data.inputs.pixels import as_model_values
 from semivae.seeds import seed_for
 from semivae.variables import Sample
 
@@ -123,13 +124,6 @@ class EmptyStream(Stream):
 
     def batch(self, step: int) -> Sample:
         return {}
-
-
-def as_model_values(values: Tensor) -> Tensor:
-    """Bytes as float32 in [0, 1], maps as int64; anything else as it is."""
-    if values.dtype == torch.int16:
-        return values.long()
-    return values.to(torch.float32).div_(255) if values.dtype == torch.uint8 else values
 
 
 def _resident(array: Tensor, device: torch.device) -> Tensor:

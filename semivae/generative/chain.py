@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from semivae.data.hashing import random_subset
-from semivae.data.streams import as_model_values
 from semivae.errors import RunError
 from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
 from semivae.generative.prior_samples import prior_samples
@@ -105,7 +104,7 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
     if start == "data":
         test = random_subset(run.dataset().test[run.image], count, seed)
         rows = torch.arange(count) % len(test)  # more chains than images: some start alike
-        images = as_model_values(test[rows]).to(run.device)
+        images = run.inputs.values(test[rows].to(run.device))
         return images, images
     if start == "model":
         drawn = run.decoder.complete(prior_samples(run, count, {}), count)
@@ -114,7 +113,7 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
     noise = torch.rand((count, *shape), device=run.device)
     family = run.recipe.variables[run.image].family
     images = {"bernoulli": noise.round(), "gaussian": torch.randn_like(noise)}.get(family, noise)
-    return images, images.clamp(0.0, 1.0) if images.dim() == 4 else images
+    return images, run.inputs.as_shown(images)
 
 
 def refuse_unread(run: TrainedModel) -> None:

@@ -60,9 +60,7 @@ class FeatureSpace:
 def pictures(run: TrainedModel, sample: Sample) -> Tensor:
     """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
     mean: Tensor = run.decoder[run.image](sample).mean
-    if run.threshold is not None:
-        return (mean > 0.5).float()
-    return mean.clamp(0.0, 1.0) if mean.dim() == 4 else mean
+    return run.inputs.as_shown(mean)
 
 
 def refuse_twin(run: TrainedModel) -> None:

@@ -8,15 +8,11 @@ every family's nats are those of a file.
 
 from __future__ import annotations
 
-import io
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -119,19 +115,8 @@ def classifies(run: TrainedModel) -> bool:
 
 
 def complexity(run: TrainedModel, images: Tensor) -> Floats:
-    """Nats that each image takes as a PNG file, [n]; zeros for rows of a table, which no such file holds."""
-    if images.dim() != 4:
-        return np.zeros(len(images))
-    pixels = torch.cat([(part * 255).round().byte().cpu() for part in batches(run, images, 512)])
-    sizes = [_png_bytes(picture.flatten(0, 1).numpy()) for picture in pixels]
-    return np.asarray(sizes, dtype=np.float64) * (8.0 * math.log(2.0))
-
-
-def _png_bytes(pixels: NDArray[np.uint8]) -> int:
-    """Size of a grey picture's file; channels lie below each other in it."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    return file.tell()
+    """Nats that a general code needs for each example, [n]."""
+    return np.concatenate([run.inputs.complexity(part) for part in batches(run, images, 512)])
 
 
 def slope_of(size: Floats, surprise: Floats) -> float:

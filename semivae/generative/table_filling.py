@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.csv_cells import read_cells
-from semivae.data.inputs.rows import is_missing
+from semivae.data.inputs.table_encoding import is_missing
 from semivae.errors import DataError, RunError
 from semivae.generative.imputation import Imputed, impute
 from semivae.runs.model import TrainedModel

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from semivae.data.streams import as_model_values
+from semivae.data.inputs.pixels import as_model_values
 from semivae.game.conditionals import Conditional
 from semivae.game.families import categorical_of, most_likely
 from semivae.game.players import Player

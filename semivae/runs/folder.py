@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from semivae.data.inputs.rows import TableEncoding
+from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.splits import Split, save_split
 from semivae.errors import RecipeError, RunError
 from semivae.files import write_whole

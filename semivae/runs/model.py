@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from semivae.data.formats.csv_cells import TABLE_ENDINGS
 from semivae.data.formats.palettes import Palette, read_palette
-from semivae.data.inputs.images import as_images, read_images
-from semivae.data.inputs.pixels import binarized
-from semivae.data.inputs.rows import read_rows
+from semivae.data.inputs.inputs import Inputs, inputs_of
 from semivae.data.paths import resolve
 from semivae.data.readers.masks import palette_of
 from semivae.data.sources import data_root as find_data_root
@@ -41,10 +38,8 @@ from semivae.tasks.map_pictures import VOID_NUMBER
 from semivae.text import join_names
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from semivae.data.dataset import Dataset
-    from semivae.data.inputs.rows import TableEncoding
+    from semivae.data.inputs.table_encoding import TableEncoding
 
 
 class TrainedModel:
@@ -195,34 +190,33 @@ class TrainedModel:
         other._dataset = self._dataset
         return other
 
-    def images(self, images: ArrayLike | Tensor) -> Tensor:
-        """User images as the model takes them: float [n, channels, height, width] in [0, 1] (or table rows).
-
-        Raises:
-            DataError: another size or number of channels than the recipe's.
-        """
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What one example of the run's data is: how it is read, and what the model takes."""
         shape = self.recipe.variables[self.image].shape
         assert shape is not None
-        return self.as_data(as_images(images, shape)).to(self.device)
+        return inputs_of(shape, self.threshold, self.encoding)
 
-    def read(self, path: str | Path) -> tuple[Tensor, list[str]]:
-        """Examples in files, as the model takes them (see `semivae.data.inputs.images.read_images`), and their names.
+    def read(self, given: object) -> tuple[Tensor, list[str]]:
+        """Examples in files, arrays or Pillow images as they are kept, bytes or floats [n, *shape], and their names.
 
-        Of a run that learnt from a table file, `path` may be another one with the same columns.
+        Of a run that learnt from a table file, `given` may be another one with the same columns. See
+        `semivae.data.inputs.images.Images.read`.
 
         Raises:
-            DataError: nothing there, or files that do not fit.
+            DataError: nothing there, or what does not fit.
         """
-        given, encoding = Path(path), self.encoding
-        if encoding is not None and given.suffix.lower() in TABLE_ENDINGS:
-            return read_rows(given, encoding)
-        shape = self.recipe.variables[self.image].shape
-        assert shape is not None
-        return read_images(given, shape)
+        return self.inputs.read(given)
 
-    def as_data(self, images: Tensor) -> Tensor:
-        """Images, bytes or floats in [0, 1], as the recipe's source gives them: binarised where it says so."""
-        return binarized(images, self.threshold)
+    def preprocess(self, given: object) -> Tensor:
+        """Examples, as `read` takes them, as the model takes them: float32 [n, *shape] on the run's device.
+
+        Images lie in [0, 1], black and white where the recipe's source says so.
+
+        Raises:
+            DataError: nothing there, or what does not fit.
+        """
+        return self.inputs.values(self.read(given)[0].to(self.device))
 
     @property
     def threshold(self) -> float | None:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
+from semivae.data.inputs.inputs import inputs_of
 from semivae.data.splits import Split
 from semivae.data.streams import ArrayStream, ClassStream, EmptyStream, Stream, _resident
 from semivae.data.values import class_weights, read_rows
-from semivae.data.views import View
 from semivae.errors import DataError
-from semivae.recipe.schema import FileSpec, PairOfViews, Recipe, StreamSpec
+from semivae.recipe.schema import FileSpec, Recipe, StreamSpec
 from semivae.text import join_names
 from semivae.variables import Sample
 
@@ -46,8 +46,7 @@ def make_streams(
         DataError: a stream observes what the data do not hold, or its values cannot be had; the data do not fit the
             family of x, or a view.
     """
-    if len(dataset.shape) == 1:
-        _check_table(recipe, dataset)
+    inputs_of(dataset.shape).refuse(recipe, dataset)
     label = dataset.label
     known = {"x": _joined("x", dataset.train, dataset.unlabelled), label: dataset.train[label]}
     known = {key: _resident(array, device) for key, array in known.items()}
@@ -76,30 +75,6 @@ def _joined(name: str, *parts: Sample) -> Tensor:
     """The values of one variable in all parts that have it, one after the other."""
     values = [part[name] for part in parts if name in part]
     return torch.cat(values) if len(values) > 1 else values[0]
-
-
-def _check_table(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse what is for images: families of values in [0, 1] where the rows hold others, and views beyond noise."""
-    family = recipe.variables["x"].family
-    parts = [part["x"] for part in (dataset.train, dataset.unlabelled, dataset.test) if part]
-    low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
-    if family in ("bernoulli", "discretized_logistic") and (low < 0 or high > 1):
-        raise DataError(
-            f"variables.x.family is {family}, whose values lie in [0, 1], but {dataset.name} holds rows with numbers "
-            f"from {low:g} to {high:g}; use gaussian, or scale the columns"
-        )
-    for name, stream in recipe.streams.items():
-        used = [stream.views.weak, stream.views.strong] if isinstance(stream.views, PairOfViews) else [stream.views]
-        for view in used:
-            if view is not None and View(recipe.views[view]).images_only:
-                raise DataError(
-                    f"streams.{name}.views: the view {view} changes images, but {dataset.name} holds rows of a table, "
-                    f"to which only noise can be added; remove all other entries from views.{view}"
-                )
-        if isinstance(stream.views, PairOfViews) and stream.views.cutmix:
-            raise DataError(
-                f"streams.{name}.views.cutmix: patches are of images, but {dataset.name} holds a table; remove it"
-            )
 
 
 def _values_stream(

@@ -50,6 +50,13 @@ def pixels_as_bytes(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
     return levels
 
 
+def as_model_values(raw: Tensor) -> Tensor:
+    """What data sets keep as a model takes it: bytes as float32 in [0, 1], maps (int16) as int64, the rest as it is."""
+    if raw.dtype == torch.int16:
+        return raw.long()
+    return raw.to(torch.float32).div_(255) if raw.dtype == torch.uint8 else raw
+
+
 def binarized(images: Tensor, threshold: float | None) -> Tensor:
     """Bytes or floats in [0, 1]: above `threshold` (in [0, 1]) the type's white, else black; None: as they are."""
     if threshold is None:

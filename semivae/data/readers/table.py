@@ -11,7 +11,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
-from semivae.data.inputs.rows import Cells, TableEncoding, _refuse_unknown, fit_encoding, is_missing
+from semivae.data.inputs.table_encoding import Cells, TableEncoding, fit_encoding, is_missing
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
 from semivae.text import join_names
@@ -96,3 +96,11 @@ def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) ->
     lost = len(labels) - len(known)
     warnings = [f"{path}: {lost:,} rows without a {encoding.label} are not tested on"] if lost else []
     return {"x": x, "y": torch.tensor([classes.index(labels[row]) for row in known])}, warnings
+
+
+def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
+    for key, names in (("label", (source.label,)), ("ignore", source.ignore), ("categorical", source.categorical)):
+        if missing := [name for name in names if name not in cells]:
+            raise DataError(
+                f"{path} has no column {join_names(missing)} (source.{key}); it has {join_names(list(cells), 12)}"
+            )
