@@ -230,11 +230,15 @@ def test_half_written_run(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     assert "last.safetensors" in result.stderr
 
 
-def test_images_of_another_size(tiny_run: Run, tmp_path: Path) -> None:
-    np.save(tmp_path / "large.npy", np.zeros((2, 28, 28), dtype=np.uint8))
+def test_images_of_another_size_are_resized_and_of_other_channels_refused(tiny_run: Run, tmp_path: Path) -> None:
+    large = tiny_run.dataset().test["x"][:5, 0].repeat_interleave(3, 1).repeat_interleave(3, 2).numpy()
+    np.save(tmp_path / "large.npy", large)
     result = semivae("predict", tiny_run.path, tmp_path / "large.npy")
+    assert [int(line.split(",")[1]) for line in result.stdout.splitlines()[1:]] == tiny_run.predict(large).tolist()
+    np.save(tmp_path / "colour.npy", np.zeros((2, 8, 8, 3), dtype=np.uint8))
+    result = semivae("predict", tiny_run.path, tmp_path / "colour.npy")
     assert result.exit_code == 1
-    assert "28" in result.stderr
+    assert "[2, 8, 8, 3]" in result.stderr
 
 
 # Recipes -------------------------------------------------------------------------------------------------------------

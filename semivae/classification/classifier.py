@@ -105,13 +105,13 @@ class Classifier:
             terms.append(vote_of_decoder(self.run, images, self.calibration.draws))
         return self.calibration.apply(terms)
 
-    def answer(self, images: Tensor) -> Answer:
-        """Probabilities of images (n, C, H, W), bytes or floats in [0, 1], with the prior that was used.
+    def answer(self, images: object) -> Answer:
+        """Probabilities of images, as `TrainedModel.read` takes or gives them, with the prior that was used.
 
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` say.
         """
-        uncorrected = self.log_posterior(images)
+        uncorrected = self.log_posterior(images if isinstance(images, Tensor) else self.run.read(images)[0])
         if self.prior is None:
             return Answer(_probabilities(uncorrected), _probabilities(uncorrected))
         assert self.trained_prior is not None
@@ -121,8 +121,8 @@ class Classifier:
         corrected = change_prior(uncorrected, self.trained_prior, prior, self.run.classes)
         return Answer(_probabilities(corrected), _probabilities(uncorrected), prior, estimate)
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Class probabilities of images (n, C, H, W), bytes or floats in [0, 1], as float32 (n, K) on the CPU."""
+    def probabilities(self, images: object) -> Tensor:
+        """Class probabilities of images, as `TrainedModel.read` takes or gives them: float32 (n, K) on the CPU."""
         return self.answer(images).probabilities
 
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
