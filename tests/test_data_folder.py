@@ -120,21 +120,14 @@ def test_files_that_are_no_images_are_told_and_those_of_systems_are_not(tmp_path
     assert "2 files" in first and "train/cat/notes.txt, val/cat/1.png" in first and second.endswith("no image of ant")
 
 
-def test_links_that_lead_round_are_not_followed(tmp_path: Path) -> None:
-    write_parts(tmp_path / "pets")
-    before = len(read(tmp_path, "pets").train["x"])
-    (tmp_path / "pets/train/ant/again").symlink_to(tmp_path / "pets/train/ant")
-    assert len(read(tmp_path, "pets").train["x"]) == before
-    (tmp_path / "linked").symlink_to(tmp_path / "pets")
-    assert len(read(tmp_path, "linked").train["x"]) == before
-
-
 def test_corrupt_images_are_named(tmp_path: Path) -> None:
     write_parts(tmp_path / "pets")
     (tmp_path / "pets/train/ant/3.png").write_bytes(b"<html>")
     whole = (tmp_path / "pets/train/cat/1.png").read_bytes()
     (tmp_path / "pets/train/cat/1.png").write_bytes(whole[:50])
-    with pytest.raises(DataError, match=r"2 of 10 image files .*train/ant/3.png \(not an image\), train/cat/1.png \("):
+    with pytest.raises(
+        DataError, match=r"2 of 10 image files .*train/ant/3.png \(not a PNG.* image\), train/cat/1.png \("
+    ):
         read(tmp_path, "pets")
 
 

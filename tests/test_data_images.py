@@ -131,7 +131,7 @@ def test_places_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image files"):
         inputs_of((1, 8, 8)).read(tmp_path)
     (tmp_path / "bad.png").write_text("hello")
-    with pytest.raises(DataError, match=r"1 of 1 image files .* bad.png \(not an image\)"):
+    with pytest.raises(DataError, match=r"1 of 1 image files .* bad.png \(not a PNG, JPEG.* image\)"):
         inputs_of((1, 8, 8)).read(tmp_path / "bad.png")
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"neither a folder nor a .zip"):

@@ -1,15 +1,10 @@
-"""Image files in a folder or in a .zip: their names, and their pixels at one size."""
+"""Image files as pixels of one size."""
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -17,81 +12,14 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from semivae.data.formats.file_trees import Files
+from semivae.data.formats.raster import KINDS, LARGE, open_raster
 from semivae.errors import DataError
 from semivae.text import join_names
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-LARGE = 50_000  # bytes of a file from which on threads pay
-LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-
-
-@dataclass(frozen=True)
-class Files:
-    """What lies in a folder or a .zip, hidden files left out.
-
-    Attributes:
-        place: the folder or the .zip, for messages.
-        names: every file, relative to the place, with slashes, sorted.
-        folders: every folder, likewise.
-        read: the bytes of a file by its name.
-    """
-
-    place: Path
-    names: tuple[str, ...]
-    folders: tuple[str, ...]
-    read: Callable[[str], bytes]
-
-
-@contextmanager
-def open_files(path: Path) -> Iterator[Files]:
-    """The files in `path`, a folder or a .zip file.
-
-    Raises:
-        DataError: there is no such folder or .zip file, or it cannot be read.
-    """
-    if path.is_dir():
-        yield _in_folder(path)
-    elif path.suffix.lower() == ".zip" and path.is_file():
-        try:
-            archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise DataError(f"{path} is no .zip file that can be read ({error}); get it again") from error
-        with archive:
-            yield _listing(path, [info.filename for info in archive.infolist()], archive.read)
-    elif path.exists():
-        raise DataError(f"{path.absolute()} is neither a folder nor a .zip file")
-    else:
-        raise DataError(f"there is no folder {path.absolute()}")
-
-
-def _in_folder(path: Path) -> Files:
-    names: list[str] = []
-    for place, folders, files in os.walk(path, followlinks=True):
-        real = os.path.realpath(place)  # a link to a folder above would lead round for ever
-        folders[:] = [name for name in folders if not _hidden(name) and not _leads_up(os.path.join(place, name), real)]
-        inside = Path(place).relative_to(path)
-        names += [(inside / name).as_posix() + "/" for name in folders]
-        names += [(inside / name).as_posix() for name in files]
-    return _listing(path, names, lambda name: (path / name).read_bytes())
-
-
-def _listing(place: Path, entries: Sequence[str], read: Callable[[str], bytes]) -> Files:
-    """`entries` as a .zip lists them: folders end in a slash, and need not be listed at all."""
-    entries = [entry for entry in entries if not any(_hidden(part) for part in entry.split("/"))]
-    names = [entry for entry in entries if not entry.endswith("/")]
-    folders = {entry.rstrip("/") for entry in entries if entry.endswith("/")}
-    folders |= {str(parent) for entry in entries for parent in PurePosixPath(entry).parents}
-    return Files(place, tuple(sorted(names)), tuple(sorted(folders - {"."})), read)
-
-
-def _leads_up(folder: str, real: str) -> bool:
-    """Whether a folder is a link to the one that it lies in, whose real path is `real`, or to one above."""
-    target = os.path.realpath(folder)
-    return os.path.islink(folder) and os.path.commonpath([target, real]) == target
-
-
-def _hidden(part: str) -> bool:
-    return part.startswith(".") or part in LEFT_BY_SYSTEMS
+THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
+BAND = 4_000_000  # pixels of a large picture that are averaged at once
 
 
 def is_image(name: str) -> bool:
@@ -102,30 +30,64 @@ def is_image(name: str) -> bool:
 def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """The pixels of an image file, resized (shorter side) and centre-cropped: uint8 [channels, height, width].
 
-    The picture is turned as its EXIF orientation says; transparency is dropped; 16-bit grey becomes 8-bit.
+    The picture is turned as its EXIF orientation says; transparency is dropped; 16-bit grey becomes 8-bit. A JPEG of
+    four times the size or more is decoded at a fraction of its own, and a picture of many megapixels is averaged before
+    it is resized; both keep at least twice the size.
 
     Raises:
-        ValueError: 32-bit pixels, of which nobody says what is white.
+        ValueError: 32-bit pixels, of which nobody says what is white; or more pixels than are decoded.
         OSError, SyntaxError and more: Pillow's, for what is no image.
     """
-    with Image.open(io.BytesIO(content)) as opened:
+    needed = 2 * max(height, width)
+    with open_raster(content, needed) as opened:
         if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
             raise ValueError("32-bit pixels, which have no white; save them with 8 or 16 bits")
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut everything above 255 off
-            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        if image.mode == "P" and "transparency" in image.info:  # without this Pillow warns
-            image = image.convert("RGBA")
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+        factor = min(opened.size) // needed
+        if factor > 1 and opened.width * opened.height > LARGE:
+            image = _averaged(opened, channels, factor, height, width)
+        else:
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = _eight_bits(opened, channels)
+            if image.size != (width, height):
+                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
         pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def _eight_bits(image: Image.Image, channels: int) -> Image.Image:
+    """An image as one byte of grey, or three of colour, a pixel."""
+    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut everything above 255 off
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:  # without this Pillow warns
+        image = image.convert("RGBA")
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _averaged(image: Image.Image, channels: int, factor: int, height: int, width: int) -> Image.Image:
+    """A large image, averaged to 1/`factor` of its sides, then resized, cropped and turned upright.
+
+    It is averaged band by band: a second copy of it, in another mode, would not fit into memory.
+    """
+    across, down = image.size
+    small = Image.new("L" if channels == 1 else "RGB", (-(-across // factor), -(-down // factor)))
+    rows = max(1, BAND // (across * factor)) * factor
+    for top in range(0, down, rows):
+        band = image.crop((0, top, across, min(top + rows, down)))
+        small.paste(_eight_bits(band, channels).reduce(factor), (0, top // factor))
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    size = (height, width) if orientation >= 5 else (width, height)
+    scale = min(across / size[0], down / size[1]) / factor
+    left, upper = (across / factor - scale * size[0]) / 2, (down / factor - scale * size[1]) / 2
+    box = (left, upper, left + scale * size[0], upper + scale * size[1])  # its last row and column may be half full
+    small = small.resize(size, Image.Resampling.BICUBIC, box)
+    small.getexif()[ExifTags.Base.Orientation] = orientation
+    ImageOps.exif_transpose(small, in_place=True)
+    return small
+
+
 def upright_size(content: bytes) -> tuple[int, int]:
     """Width and height of an image file, turned as its EXIF orientation says."""
-    with Image.open(io.BytesIO(content)) as opened:
+    with open_raster(content) as opened:
         width, height = opened.size
         lies = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     return (height, width) if lies else (width, height)
@@ -148,7 +110,7 @@ def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int])
 
     with ThreadPoolExecutor() as threads:
         # photographs decode in parallel; with small pictures the interpreter's lock makes threads slower than none
-        rows = threads.map(fill, range(len(names))) if _large(files, names) else map(fill, range(len(names)))
+        rows = threads.map(fill, range(len(names))) if _threads_pay(files, names) else map(fill, range(len(names)))
         broken = [message for message in rows if message is not None]
     if broken:
         raise DataError(
@@ -158,9 +120,9 @@ def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int])
     return torch.from_numpy(pixels)
 
 
-def _large(files: Files, names: Sequence[str]) -> bool:
+def _threads_pay(files: Files, names: Sequence[str]) -> bool:
     try:
-        return len(files.read(names[0])) > LARGE
+        return len(files.read(names[0])) > THREADS_PAY
     except Exception:  # named with the others when its turn comes
         return False
 
@@ -168,5 +130,5 @@ def _large(files: Files, names: Sequence[str]) -> bool:
 def reason_of(error: Exception) -> str:
     """Why a file could not be read, in words for its user."""
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
+        return f"not a {KINDS} image"
     return str(error) or type(error).__name__

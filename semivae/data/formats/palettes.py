@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from semivae.data.formats.raster import LARGE, open_raster
+from semivae.data.formats.regular_files import read_regular
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
 from semivae.text import join_names
@@ -21,6 +23,7 @@ from semivae.variables import VOID
 
 Map = npt.NDArray[np.int16]
 MOST_CLASSES = 256
+MOST_BYTES = 2**20  # of a palette file
 COLOURS = (
     (0, 0, 0), (160, 82, 45), (255, 203, 164), (30, 90, 220), (40, 170, 70), (214, 40, 57), (250, 190, 40),
     (120, 60, 180), (0, 170, 190), (240, 120, 200), (110, 110, 110), (170, 200, 60), (255, 130, 0), (90, 50, 20),
@@ -59,7 +62,7 @@ def read_palette(path: Path, void: int | None = None) -> Palette:
         DataError: no such file, a line of another form, colours for some classes only, or fewer than two classes.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path, MOST_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.absolute()} cannot be read as a palette: {error}") from error
     names: list[str] = []
@@ -87,7 +90,7 @@ def read_palette(path: Path, void: int | None = None) -> Palette:
 def _colour(words: Sequence[str], where: str) -> tuple[int, int, int] | None:
     if not words:
         return None
-    if len(words) != 3 or not all(word.isdecimal() and int(word) < 256 for word in words):
+    if len(words) != 3 or not all(re.fullmatch("[0-9]{1,3}", word) and int(word) < 256 for word in words):
         raise DataError(f"{where}: write NAME, or NAME RED GREEN BLUE with numbers from 0 to 255")
     red, green, blue = map(int, words)
     return red, green, blue
@@ -99,8 +102,12 @@ def decode_map(content: bytes, palette: Palette, height: int, width: int) -> Map
     Raises:
         ValueError: a colour or a number that is no class; the message says which.
     """
-    with Image.open(io.BytesIO(content)) as opened:
-        numbers = _numbers(ImageOps.exif_transpose(opened), palette)
+    with open_raster(content) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        image: Image.Image = opened
+        if opened.width * opened.height > LARGE:  # only the pixels that are kept become numbers, of eight bytes each
+            image = ImageOps.fit(opened, (width, height), Image.Resampling.NEAREST)
+        numbers = _numbers(image, palette)
     return fitted(class_map(numbers, palette, len(palette.names) or MOST_CLASSES), height, width)
 
 

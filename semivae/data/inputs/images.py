@@ -14,7 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
-from semivae.data.formats.image_files import Files, decode_image, is_image, open_files, read_pixels
+from semivae.data.formats.file_trees import Files, open_files
+from semivae.data.formats.image_files import decode_image, is_image, read_pixels
+from semivae.data.formats.regular_files import read_regular
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values, binarized
 from semivae.errors import DataError
@@ -82,7 +84,7 @@ class Images:
         if not path.exists():
             raise DataError(f"there is no file or folder {path.absolute()}")
         if path.is_file() and is_image(path.name):
-            files = Files(path.parent, (path.name,), (), lambda name: (path.parent / name).read_bytes())
+            files = Files(path.parent, (path.name,), (), lambda name: read_regular(path.parent / name))
             return read_pixels(files, [path.name], self.size), [path.name]
         with open_files(path) as files:
             names = [name for name in files.names if is_image(name)]

@@ -6,18 +6,20 @@ Source: Lee et al., MaskGAN, CVPR 2020, https://github.com/switchablenorms/Celeb
 from __future__ import annotations
 
 import contextlib
-import io
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from semivae.data.dataset import Dataset
-from semivae.data.formats.image_files import Files, read_pixels
+from semivae.data.formats.file_trees import Files
+from semivae.data.formats.image_files import read_pixels
 from semivae.data.formats.palettes import Map, fitted
+from semivae.data.formats.raster import open_raster
+from semivae.data.formats.regular_files import read_regular
 from semivae.errors import DataError
 from semivae.files import whole_file
 from semivae.recipe.schema import CelebAMaskSource
@@ -81,10 +83,13 @@ def read_mapping(path: Path) -> list[int]:
             f"CelebAMask-HQ is not complete: {path.absolute()} lacks {', '.join(missing)}; get CelebAMask-HQ.zip from "
             f"{WHERE} (it cannot be downloaded by a program) and unpack it there"
         )
-    lines = (path / MAPPING).read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    try:
+        lines = read_regular(path / MAPPING).decode("utf-8", errors="replace").splitlines()[1:]
+    except OSError as error:
+        raise DataError(f"{path / MAPPING} cannot be read: {error}") from error
     originals: list[int] = []
     for words in filter(None, (line.split() for line in lines)):
-        if len(words) != 3 or words[0] != str(len(originals)) or not words[1].isdecimal():
+        if len(words) != 3 or words[0] != str(len(originals)) or not re.fullmatch("[0-9]{1,9}", words[1]):
             raise DataError(f"{path / MAPPING}:{len(originals) + 2}: expected `{len(originals)} NUMBER FILE`")
         originals.append(int(words[1]))
     return originals
@@ -94,7 +99,7 @@ def merged_map(files: Sequence[tuple[int, bytes]], size: int) -> Map:
     """Part masks (class number, file content), in their order, as one map: later ones lie over earlier ones."""
     whole: Map | None = None
     for number, content in files:
-        with Image.open(io.BytesIO(content)) as opened:
+        with open_raster(content) as opened:
             mask = np.asarray(opened.convert("L")) != 0
         whole = np.zeros(mask.shape, np.int16) if whole is None else whole
         whole[mask] = number
@@ -106,12 +111,12 @@ def _read(path: Path, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         folder = path / ANNOTATIONS / str(row // A_FOLDER)
         names = [(number, folder / f"{row:05}_{part}.png") for number, part in enumerate(PARTS, start=1)]
         try:
-            return merged_map([(number, file.read_bytes()) for number, file in names if file.is_file()], size)
+            return merged_map([(number, read_regular(file)) for number, file in names if file.is_file()], size)
         except Exception as error:  # Pillow raises much, by the byte that is wrong
             raise DataError(f"a mask of {row:05} in {folder} cannot be read: {error}") from error
 
     names = [f"{IMAGES}/{row}.jpg" for row in range(count)]
-    files = Files(path, tuple(names), (), lambda name: (path / name).read_bytes())
+    files = Files(path, tuple(names), (), lambda name: read_regular(path / name))
     images = read_pixels(files, names, (3, size, size)).numpy()
     with ThreadPoolExecutor() as threads:
         maps = np.stack(list(threads.map(one, range(count)))).astype(np.uint8)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
-from semivae.data.formats.image_files import Files, is_image, open_files, read_pixels
+from semivae.data.formats.file_trees import Files, open_files
+from semivae.data.formats.image_files import is_image, read_pixels
 from semivae.data.hashing import hold_out
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource

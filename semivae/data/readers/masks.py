@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
-from semivae.data.formats.image_files import Files, is_image, open_files, read_pixels, reason_of, upright_size
+from semivae.data.formats.file_trees import Files, open_files
+from semivae.data.formats.image_files import is_image, read_pixels, reason_of, upright_size
 from semivae.data.formats.palettes import Map, Palette, decode_map, read_palette, refuse_gaps
 from semivae.data.readers.map_arrays import set_aside
 from semivae.errors import DataError

@@ -1,0 +1,112 @@
+"""Image files of strangers, opened: raster formats alone, and their size is checked before a pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+# each plugin registers its format; only these are ever asked, whatever a file is called
+from PIL import (
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+KINDS = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
+MOST_PIXELS = 400_000_000  # decoded at once: 1.6 GB of memory
+MOST_PIXELS_WEBP = 100_000_000  # its decoder holds four copies
+MOST_PIXELS_JPEG = 4 * MOST_PIXELS  # where it is decoded at a half of its sides or less
+MOST_PIXELS_SCANS = 200_000_000  # of a progressive JPEG, whose decoder holds six bytes a pixel whatever the scale
+MOST_PIXELS_READ = 20 * MOST_PIXELS_SCANS  # in all of its scans: an empty one is short in the file, not in time
+LARGE = 32_000_000  # pixels from which on pictures are decoded one at a time
+TIFF_COMPRESSIONS = {
+    "raw", "tiff_ccitt", "group3", "group4", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "tiff_raw_16", "packbits",
+    "tiff_deflate", "lzma", "zstd",
+}  # fmt: skip
+TIFF_SMALL, TIFF_RATIO = 2**26, 2000  # bytes of pixels that any TIFF may hold, and how many a byte of a larger one
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Image]:
+    """An image file, opened, its size checked, and not yet decoded.
+
+    Pillow's own limit is not asked: it stops pictures of 180 million pixels, which microscopes and telescopes take.
+
+    Args:
+        content: the file's bytes.
+        needed: a JPEG is decoded at 1/2, 1/4 or 1/8 of its sides while the shorter one keeps so many pixels.
+
+    Raises:
+        ValueError: more pixels than are decoded, or a TIFF that unpacks to much more than it holds.
+        UnidentifiedImageError: none of `FORMATS`.
+        OSError, SyntaxError and more: Pillow's, for what is damaged.
+    """
+    with _opened(content) as image:
+        given = image.size
+        if needed is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft(None, (needed, needed))
+        _refuse_large(image, given, content)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _refuse_swelling(image, len(content))
+        with _one_at_a_time if _pixels(image.size) > LARGE else nullcontext():
+            yield image
+
+
+def _opened(content: bytes) -> Image.Image:
+    """The image by the first of `FORMATS` that takes it, as `Image.open` does, but for its warnings and its limit."""
+    for name in FORMATS:
+        factory, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(content[:16]) is not True:
+            continue
+        try:
+            return factory(io.BytesIO(content), "")
+        except Image.DecompressionBombError as error:  # WebP and the tiles of a TIFF, checked by their plugins
+            raise ValueError(f"more pixels than are decoded ({MOST_PIXELS_WEBP:,}); scale it down") from error
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:  # the plugin finds it to be none
+            raise UnidentifiedImageError(str(error)) from error
+    raise UnidentifiedImageError(f"not a {KINDS} image")
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _refuse_large(image: Image.Image, given: tuple[int, int], content: bytes) -> None:
+    """Raises ValueError for an image that would take too much memory or time; `given` is its size in the file."""
+    most = MOST_PIXELS_WEBP if image.format == "WEBP" else MOST_PIXELS
+    most_given, scans = (MOST_PIXELS_JPEG if image.size != given else most), 0
+    if image.format in ("JPEG", "MPO", "TIFF"):
+        scans = content.count(b"\xff\xda") - image.info.get("exif", b"").count(b"\xff\xda")  # not of a thumbnail
+        if scans > 1:
+            most_given = MOST_PIXELS_SCANS
+    if _pixels(image.size) > most or _pixels(given) > most_given:
+        raise ValueError(
+            f"{given[0]:,} x {given[1]:,} pixels, {_pixels(given) // 10**6:,} million; up to "
+            f"{min(most, most_given) // 10**6:,} million are decoded: scale it down or cut it into tiles"
+        )
+    if scans > 1 and scans * _pixels(given) > MOST_PIXELS_READ:
+        raise ValueError(f"{scans:,} scans of {given[0]:,} x {given[1]:,} pixels; save the JPEG again, not progressive")
+
+
+def _refuse_swelling(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
+    """Raises ValueError for a TIFF whose pixels are out of proportion to its `size`, or packed in a rare way."""
+    packed = str(image.info.get("compression", "raw"))
+    if packed not in TIFF_COMPRESSIONS:
+        raise ValueError(f"a TIFF packed as {packed}, which is not read; save it as PNG")
+    tags = image.tag_v2
+    tile = int(tags.get(TiffImagePlugin.TILEWIDTH, 0)) * int(tags.get(TiffImagePlugin.TILELENGTH, 0))
+    bits = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)) * max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    unpacked = max(_pixels(image.size), tile) * bits // 8
+    if unpacked > TIFF_SMALL and unpacked > TIFF_RATIO * size:
+        raise ValueError(f"a TIFF of {size:,} bytes that unpacks to {unpacked:,}; save it as PNG")

@@ -1,0 +1,40 @@
+"""Files read without waiting and without surprise: a pipe or a device is refused, and so is a file beyond a limit."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MOST_BYTES = 2**30  # of one image, label or palette file; large data come as arrays, which have limits of their own
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, opened for reading in binary, unbuffered.
+
+    Raises:
+        OSError: no such file, one that may not be read, or a pipe, a device or a socket, which could block for ever.
+    """
+    stream = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115, the caller closes it
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(f"{path} is a pipe, a device or a socket, no regular file")
+    return stream
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: as `open_regular`, or the file is larger.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
+            raise OSError(f"{path} has {size:,} bytes; at most {most:,} are read")
+        return stream.read()
