@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semivae.data.formats.image_files import reason_of
 from semivae.data.formats.palettes import decode_map
+from semivae.data.formats.regular_files import read_regular
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
 from semivae.runs.model import TrainedModel, run_palette
@@ -31,7 +32,7 @@ def read_masks_for(run: TrainedModel, paths: Sequence[str | Path]) -> Tensor:
         if not path.is_file():
             raise RunError(f"{run.label}: there is no mask file {path.absolute()}")
         try:
-            maps.append(decode_map(path.read_bytes(), palette, height, width))
+            maps.append(decode_map(read_regular(path), palette, height, width))
         except Exception as error:  # ours for a number or colour that is no class; Pillow raises much
             known = ", ".join(f"{number} {name}" for number, name in enumerate(run.classes[:12]))
             raise RunError(
