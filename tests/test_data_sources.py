@@ -206,7 +206,7 @@ CONTENT = b"all of it"
 
 
 def official(address: str) -> OfficialFile:
-    return OfficialFile("images.mat", len(CONTENT), hashlib.md5(CONTENT).hexdigest(), (address + "images.mat",))
+    return OfficialFile("images.mat", len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), (address + "images.mat",))
 
 
 def test_a_download_arrives_whole_and_is_not_repeated(tmp_path: Path, server: tuple[Path, str]) -> None:
@@ -219,7 +219,11 @@ def test_a_download_arrives_whole_and_is_not_repeated(tmp_path: Path, server: tu
         (folder / "images.mat").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("served", [None, CONTENT[:5]], ids=["not there", "half of it"])
+@pytest.mark.parametrize(
+    "served",
+    [None, CONTENT[:5], CONTENT[::-1], CONTENT + bytes(2**20)],
+    ids=["not there", "half of it", "another", "without end"],
+)
 def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     tmp_path: Path, server: tuple[Path, str], served: bytes | None
 ) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from semivae.errors import DataError
 
@@ -23,13 +23,13 @@ class OfficialFile:
     Attributes:
         name: file name, as downloaded.
         size: in bytes.
-        md5: checksum that the authors (or torchvision) publish.
+        sha256: checksum; a file that arrives by plain http is as safe as one by https.
         urls: addresses, tried in order.
     """
 
     name: str
     size: int
-    md5: str
+    sha256: str
     urls: tuple[str, ...]
 
     def find(self, folders: Sequence[Path]) -> Path | None:
@@ -60,7 +60,7 @@ def obtain(title: str, files: Sequence[OfficialFile], folders: Sequence[Path], *
         if download:
             try:
                 _download(missing, folders[0])
-            except (OSError, RuntimeError, HTTPException) as error:  # what urllib and torchvision raise
+            except (OSError, HTTPException) as error:
                 reason = f"downloading failed: {error}"
         missing = [file for file in files if file.find(folders) is None]
     if missing:
@@ -78,19 +78,16 @@ def _request(title: str, missing: Sequence[OfficialFile], folders: Sequence[Path
 
 def _download(files: Sequence[OfficialFile], folder: Path) -> None:
     """Download into a hidden folder beside the place, check, and only then move; clean up whatever happens."""
-    from torchvision.datasets.utils import download_url
-
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch, _patience(SILENCE):
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
             for file in files:
                 for attempt, url in enumerate(file.urls, start=1):
                     try:
-                        download_url(url, scratch, file.name, file.md5)
+                        _fetch(url, file, Path(scratch, file.name))
                         break
-                    except (OSError, RuntimeError, HTTPException):
-                        Path(scratch, file.name).unlink(missing_ok=True)  # torchvision leaves what it got
+                    except (OSError, HTTPException):
                         if attempt == len(file.urls):
                             raise
                 Path(scratch, file.name).replace(folder / file.name)
@@ -100,33 +97,46 @@ def _download(files: Sequence[OfficialFile], folder: Path) -> None:
                 path.rmdir()
 
 
-@contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """torchvision sets no timeout; without one a dead connection would hang for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _fetch(url: str, file: OfficialFile, path: Path) -> None:
+    """Download one file. Raises OSError where another one arrives, or more than it has."""
+    from torch.hub import tqdm  # type: ignore[attr-defined]  # tqdm, or torch's own where it is not installed
+
+    request = Request(url, headers={"User-Agent": "semivae"})  # some servers refuse Python's own name
+    total, received = hashlib.sha256(), 0
+    with (
+        urlopen(request, timeout=SILENCE) as response,
+        path.open("wb") as out,
+        tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name) as bar,
+    ):
+        while chunk := response.read(2**16):
+            received += len(chunk)
+            if received > file.size:
+                raise OSError(f"{url} sends more than {file.size:,} bytes")
+            out.write(chunk)
+            total.update(chunk)
+            bar.update(len(chunk))
+    if total.hexdigest() != file.sha256:
+        raise OSError(f"{url} sent another file (SHA-256 {total.hexdigest()}, official {file.sha256})")
 
 
-def differs(path: Path, md5: str, content: bytes | None = None) -> tuple[str, ...]:
+def differs(path: Path, checksum: str, content: bytes | None = None) -> tuple[str, ...]:
     """A warning if a file is not the official one, else nothing.
 
     Args:
         path: the file.
-        md5: the official checksum.
+        checksum: the official one in hex: SHA-256, or MD5 where no other was ever published.
         content: what was read from the file, if it is already in memory.
     """
+    name, new = ("SHA-256", hashlib.sha256) if len(checksum) == 64 else ("MD5", _md5)
     if content is None:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, _md5).hexdigest()
+            found = hashlib.file_digest(stream, new).hexdigest()
     else:
-        found = _md5(content).hexdigest()
-    if found == md5:
+        found = new(content).hexdigest()
+    if found == checksum:
         return ()
-    return (f"{path} is not the official file (MD5 {found}, official {md5}): results may differ from published ones",)
+    sums = f"{name} {found}, official {checksum}"
+    return (f"{path} is not the official file ({sums}): results may differ from published ones",)
 
 
 def _md5(content: bytes = b"") -> hashlib._Hash:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import stat
 from pathlib import Path
@@ -38,3 +40,21 @@ def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
         if size > most:
             raise OSError(f"{path} has {size:,} bytes; at most {most:,} are read")
         return stream.read()
+
+
+class Bounded(io.BufferedIOBase):
+    """A stream that raises ValueError once more than `most` bytes were read from it, for archives."""
+
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int) -> None:
+        self.stream, self.most, self.left = stream, most, most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = self.stream.read(-1 if size is None else size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError(f"it unpacks to more than {self.most:,} bytes")
+        return content
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()

@@ -6,19 +6,19 @@ https://www.cs.toronto.edu/~kriz/cifar.html.
 
 from __future__ import annotations
 
-import io
-import pickle
+import gzip
 import tarfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from semivae.data.dataset import Dataset
+from semivae.data.formats.array_pickle import read_array_pickle
 from semivae.data.formats.downloads import OfficialFile, differs, obtain
+from semivae.data.formats.regular_files import Bounded, open_regular, read_regular
 from semivae.errors import DataError
 from semivae.variables import Sample
 
@@ -26,9 +26,10 @@ FOLDER = "cifar-10-batches-py"
 ARCHIVE = OfficialFile(
     "cifar-10-python.tar.gz",
     170_498_071,
-    "c58f30108f718f92721af3b95e74349a",
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
 )
+MOST_BYTES, MOST_MEMBERS = 2**29, 1000  # of the archive unpacked; the official one has 187 million, in 9 members
 TRAIN = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -67,20 +68,25 @@ def _from_folder(folder: Path) -> dict[str, bytes]:
             f"({ARCHIVE.size:,} bytes, {ARCHIVE.urls[0]}) again, or remove the folder"
         )
     try:
-        return {name: (folder / name).read_bytes() for name in (*TRAIN, *TEST)}
+        return {name: read_regular(folder / name) for name in (*TRAIN, *TEST)}
     except OSError as error:
         raise DataError(f"CIFAR-10 cannot be read: {error}") from error
 
 
 def _from_archive(root: Path, *, download: bool) -> dict[str, bytes]:
     (path,) = obtain("CIFAR-10", [ARCHIVE], [root], download=download)
+    wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN, *TEST)}
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
-            for name in (*TRAIN, *TEST):
-                member = archive.extractfile(f"{FOLDER}/{name}")
-                contents[name] = member.read() if member else b""
-    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
+        with open_regular(path) as packed, _plain(packed) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for number, member in enumerate(archive):
+                if number > MOST_MEMBERS:
+                    raise ValueError(f"it holds more than {MOST_MEMBERS} files")
+                if member.isreg() and member.name in wanted and (content := archive.extractfile(member)):
+                    contents[wanted[member.name]] = content.read()
+        if missing := set(wanted.values()) - set(contents):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except Exception as error:  # tarfile and gzip raise much, by the byte that is wrong
         raise DataError(
             f"{path} cannot be read ({error}); it has {path.stat().st_size:,} bytes, the official one "
             f"{ARCHIVE.size:,}: delete it and get it again"
@@ -88,33 +94,27 @@ def _from_archive(root: Path, *, download: bool) -> dict[str, bytes]:
     return contents
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Opens pickles of dicts, lists and arrays; a pickle that names anything else could run code, and is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {"_reconstruct", "ndarray", "encode"}
-        if name == "dtype" and module == "numpy":
-            return _dtype
-        if name in allowed and module in {"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs"}:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which has no place in an array")
-
-
-def _dtype(name: str, *_: object) -> np.dtype[Any]:
-    return np.dtype(name)  # the old files pass 0 and 1 for flags, which new numpy warns about
+def _plain(stream: BinaryIO) -> Bounded:
+    """An archive without its gzip, which some browsers remove while it is downloaded."""
+    packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    return Bounded(gzip.GzipFile(fileobj=stream) if packed else stream, MOST_BYTES)
 
 
 def _read_batch(path: Path, content: bytes) -> tuple[npt.NDArray[np.uint8], list[int]]:
     try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-        images, labels = np.asarray(batch["data"]), [int(label) for label in batch["labels"]]
-    except Exception as error:  # a damaged pickle can raise almost anything
-        reason = error or type(error).__name__
-        raise DataError(f"{path} is no batch of CIFAR-10 that can be read ({reason}); get it again") from error
-    if images.dtype != np.uint8 or images.shape != (len(labels), 3072) or not labels:
+        batch = read_array_pickle(content)
+        if not isinstance(batch, dict) or not {"data", "labels"} <= set(batch):
+            raise ValueError("it holds no data and labels")
+        images, labels = batch["data"], batch["labels"]
+    except (ValueError, TypeError, OverflowError) as error:  # what a damaged pickle raises
+        raise DataError(f"{path} is no batch of CIFAR-10 that can be read ({error}); get it again") from error
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise DataError(f"{path}: labels are no list of numbers; get it again")
+    shape = list(images.shape) if isinstance(images, np.ndarray) else type(images).__name__
+    if shape != [len(labels), 3072] or not labels:
         raise DataError(
-            f"{path}: data are {images.dtype} {list(images.shape)} and there are {len(labels)} labels; "
-            "CIFAR-10 has uint8 [n, 3072] and n labels"
+            f"{path}: data are {shape} and there are {len(labels)} labels; CIFAR-10 has uint8 [n, 3072] and n labels"
         )
     if not 0 <= min(labels) <= max(labels) < len(CLASSES):
         raise DataError(f"{path}: labels run from {min(labels)} to {max(labels)}, not from 0 to 9")

@@ -13,15 +13,16 @@ import torch
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.downloads import OfficialFile, differs, obtain
+from semivae.data.formats.mat import load_mat
 from semivae.errors import DataError
 from semivae.variables import Sample
 
-ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
+ADDRESSES = ("https://ufldl.stanford.edu/housenumbers/", "http://ufldl.stanford.edu/housenumbers/")
 FILES = tuple(
-    OfficialFile(name, size, md5, (ADDRESS + name,))
-    for name, size, md5 in (
-        ("train_32x32.mat", 182_040_794, "e26dedcc434d2e4c54c9b2d4a06d8373"),
-        ("test_32x32.mat", 64_275_384, "eb5a983be6a315427106f1b164d9cef3"),
+    OfficialFile(name, size, sha256, tuple(address + name for address in ADDRESSES))
+    for name, size, sha256 in (
+        ("train_32x32.mat", 182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+        ("test_32x32.mat", 64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
     )
 )
 
@@ -35,21 +36,24 @@ def read_svhn(root: Path, *, download: bool) -> Dataset:
         DataError: a file is missing and cannot be downloaded, or cannot be read.
     """
     paths = obtain("SVHN", FILES, [root / "svhn", root], download=download)
-    train, test = (_read_mat(path, file.size) for path, file in zip(paths, FILES, strict=True))
-    warnings = sum((differs(path, file.md5) for path, file in zip(paths, FILES, strict=True)), ())
+    warnings: tuple[str, ...] = ()
+    parts: list[Sample] = []
+    for path, file in zip(paths, FILES, strict=True):
+        warning = differs(path, file.sha256)
+        warnings += warning
+        parts.append(_read_mat(path, file.size, known=not warning))
+    train, test = parts
     return Dataset("svhn", tuple(str(digit) for digit in range(10)), train, test, warnings=warnings)
 
 
-def _read_mat(path: Path, size: int) -> Sample:
-    """X uint8 [32, 32, 3, n] and y [n, 1] with 10 for zero, as the authors store them."""
-    from scipy.io import loadmat
-
+def _read_mat(path: Path, size: int, *, known: bool) -> Sample:
+    """X uint8 [32, 32, 3, n] and y [n, 1] with 10 for zero, as the authors store them; `known`: it is their file."""
     try:
-        content = loadmat(path, variable_names=["X", "y"])
-        images, labels = np.asarray(content["X"]), np.asarray(content["y"]).reshape(-1)
-    except Exception as error:  # scipy raises a dozen kinds, depending on the byte that is wrong
+        content = load_mat(path, ("X", "y"), known=known)
+        images, labels = content["X"], content["y"].reshape(-1)
+    except ValueError as error:
         raise DataError(
-            f"{path} is no .mat file with X and y that can be read ({error or type(error).__name__}); "
+            f"{path} is no .mat file with X and y that can be read ({error}); "
             f"it has {path.stat().st_size:,} bytes, the official one {size:,}: delete it and get it again"
         ) from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape != (32, 32, 3, len(labels)) or not len(labels):
