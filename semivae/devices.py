@@ -1,7 +1,10 @@
-"""Which device, and which precision is fast there."""
+"""Which device, which precision is fast there, and how much memory there is."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -32,6 +35,30 @@ def choose_device(name: str) -> torch.device:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had: of Python, of a GPU, or of torch on a CPU, which says so in words only."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process can still have: of the machine, its container and its own limit.
+
+    The largest int64 where the system does not tell.
+    """
+    limits = [2**63 - 1]
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
+    if len(limits) == 1:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # other Unix: of the whole machine
+            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no container, or "max"
+            limits.append(int(Path(file).read_text()))
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            limits.append(limit)
+    return min(limits)
 
 
 def choose_precision(asked: str, device: torch.device) -> PrecisionName:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from semivae.data.formats.regular_files import MOST_BYTES, read_regular
+from semivae.data.paths import reachable
 from semivae.errors import DataError
 
 LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
@@ -46,7 +47,7 @@ def open_files(path: Path) -> Iterator[Files]:
         DataError: there is no such folder or .zip file, it cannot be read, a link leads to a folder that is read
             already, or a .zip holds names that lead out of it or that are there twice, or unpacks to far too much.
     """
-    if path.is_dir():
+    if reachable(path).is_dir():
         yield _in_folder(path)
     elif path.suffix.lower() == ".zip" and path.is_file():
         try:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivae.data.formats.regular_files import bounded_lines, open_text
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
 from semivae.text import join_names
 
+MOST_DIGITS = 1000  # of a class called by a number; Python reads no number of more than 4,300
 HEADERS = {"y", "label", "labels", "class", "classes", "name", "target"}
 
 
@@ -27,7 +29,7 @@ def class_number(written: str, classes: Sequence[str]) -> int | None:
         return classes.index(written)
     if any(name.isdecimal() and name != str(place) for place, name in enumerate(classes)):
         return None
-    if written.isdecimal() and int(written) < len(classes):
+    if written.isdecimal() and len(written) <= MOST_DIGITS and int(written) < len(classes):
         return int(written)
     return None
 
@@ -42,12 +44,13 @@ def read_label_lines(path: Path, classes: Sequence[str], header: str = "y") -> T
     """
     rows: list[tuple[int, list[str]]]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path) as stream:
+            lines = bounded_lines(stream, path)
             if path.suffix.lower() == ".csv":
-                reader = csv.reader(stream)
+                reader = csv.reader(lines)
                 rows = [(reader.line_num, cells) for cells in reader]
             else:
-                rows = [(number, [line]) for number, line in enumerate(stream, start=1)]
+                rows = [(number, [line]) for number, line in enumerate(lines, start=1)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.absolute()} cannot be read as a list of labels: {error}") from error
     numbers: list[int] = []
@@ -115,9 +118,9 @@ def label_names(labels: Array, what: str) -> Array:
 
 
 def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Different class names in order: numbers by value, else all by alphabet."""
+    """Different class names in order: numbers of up to `MOST_DIGITS` digits by value, else all by alphabet."""
     values = set(names)
-    numbers = all(value.isdecimal() for value in values)
+    numbers = all(value.isdecimal() and len(value) <= MOST_DIGITS for value in values)
     return tuple(sorted(values, key=lambda name: (int(name) if numbers else 0, name)))  # 1 and 01 in a fixed order
 
 

@@ -1,31 +1,90 @@
-"""Arrays in .npz and .npy files, read without running code."""
+"""Arrays in .npz and .npy files, read without running code, and only where they fit into memory."""
 
 from __future__ import annotations
 
+import zipfile
+from math import prod
 from pathlib import Path
+from typing import IO, BinaryIO
 
-import numpy as np
+from numpy.lib import format as npy
 
 from semivae.data.inputs.pixels import Array
+from semivae.data.paths import reachable
+from semivae.devices import free_memory
 from semivae.errors import DataError
+
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class _ObjectsError(ValueError):
+    """Arrays of Python objects are pickles, which could run code."""
 
 
 def load_arrays(path: Path) -> dict[str, Array]:
     """The arrays of an .npz by name, or the one of an .npy under the name "". Pickled objects are never opened.
 
     Raises:
-        DataError: no such file, not such a file, damaged, or it holds Python objects.
+        DataError: no such file, not such a file, damaged, larger than the memory that is free, or it holds Python
+            objects.
     """
-    if not path.is_file():
+    if not reachable(path).is_file():
         raise DataError(f"there is no file {path.absolute()}")
     try:
-        with path.open("rb") as stream:  # numpy leaves a file open that it cannot read
-            loaded = np.load(stream, allow_pickle=False)
-            return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        with path.open("rb") as stream:
+            if zipfile.is_zipfile(stream):
+                return _members(stream, path)
+            stream.seek(0)
+            _refuse_beyond_memory(path.stat().st_size, path)
+            return {"": _array(stream, path.stat().st_size)}
+    except DataError:
+        raise
+    except _ObjectsError as error:
+        raise DataError(
+            f"{path} holds Python objects, which are not opened because they could run code; "
+            "save plain arrays, for example strings as np.array(names, dtype=str)"
+        ) from error
     except Exception as error:  # numpy and zipfile raise much, by the byte that is wrong
-        if str(error).startswith("Object arrays"):
-            raise DataError(
-                f"{path} holds Python objects, which are not opened because they could run code; "
-                "save plain arrays, for example strings as np.array(names, dtype=str)"
-            ) from error
-        raise DataError(f"{path} is no .npy or .npz file that can be read") from error
+        raise DataError(f"{path} is no .npy or .npz file that can be read ({error or type(error).__name__})") from error
+
+
+def _members(stream: BinaryIO, path: Path) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    with zipfile.ZipFile(stream) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        _refuse_beyond_memory(sum(info.file_size for info in members), path)
+        for info in members:
+            name = info.filename.removesuffix(".npy")
+            if name in arrays:
+                raise ValueError(f"two arrays are called {name}")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a limit
+                raise ValueError("packed in a way that NumPy does not use")
+            with archive.open(info) as member:
+                arrays[name] = _array(member, info.file_size)
+    return arrays
+
+
+def _refuse_beyond_memory(size: int, path: Path) -> None:
+    if size > (memory := free_memory()):
+        raise DataError(f"{path} holds arrays of {size:,} bytes, but only {memory:,} bytes of memory are free")
+
+
+def _array(stream: IO[bytes], size: int) -> Array:
+    """One array of a stream of `size` bytes, after its header was found to announce no more than that.
+
+    NumPy makes room for what the header announces before it reads.
+    """
+    version = npy.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"version {version} of .npy, of arrays with named fields")
+    shape, _, dtype = HEADERS[version](stream)
+    if dtype.hasobject:
+        raise _ObjectsError
+    count = prod(list(shape))
+    if min(shape, default=0) < 0 or (count and not dtype.itemsize):
+        raise ValueError(f"an array of shape {list(shape)} and type {dtype}")
+    if count * dtype.itemsize > size - stream.tell():
+        raise ValueError(f"an array {list(shape)} of {dtype} in {size:,} bytes")
+    stream.seek(0)
+    array: Array = npy.read_array(stream, allow_pickle=False)
+    return array

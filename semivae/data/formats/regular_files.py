@@ -6,13 +6,18 @@ import gzip
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
+from semivae.devices import free_memory
+
+TEXT_MEMORY = 10  # bytes of memory that a byte of a table takes, as a list of texts
+LONGEST_LINE = 2**24  # characters
 MOST_BYTES = 2**30  # of one image, label or palette file; large data come as arrays, which have limits of their own
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> io.FileIO:
     """A regular file, opened for reading in binary, unbuffered.
 
     Raises:
@@ -42,10 +47,34 @@ def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
         return stream.read()
 
 
+def open_text(path: str | Path) -> TextIO:
+    """A regular file, opened for reading as UTF-8, line ends as they are.
+
+    Raises:
+        OSError: as `open_regular`, or a file whose lines would not fit into memory as Python's texts.
+    """
+    stream = open_regular(path)
+    size, memory = os.fstat(stream.fileno()).st_size, free_memory()
+    if size * TEXT_MEMORY > memory:
+        stream.close()
+        raise OSError(f"{path} has {size:,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free")
+    return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")
+
+
+def bounded_lines(stream: TextIO, path: str | Path) -> Iterator[str]:
+    """The lines of a text. Raises OSError for one of more than `LONGEST_LINE` characters."""
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise OSError(f"line {number:,} of {path} has more than {LONGEST_LINE:,} characters")
+        yield line
+
+
 class Bounded(io.BufferedIOBase):
     """A stream that raises ValueError once more than `most` bytes were read from it, for archives."""
 
-    def __init__(self, stream: BinaryIO | gzip.GzipFile, most: int) -> None:
+    def __init__(self, stream: BinaryIO | io.FileIO | gzip.GzipFile, most: int) -> None:
         self.stream, self.most, self.left = stream, most, most
 
     def read(self, size: int | None = -1, /) -> bytes:

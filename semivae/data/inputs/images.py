@@ -19,6 +19,7 @@ from semivae.data.formats.image_files import decode_image, is_image, read_pixels
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values, binarized
+from semivae.data.paths import reachable
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe
 
@@ -78,7 +79,7 @@ class Images:
         return torch.cat(parts), names
 
     def _read_path(self, path: Path) -> tuple[Tensor, list[str]]:
-        if path.suffix.lower() in (".npy", ".npz") and not path.is_dir():
+        if reachable(path).suffix.lower() in (".npy", ".npz") and not path.is_dir():
             images = as_examples(read_array_file(path), self.shape, str(path))
             return images, [str(row) for row in range(len(images))]
         if not path.exists():

@@ -14,6 +14,7 @@ from semivae.data.formats.csv_cells import TABLE_ENDINGS, read_cells
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.table_encoding import TableEncoding
+from semivae.data.paths import reachable
 from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.recipe.schema import PairOfViews, Recipe
@@ -47,7 +48,7 @@ class Rows:
             rows = torch.from_numpy(self.encoding.encode(read_cells(Path(given)), str(given)))
         elif Path(given).suffix.lower() in (".npy", ".npz"):
             rows = as_examples(read_array_file(Path(given)), self.shape, str(given))
-        elif not Path(given).exists():
+        elif not reachable(Path(given)).exists():
             raise DataError(f"there is no file or folder {Path(given).absolute()}")
         else:
             raise DataError(

@@ -17,6 +17,7 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import read_pixels
+from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.palettes import Map, fitted
 from semivae.data.formats.raster import open_raster
 from semivae.data.formats.regular_files import read_regular
@@ -130,11 +131,12 @@ def _file(path: Path, size: int) -> Path:
 
 def _kept(path: Path, size: int, count: int) -> tuple[np.ndarray, np.ndarray] | None:
     try:
-        with np.load(_file(path, size), allow_pickle=False) as kept:
-            images, maps = kept["x"], kept["s"]
-    except Exception:  # not there, or damaged: it is made again
+        kept = load_arrays(_file(path, size))
+        images, maps = kept["x"], kept["s"]
+    except (DataError, KeyError):  # not there, or damaged: it is made again
         return None
-    whole = images.shape == (count, 3, size, size) and maps.shape == (count, size, size) and maps.max() < len(CLASSES)
+    shapes = images.shape == (count, 3, size, size) and maps.shape == (count, size, size)
+    whole = shapes and images.dtype == maps.dtype == np.uint8 and maps.max() < len(CLASSES)
     return (images, maps) if whole else None
 
 

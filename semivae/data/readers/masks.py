@@ -14,6 +14,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image, read_pixels, reason_of, upright_size
 from semivae.data.formats.palettes import Map, Palette, decode_map, read_palette, refuse_gaps
+from semivae.data.paths import resolve
 from semivae.data.readers.map_arrays import set_aside
 from semivae.errors import DataError
 from semivae.recipe.schema import MasksSource
@@ -96,7 +97,7 @@ def palette_of(source: MasksSource, path: Path) -> Palette:
 def palette_path(source: MasksSource, path: Path) -> Path:
     """Where the palette lies that a recipe names; `path` is the source's."""
     assert source.palette is not None
-    return path / Path(source.palette).expanduser()
+    return resolve(source.palette, path)
 
 
 def part_of(files: Files, prefix: str) -> Part:
