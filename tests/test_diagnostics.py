@@ -99,15 +99,16 @@ def test_large_images_are_examined_few_at_a_time() -> None:
     assert sizes == [32, 32, 6]
 
 
-def perfect_players(reads: float) -> tuple[Player, Player]:
-    """A decoder that writes label and code into the pixels, and an encoder that reads them: the label by its sign."""
+def perfect_players(reads: float, side: int = 2) -> tuple[Player, Player]:
+    """A decoder that writes label and code into two pixels, and an encoder that reads them: the label by its sign."""
     code = Variable("h", "bernoulli", (1,))
     label = Variable("y", "categorical", (), 2)
-    image = Variable("x", "bernoulli", (1, 1, 2))
+    image = Variable("x", "bernoulli", (1, side, side))
 
     def paint(_: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert vectors is not None  # one-hot label, then the code as -1/+1
-        return 50.0 * torch.stack([vectors[:, 1] - vectors[:, 0], vectors[:, 2]], dim=1).view(-1, 1, 1, 2)
+        pixels = 50.0 * torch.stack([vectors[:, 1] - vectors[:, 0], vectors[:, 2]], dim=1)
+        return nn.functional.pad(pixels.view(-1, 1, 1, 2), (0, side - 2, 0, side - 1))
 
     def read(images: Tensor | None, _: Tensor | None) -> Tensor:
         assert images is not None
@@ -115,15 +116,18 @@ def perfect_players(reads: float) -> tuple[Player, Player]:
 
     decoder = Player([Prior(label), Prior(code), NetworkConditional(image, (label, code), Fixed(paint))])
     label_of = NetworkConditional(label, (image,), Fixed(read))
-    code_of = NetworkConditional(code, (image,), Fixed(lambda images, _: 50.0 * images[:, 0, 0, 1:]))
+    code_of = NetworkConditional(code, (image,), Fixed(lambda images, _: 50.0 * images[:, 0, 0, 1:2]))
     return decoder, Player([label_of, code_of])
 
 
+@pytest.mark.parametrize("side", [2, 128])  # all at once, and 32 at a time
 @pytest.mark.parametrize(("reads", "share"), [(1.0, 1.0), (-1.0, 0.0)])
-def test_samples_are_examined_exactly(reads: float, share: float) -> None:
-    decoder, encoder = perfect_players(reads)
+def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> None:
+    decoder, encoder = perfect_players(reads, side)
     roles = Roles("x", "y", ("h",))
-    found = examine_samples(decoder, encoder, roles, draw_samples(decoder, roles, 64, seed=0))
+    sample = draw_samples(decoder, roles, 70, seed=0)
+    assert sample["x"].shape == (70, 1, side, side) and sample["y"].shape == (70,)
+    found = examine_samples(decoder, encoder, roles, sample)
     assert found.read_as_intended == share
     assert found.bits["h"] == pytest.approx(1.0, abs=1e-6)
 

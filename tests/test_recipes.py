@@ -15,6 +15,7 @@ import semivae
 from semivae.data.sources import data_root
 from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe, shipped_recipes
+from semivae.scenario.build import build_players, resolve
 from semivae.scenario.plan import plan_of
 
 NAMES = sorted(shipped_recipes())
@@ -37,12 +38,20 @@ SMALL = {
     "streams.unlabelled.batch": 4,
     "streams.labels.batch": 4,
 }
-NARROW = {  # networks for a GPU, made light
-    "encoder.y.net.stem": 16,
-    "encoder.y.net.channels": [16, 16, 32],
-    "decoder.x.net.channels": [32, 16, 16],
-    "streams.pictures.batch": 4,
-}
+LIGHT = {"channels": 8, "hidden": 16, "stem": 8, "width": 4}
+
+
+def narrow(name: str) -> dict[str, object]:
+    """Changes of a shipped recipe that make its networks light: as many levels, of few channels each."""
+    recipe = read_recipe(name)
+    nets = {} if recipe.bottom_up is None else {"bottom_up": recipe.bottom_up}
+    for player, factors in {"decoder": recipe.decoder, "encoder": recipe.encoder}.items():
+        nets |= {f"{player}.{of}.net": factor.net for of, factor in factors.items() if hasattr(factor, "net")}
+    return {
+        f"{place}.{option}": [LIGHT[option]] * len(value) if isinstance(value, tuple) else LIGHT[option]
+        for place, net in nets.items()
+        for option, value in net.model_dump(include=set(LIGHT), exclude_none=True).items()
+    }
 
 
 def noise_images(shape: tuple[int, ...], count: int, seed: int) -> np.ndarray:
@@ -56,6 +65,11 @@ def test_all_three_streams_are_used(name: str) -> None:
     assert Lesson("labelled", "encoder", (), ("y",)) in lessons
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("folder", "table")])  # those: by their data
+def test_networks_of_the_recipes_own_width_can_be_built(name: str) -> None:
+    assert build_players(read_recipe(name))
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> None:
     labels = np.arange(60) % 10
@@ -64,9 +78,9 @@ def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> 
         x=noise_images(SHAPES[name], 60, 0), y=labels, x_test=noise_images(SHAPES[name], 10, 1), y_test=labels[:10],
     )  # fmt: skip
     source = {"name": "arrays", "path": str(tmp_path / "noise.npz")}
-    changes = {**SMALL, "source": source, "split.labelled": 20, "split.validation": 10}
-    if name in ("cifar10_4000labels", "svhn_1000labels"):
-        changes |= NARROW
+    changes = {**SMALL, **narrow(name), "source": source, "split.labelled": 20, "split.validation": 10}
+    if "pictures" in read_recipe(name).streams:
+        changes["streams.pictures.batch"] = 4
     run = semivae.train(name, set=changes, out=tmp_path / "run")
     assert run.finished
     assert run.sample(2, y=3)["x"].shape == (2, *SHAPES[name])
@@ -80,10 +94,11 @@ def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
         folder = tmp_path / "images" / "train" / ("cat" if index % 2 else "dog")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{index:03}.png")
-    changes = {**SMALL, "split.validation": 4}
+    changes = {**SMALL, **narrow("folder"), "split.validation": 4}
     run = semivae.train("folder", set=changes, out=tmp_path / "run", data_root=tmp_path)
     assert run.classes == ("cat", "dog")
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
+    assert build_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
 
 
 def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:
@@ -104,7 +119,7 @@ def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:
     notes: list[str] = []
     run = semivae.train(
         "svhn_1000labels",
-        set={**SMALL, **NARROW, "split.labelled": 100, "split.validation": 100},
+        set={**SMALL, **narrow("svhn_1000labels"), "split.labelled": 100, "split.validation": 100},
         out=tmp_path / "run",
         data_root=tmp_path,
         progress=lambda state: notes.append(state.message),
@@ -112,7 +127,7 @@ def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:
     assert any("train_32x32.mat" in note for note in notes), "another checksum than the official file's is a warning"
     assert run.evaluate()["count"] == 283
     pixels = torch.from_numpy(images[:3])
-    assert run.embed(pixels).shape == (3, 32)
+    assert run.embed(pixels).shape == (3, 8)
     report = run.export(tmp_path / "classifier.pt2")
     assert report["largest_difference"] < 1e-4
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from semivae.scenario.build import build_players
 from semivae.scenario.plan import plan_of
 from semivae.tasks.map_pictures import colours_of, mask_png
 from semivae.tasks.map_scores import scores_of
+from semivae.training.phase import Progress
 from semivae.variables import VOID, Variable
 
 SIDE = 16
@@ -161,12 +163,20 @@ def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> Non
         arrays[f"{name}_m"] = random.integers(0, 6, (count, 128, 128), dtype=np.uint8)
     np.savez(tmp_path / "fasseg_128.npz", **arrays)
     assert build_players(large), "its networks fit its images"
-    changes: dict[str, object] = {f"streams.{name}.batch": 2 for name in large.streams}
-    changes |= {"training.steps": 1, "training.twin": False}
     narrow = {"decoder.x.net.channels": 3, "encoder.s.net.channels": 5, "encoder.l.net.channels": 4}
-    changes |= {key: [4] * levels for key, levels in narrow.items()} | {"encoder.l.net.stem": 4}
-    run = semivae.train("faces_masks_128", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
-    assert run.predict(arrays["multipose01_test_x"]).shape == (2, 128, 128)
+    changes = {f"streams.{name}.batch": 2 for name in large.streams} | {"encoder.l.net.stem": 4}
+    changes |= {key: [4] * levels for key, levels in narrow.items()}
+
+    def stop(state: Progress) -> None:
+        if state.step == 0:
+            signal.raise_signal(signal.SIGINT)  # after one step, before a validation, which paints 512 faces
+
+    with pytest.raises(KeyboardInterrupt):
+        semivae.train(
+            "faces_masks_128", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu", progress=stop
+        )
+    run = semivae.load(tmp_path / "run", device="cpu")
+    assert run.facts["step"] == 1 and run.predict(arrays["multipose01_test_x"]).shape == (2, 128, 128)
 
 
 def test_what_speaks_of_single_classes_is_refused() -> None:
