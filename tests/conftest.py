@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-import semivae
-from semivae.api import Run
+if TYPE_CHECKING:
+    from semivae.api import Run
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 def pytest_configure() -> None:
-    """One thread for this process and those that tests start: networks so small lose time by a second one."""
-    torch.set_num_threads(1)
+    """One thread for every process that tests, as torch will read it: networks so small lose time by a second one."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The digits recipe with its twin after 20 steps on the CPU. Read only: copy its folder to change anything."""
+    import semivae  # not above: the process that hands tests to others needs no torch
+
     changes: dict[str, object] = {
         "training.steps": 20,
         "training.validate_every": 10,

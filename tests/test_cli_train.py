@@ -159,13 +159,14 @@ def test_later_commands_and_resume_find_the_data_that_the_run_was_trained_on(
 def test_a_stopped_run_is_kept_and_says_how_to_go_on(tmp_path: Path) -> None:
     """By Ctrl-C, in a process of its own; `test_training.py` has the other signals."""
     folder = tmp_path / "kept"
-    command = [sys.executable, "-m", "semivae", "train", "digits_50labels", "--out", str(folder), "--device", "cpu"]
-    process = subprocess.Popen(
-        [*command, "--set", "training.steps=1000000"],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    words = ["train", "digits_50labels", "--out", str(folder), "--device", "cpu", "--set", "training.steps=1000000"]
+    program = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what runs in the background may ignore it
+        "from semivae.cli import main\n"
+        "main()"
     )
+    process = subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (folder / "last.safetensors").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
