@@ -208,3 +208,12 @@ def test_pinned_manifests_are_those_of_the_recipe(recipe: str, tmp_path: Path) -
 def test_names_of_files_that_are_no_text_are_ranked_too() -> None:
     names = [os.fsdecode(bytes([number])) for number in (254, 255)]
     assert sorted(ranked(names, str)) == names
+
+
+def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    data = some_data(40, 30)
+    save_split(make_split(data, SplitSpec(labelled=6)), tmp_path / "split.json")
+    content = json.loads((tmp_path / "split.json").read_text())
+    (tmp_path / "split.json").write_text(json.dumps(content | {"format": 7}))
+    with pytest.raises(DataError, match=r"of format 7, which a newer version of semivae wrote; .* reads format 1"):
+        load_split(tmp_path / "split.json", data)

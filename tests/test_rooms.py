@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "semivae"
 
 # A room may import its own modules and rooms on lower floors. Rooms on one floor do not see each other.
 FLOORS = (
-    ("errors", "text", "metrics", "variables", "seeds"),
+    ("version", "errors", "text", "metrics", "variables", "seeds"),
     ("devices", "files", "recipe", "nets", "game"),
     ("data",),
     ("tasks",),
@@ -121,7 +121,7 @@ def may_import(room: str, other: str) -> bool:
     if room == other:
         return True
     if other == "semivae":  # the version alone
-        return room in ("cli", "runs")
+        return room == "cli"
     return FLOOR_OF[other] < FLOOR_OF[room] and other not in NEVER.get(room, set())
 
 

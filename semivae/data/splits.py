@@ -218,7 +218,8 @@ def load_split(path: Path, dataset: Dataset) -> Split:
     """Read a manifest and check that it is whole and belongs to `dataset`.
 
     Raises:
-        DataError: no such file, not a manifest, changed since it was written, or made for other data.
+        DataError: no such file, not a manifest, changed since it was written, made for other data, or written by a
+            newer version of semivae.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -226,7 +227,13 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         raise DataError(f"there is no split manifest {path.absolute()}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no split manifest that can be read: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "sha256" not in content:
+    number = content.get("format") if isinstance(content, dict) else None
+    if isinstance(number, int) and number > FORMAT:
+        raise DataError(
+            f"{path} is a split manifest of format {number}, which a newer version of semivae wrote; this version "
+            f"reads format {FORMAT}: upgrade it (pip install --upgrade semivae), or make the split again"
+        )
+    if number != FORMAT or "sha256" not in content:
         raise DataError(f"{path} is no split manifest of format {FORMAT}; make one with semivae.data.save_split")
     if content.pop("sha256") != _content_digest(content):
         raise DataError(f"{path} was changed after it was written (its sha256 does not fit its content); get it again")

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from semivae.errors import RunError
 from semivae.files import whole_file
+from semivae.runs.upgrade import present_format, refuse_newer, upgrade_from
+from semivae.version import __version__
 
-FORMAT = "semivae-checkpoint-1"
+FORMAT = "semivae-checkpoint-"  # the number of the format follows
 
 
 class Facts(BaseModel):
@@ -58,7 +60,12 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Facts) ->
     repeated = repeated_names(tensors)
     cloned = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
               if name not in repeated}  # fmt: skip
-    metadata = {"format": FORMAT, "facts": facts.model_dump_json(), "repeated": json.dumps(repeated)}
+    metadata = {
+        "format": f"{FORMAT}{present_format()}",
+        "semivae": __version__,
+        "facts": facts.model_dump_json(),
+        "repeated": json.dumps(repeated),
+    }
     try:
         with whole_file(path) as temporary:
             save_file(cloned, temporary, metadata=metadata)
@@ -69,10 +76,10 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Facts) ->
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
-    """Reads the tensors, on the CPU, and the facts.
+    """Reads the tensors, on the CPU, and the facts, both in the present format.
 
     Raises:
-        RunError: the file is missing, damaged, or not a checkpoint of this format.
+        RunError: the file is missing or damaged, is no checkpoint, or was written by a newer version of semivae.
     """
     if not path.is_file():
         raise RunError(
@@ -86,14 +93,23 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
-    if metadata.get("format") != FORMAT:
-        raise RunError(f"{path}: not a checkpoint of this version (want {FORMAT}, found {metadata.get('format')})")
+    upgrade = upgrade_from(_format_of(path, metadata))
     try:
         repeated: dict[str, str] = json.loads(metadata.get("repeated", "{}"))
-        facts = Facts.model_validate_json(metadata["facts"])
-        return tensors | {name: tensors[kept] for name, kept in repeated.items()}, facts
+        tensors |= {name: tensors[kept] for name, kept in repeated.items()}
+        facts = Facts.model_validate(upgrade.facts(json.loads(metadata["facts"])))
     except (ValidationError, ValueError, KeyError, AttributeError) as error:
         raise RunError(f"{path}: the checkpoint is damaged (its metadata); train again with --overwrite") from error
+    return upgrade.tensors(tensors), facts
+
+
+def _format_of(path: Path, metadata: Mapping[str, str]) -> int:
+    name = metadata.get("format", "")
+    number = name.removeprefix(FORMAT)
+    if not name.startswith(FORMAT) or not number.isdecimal() or number == "0":
+        raise RunError(f"{path}: no checkpoint of semivae; put the right file back, or train again with --overwrite")
+    refuse_newer(str(path), int(number), metadata.get("semivae", "of a later version"))
+    return int(number)
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from semivae.data.splits import Split, save_split
 from semivae.errors import RecipeError, RunError
 from semivae.files import write_whole
 from semivae.recipe import Recipe, dump_recipe, read_recipe
+from semivae.runs.upgrade import RUN_FILE, format_of, upgrade_from, write_run_file
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
@@ -28,7 +29,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file
 LOCK_FILE, REPLACED = ".training.lock", ".replaced"
 CHECKPOINTS = ("last", "selected", "twin")
 OF_A_RUN = (
-    *(RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
+    *(RUN_FILE, RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
     *(f"{which}.safetensors" for which in CHECKPOINTS),
 )
 
@@ -41,10 +42,12 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
     """Refuses, before any work, what would overwrite something or resume nothing.
 
     Raises:
-        RunError: the folder is taken, or holds no run to resume.
+        RunError: the folder is taken, or holds no run to resume, or one of a newer version of semivae.
     """
     if resume and overwrite:
         raise RunError("resume and overwrite exclude each other: go on with the run, or replace it")
+    if resume:
+        format_of(folder)
     if resume and not is_run_folder(folder):
         raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
     if (
@@ -139,16 +142,34 @@ def _remove(folder: Path) -> None:
 
 
 def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
-    """Writes recipe and split into the folder.
+    """Writes the run's format, recipe and split into the folder.
 
     Raises:
         RunError: the folder cannot be written.
     """
     try:
+        write_run_file(folder)
         write_recipe(folder, recipe)
     except OSError as error:
         raise _not_writable(folder, error) from error
     save_split(split, folder / SPLIT_FILE)
+
+
+def upgrade_folder(folder: Path) -> None:
+    """Rewrites metrics and calibrations in the present format, which training that resumes then goes on with.
+
+    The recipe and the encoding of a table are written by training itself, and checkpoints carry their own format.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        replace_metrics(folder, read_metrics(folder))
+        if calibrations := read_calibrations(folder):
+            replace_calibrations(folder, calibrations)
+        write_run_file(folder)  # last: until then the folder counts as one of its former format
+    except OSError as error:
+        raise _not_writable(folder, error) from error
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
@@ -185,11 +206,11 @@ def kept_encoding(folder: Path) -> TableEncoding | None:
     Raises:
         RunError: the file was changed or damaged.
     """
-    path = folder / ENCODING_FILE
+    path, upgrade = folder / ENCODING_FILE, upgrade_from(format_of(folder))
     if not path.is_file():
         return None
     try:
-        return TableEncoding.model_validate_json(path.read_text(encoding="utf-8"))
+        return TableEncoding.model_validate(upgrade.encoding(json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: was changed or damaged; put it back, or train again with --overwrite") from error
 
@@ -198,8 +219,9 @@ def kept_recipe(folder: Path) -> Recipe:
     """The recipe that a run was started from, as resolved.
 
     Raises:
-        RunError: the file was changed or damaged.
+        RunError: the file was changed or damaged, or a newer version of semivae wrote the run.
     """
+    format_of(folder)  # refuses a newer one, whose recipes may have keys that are unknown here
     try:
         return read_recipe(folder / RECIPE_FILE)
     except RecipeError as error:
@@ -238,14 +260,14 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     A row holds phase, step, seconds, losses (nats per sample), the findings of `semivae.monitoring.measures`, and
     the warnings that began then; rows of older runs hold less.
     """
-    path = folder / METRICS_FILE
+    path, upgrade = folder / METRICS_FILE, upgrade_from(format_of(folder))
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except ValueError:  # the last line of a run that lost its power
             break
-    return rows
+    return [upgrade.metrics(row) for row in rows]
 
 
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
@@ -259,13 +281,19 @@ def replace_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read_calibrations(folder: Path) -> list[dict[str, Any]]:
     """What was chosen on the validation images after training (`semivae.classification.calibration`)."""
+    upgrade = upgrade_from(format_of(folder))
     try:
         content = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it can always be chosen again
         return []
-    return [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+    entries = [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
+    return [upgrade.calibration(entry) for entry in entries]
 
 
 def write_calibrations(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     with contextlib.suppress(OSError):  # a run that may only be read is calibrated anew each time
-        write_whole(folder / CALIBRATION_FILE, json.dumps([dict(entry) for entry in entries], indent=1) + "\n")
+        replace_calibrations(folder, entries)
+
+
+def replace_calibrations(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    write_whole(folder / CALIBRATION_FILE, json.dumps([dict(entry) for entry in entries], indent=1) + "\n")

@@ -32,6 +32,7 @@ from semivae.runs.folder import (
     kept_encoding,
     kept_recipe,
 )
+from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import roles_of
 from semivae.tasks.map_pictures import VOID_NUMBER
@@ -88,9 +89,11 @@ class TrainedModel:
         """Opens a run.
 
         Raises:
-            RunError: no such run, a half-written or damaged one, or no such checkpoint.
+            RunError: no such run, a half-written or damaged one, no such checkpoint, or a newer version of semivae
+                wrote the run.
         """
         folder = Path(path)
+        format_of(folder)
         if not is_run_folder(folder):
             what = "is not a run's folder" if folder.exists() else "there is no such folder"
             if (folder / RECIPE_FILE).is_file():

@@ -34,6 +34,7 @@ from semivae.runs.folder import (
     refuse_changed_recipe,
     replacing,
     start_folder,
+    upgrade_folder,
     write_data_root,
     write_encoding,
     write_palette,
@@ -122,7 +123,9 @@ def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, data
     write_data_root(folder, root)
     if dataset.encoding is not None:
         write_encoding(folder, dataset.encoding)
-    if isinstance(recipe.source, MasksSource) and recipe.source.palette is not None and kept is None:
+    if kept is not None:
+        upgrade_folder(folder)
+    elif isinstance(recipe.source, MasksSource) and recipe.source.palette is not None:
         write_palette(
             folder, palette_path(recipe.source, resolve_path(recipe.source.path, root)).read_text("utf-8-sig")
         )
