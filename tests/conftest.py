@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from semivae.api import Run
 
+os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: tables would be cut to 80 columns
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 

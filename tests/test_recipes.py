@@ -15,6 +15,7 @@ import semivae
 from semivae.data.sources import data_root
 from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe, shipped_recipes
+from semivae.recipe.factors import ConditionalSpec
 from semivae.scenario.build import build_players, resolve
 from semivae.scenario.plan import plan_of
 
@@ -45,8 +46,10 @@ def narrow(name: str) -> dict[str, object]:
     """Changes of a shipped recipe that make its networks light: as many levels, of few channels each."""
     recipe = read_recipe(name)
     nets = {} if recipe.bottom_up is None else {"bottom_up": recipe.bottom_up}
-    for player, factors in {"decoder": recipe.decoder, "encoder": recipe.encoder}.items():
-        nets |= {f"{player}.{of}.net": factor.net for of, factor in factors.items() if hasattr(factor, "net")}
+    for player, factors in (("decoder", recipe.decoder), ("encoder", recipe.encoder)):
+        nets |= {
+            f"{player}.{of}.net": factor.net for of, factor in factors.items() if isinstance(factor, ConditionalSpec)
+        }
     return {
         f"{place}.{option}": [LIGHT[option]] * len(value) if isinstance(value, tuple) else LIGHT[option]
         for place, net in nets.items()

@@ -164,7 +164,8 @@ def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> Non
     np.savez(tmp_path / "fasseg_128.npz", **arrays)
     assert build_players(large), "its networks fit its images"
     narrow = {"decoder.x.net.channels": 3, "encoder.s.net.channels": 5, "encoder.l.net.channels": 4}
-    changes = {f"streams.{name}.batch": 2 for name in large.streams} | {"encoder.l.net.stem": 4}
+    changes: dict[str, object] = {"encoder.l.net.stem": 4}
+    changes |= {f"streams.{name}.batch": 2 for name in large.streams}
     changes |= {key: [4] * levels for key, levels in narrow.items()}
 
     def stop(state: Progress) -> None:
@@ -176,7 +177,7 @@ def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> Non
             "faces_masks_128", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu", progress=stop
         )
     run = semivae.load(tmp_path / "run", device="cpu")
-    assert run.facts["step"] == 1 and run.predict(arrays["multipose01_test_x"]).shape == (2, 128, 128)
+    assert run.facts.step == 1 and run.predict(arrays["multipose01_test_x"]).shape == (2, 128, 128)
 
 
 def test_what_speaks_of_single_classes_is_refused() -> None:

@@ -18,7 +18,7 @@ from semivae.data.formats.csv_cells import MOST_COLUMNS, read_cells
 from semivae.data.formats.label_files import class_number, ordered_classes, read_label_lines
 from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.regular_files import LONGEST_LINE, open_text
-from semivae.data.inputs.images import read_images
+from semivae.data.inputs.inputs import inputs_of
 from semivae.data.paths import data_root, resolve
 from semivae.devices import free_memory
 from semivae.errors import DataError
@@ -186,6 +186,6 @@ def test_paths_that_lead_nowhere_are_errors_for_users(
     with pytest.raises(DataError, match=r"no home folder|cannot be looked up"):
         resolve(path, tmp_path)
     if not path.startswith("~"):
-        for read in (read_cells, load_arrays, lambda path: read_images(path, (1, 8, 8))):
+        for read in (read_cells, load_arrays, lambda path: inputs_of((1, 8, 8)).read(path)):
             with pytest.raises(DataError, match="cannot be looked up"):
                 read(tmp_path / path)

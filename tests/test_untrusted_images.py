@@ -17,7 +17,7 @@ from PIL import Image
 from semivae.data.formats.image_files import decode_image, upright_size
 from semivae.data.formats.palettes import Palette, decode_map, read_palette
 from semivae.data.formats.raster import open_raster
-from semivae.data.inputs.images import read_images
+from semivae.data.inputs.inputs import inputs_of
 from semivae.errors import DataError
 
 
@@ -67,7 +67,7 @@ def test_an_eps_file_under_another_name_never_starts_ghostscript(
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "x.png").write_bytes(eps)
     with pytest.raises(DataError, match=r"x.png \(not a PNG, JPEG"):
-        read_images(tmp_path / "x.png", (1, 8, 8))
+        inputs_of((1, 8, 8)).read(tmp_path / "x.png")
     with pytest.raises(OSError, match="not a PNG"):
         decode_map(eps, Palette(("a", "b")), 8, 8)
     assert not started.exists()
@@ -172,7 +172,7 @@ def test_a_pipe_among_images_is_named_and_never_waited_for(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "b.png")
     (tmp_path / "c.png").symlink_to("/dev/zero")
     with pytest.raises(DataError, match=r"2 of 3 image files .*b.png is a pipe, a device .*c.png is a pipe, a device"):
-        read_images(tmp_path, (1, 8, 8))
+        inputs_of((1, 8, 8)).read(tmp_path)
     with pytest.raises(DataError, match=r"b.png cannot be read as a palette: .* no regular file"):
         read_palette(tmp_path / "b.png")
 

@@ -95,7 +95,7 @@ def format_of(folder: Path) -> int:
         written = RunFile.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return 1
-    except OSError as error:
+    except PermissionError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}); ask its owner to let you read it") from error
     except ValueError as error:
         raise RunError(f"{path}: was changed or damaged; put it back, or train again with --overwrite") from error
