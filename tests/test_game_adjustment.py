@@ -16,10 +16,11 @@ from semivae.game.families import categorical_of
 from semivae.game.teaching.logit_adjustment import adjusted
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
+from tests.game_steps import STILL, batches, certain_players, make_game, play
 
 P_X_GIVEN_Y = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], dtype=torch.float64)
-PRIOR = torch.tensor([0.5, 0.5], dtype=torch.float64)
-SHARES = torch.tensor([0.9, 0.1], dtype=torch.float64)
+PRIOR = torch.tensor([0.8, 0.2], dtype=torch.float64)  # not uniform: a constant added to all logits changes nothing
+SHARES = torch.tensor([0.3, 0.7], dtype=torch.float64)
 
 
 def posterior(prior: torch.Tensor) -> torch.Tensor:
@@ -30,6 +31,25 @@ def posterior(prior: torch.Tensor) -> torch.Tensor:
 def test_the_adjusted_posterior_is_the_one_under_the_pairs_shares() -> None:
     found = adjusted(Categorical(probs=posterior(PRIOR)), SHARES, PRIOR)
     torch.testing.assert_close(found.probs, posterior(SHARES))
+
+
+def test_an_adjusted_logit_gains_the_log_ratio_of_the_shares() -> None:
+    """By hand: 0.3/0.8 and 0.7/0.2 turn a fair posterior into 3/31 and 28/31."""
+    found = adjusted(Categorical(probs=torch.tensor([[0.5, 0.5]])), torch.tensor([0.3, 0.7]), torch.tensor([0.8, 0.2]))
+    torch.testing.assert_close(found.probs, torch.tensor([[3 / 31, 28 / 31]]))
+
+
+def test_the_encoder_learns_its_pairs_under_their_shares_and_the_decoders_prior() -> None:
+    prior, shares = torch.tensor([0.8, 0.15, 0.05]), torch.tensor([0.2, 0.3, 0.5])
+    game = make_game(certain_players(prior.log()), frequencies=shares)
+    pairs = batches()["labelled"]
+    log_q = categorical_of(game.encoder["y"](pairs)).logits.detach()
+    under_shares = (log_q + (shares / prior).log()).log_softmax(-1)
+    losses = play(game, rates=STILL).losses
+    torch.testing.assert_close(losses["encoder.labelled.y"], -under_shares[torch.arange(4), pairs["y"]].mean())
+    labels = batches()["labels"]
+    unchanged = -game.encoder.log_prob({**labels, **game.decoder.complete(labels)}, ["y"])["y"].mean().detach()
+    torch.testing.assert_close(losses["encoder.labels.y"], unchanged)  # these have the prior's shares
 
 
 @pytest.mark.parametrize("adjust", [True, False])
@@ -47,8 +67,10 @@ def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
 
 def test_a_class_that_never_comes_keeps_its_logit() -> None:
     nothing = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    found = adjusted(Categorical(probs=posterior(PRIOR)), SHARES, nothing)
-    assert found.logits.isfinite().all()
+    found = adjusted(Categorical(probs=torch.tensor([[0.5, 0.5]], dtype=torch.float64)), SHARES, nothing)
+    torch.testing.assert_close(
+        found.probs, torch.tensor([[3 / 13, 10 / 13]], dtype=torch.float64)
+    )  # 0.3 and 1, normalised
 
 
 @pytest.fixture(scope="module")

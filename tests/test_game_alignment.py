@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
@@ -37,3 +39,33 @@ def test_labels_that_agree_with_the_prior_stay() -> None:
     prior, offsets = torch.tensor([0.5, 0.5]), torch.zeros(2)
     moved = aligned(posterior, prior, prior.clone(), offsets)
     assert torch.equal(moved.logits.argmax(1), torch.tensor([0, 1])) and torch.equal(offsets, torch.zeros(2))
+
+
+def test_one_call_by_hand() -> None:
+    """All four labels of 0.6 against 0.4 go to class 0: a fiftieth of the running shares, and 0.3 of the log-ratio."""
+    posterior = Categorical(probs=torch.tensor([[0.6, 0.4]] * 4))
+    prior, shares, offsets = torch.tensor([0.7, 0.3]), torch.tensor([0.5, 0.5]), torch.tensor([0.1, -0.1])
+    moved = aligned(posterior, prior, shares, offsets)
+    odds = 0.6 / 0.4 * math.exp(0.2)
+    torch.testing.assert_close(moved.probs[0], torch.tensor([odds / (1 + odds), 1 / (1 + odds)]))
+    torch.testing.assert_close(shares, torch.tensor([0.98 * 0.5 + 0.02, 0.98 * 0.5]))
+    change = [0.1 + 0.3 * math.log(0.7 / 0.51), -0.1 + 0.3 * math.log(0.3 / 0.49)]
+    mean = sum(change) / 2
+    torch.testing.assert_close(offsets, torch.tensor([change[0] - mean, change[1] - mean]))
+
+
+def test_labels_are_counted_as_they_are_given_with_their_offsets() -> None:
+    posterior = Categorical(probs=torch.tensor([[0.6, 0.4]]))
+    shares = torch.tensor([0.5, 0.5])
+    aligned(posterior, torch.tensor([0.5, 0.5]), shares, torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(shares, torch.tensor([0.49, 0.51]))
+
+
+def test_a_class_that_is_never_given_is_not_thrown_far() -> None:
+    """A share of 0 counts as a thousandth, in the prior and among the labels alike."""
+    posterior, shares = Categorical(probs=torch.tensor([[0.99, 0.01]])), torch.tensor([1.0, 0.0])
+    for prior, gain in ((torch.tensor([0.5, 0.5]), math.log(500)), (torch.tensor([1.0, 0.0]), 0.0)):
+        offsets = torch.zeros(2)
+        aligned(posterior, prior, shares.clone(), offsets)
+        other = math.log(prior[0].item())
+        torch.testing.assert_close(offsets[1] - offsets[0], torch.tensor(0.3 * (gain - other)))

@@ -39,6 +39,28 @@ def test_a_prior_moves_the_best_shares_from_uniform_to_its_own() -> None:
     assert loss(0.7, prior) == pytest.approx(-entropy, abs=1e-4), "at the prior it is minus the information"
 
 
+def test_a_table_of_two_classes_by_hand() -> None:
+    """Means of products [[0.5, 0.3], [0.1, 0.1]], made symmetric: [[0.5, 0.2], [0.2, 0.1]], marginals 0.7 and 0.3."""
+    first = torch.tensor([[1.0, 0.0], [0.6, 0.4]])
+    second = torch.tensor([[0.7, 0.3], [0.5, 0.5]])
+    cells, shares = [0.5, 0.2, 0.2, 0.1], [0.7, 0.3]
+    torch.testing.assert_close(first.T @ second / 2, torch.tensor([[0.5, 0.3], [0.1, 0.1]]))
+    of_cells, of_shares = (-sum(p * math.log(p) for p in table) for table in (cells, shares))
+    assert information_loss(first, second).item() == pytest.approx(of_cells - 2 * of_shares, abs=1e-6)
+    prior = [0.4, 0.6]
+    of_prior = -sum(p * math.log(p) for p in prior)
+    distance = sum(m * math.log(m / p) for m, p in zip(shares, prior, strict=True))
+    found = information_loss(first, second, torch.tensor(prior)).item()
+    assert found == pytest.approx(of_cells - 2 * (of_prior - distance), abs=1e-6)
+
+
+def test_a_class_without_a_chance_leaves_the_loss_finite() -> None:
+    certain, prior = torch.eye(2)[[0, 0]], torch.tensor([1.0, 0.0])
+    assert information_loss(certain, certain, prior).item() == pytest.approx(0.0, abs=1e-5)
+    other = torch.eye(2)[[1, 1]]  # where the prior allows none: as if it were 1e-8, twice
+    assert information_loss(other, other, prior).item() == pytest.approx(-2 * math.log(1e-8), rel=1e-4)
+
+
 def test_information_is_as_exact_within_autocast() -> None:
     first, second = torch.randn(2, 64, 10, generator=torch.Generator().manual_seed(0)).softmax(dim=-1)
     with torch.autocast("cpu", torch.bfloat16):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ from torch.distributions import Categorical
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.families import FAMILIES
+from semivae.game.players import Player
+from semivae.game.schedules import Weight
+from semivae.game.teaching.class_teacher import LabelTeacher
 from semivae.game.teaching.map_teacher import drawn_maps, taught_maps
+from semivae.game.teaching.teacher import StreamViews
 from semivae.recipe.schema import ViewSpec
 from semivae.variables import VOID, Variable
 
@@ -137,3 +142,72 @@ def test_void_stays_void_when_it_moves() -> None:
     maps = torch.full((4, 16, 16), VOID)
     _, moved = view(shift=0.2, rotate=20).joint(halves(4), maps, torch.Generator())
     assert (moved == VOID).all()
+
+
+def learner(views: StreamViews) -> tuple[LabelTeacher, Player]:
+    """A teacher of maps, and an encoder of two convolutions that learns from it."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 2, 1))
+
+    class OfImages(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, images: Tensor, vectors: None) -> Tensor:
+            found: Tensor = self.net(images)
+            return found
+
+    encoder = Player([NetworkConditional(MAP, (IMAGE,), OfImages())])
+    return LabelTeacher("s", views, Player([]), Player([teacher()])), encoder
+
+
+def gradient(views: StreamViews, progress: float = 0.0) -> Tensor:
+    of_maps, encoder = learner(views)
+    loss, _ = of_maps.loss(encoder, halves(4), torch.Generator().manual_seed(0), progress)
+    return torch.cat([each.flatten() for each in torch.autograd.grad(loss, list(encoder.parameters()))])
+
+
+def test_a_map_counts_as_much_as_the_weight_of_its_views() -> None:
+    pair = StreamViews("x", weak=view(), strong=view(noise=0.1), threshold=0.5)
+    full = gradient(pair)
+    assert full.abs().max() > 1e-3
+    torch.testing.assert_close(gradient(replace(pair, weight=Weight(0.25))), 0.25 * full)
+    growing = Weight(0.5, start=0.2, full=0.6)
+    for progress, share in ((0.3, 0.25), (0.6, 1.0)):
+        torch.testing.assert_close(gradient(replace(pair, weight=growing), progress), 0.5 * share * full)
+
+
+def test_all_that_a_stream_says_of_its_views_reaches_its_maps() -> None:
+    views = StreamViews(
+        "x", weak=view(shift=0.1), strong=view(noise=0.1), threshold=0.6, ramp=0.5, temperature=0.7, cutmix=0.8
+    )
+    of_maps, encoder = learner(views)
+    loss, parts = of_maps.loss(encoder, halves(4), torch.Generator().manual_seed(0), 0.25)
+    assert views.weak is not None and views.strong is not None
+    strongly, maps, confident = taught_maps(
+        teacher(),
+        "x",
+        halves(4),
+        views.weak,
+        views.strong,
+        threshold=0.6,
+        generator=torch.Generator().manual_seed(0),
+        share=0.55,
+        cutmix=0.8,
+        temperature=0.7,
+    )
+    assert torch.equal(parts["share"], confident) and 0.1 < confident < 0.9
+    torch.testing.assert_close(loss, -encoder.log_prob({"x": strongly, "s": maps}, ["s"])["s"].mean())
+    torch.testing.assert_close(parts["views"], loss.detach())
+
+
+def test_a_share_of_the_strong_views_gets_a_box() -> None:
+    images = torch.arange(40.0).view(-1, 1, 1, 1).expand(-1, 3, 16, 16) / 40
+    strongly, _, _ = taught_maps(
+        teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0), cutmix=0.5
+    )
+    patched = [len(one.unique()) == 2 for one in strongly]
+    assert 8 <= sum(patched) <= 32  # 40 draws of a half: outside once in 5,000
+    for own, following, one in zip(images, images.roll(-1, 0), strongly, strict=True):
+        assert set(one.unique().tolist()) <= {own[0, 0, 0].item(), following[0, 0, 0].item()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,13 @@ import torch
 from torch.distributions import Categorical
 
 import semivae
-from semivae.data.sources import load_source
 from semivae.errors import RecipeError
 from semivae.game.families import categorical_of
-from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.class_teacher import LabelTeacher, label_target
 from semivae.game.teaching.mixing import BOX_AREA, boxes, mixed, pasted
 from semivae.recipe import read_recipe
-from semivae.scenario.build import build_game, resolve
 from semivae.scenario.plan import plan_of
+from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
 
 SHORT = ["training.steps=4", "training.validate_every=4"]
 
@@ -40,16 +40,34 @@ def test_tables_are_mixed_too_and_a_small_alpha_keeps_examples_apart() -> None:
     assert (share > 0.99).float().mean() > 0.9
 
 
-def test_a_pair_teaches_both_labels_of_its_mixture_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = read_recipe("digits_50labels", ["streams.labelled.mixup=0.75"])
-    recipe = resolve(recipe, load_source(recipe.source, Path()))
-    game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
-    images, labels, others = torch.rand(2, 1, 8, 8), torch.tensor([3, 4]), torch.tensor([5, 4])
-    share = torch.tensor([0.75, 0.5])
-    monkeypatch.setattr("semivae.game.teaching.pairs.mixed", lambda *given: (given[0] / 2, others, share))
-    found = game.pairs["labelled", "y"].log_prob(game.encoder, game.decoder, {"x": images, "y": labels})
-    log_q = categorical_of(game.encoder["y"]({"x": images / 2})).logits
-    torch.testing.assert_close(found, torch.stack([0.75 * log_q[0, 3] + 0.25 * log_q[0, 5], log_q[1, 4]]))
+def test_shares_are_drawn_from_beta() -> None:
+    """Under Beta(1, 1) the larger share is uniform in [0.5, 1]; the mean of 4,000 is off by 0.01 once in 10^5."""
+    torch.manual_seed(0)
+    _, _, share = mixed(torch.zeros(4000, 1), torch.zeros(4000), 1.0)
+    assert share.mean().item() == pytest.approx(0.75, abs=0.01)
+    assert share.std().item() == pytest.approx(0.5 / math.sqrt(12), abs=0.01)
+
+
+@pytest.mark.parametrize("adjusts", [False, True])
+def test_a_pair_teaches_both_labels_of_its_mixture_by_their_shares(adjusts: bool) -> None:
+    prior, frequencies = torch.tensor([0.8, 0.15, 0.05]), torch.tensor([0.2, 0.3, 0.5])
+    game = make_game(certain_players(prior.log()), mixup=0.75, frequencies=frequencies if adjusts else None)
+    pairs = batches()["labelled"]
+    losses = play(game, rates=STILL, seed=7).losses
+    torch.manual_seed(7)  # nothing else is drawn in this game
+    mixtures, others, share = mixed(pairs["x"], pairs["y"], 0.75)
+    assert (others != pairs["y"]).any() and (share < 0.95).any()
+    log_q = categorical_of(game.encoder["y"]({"x": mixtures})).logits.detach()
+    if adjusts:
+        log_q = (log_q + (frequencies / prior).log()).log_softmax(-1)
+    rows = torch.arange(4)
+    expected = share * log_q[rows, pairs["y"]] + (1 - share) * log_q[rows, others]
+    torch.testing.assert_close(losses["encoder.labelled.y"], -expected.mean())
+
+
+def test_only_what_teaches_the_encoder_its_label_is_mixed() -> None:
+    plain, mixing = (play(make_game(certain_players(), mixup=alpha), rates=STILL).losses for alpha in (None, 0.75))
+    assert {name for name in plain if not torch.equal(plain[name], mixing[name])} == {"encoder.labelled.y"}
 
 
 def test_a_share_of_the_images_gets_one_box_each() -> None:
@@ -71,23 +89,43 @@ def test_boxes_of_images_and_of_maps_come_from_the_next_one() -> None:
     assert torch.equal(pasted(images, places), pasted(maps, places)[:, None].expand(-1, 2, -1, -1).float())
 
 
-def test_patched_views_are_taught_both_labels_that_are_sure_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    views = ["streams.unlabelled.views.cutmix=0.5", "streams.unlabelled.views.threshold=0.5"]
-    recipe = read_recipe("digits_50labels", views)
-    recipe = resolve(recipe, load_source(recipe.source, Path()))
-    game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
-    teacher, images = game.teachers["stream_unlabelled"], torch.rand(3, 1, 8, 8)
-    assert isinstance(teacher, LabelTeacher)
-    given = Categorical(probs=torch.eye(10)[[3, 4, 5]] * 0.8 + 0.02)
-    monkeypatch.setattr(LabelTeacher, "posterior", lambda *_: given)
-    monkeypatch.setattr(LabelTeacher, "_strong", lambda *_: images)
-    places = torch.zeros(3, 8, 8, dtype=torch.bool)
-    places[0, :2], places[1, :, :4] = True, True  # a quarter and a half
-    monkeypatch.setattr("semivae.game.teaching.class_teacher.boxes", lambda *_: places)
-    loss, _ = teacher.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
-    log_q = categorical_of(game.encoder["y"]({"x": pasted(images, places)})).logits
-    expected = 0.75 * log_q[0, 3] + 0.25 * log_q[0, 4] + 0.5 * log_q[1, 4] + 0.5 * log_q[1, 5] + log_q[2, 5]
-    torch.testing.assert_close(loss, -expected / 3)
+def test_boxes_take_all_areas_ratios_and_places() -> None:
+    """Of images of 100 x 50 places, so that whole pixels hardly matter."""
+    marked = boxes(1000, 100, 50, 1.0, torch.Generator().manual_seed(0))
+    area = marked.float().mean(dim=(1, 2))
+    assert BOX_AREA == (0.1, 0.5)
+    assert 0.09 < area.min() < 0.11 and 0.48 < area.max() < 0.51
+    assert area.mean().item() == pytest.approx(0.3, abs=0.015)  # of a uniform draw; 4 standard errors
+    rows, columns = marked.any(dim=2).sum(dim=1) / 100, marked.any(dim=1).sum(dim=1) / 50
+    ratio = rows / columns
+    assert 0.47 < ratio.min() < 0.53 and 1.9 < ratio.max() < 2.1
+    assert (ratio > 1).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    often = marked.float().mean(dim=0)
+    assert often[5:-5, 3:-3].min() > 0 and often[50, 25] > 5 * often[5, 3], "all places, the middle most often"
+    for sides in (0, 1, (0, 1)):
+        torch.testing.assert_close(often, often.flip(sides), atol=0.1, rtol=0)  # four standard errors
+
+
+@pytest.mark.parametrize("temperature", [None, 0.5])
+def test_patched_views_are_taught_both_labels_that_are_sure_enough(temperature: float | None) -> None:
+    game = make_game(certain_players())
+    images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(3)).round()
+    believed = categorical_of(game.average["y"]({"x": images})).probs
+    threshold = believed.max(dim=-1).values.median().item()
+    pair = replace(PAIR, threshold=threshold, cutmix=0.7, temperature=temperature)
+    of_pair = LabelTeacher("y", pair, game.decoder, game.average)
+    loss, _ = of_pair.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
+
+    places = boxes(6, 2, 2, 0.7, torch.Generator().manual_seed(0))
+    log_q = categorical_of(game.encoder["y"]({"x": pasted(1.0 - images, places)})).logits
+    expected = []
+    for row, covered in enumerate(places.float().mean(dim=(1, 2)).tolist()):
+        for source, part in ((row, 1 - covered), ((row + 1) % 6, covered)):
+            if believed[source].max() >= threshold:
+                target = label_target(Categorical(probs=believed[source][None]), temperature)[0]
+                expected.append(-part * (target * log_q[row]).sum())
+    assert 6 < len(expected) < 12 and places.any()
+    torch.testing.assert_close(loss, torch.stack(expected).sum() / 6)
 
 
 def test_information_of_patched_views_is_refused() -> None:

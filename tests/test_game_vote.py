@@ -1,12 +1,24 @@
-"""The decoder's vote on a model small enough to sum over; its bound on labels and its lesson are tested elsewhere."""
+"""The decoder's vote on a model small enough to sum over; the chain of a classifier with it is tested elsewhere."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from semivae.game.teaching.vote import combined
+from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.families import categorical_of
+from semivae.game.players import Player
+from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.teacher import StreamViews, Vote
+from semivae.game.teaching.vote import combined, decoder_vote
+from semivae.recipe import read_recipe
+from semivae.scenario.build import build_game
+from semivae.scenario.plan import plan_of
+from semivae.variables import Variable
 
 
 def test_combination_adds_in_the_log_and_normalises() -> None:
@@ -21,3 +33,84 @@ def test_combination_adds_in_the_log_and_normalises() -> None:
 def test_no_strength_leaves_the_encoder_alone() -> None:
     posterior = Categorical(logits=torch.randn(4, 3))
     torch.testing.assert_close(combined(posterior, torch.randn(4, 3) * 1e3, 0.0).probs, posterior.probs)
+
+
+BIT = Variable("h", "bernoulli", (1,))
+PIXELS = Variable("x", "bernoulli", (1, 1, 2))
+CLASS = Variable("y", "categorical", (), 2)
+LIT = torch.tensor([[[0.9, 0.4], [0.2, 0.7]], [[0.3, 0.2], [0.6, 0.9]]])  # p(pixel = 1 | y, h), [y, h, pixel]
+IMAGES = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).view(2, 1, 1, 2)
+
+
+class Paints(nn.Module):
+    """Logits of the pixels, by class and bit."""
+
+    def forward(self, images: Tensor | None, vectors: Tensor) -> Tensor:
+        return LIT.logit()[vectors[:, :2].argmax(1), (vectors[:, 2] > 0).long()].view(-1, 1, 1, 2)
+
+
+class Says(nn.Module):
+    """The same parameters for all images."""
+
+    def __init__(self, *parameters: float) -> None:
+        super().__init__()
+        self.parameters_of_all = torch.tensor(parameters)
+
+    def forward(self, images: Tensor, vectors: Tensor | None) -> Tensor:
+        return self.parameters_of_all.expand(len(images), -1)
+
+
+def tiny_players(bit: float) -> tuple[Player, Player]:
+    """A decoder of two pixels, and an encoder whose bit has this logit whatever it sees."""
+    decoder = Player([Prior(CLASS), Prior(BIT), NetworkConditional(PIXELS, (CLASS, BIT), Paints())])
+    encoder = Player(
+        [NetworkConditional(CLASS, (PIXELS,), Says(1.0, 0.0)), NetworkConditional(BIT, (PIXELS, CLASS), Says(bit))]
+    )
+    return decoder, encoder
+
+
+def likelihood(bit: int) -> Tensor:
+    """log p(x | y, h = bit), [image, class]."""
+    lit, x = LIT[:, bit], IMAGES.view(2, 1, 2)
+    return (x * lit.log() + (1 - x) * (1 - lit).log()).sum(-1)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_vote_weighs_a_draw_by_the_decoder_against_the_encoder(draws: int) -> None:
+    """A bit that is nearly always 1: log p(x | y, 1) + log p(1) - log q(1), whatever the number of draws."""
+    found = decoder_vote(*tiny_players(20.0), {"x": IMAGES}, "y", 2, draws)
+    torch.testing.assert_close(found, likelihood(1) + math.log(0.5))
+
+
+def test_more_draws_make_the_bound_tighter() -> None:
+    """log p(x | y) lies above the mean vote of one draw, by a gap that 100 draws nearly close."""
+    torch.manual_seed(0)
+    exact = torch.stack([likelihood(0), likelihood(1)]).logsumexp(0) + math.log(0.5)
+    images = IMAGES.repeat(400, 1, 1, 1)
+    one, many = (decoder_vote(*tiny_players(1.0), {"x": images}, "y", 2, draws).view(400, 2, 2) for draws in (1, 100))
+    assert (one.mean(0) < exact - 0.05).all() and (many.mean(0) - exact).abs().max() < 0.01
+    assert (many.std(0) < one.std(0) / 5).all()
+
+
+def test_a_streams_vote_has_the_draws_and_the_strength_that_it_asks_for() -> None:
+    decoder, encoder = tiny_players(1.0)
+    plain = categorical_of(encoder["y"]({"x": IMAGES})).logits
+
+    def teaches(draws: int, strength: float) -> Tensor:
+        views = StreamViews("x", vote=Vote(strength, draws))
+        torch.manual_seed(0)
+        return LabelTeacher("y", views, decoder, encoder).posterior(IMAGES, torch.Generator(), 1.0).logits
+
+    for draws in (1, 7):
+        torch.manual_seed(0)
+        votes = decoder_vote(decoder, encoder, {"x": IMAGES}, "y", 2, draws)
+        for strength in (0.5, 2.0):
+            torch.testing.assert_close(teaches(draws, strength), (plain + strength * votes).log_softmax(-1))
+    assert not torch.equal(teaches(1, 1.0), teaches(7, 1.0))
+
+
+def test_the_vote_that_a_recipe_asks_for_reaches_its_stream() -> None:
+    vote = "streams.unlabelled.vote={strength: 0.3, draws: 7, start: 0.25}"
+    recipe = read_recipe("digits_50labels", [vote])
+    game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
+    assert game.views["unlabelled"].vote == Vote(strength=0.3, draws=7, start=0.25)

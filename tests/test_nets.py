@@ -1,13 +1,17 @@
-"""Networks: shapes for odd sizes, unit signal at the start, a gradient for every weight."""
+"""Networks: shapes for odd sizes, unit signal at the start, a gradient for every weight, dropout."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
-from semivae.nets import Conv, Deconv, Mlp, PooledResnet, ValidConv, ValidDeconv, WideResnet
+from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, ValidConv, ValidDeconv, WideResnet
 from semivae.nets.layers import Tanh
+from semivae.recipe.networks import Net
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
     "mlp on image and vector": (Mlp((1, 5, 7), 3, (4,)), (1, 5, 7), 3, (4,)),
@@ -61,6 +65,44 @@ def test_one_sample_does_not_change_another() -> None:
         given = inputs(image_shape, vector_size, 4)
         alone = net(*(None if part is None else part[:1] for part in given))
         assert torch.allclose(net(*given)[:1], alone, atol=1e-5), case
+
+
+DROPPING: dict[str, dict[str, object]] = {
+    "mlp": {"hidden": [64]},
+    "conv": {"channels": [8], "hidden": 64},
+    "wide_resnet": {"depth": 10, "width": 1},
+    "pooled_resnet": {"stem": 8, "channels": [8, 64]},
+    "unet": {"channels": [8, 8], "hidden": 64},
+}
+
+
+def test_every_network_with_dropout_is_tested() -> None:
+    fields = {spec.model_fields["name"].annotation: spec.model_fields for spec in get_args(get_args(Net)[0])}
+    assert {get_args(name)[0] for name, of_spec in fields.items() if "dropout" in of_spec} == set(DROPPING)
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_dropout_drops_in_training_alone_and_the_more_the_larger(name: str) -> None:
+    output_shape = (6, 16, 16) if name == "unet" else (6,)
+    images, _ = inputs((3, 16, 16), 0, batch=8)
+
+    def built(dropout: float) -> nn.Module:
+        torch.manual_seed(0)
+        spec = TypeAdapter(Net).validate_python({"name": name, "dropout": dropout, **DROPPING[name]})
+        net = NETS[name]((3, 16, 16), 0, output_shape, **spec.model_dump(exclude={"name"}))
+        with torch.no_grad():  # residual branches start at zero
+            for parameter in net.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return net
+
+    with torch.no_grad():
+        plain = built(0.0)(images, None)
+        noise = []
+        for dropout in (0.0, 0.1, 0.5):
+            net = built(dropout)
+            noise.append((net(images, None) - net(images, None)).std().item())
+            assert torch.equal(net.eval()(images, None), plain)
+    assert 0.0 == noise[0] < noise[1] < noise[2]
 
 
 def test_the_papers_shapes() -> None:
