@@ -35,7 +35,6 @@ from semivae.api import Run
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
-from semivae.data.splits import make_split
 from semivae.devices import choose_precision
 from semivae.errors import RunError
 from semivae.game.players import Player
@@ -47,6 +46,7 @@ from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import PlayerRates, TrainingSpec
 from semivae.runs.folder import read_metrics
 from semivae.seeds import seeded
+from semivae.tasks.splitting import make_split
 from semivae.training.phase import Progress
 from semivae.training.train import train as train_recipe
 

@@ -18,12 +18,12 @@ from benchmarks.machine import machine, versions
 from benchmarks.variants import VARIANTS
 from semivae import metrics
 from semivae.api import Run, train
+from semivae.classification import Classifier
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
-from semivae.data.splits import make_split
 from semivae.generative.sampling import draw
-from semivae.reports.evaluation import predict_probabilities
 from semivae.runs.folder import is_run_folder, read_metrics
+from semivae.tasks.splitting import make_split
 from semivae.training.phase import Progress
 
 SAMPLES = 2_000  # class-conditional ones that are read by another classifier
@@ -121,7 +121,7 @@ def read_samples(cell: Cell, reader: Cell, data_root: Path | None, device: str) 
     classes = len(run.classes)
     wanted = np.repeat(np.arange(classes), SAMPLES // classes)
     images = draw(run, len(wanted), {run.label: wanted}, seed=0)[run.image]
-    read = predict_probabilities(other, images).argmax(dim=1).numpy()
+    read = Classifier(other).predict(images)
     right = int((read == wanted).sum())
     generation = {**identity, "samples": len(wanted), "read_as_intended": right / len(wanted)}
     found = {key: cell.kept[key] for key in ("result", "machine", "versions", "date")}

@@ -12,6 +12,7 @@ from semivae.errors import RecipeError
 from semivae.recipe import Recipe, change_recipe
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, StreamSpec
 from semivae.scenario.plan import plan_of, roles_of
+from semivae.tasks.classes import CLASSES
 
 Variant = Callable[[Recipe], Recipe]
 OBJECTIVE = ("objective", "estimator")
@@ -131,9 +132,9 @@ def image_and_label(recipe: Recipe) -> tuple[str, str]:
     roles = roles_of(recipe)
     if roles.label is None:
         raise RecipeError("this recipe is unsupervised: no stream shows a label, so there is no error to compare")
-    if recipe.variables[roles.label].shape or roles.label == "s":  # what the data call their maps
-        raise RecipeError(f"{roles.label} is a map of labels; the benchmark compares classifiers of whole images")
-    if recipe.encoder[roles.label].given != (roles.image,):
+    if roles.task is not CLASSES:
+        raise RecipeError(f"{roles.label} is no single class; the benchmark compares classifiers of whole images")
+    if roles.read is None:
         raise RecipeError(
             f"the encoder's {roles.label} is given more than {roles.image}, so no classifier is comparable"
         )

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.classification import Classifier
-from semivae.classification.maps import is_segmentation, predict_maps
 from semivae.classification.posterior import embed
 from semivae.errors import RunError
 from semivae.export.encoder import export
@@ -44,9 +43,10 @@ class Run(TrainedModel):
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__}({str(self.path)!r}, checkpoint={self.checkpoint!r})"
-        label = "no label" if self._label is None else f"{self._label} of {len(self.classes)} classes"
+        classes = {name: self.recipe.variables[name].classes for name in self.roles.labels}
+        labels = ", ".join(f"{name} of {count} classes" for name, count in classes.items()) or "no label"
         shape = " x ".join(map(str, self.inputs.shape))
-        return f"<{name}: {label}, {self.image} of {shape}, step {self.facts.step:,} of {self.facts.steps:,}>"
+        return f"<{name}: {labels}, {self.image} of {shape}, step {self.facts.step:,} of {self.facts.steps:,}>"
 
     @classmethod
     def of(cls, model: TrainedModel) -> Self:
@@ -60,6 +60,7 @@ class Run(TrainedModel):
             model.checkpoint,
             model.device,
             model.data_root,
+            model.roles,
         )
         run._dataset = model._dataset
         return run
@@ -103,10 +104,7 @@ class Run(TrainedModel):
     ) -> NDArray[np.int64]:
         """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
         classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
-        if is_segmentation(self):  # a temperature changes no place's likeliest class
-            return predict_maps(self, self.read(images)[0])
-        labels: NDArray[np.int64] = classifier.probabilities(self.read(images)[0]).argmax(dim=1).numpy()
-        return labels
+        return classifier.predict(self.read(images)[0])
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3.

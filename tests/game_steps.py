@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from semivae.game.game import Game
 from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.pairs import PairsTeacher
 from semivae.game.teaching.teacher import StreamViews
 from semivae.nets import Mlp
@@ -96,6 +96,8 @@ def make_game(
         [Factor(name, tuple(given.name for given in encoder[name].given)) for name in encoder.names],
         streams,
     )
+    if views is not None and views.teacher is None:
+        views = replace(views, teacher=ClassTeacher)
     pairs = None if frequencies is None and mixup is None else PairsTeacher("y", frequencies, mixup)
     return Game(
         decoder,
@@ -195,10 +197,10 @@ STILL: dict[PlayerName, float] = {"decoder": 0.0, "encoder": 0.0}
 """Rates of a step in which nobody moves, to look at its gradients."""
 
 
-def teacher(game: Game) -> LabelTeacher:
+def teacher(game: Game) -> ClassTeacher:
     """Who teaches y on the stream `unlabelled`."""
     found = game.teachers["stream_unlabelled"]
-    assert isinstance(found, LabelTeacher)
+    assert isinstance(found, ClassTeacher)
     return found
 
 

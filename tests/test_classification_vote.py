@@ -150,7 +150,7 @@ def test_votes_that_cannot_be_taken_are_refused() -> None:
     voting = Calibration(strength=1.0, draws=1)
     twin = tabular_run(q_h)
     twin.checkpoint = "twin"
-    with pytest.raises(RunError, match="the supervised twin has no decoder to vote"):
+    with pytest.raises(RunError, match="the supervised twin has no decoder"):
         Classifier(twin, voting).probabilities(IMAGES)
     without = tabular_run(q_h)
     without.decoder = Player([without.decoder["y"], without.decoder["x"]])

@@ -183,7 +183,7 @@ def test_a_large_validation_part_is_thinned_and_never_below_the_least(
         (
             ["predict", "RUN", "IMAGES", "--vote", "--checkpoint", "twin"],
             1,
-            "the supervised twin has no decoder to vote",
+            "the supervised twin has no decoder",
         ),
     ],
 )

@@ -197,7 +197,7 @@ def test_files_are_never_overwritten_unasked(
         (["copy", "."], 2, "this is a folder"),
         (["copy", "images.npy"], 2, "this is not a text file"),
         (["sample", "RUN", "--out", "g.gif"], 2, "must end in .png"),
-        (["sample", "RUN", "--checkpoint", "twin", "--out", "g.png"], 2, "no decoder"),
+        (["sample", "RUN", "--checkpoint", "twin", "--out", "g.png"], 1, "no decoder"),
         (["export", "RUN", "--out", "m.bin"], 1, "m.bin"),
         (["evaluate"], 2, "Missing argument"),
         (["fly"], 2, "No such command"),

@@ -11,14 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, map_label
 from semivae.data.formats.palettes import Palette, decode_map, read_palette
 from semivae.data.readers.celebamask_hq import CLASSES, merged_map, read_celebamask_hq
 from semivae.data.sources import load_source
-from semivae.data.splits import load_split, make_split, save_split
+from semivae.data.splits import load_split, save_split
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource, CelebAMaskSource, MasksSource, Recipe, SplitSpec
 from semivae.scenario.streams import make_streams
+from semivae.tasks.splitting import make_split
 from semivae.variables import VOID
 
 CPU = torch.device("cpu")
@@ -313,7 +314,7 @@ def some_pairs(count: int = 12, **parts: object) -> Dataset:
     x = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
     s = torch.arange(count, dtype=torch.int16).view(-1, 1, 1).expand(-1, 4, 4).contiguous() % 3
     s[:, 0, 0] = VOID
-    return Dataset("pairs", ("a", "b", "c"), {"x": x, "s": s}, {"x": x, "s": s}, **parts)  # type: ignore[arg-type]
+    return Dataset("pairs", map_label(("a", "b", "c")), {"x": x, "s": s}, {"x": x, "s": s}, **parts)  # type: ignore[arg-type]
 
 
 def test_splits_of_maps_are_disjoint_repeatable_and_can_be_kept(tmp_path: Path) -> None:

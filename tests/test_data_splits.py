@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.hashing import apportion, ranked
 from semivae.data.sources import load_source
-from semivae.data.splits import Split, load_split, make_split, pin_splits, save_split
+from semivae.data.splits import Split, load_split, save_split
 from semivae.errors import DataError
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import SplitSpec
+from semivae.tasks.splitting import make_split, pin_splits
 
 REPOSITORY = Path(__file__).parents[1]
 REAL = Path(os.environ.get("SEMIVAE_DATA") or REPOSITORY.parent / "shared" / "data")
@@ -27,7 +28,7 @@ def some_data(*sizes: int) -> Dataset:
     labels = torch.cat([torch.full((size,), number) for number, size in enumerate(sizes)])
     images = torch.arange(len(labels)).to(torch.uint8).view(-1, 1, 1, 1)
     sample = {"x": images, "y": labels}
-    return Dataset("some", tuple("abcdefghij"[: len(sizes)]), sample, sample)
+    return Dataset("some", class_label(tuple("abcdefghij"[: len(sizes)])), sample, sample)
 
 
 def counts(data: Dataset, rows: torch.Tensor) -> list[int]:

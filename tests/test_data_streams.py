@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from semivae.data.dataset import Dataset
-from semivae.data.splits import Split, make_split
+from semivae.data.dataset import Dataset, class_label
+from semivae.data.splits import Split
 from semivae.data.streams import ArrayStream, ClassStream, Stream
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe, SplitSpec
 from semivae.scenario.streams import make_streams
 from semivae.seeds import seed_for
+from semivae.tasks.splitting import make_split
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,8 @@ def some_data(unlabelled: int = 3) -> Dataset:
     labels = torch.tensor([0] * 12 + [1] * 8 + [2] * 4)
     images = torch.arange(24, dtype=torch.uint8).view(-1, 1, 1, 1) * 10
     extra = {"x": torch.full((unlabelled, 1, 1, 1), 255, dtype=torch.uint8)} if unlabelled else {}
-    return Dataset("some", ("ant", "bee", "cat"), {"x": images, "y": labels}, {"x": images, "y": labels}, extra)
+    known = {"x": images, "y": labels}
+    return Dataset("some", class_label(("ant", "bee", "cat")), known, known, extra)
 
 
 def some_split(labelled: int | str = 6, data: Dataset | None = None) -> Split:
@@ -35,7 +37,7 @@ def recipe(streams: dict[str, object], **variables: object) -> Recipe:
         "x": {"family": "bernoulli"},
         "y": {"family": "categorical"},
         "h": {"family": "bernoulli", "shape": [2]},
-        "s": {"family": "categorical", "classes": 4},
+        "s": {"family": "categorical", "classes": 4, "shape": []},
         "m": {"family": "categorical", "classes": 3, "shape": [1, 2]},
     }
     return Recipe.model_validate(
@@ -211,7 +213,7 @@ def test_mistakes_are_told(tmp_path: Path, stream: dict[str, object], message: s
 def test_tables_refuse_what_is_for_images() -> None:
     rows = torch.linspace(-1, 2, 48).view(24, 2)
     labels = some_data().train["y"]
-    data = Dataset("table", ("ant", "bee", "cat"), {"x": rows, "y": labels}, {"x": rows, "y": labels})
+    data = Dataset("table", class_label(("ant", "bee", "cat")), {"x": rows, "y": labels}, {"x": rows, "y": labels})
     split = some_split(6, data)
 
     def made(streams: dict[str, object], family: str = "gaussian") -> dict[str, Stream]:

@@ -272,7 +272,7 @@ def test_classes_that_are_numbers_are_known_labels_too(tmp_path: Path) -> None:
     (tmp_path / "gaps.csv").write_text("size,grade\n,2\n,1\n0.5,\n,3\n")
     found = fill_table(run, tmp_path / "gaps.csv", draws=2, rounds=2)
     assert found.filled == {"size": 3, "grade": 1} and found.imputed.labels is not None
-    assert found.imputed.labels[[0, 1, 3]].argmax(dim=1).tolist() == [1, 0, 2]  # the classes are 1, 2, 3
+    assert found.imputed.labels[[0, 1, 3]].tolist() == [[1] * 2, [0] * 2, [2] * 2]  # the classes are 1, 2, 3
 
 
 def test_tables_without_a_label_column_or_without_gaps(run: Run, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from semivae.monitoring.measures import (
 )
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics
-from semivae.scenario.plan import Roles
+from semivae.scenario.plan import Roles, plan_of
+from semivae.tasks.kinds import CLASSES
 from semivae.variables import VOID, Variable
 
 IMAGE = Variable("x", "bernoulli", (1, 1, 3))
@@ -124,7 +125,7 @@ def perfect_players(reads: float, side: int = 2) -> tuple[Player, Player]:
 @pytest.mark.parametrize(("reads", "share"), [(1.0, 1.0), (-1.0, 0.0)])
 def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> None:
     decoder, encoder = perfect_players(reads, side)
-    roles = Roles("x", "y", ("h",))
+    roles = Roles("x", {"y": CLASSES}, ("h",), "y")
     sample = draw_samples(decoder, roles, 70, seed=0)
     assert sample["x"].shape == (70, 1, side, side) and sample["y"].shape == (70,)
     found = examine_samples(decoder, encoder, roles, sample)
@@ -135,8 +136,8 @@ def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> 
 def test_label_without_a_prior_is_drawn_from_known_values() -> None:
     decoder, encoder = perfect_players(1.0)
     without = Player([decoder["h"], decoder["x"]])
-    roles = Roles("x", "y", ("h",))
-    sample = draw_samples(without, roles, 8, 0, torch.tensor([1], dtype=torch.int16))
+    roles = Roles("x", {"y": CLASSES}, ("h",), "y")
+    sample = draw_samples(without, roles, 8, 0, {"y": torch.tensor([1], dtype=torch.int16)})
     assert sample["y"].tolist() == [1] * 8
     assert examine_samples(without, encoder, roles, sample).read_as_intended == 1.0
     nothing = examine_samples(without, encoder, roles, draw_samples(without, roles, 8, 0))
@@ -167,7 +168,9 @@ def test_capacity_is_the_entropy_of_the_prior() -> None:
 
 
 def test_setting_says_what_the_recipe_says(tiny_run: Run) -> None:
-    setting = setting_of(tiny_run.recipe, tiny_run.decoder, torch.tensor([0, 0, 1, 9]), 4, tiny_run.classes)
+    part = {"x": torch.zeros(4, 1, 8, 8), "y": torch.tensor([0, 0, 1, 9])}
+    recipe, roles, decoder = tiny_run.recipe, tiny_run.roles, tiny_run.decoder
+    setting = setting_of(recipe, roles, plan_of(recipe), decoder, part, tiny_run.classes)
     assert (setting.steps, setting.begins, setting.label, setting.labelled_judged) == (20, 0.0, "y", True)
     assert setting.expected == (0.5, 0.25, *[0.0] * 7, 0.25)
     assert setting.chance == pytest.approx(0.1)  # the decoder's prior, from which the samples are drawn
@@ -179,7 +182,7 @@ def test_setting_says_what_the_recipe_says(tiny_run: Run) -> None:
         "variables.x.complete_with": "sample",
     }
     recipe = read_recipe("digits_50labels", changes)
-    setting = setting_of(recipe, tiny_run.decoder, None, 4, tiny_run.classes)
+    setting = setting_of(recipe, roles, plan_of(recipe), decoder, {"x": part["x"]}, tiny_run.classes)
     assert (setting.begins, setting.label_teachers, setting.noisy_image) == (0.5, ("labels",), True)
     assert setting.expected == pytest.approx([0.1] * 10)
 

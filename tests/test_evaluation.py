@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from semivae.api import Run
+from semivae.classification import Classifier
+from semivae.classification.posterior import encoder_log_posterior
 from semivae.errors import DataError, RunError
-from semivae.reports.evaluation import evaluate, predict_probabilities, scores
+from semivae.reports.evaluation import evaluate
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
+from semivae.tasks.kinds import CLASSES
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -22,7 +25,7 @@ def copied(run: Run, folder: Path) -> Run:
 
 def test_report_holds_what_is_promised(tiny_run: Run) -> None:
     report = evaluate(tiny_run)
-    assert set(report) == {"run", "split", "count", "last", "selected", "twin"}
+    assert set(report) == {"run", "kind", "split", "count", "last", "selected", "twin"}
     assert report["split"] == "test" and report["count"] == 500
     for checkpoint in ("last", "selected", "twin"):
         found = report[checkpoint]
@@ -75,23 +78,24 @@ def test_missing_or_half_trained_twin_is_none(tiny_run: Run, tmp_path: Path) -> 
 
 def test_probabilities_do_not_depend_on_batches_or_form(tiny_run: Run) -> None:
     images = tiny_run.dataset().test["x"][:50]
-    whole = predict_probabilities(tiny_run, images)
+    whole = Classifier(tiny_run).probabilities(images)
     assert whole.shape == (50, 10)
     torch.testing.assert_close(whole.sum(dim=1), torch.ones(50))
-    torch.testing.assert_close(predict_probabilities(tiny_run, images, batch=7), whole)
-    torch.testing.assert_close(predict_probabilities(tiny_run, images.float() / 255), whole)
+    in_parts = np.exp(encoder_log_posterior(tiny_run, images, batch=7))
+    torch.testing.assert_close(torch.from_numpy(in_parts).float(), whole)
+    torch.testing.assert_close(Classifier(tiny_run).probabilities(images.float() / 255), whole)
     torch.testing.assert_close(tiny_run.posterior("y", x=images[:3]).log_prob(torch.arange(3)).exp(), whole.diag()[:3])
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 28, 28), (4, 3, 8, 8), (4, 8, 8), (0, 1, 8, 8)])
 def test_images_of_another_size_are_refused(tiny_run: Run, shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"expects images of shape \(n, 1, 8, 8\)"):
-        predict_probabilities(tiny_run, torch.zeros(shape))
+        Classifier(tiny_run).probabilities(torch.zeros(shape))
 
 
 def test_perfect_predictions_score_perfectly() -> None:
     labels = torch.tensor([0, 1, 1, 2])
-    found = scores(torch.eye(3)[labels], labels, ("a", "b", "c"))
+    found = CLASSES.scores([(torch.eye(3)[labels], labels)], ("a", "b", "c"))
     assert (found["error"], found["nll"], found["brier"], found["ece"]) == (0, 0, 0, 0)
     assert found["per_class"] == {"a": 0, "b": 0, "c": 0}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import semivae
 from semivae.api import Run
+from semivae.classification import Classifier
 from semivae.classification.posterior import embed
 from semivae.errors import DataError, ExportError
 from semivae.export.encoder import check, export
@@ -22,7 +23,6 @@ from semivae.export.formats import READERS, WRITERS, EncoderPart, Format
 from semivae.game.conditionals import NetworkConditional
 from semivae.nets import WideResnet
 from semivae.recipe import read_recipe
-from semivae.reports.evaluation import predict_probabilities
 from semivae.variables import Variable
 
 onnx = pytest.importorskip("onnx")
@@ -69,7 +69,7 @@ def test_exported_classifier_predicts_like_the_run(
     exported = load(path)
     for count in (1, 2, 37):
         images = some_images(tiny_run, count)
-        torch.testing.assert_close(exported(images), predict_probabilities(tiny_run, images), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(exported(images), Classifier(tiny_run).probabilities(images), atol=1e-5, rtol=1e-4)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -89,7 +89,7 @@ def test_a_calibrated_classifier_is_exported_with_its_temperature(
     images = some_images(copied_run, 37)
     found = load(tmp_path / f"encoder.{suffix}")(images)
     torch.testing.assert_close(found, calibrated.probabilities(images), atol=1e-5, rtol=1e-4)
-    assert (found - predict_probabilities(copied_run, images)).abs().max() > 1e-3
+    assert (found - Classifier(copied_run).probabilities(images)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])

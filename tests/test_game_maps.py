@@ -15,8 +15,7 @@ from semivae.game.conditionals import NetworkConditional
 from semivae.game.families import FAMILIES
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.class_teacher import LabelTeacher
-from semivae.game.teaching.map_teacher import drawn_maps, taught_maps
+from semivae.game.teaching.map_teacher import MapTeacher, drawn_maps, taught_maps
 from semivae.game.teaching.teacher import StreamViews
 from semivae.recipe.schema import ViewSpec
 from semivae.variables import VOID, Variable
@@ -144,7 +143,7 @@ def test_void_stays_void_when_it_moves() -> None:
     assert (moved == VOID).all()
 
 
-def learner(views: StreamViews) -> tuple[LabelTeacher, Player]:
+def learner(views: StreamViews) -> tuple[MapTeacher, Player]:
     """A teacher of maps, and an encoder of two convolutions that learns from it."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 2, 1))
@@ -159,7 +158,7 @@ def learner(views: StreamViews) -> tuple[LabelTeacher, Player]:
             return found
 
     encoder = Player([NetworkConditional(MAP, (IMAGE,), OfImages())])
-    return LabelTeacher("s", views, Player([]), Player([teacher()])), encoder
+    return MapTeacher("s", views, Player([teacher()])), encoder
 
 
 def gradient(views: StreamViews, progress: float = 0.0) -> Tensor:

@@ -13,7 +13,7 @@ from torch.distributions import Categorical
 import semivae
 from semivae.errors import RecipeError
 from semivae.game.families import categorical_of
-from semivae.game.teaching.class_teacher import LabelTeacher, label_target
+from semivae.game.teaching.class_teacher import ClassTeacher, label_target
 from semivae.game.teaching.mixing import BOX_AREA, boxes, mixed, pasted
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
@@ -113,7 +113,7 @@ def test_patched_views_are_taught_both_labels_that_are_sure_enough(temperature: 
     believed = categorical_of(game.average["y"]({"x": images})).probs
     threshold = believed.max(dim=-1).values.median().item()
     pair = replace(PAIR, threshold=threshold, cutmix=0.7, temperature=temperature)
-    of_pair = LabelTeacher("y", pair, game.decoder, game.average)
+    of_pair = ClassTeacher("y", pair, game.decoder, game.average)
     loss, _ = of_pair.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
 
     places = boxes(6, 2, 2, 0.7, torch.Generator().manual_seed(0))

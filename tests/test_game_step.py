@@ -16,7 +16,7 @@ from semivae.game.game import Game
 from semivae.game.plan import PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import Mlp
 from semivae.variables import Sample, Variable
@@ -80,7 +80,7 @@ def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
         expected = -((logits / temperature).softmax(-1) * learnt).sum(-1).mean()
         torch.testing.assert_close(loss, expected)
         assert parts["share"].item() == 1.0
-    hard, _ = LabelTeacher("y", pair, game.decoder, game.average).loss(
+    hard, _ = ClassTeacher("y", pair, game.decoder, game.average).loss(
         game.encoder, images, torch.Generator().manual_seed(0), 1.0
     )
     teacher(game).views = replace(pair, temperature=1e-3)
@@ -113,7 +113,7 @@ def test_vote_joins_the_teacher_from_its_start(pair: bool) -> None:
         encoder["y"].net.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # type: ignore[union-attr,operator]
     view = Seen(lambda x: x) if pair else None
     views = StreamViews("x", weak=view, strong=view, vote=Vote(strength=2.0, start=0.5))
-    voter, black, generator = LabelTeacher("y", views, decoder, encoder), torch.zeros(5, 1, 2, 2), torch.Generator()
+    voter, black, generator = ClassTeacher("y", views, decoder, encoder), torch.zeros(5, 1, 2, 2), torch.Generator()
     labels = [voter.posterior(black, generator, share).logits.argmax(dim=1).tolist() for share in (0.4, 0.5)]
     assert labels == [[0] * 5, [2] * 5]
 

@@ -12,7 +12,7 @@ from torch.distributions import Categorical
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.families import categorical_of
 from semivae.game.players import Player
-from semivae.game.teaching.class_teacher import LabelTeacher
+from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.game.teaching.vote import combined, decoder_vote
 from semivae.recipe import read_recipe
@@ -99,7 +99,7 @@ def test_a_streams_vote_has_the_draws_and_the_strength_that_it_asks_for() -> Non
     def teaches(draws: int, strength: float) -> Tensor:
         views = StreamViews("x", vote=Vote(strength, draws))
         torch.manual_seed(0)
-        return LabelTeacher("y", views, decoder, encoder).posterior(IMAGES, torch.Generator(), 1.0).logits
+        return ClassTeacher("y", views, decoder, encoder).posterior(IMAGES, torch.Generator(), 1.0).logits
 
     for draws in (1, 7):
         torch.manual_seed(0)

@@ -18,7 +18,8 @@ from semivae.generative.grids import save_grid
 from semivae.generative.sampling import draw
 from semivae.nets import NETS
 from semivae.recipe.schema import VariableSpec
-from semivae.runs.given import class_maps, class_numbers
+from semivae.tasks.given import Given
+from semivae.tasks.kinds import CLASSES, MAPS, NOTHING, task_of
 from semivae.variables import Variable
 
 
@@ -70,11 +71,14 @@ def test_classes_may_be_given_in_many_forms(tiny_run: Run, given: Any, expected:
 
 
 def test_number_that_is_another_class_name_is_refused() -> None:
-    names = ("1", "2", "3")
+    def parsed(value: Any) -> list[int]:
+        variable = VariableSpec(family="categorical", shape=(), classes=3)
+        return CLASSES.parse(Given("y", value, 2, variable, ("1", "2", "3"))).tolist()
+
     with pytest.raises(RunError, match="y: 1 could be a class's number or the class called '1'"):
-        class_numbers("y", 1, 2, 3, names)
-    assert class_numbers("y", "1", 2, 3, names).tolist() == [0, 0]
-    assert class_numbers("y", torch.tensor([1, 2]), 2, 3, names).tolist() == [1, 2]
+        parsed(1)
+    assert parsed("1") == [0, 0]
+    assert parsed(torch.tensor([1, 2])) == [1, 2]
 
 
 def test_codes_may_be_given(tiny_run: Run) -> None:
@@ -151,18 +155,19 @@ def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> 
 
 def test_categorical_codes_of_several_places_may_be_given() -> None:
     code = VariableSpec(family="categorical", shape=(2,), classes=4)
-    assert class_maps("c", 1, 3, code).tolist() == [[1, 1]] * 3
-    assert class_maps("c", [1, 3], 3, code).tolist() == [[1, 3]] * 3
+    assert task_of("c", code) is NOTHING
+    assert NOTHING.parse(Given("c", 1, 3, code)).tolist() == [[1, 1]] * 3
+    assert NOTHING.parse(Given("c", [1, 3], 3, code)).tolist() == [[1, 3]] * 3
     for wrong in (4, -1, 0.5):
         with pytest.raises(RunError, match="c: unknown class; the classes are 0 to 3"):
-            class_maps("c", wrong, 3, code)
+            NOTHING.parse(Given("c", wrong, 3, code))
 
 
 def test_places_of_a_map_may_be_void() -> None:
     maps = VariableSpec(family="categorical", shape=(1, 2), classes=4)
-    assert class_maps("s", [[-1, 3]], 2, maps).tolist() == [[[-1, 3]]] * 2
+    assert MAPS.parse(Given("s", [[-1, 3]], 2, maps)).tolist() == [[[-1, 3]]] * 2
     with pytest.raises(RunError, match="s: unknown class; the classes are 0 to 3, -1 stands for: not known"):
-        class_maps("s", [[-2, 3]], 2, maps)
+        MAPS.parse(Given("s", [[-2, 3]], 2, maps))
 
 
 def test_variable_may_be_called_like_an_option(tiny_run: Run) -> None:

@@ -19,7 +19,8 @@ from typer.testing import CliRunner, Result
 import semivae
 from benchmarks.segmentation import app as benchmark
 from semivae.api import Run
-from semivae.classification.maps import place_probabilities
+from semivae.classification import Classifier
+from semivae.classification.calibration import Calibration
 from semivae.cli import app
 from semivae.cli.kinds.map_files import mask_names
 from semivae.data.formats.palettes import Palette
@@ -203,7 +204,7 @@ def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
     assert report["painted"]["judge"] == "its supervised twin" and 0.3 < report["painted"]["agreement"] <= 1
     assert run.evaluate(judge=run)["painted"]["judge"] == str(run.path)
     refused = command("evaluate", run.path, "--data-root", data, "--vote")
-    assert refused.exit_code == 1 and "vote speaks of one class an image, s is a map" in refused.stderr
+    assert refused.exit_code == 1 and "the decoder votes on single classes, s is a map" in refused.stderr
 
 
 def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(run: Run, data: Path) -> None:
@@ -219,7 +220,7 @@ def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(ru
     known = maps != VOID
 
     def nll(temperature: float) -> float:
-        p = torch.cat(list(place_probabilities(run, images, temperature=temperature))).movedim(1, -1)[known]
+        p = Classifier(run, Calibration(temperature)).probabilities(images).movedim(1, -1)[known]
         return float(-p[torch.arange(len(p)), maps[known].long()].double().log().mean())
 
     chosen = run.classifier(calibrate=True).calibration
@@ -243,7 +244,7 @@ def test_maps_cannot_be_calibrated_on_nothing(run: Run, data: Path, tmp_path: Pa
     with pytest.raises(RunError, match="void everywhere"):
         void.classifier(calibrate=True)
     for options in ({"vote": True}, {"prior": "uniform"}):
-        with pytest.raises(RunError, match="speaks of one class an image, s is a map"):
+        with pytest.raises(RunError, match=r"class.*s is a map"):
             run.classifier(**options)
 
 
@@ -258,7 +259,7 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
         assert mask.mode == "P" and overlay.mode == "RGB" and overlay.size == (SIDE, SIDE)
         pixels = np.asarray(Image.open(images / "image1.png")).transpose(2, 0, 1)
         assert np.array_equal(np.asarray(mask), run.predict(pixels)[0])
-        probabilities = next(place_probabilities(run, run.preprocess(pixels)))[0]
+        probabilities = Classifier(run).probabilities(run.preprocess(pixels))[0]
     with Image.open(out / "confidence" / "image1.png") as confidence:
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     assert (out / "palette.txt").read_text().splitlines()[1].startswith("square ")
@@ -276,7 +277,7 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
     )
     temperature = run.classifier(calibrate=True).calibration.temperature
     assert f"temperature {temperature:.3g}" in calibrated.stdout
-    probabilities = next(place_probabilities(run, run.preprocess(pixels), temperature=temperature))[0]
+    probabilities = Classifier(run, Calibration(temperature)).probabilities(run.preprocess(pixels))[0]
     with Image.open(tmp_path / "calibrated" / "confidence" / "image1.png") as confidence:
         assert np.array_equal(np.asarray(confidence), (probabilities.amax(0) * 255).round().byte().numpy())
     again = command("predict", run.path, images, "--out", out)
@@ -399,9 +400,9 @@ def test_known_places_of_a_map_are_held_and_the_others_drawn(run: Run) -> None:
     half[:, SIDE // 2 :] = VOID
     nothing = torch.zeros_like(images, dtype=torch.bool)
     found = impute(run, images, nothing, {"s": half}, draws=3, rounds=2)
-    assert found.labels is None and found.maps is not None and found.maps.shape == (2, 3, SIDE, SIDE)
-    assert torch.equal(found.maps[:, :, : SIDE // 2], half[:, None, : SIDE // 2].expand(2, 3, SIDE // 2, SIDE))
-    assert found.maps.min() >= 0  # what was void has a class in every draw
+    assert found.labels is not None and found.labels.shape == (2, 3, SIDE, SIDE)
+    assert torch.equal(found.labels[:, :, : SIDE // 2], half[:, None, : SIDE // 2].expand(2, 3, SIDE // 2, SIDE))
+    assert found.labels.min() >= 0  # what was void has a class in every draw
     assert torch.equal(found.draws, images[:, None].expand(2, 3, *images.shape[1:]))
     painted = impute(run, images, ~nothing, {"s": half}, draws=2, rounds=2)  # no pixel known: half a map alone
     assert painted.spread.max() > 0 and not torch.equal(painted.mean, images)

@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 import semivae
 from semivae.api import Run, train
 from semivae.data.sources import load_source
-from semivae.data.splits import make_split
 from semivae.data.streams import ArrayStream
 from semivae.errors import RunError, TrainingError
 from semivae.game.losses import Losses, Term
@@ -30,6 +29,7 @@ from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
 from semivae.scenario.build import build_scenario
+from semivae.tasks.splitting import make_split
 from semivae.training.interruption import interruption
 from semivae.training.optimizer import Optimizers, PlayerOptimizer
 from semivae.training.phase import Progress

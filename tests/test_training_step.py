@@ -12,13 +12,13 @@ from torch import Tensor
 import semivae
 from semivae.api import Run
 from semivae.data.sources import load_source
-from semivae.data.splits import make_split
 from semivae.game.plan import PlayerName
 from semivae.game.players import Player
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics
 from semivae.scenario.build import Scenario, build_players, build_scenario
 from semivae.seeds import seed_for
+from semivae.tasks.splitting import make_split
 from tests.game_steps import play_with
 
 STEPS = 4

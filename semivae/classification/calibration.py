@@ -3,7 +3,7 @@
     log p(y | x) = log q(y | x) / temperature + strength * vote(y) + constant
 
 Temperature scaling is Guo et al., ICML 2017. In (1 / temperature, strength) the NLL is convex, so there is one answer.
-Where the label is a map, one temperature serves all places, each of which counts as an example.
+Where the label has places, one temperature serves all of them, and each counts as an example.
 The numbers are kept in the run's folder, with the checksum of the checkpoint that they belong to, so that the data are
 needed once only. Validation images choose, test images never do.
 """
@@ -29,8 +29,6 @@ from semivae.errors import DataError, RunError
 from semivae.runs.folder import read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
 
-SMALLEST_PART = 50  # validation images; with fewer, one mistake would decide
-SMALLEST_PART_OF_MAPS = 8  # a map holds thousands of places; but those of one image are alike
 LARGEST_PART = 20_000_000  # probabilities of places that are looked at; that many settle one number
 LEAST_WEIGHT = 0.01  # of the encoder: a temperature of at most 100
 
@@ -100,22 +98,24 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
             f"{run.path}: no calibration is kept for this checkpoint, and the data set to choose it on cannot be read; "
             f"run `semivae evaluate {run.path} --calibrate` once where the data are:\n{error}"
         ) from error
-    shape = dataset.train[run.label].shape[1:]  # () of classes
-    least = SMALLEST_PART_OF_MAPS if shape else SMALLEST_PART
+    least = run.task.fewest_to_calibrate
     if len(rows) < least:
         raise RunError(
             f"{run.path}: the split keeps {len(rows)} images for validation, and a calibration needs {least} or "
             f"more; train with --set split.validation={4 * least}, or go without calibration and vote"
         )
-    most = max(least, LARGEST_PART // (math.prod(shape) * len(run.classes)))
+    places = math.prod(run.recipe.variables[run.label].shape or ())
+    most = max(least, LARGEST_PART // (places * len(run.classes)))
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), most)).round().long()]
     images, labels = dataset.train[run.image][rows], np.asarray(dataset.train[run.label][rows])
-    terms = [encoder_log_posterior(run, images, batch=64)]  # as many as fit where they are maps
+    terms = [encoder_log_posterior(run, images)]
     if draws:
         terms.append(vote_of_decoder(run, images, draws))
     terms, labels = known_places(terms, labels)
     if not len(labels):
-        raise RunError(f"{run.path}: the maps of the validation images are void everywhere; nothing can be calibrated")
+        raise RunError(
+            f"{run.path}: {run.label} is void everywhere on the validation images; nothing can be calibrated"
+        )
     weights = least_nll(terms, labels)
     return Calibration(
         temperature=1.0 / weights[0],
@@ -128,7 +128,7 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
 
 
 def known_places(terms: Sequence[Floats], labels: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:
-    """Terms (n, K, H, W) of maps (n, H, W) as (places, K) and (places,), without void places; classes as they are."""
+    """Terms (n, K, ...) of labels (n, ...) as (places, K) and (places,), without void places."""
     known = labels >= 0
     return [np.moveaxis(term, 1, -1)[known] for term in terms], labels[known]
 

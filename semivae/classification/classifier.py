@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.calibration import Calibration, calibration_of
-from semivae.classification.posterior import Floats, encoder_log_posterior, refuse_for_maps, vote_of_decoder
+from semivae.classification.posterior import (
+    Floats,
+    encoder_log_posterior,
+    log_posteriors,
+    refuse_by_kind,
+    vote_of_decoder,
+)
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
 from semivae.errors import RunError
@@ -80,10 +87,10 @@ class Classifier:
             draws: codes for each image and class in the vote.
 
         Raises:
-            RunError, DataError: a vote of no draws; a vote or a prior of one class an image where the label is a map;
-                or as `calibration_of`, `trained_prior` and `read_prior` say.
+            RunError, DataError: a vote of no draws; a vote or a prior that the kind of the label refuses; or as
+                `calibration_of`, `trained_prior` and `read_prior` say.
         """
-        refuse_for_maps(run, vote=vote, prior=prior)
+        refuse_by_kind(run, vote=vote, prior=prior)
         if vote and draws < 1:
             raise RunError(f"draws is {draws}, but the decoder's vote needs 1 or more; leave the vote out otherwise")
         estimated = isinstance(prior, str) and prior == "estimate"
@@ -124,6 +131,23 @@ class Classifier:
     def probabilities(self, images: object) -> Tensor:
         """Class probabilities of images, as `TrainedModel.read` takes or gives them: float32 (n, K) on the CPU."""
         return self.answer(images).probabilities
+
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether a step needs all images together: a vote draws codes in their order, a prior is estimated on them."""
+        return bool(self.calibration.draws) or self.prior is not None
+
+    def in_parts(self, images: Tensor) -> Iterator[Tensor]:
+        """`probabilities` [n, K, ...] in parts, as those of all places of all images may not fit into memory."""
+        if self.looks_at_all:
+            yield self.probabilities(images)
+        else:
+            for part in log_posteriors(self.run, images):
+                yield (part / self.calibration.temperature).softmax(dim=1).float()
+
+    def predict(self, images: Tensor) -> NDArray[np.int64]:
+        """The most likely class number of every image, [n], or place, [n, height, width]."""
+        return np.concatenate([part.argmax(dim=1).numpy() for part in self.in_parts(images)])
 
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
         """What was done, JSON-serialisable: "temperature", "strength", "draws" and "calibrated_on" (images); with an

@@ -1,7 +1,11 @@
-"""What a run says of the classes of images, raw: the encoder's log q(y | x), and the decoder's vote."""
+"""What a run says of the label of images, raw: the encoder's log q(y | x), and the decoder's vote.
+
+A class is a map without places: arrays are [n, K] or [n, K, height, width] alike.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +18,14 @@ from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.teaching.vote import decoder_vote
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import map_of
 from semivae.seeds import seeded
+from semivae.tasks.task import reason
 
 Floats = NDArray[np.float64]
 
 ROWS = 8192  # of codes and images that the decoder's vote holds at a time
+IMAGES = 512  # at a time through the encoder
+PROBABILITIES = 5_000_000  # at a time, of all classes at all places
 
 
 def label_factor(run: TrainedModel) -> NetworkConditional:
@@ -52,22 +58,41 @@ def batches(run: TrainedModel, images: Tensor, batch: int) -> Iterator[Tensor]:
         yield run.inputs.values(chunk.to(run.device)).float()
 
 
-def refuse_for_maps(run: TrainedModel, **options: Any) -> None:
-    """Raise `RunError` if options that speak of one class an image are asked for where the label is a map."""
-    asked = [name for name, value in options.items() if value is not None and value is not False]
-    if asked and map_of(run.recipe) is not None:
-        names = ", ".join(asked)
-        raise RunError(f"{run.path}: {names} speaks of one class an image, {run.label} is a map; leave it out")
+def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
+    """Raise `RunError` if an option is asked for that the kind of the run's label refuses."""
+    for name, value in options.items():
+        asked = value is not None and value is not False
+        if asked and (why := reason(run.task, name, run.roles.label)):
+            raise RunError(f"{run.path}: {why}; leave it out")
+
+
+def at_a_time(run: TrainedModel) -> int:
+    """How many images are looked at together: as many as their probabilities fit, where there are many places."""
+    places = math.prod(run.recipe.variables[run.label].shape or ())
+    return max(1, min(IMAGES, PROBABILITIES // (places * len(run.classes))))
 
 
 @torch.no_grad()
-def encoder_log_posterior(run: TrainedModel, images: Tensor, batch: int = 512) -> Floats:
-    """log q(y | x) of images (n, C, H, W), float64 (n, K), nats; of maps at every place, (n, K, H, W)."""
+def log_posteriors(run: TrainedModel, images: Tensor, batch: int | None = None) -> Iterator[Tensor]:
+    """log q(label | image) of images (n, C, H, W) in parts, float64 [n, K, ...] on the CPU, nats.
+
+    Args:
+        run: the run.
+        images: bytes or floats in [0, 1].
+        batch: images in a part; None: as `at_a_time` says.
+
+    Raises:
+        DataError: the images' shape is not the run's.
+        RunError: the label depends on more than the image.
+    """
     factor = label_factor(run)
-    parts = [
-        factor.parameters_of({run.image: chunk}).cpu().double().log_softmax(1) for chunk in batches(run, images, batch)
-    ]
-    return np.asarray(torch.cat(parts), dtype=np.float64)
+    for chunk in batches(run, images, batch or at_a_time(run)):
+        yield factor.parameters_of({run.image: chunk}).cpu().double().log_softmax(1)
+
+
+def encoder_log_posterior(run: TrainedModel, images: Tensor, batch: int | None = None) -> Floats:
+    """`log_posteriors` of all images together, float64 (n, K, ...)."""
+    return np.asarray(torch.cat(list(log_posteriors(run, images, batch))), dtype=np.float64)
 
 
 def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
@@ -93,8 +118,7 @@ def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
 
 def refuse_without_vote(run: TrainedModel) -> None:
     """Raise `RunError` if the run's decoder cannot vote on the label of an image."""
-    if run.checkpoint == "twin":
-        raise RunError(f"{run.path}: the supervised twin has no decoder to vote; use the last or selected checkpoint")
+    run.require_decoder()
     missing = [name for name in (run.image, *run.codes) if name not in run.decoder]
     if missing:
         raise RunError(

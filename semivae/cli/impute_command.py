@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.generative_commands import OutFolder, SeedOption, check_folder, head
+from semivae.cli.kinds import shown_as
 from semivae.cli.opening import given_values, open_run
 from semivae.cli.options import (
     Checkpoint,
@@ -76,7 +77,6 @@ def impute_images(
     """Write OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; what to report, and lines of it."""
     import torch
 
-    from semivae.cli.kinds.map_files import finish_maps
     from semivae.data.inputs.inputs import inputs_of
     from semivae.generative.grids import save_grid
     from semivae.generative.imputation import impute as fill
@@ -93,13 +93,14 @@ def impute_images(
     missing = missing_of(run, marks, len(known), given=bool(values))
     result = fill(run, known, missing, values, **asked)
     make_folder(out)
-    write_imputed(out, names, result, run.classes)
+    shown = shown_as(run.task.name)
+    write_imputed(out, names, result, shown.arrays(result, run.classes))
     lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
     if run.inputs.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
-        shown = rows.flatten(0, 1) if result.maps is None else finish_maps(run, out, names, result, rows, values)
-        save_grid(shown, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
+        picture = shown.imputed(run, out, names, result, rows, values)
+        save_grid(picture, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
         lines.append("imputed.png: known part, mean, spread, then the draws")
     return {"count": len(known), "given": values}, lines
 
@@ -132,7 +133,12 @@ def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tup
     rows = len(next(iter(found.cells.values())))
     make_folder(out)
     write_file(out / "imputed.csv", csv_bytes(found.cells, zip(*found.cells.values(), strict=True)))
-    write_imputed(out, [str(row) for row in range(rows)], found.imputed, run.classes)
+    write_imputed(
+        out,
+        [str(row) for row in range(rows)],
+        found.imputed,
+        shown_as(run.task.name).arrays(found.imputed, run.classes),
+    )
     counts = ", ".join(f"{name} {count:,}" for name, count in found.filled.items())
     lines = [
         f"{out / 'imputed.csv'}: {rows:,} rows, filled in: {counts}",
@@ -141,8 +147,8 @@ def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tup
     return {"count": rows, "filled": found.filled}, lines
 
 
-def write_imputed(out: Path, names: list[str], imputed: Imputed, classes: tuple[str, ...]) -> None:
-    """OUT/imputed.npz: names, draws, mean, spread, and labels or maps with their classes."""
+def write_imputed(out: Path, names: list[str], imputed: Imputed, labels: dict[str, Any]) -> None:
+    """OUT/imputed.npz: names, draws, mean, spread, and what is kept of the labels."""
     import numpy as np
 
     arrays: dict[str, Any] = {
@@ -150,9 +156,6 @@ def write_imputed(out: Path, names: list[str], imputed: Imputed, classes: tuple[
         "draws": imputed.draws.numpy(),
         "mean": imputed.mean.numpy(),
         "spread": imputed.spread.numpy(),
+        **labels,
     }
-    if imputed.labels is not None:
-        arrays |= {"labels": imputed.labels.numpy(), "classes": np.asarray(classes)}
-    if imputed.maps is not None:
-        arrays |= {"maps": imputed.maps.numpy(), "classes": np.asarray(classes)}
     write_arrays(out / "imputed.npz", arrays)

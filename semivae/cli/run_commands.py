@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from semivae.cli.kinds.class_files import predictions_csv
-from semivae.cli.kinds.map_files import picture_of, predict_into
+from semivae.cli.kinds import shown_as
 from semivae.cli.opening import given_values, open_run
 from semivae.cli.options import (
     CalibrateOption,
@@ -29,9 +27,6 @@ from semivae.cli.options import (
 )
 from semivae.cli.showing import classifier_lines, console, reply, result_tables
 from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
@@ -72,13 +67,7 @@ def evaluate(
         test_prior=test_prior,
         judge=judge,
     )
-    from semivae.cli.kinds.class_tables import confusion_table, per_class_table, reliability_table
-    from semivae.cli.kinds.map_tables import class_iou_table, painted_lines, speaks_of_maps
-
-    if speaks_of_maps(report):
-        tables = [*result_tables(report), class_iou_table(report), *painted_lines(report)]
-    else:
-        tables = [*result_tables(report), reliability_table(report), per_class_table(report), confusion_table(report)]
+    tables = [*result_tables(report), *shown_as(report["kind"]).details(report)]
     last = next((report[step] for step in ("corrected", "voted", "calibrated") if step in report), None)
     reply(report, as_json, console(), *tables, *(classifier_lines(last) if last else []))
 
@@ -103,32 +92,13 @@ def predict(
 ) -> None:
     """Classify images (a CSV with all probabilities), or segment them (masks and overlays in a folder)."""
     from semivae.classification import Classifier
-    from semivae.classification.maps import is_segmentation
 
     opened = open_run(run, checkpoint, device, data_root)
-    if is_segmentation(opened):
-        classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
-        predict_into(classifier, *opened.read(images), out, overwrite, as_json)
-        return
-    check_target(out, overwrite, ".csv")
+    shown = shown_as(opened.task.name)
+    shown.check_out(out, overwrite)
     pixels, names = opened.read(images)
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
-    answer = classifier.answer(pixels)
-    probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer)
-    text, notes = predictions_csv(names, probabilities, opened.classes), classifier_lines(facts)
-    report = {"run": str(run), "count": len(names), "classes": list(opened.classes), **facts}
-    if out is not None:
-        write_file(out, text)
-        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
-    elif as_json:
-        labels = [opened.classes[row.index(max(row))] for row in probabilities]
-        columns = {"name": names, "label": labels, "probabilities": probabilities}
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        reply(report | {"images": rows}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    shown.predict(classifier, pixels, names, out, overwrite, as_json)
 
 
 def sample(
@@ -155,12 +125,8 @@ def sample(
     """Generate images, of a class of your choice, or rows of a table."""
     values = given_values(given)
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
-    if checkpoint is Checkpoint.twin:
-        raise typer.BadParameter("the supervised twin has no decoder to draw from", param_hint="--checkpoint")
-    from semivae.classification.maps import is_segmentation
     from semivae.generative.grids import save_grid
     from semivae.generative.sampling import draw
-    from semivae.scenario.plan import roles_of
 
     opened = open_run(run, checkpoint, device, data_root)
     encoding = opened.encoding if out.suffix.lower() == ".csv" else None
@@ -169,14 +135,13 @@ def sample(
     drawn = draw(opened, count, values, noise=noise, seed=seed)
     if encoding is not None:
         cells = encoding.decode(drawn[opened.image].numpy())
-        if roles_of(opened.recipe).label is not None:
-            cells = {encoding.label: [opened.classes[number] for number in drawn[opened.label].tolist()], **cells}
+        if (labels := opened.roles.label_in(drawn)) is not None:
+            cells = {encoding.label: [opened.classes[number] for number in labels.tolist()], **cells}
         write_file(out, csv_bytes(cells, zip(*cells.values(), strict=True)))
     elif out.suffix.lower() == ".npz":
         write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
     else:
-        picture = picture_of(opened, drawn) if is_segmentation(opened) else drawn[opened.image]
-        save_grid(picture, out, columns, overwrite=overwrite)
+        save_grid(shown_as(opened.task.name).picture(opened, drawn), out, columns, overwrite=overwrite)
     report = {"run": str(run), "out": str(out), "count": count, "given": values}
     reply(report, as_json, console(), f"{out}: {count} samples")
 

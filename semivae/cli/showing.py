@@ -59,13 +59,10 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
 
 
 def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    from semivae.cli.kinds.class_tables import results_table
-    from semivae.cli.kinds.map_tables import map_results_table, speaks_of_maps
+    """What an evaluation has found, in short, and where the run is."""
+    from semivae.cli.kinds import shown_as
 
-    where = f"The run is in {report['run']}"
-    if not report.get("last"):
-        return [where]
-    return [map_results_table(report) if speaks_of_maps(report) else results_table(report), where]
+    return [*shown_as(report["kind"]).results(report), f"The run is in {report['run']}"]
 
 
 def classifier_lines(facts: Mapping[str, Any]) -> list[str]:

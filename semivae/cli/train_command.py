@@ -59,8 +59,7 @@ def train(
         return
     if split is not None:
         raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
-    from semivae.cli.kinds.class_tables import seeds_table
-    from semivae.cli.kinds.map_tables import map_seeds_table, speaks_of_maps
+    from semivae.cli.kinds import shown_as
     from semivae.runs.folder import is_run_folder
 
     base = out or Path("runs") / Path(recipe).stem
@@ -73,9 +72,8 @@ def train(
         there = options | {"resume": resume and is_run_folder(folder)}
         reports[seed] = train_one(shown, recipe, [*changes, f"split.seed={seed}"], folder, **there)
     by_seed = {"recipe": recipe, "seeds": {str(seed): report for seed, report in reports.items()}}
-    supervised = all(report.get("last") for report in reports.values())
-    table_of = map_seeds_table if all(map(speaks_of_maps, reports.values())) else seeds_table
-    reply(by_seed, as_json, shown, *([table_of(reports)] if supervised else []), f"The runs are in {base}")
+    tables = shown_as(reports[numbers[0]]["kind"]).seeds(reports)
+    reply(by_seed, as_json, shown, *tables, f"The runs are in {base}")
 
 
 def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
@@ -86,7 +84,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
     from semivae import api
-    from semivae.scenario.plan import plan_of, roles_of
+    from semivae.scenario.plan import plan_of
 
     display = ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective))
     try:
@@ -95,9 +93,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     except KeyboardInterrupt:
         complain(resume_hint(folder, display.begun or not options["overwrite"]))
         raise typer.Exit(130) from None
-    if roles_of(read).label is None:
-        return {"run": str(folder)}
-    return run.evaluate()
+    return run.evaluate() if run.roles.labels else {"run": str(folder), "kind": run.task.name}
 
 
 def resume_hint(folder: Path, own: bool) -> str:

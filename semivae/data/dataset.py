@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,13 +17,36 @@ if TYPE_CHECKING:
     from semivae.data.inputs.table_encoding import TableEncoding
 
 
+@dataclass(frozen=True)
+class LabelInfo:
+    """What the data know of one of their labels.
+
+    Attributes:
+        kind: what it is, the name of a task in `semivae.tasks.kinds`: "classes" or "maps".
+        classes: class names, in the order of the class numbers.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+
+
+def class_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
+    """The labels of data that hold y alone, a class for each example."""
+    return {"y": LabelInfo("classes", classes)}
+
+
+def map_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
+    """The labels of data that hold s alone, a class for each place."""
+    return {"s": LabelInfo("maps", classes)}
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """All examples, as bytes. `x` is uint8 [n, channels, height, width], or float32 [n, columns] for tables.
 
     Attributes:
         name: what the data are called in messages and manifests.
-        classes: class names, in the order of the class numbers.
+        labels: what is known of each label in `train`, by name; the first is the primary one, by which data are split.
         train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
             which `VOID` (-1) stands for places that are not known.
         test: the same keys; touched by evaluation only.
@@ -36,7 +59,7 @@ class Dataset:
     """
 
     name: str
-    classes: tuple[str, ...]
+    labels: Mapping[str, LabelInfo]
     train: Sample
     test: Sample
     unlabelled: Sample = field(default_factory=dict)
@@ -48,8 +71,13 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """The label's name in `train`: y, a class for each example, or s, a class for each place."""
-        return "s" if "s" in self.train else "y"
+        """The primary label's name in `train`: y, a class for each example, or s, a class for each place."""
+        return next(iter(self.labels))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the primary label, in the order of the class numbers."""
+        return self.labels[self.label].classes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,14 +90,15 @@ class Dataset:
 
     @cached_property
     def _digest(self) -> str:
-        return _digest_of(self.classes, self.train)
+        names = {name: info.classes for name, info in self.labels.items()}
+        return _digest_of(self.classes if len(names) == 1 else names, self.train)
 
     def digest_beside(self) -> str:
         """SHA-256 (hex) of what comes without a label or an image: no split speaks of it, but streams show it."""
         return _digest_of((), {f"unlabelled.{key}": value for key, value in self.unlabelled.items()} | self.alone)
 
 
-def _digest_of(classes: Sequence[str], arrays: Sample) -> str:
+def _digest_of(classes: Any, arrays: Sample) -> str:
     total = hashlib.sha256(json.dumps(classes).encode())
     for key in sorted(arrays):
         array = arrays[key].contiguous().numpy()

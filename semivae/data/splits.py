@@ -1,7 +1,8 @@
 """Which training examples show their label, which do not, and which are kept for validation; and the record of it.
 
-A split is a pure function of the labels and the split seed: examples are ranked within their class by
-SHA-256("semivae-split:SEED:INDEX"). No library's random generator takes part, so everybody gets the same one.
+A split is a pure function of the labels and the split seed: examples are ranked, within their class where they have
+one, by SHA-256("semivae-split:SEED:INDEX"). No library's random generator takes part, so everybody gets the same one.
+There are two mechanisms, `stratified_split` and `plain_split`; the kind of the label chooses (`semivae.tasks`).
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class Split:
         }
 
 
-def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
-    """Choose labelled and validation examples.
+def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
+    """Choose labelled and validation examples class by class, by the primary label.
 
     `balanced` gives every class the same number of labels; what does not divide goes to the classes that rank first.
     `proportional` follows the classes' frequencies and `{ratio: r}` a long tail (`long_tail`), with at least one label
@@ -85,8 +86,6 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     Raises:
         DataError: a class has no example, or more labels or validation examples are asked for than there are.
     """
-    if dataset.label != "y":
-        return _split_of_maps(dataset, spec)
     members = _members(dataset)
     groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
     sizes = [len(group) for group in groups]
@@ -108,12 +107,13 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest(), spec)
 
 
-def _split_of_maps(dataset: Dataset, spec: SplitSpec) -> Split:
-    """Pairs of image and map have no class to balance: the first ranked are labelled, the next ones for validation."""
-    if spec.balance not in ("balanced", "proportional"):
-        raise DataError(
-            "split.balance: maps hold many classes each, so no ratio of classes can be asked for; remove it"
-        )
+def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
+    """Choose where there is no class to balance: the first ranked are labelled, the next ones for validation.
+
+    Raises:
+        DataError: more labels or validation examples are asked for than there are, or validation examples of data that
+            bring their own.
+    """
     given = dataset.validation
     if given is not None and spec.validation:
         raise DataError(
@@ -137,7 +137,7 @@ def _split_of_maps(dataset: Dataset, spec: SplitSpec) -> Split:
 
 def _members(dataset: Dataset) -> list[list[int]]:
     members: list[list[int]] = [[] for _ in dataset.classes]
-    for index, number in enumerate(dataset.train["y"].tolist()):
+    for index, number in enumerate(dataset.train[dataset.label].tolist()):
         members[number].append(index)
     empty = [name for name, group in zip(dataset.classes, members, strict=True) if not group]
     if empty:
@@ -276,24 +276,3 @@ def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
 
 def _content_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def pin_splits(name: str, dataset: Dataset, spec: SplitSpec, folder: Path, seeds: Iterable[int]) -> list[Path]:
-    """Write the manifests `folder`/`name`_seed0.json and so on, one for each of `seeds`, as they lie in data/splits.
-
-    Args:
-        name: the recipe's name.
-        dataset: the recipe's data.
-        spec: the recipe's split; its own seed is replaced by each of `seeds`.
-        folder: where the manifests go.
-        seeds: split seeds.
-
-    Returns:
-        The files, in the order of `seeds`.
-    """
-    paths = []
-    for seed in seeds:
-        path = folder / f"{name}_seed{seed}.json"
-        save_split(make_split(dataset, spec.model_copy(update={"seed": seed})), path)
-        paths.append(path)
-    return paths

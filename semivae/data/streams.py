@@ -126,7 +126,13 @@ class EmptyStream(Stream):
         return {}
 
 
-def _resident(array: Tensor, device: torch.device) -> Tensor:
+def joined(name: str, *parts: Sample) -> Tensor:
+    """The values of one variable in all parts that have it, one after the other."""
+    values = [part[name] for part in parts if name in part]
+    return torch.cat(values) if len(values) > 1 else values[0]
+
+
+def resident(array: Tensor, device: torch.device) -> Tensor:
     """`array` on `device` if it takes no more than half of what is free there, else where it is."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

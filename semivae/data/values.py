@@ -56,11 +56,11 @@ def class_weights(
         weights = _counts(_labels_in(where, values, variable, classes, data_root), len(classes))
     elif values == "uniform":
         weights = torch.ones(len(classes), dtype=torch.float64)
-    elif variable != "y":
+    elif variable not in dataset.labels:
         raise DataError(f"{where}: the data hold no {variable}; write uniform, counts, probabilities or a file")
     else:
         part = split.unlabelled if values == "hidden" else split.labelled
-        weights = _counts(dataset.train["y"][part], len(classes))
+        weights = _counts(dataset.train[variable][part], len(classes))
     if not weights.sum() > 0:
         what = "the split hides no label" if values == "hidden" else "no class has a weight above zero"
         raise DataError(f"{where}: {what}; write uniform, counts or probabilities")
@@ -69,8 +69,8 @@ def class_weights(
 
 def classes_of(where: str, variable: str, recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
     """The class names of a categorical variable; numbers where the data do not name them."""
-    if variable == "y":
-        return dataset.classes
+    if variable in dataset.labels:
+        return dataset.labels[variable].classes
     count = recipe.variables[variable].classes
     if count is None:
         raise DataError(f"{where}: write variables.{variable}.classes, the number of classes; the data do not tell it")

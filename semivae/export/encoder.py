@@ -26,8 +26,7 @@ from semivae.data.inputs.pixels import binarized
 from semivae.errors import DataError, ExportError
 from semivae.export.formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
 from semivae.files import refuse_occupied
-from semivae.game.conditionals import is_map
-from semivae.game.teaching.map_teacher import place_posterior
+from semivae.game.families import categorical_of
 from semivae.recipe import dump_recipe
 from semivae.runs.model import TrainedModel
 
@@ -194,11 +193,7 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     sample = {model.image: binarized(images, model.threshold)}
     if model.part == "features":
         return model.conditional.features(sample)
-    distribution = model.conditional(sample)
-    if is_map(model.conditional):
-        log_posterior = place_posterior(distribution).logits.movedim(-1, 1)  # (n, K, H, W)
-    else:
-        log_posterior = distribution.log_prob(distribution.enumerate_support()).T  # (n, K)
+    log_posterior = categorical_of(model.conditional(sample)).logits.movedim(-1, 1)  # (n, K, ...)
     return (log_posterior / model.temperature).softmax(dim=1)
 
 

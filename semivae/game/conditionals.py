@@ -126,8 +126,3 @@ def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> t
         torch.cat(images, dim=1) if images else None,
         torch.cat(vectors, dim=1) if vectors else None,
     )
-
-
-def is_map(conditional: Conditional) -> bool:
-    """Whether the target has a class at every place, not one for the whole example."""
-    return bool(conditional.target.shape) and conditional.target.family == "categorical"

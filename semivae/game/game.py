@@ -19,9 +19,8 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.class_teacher import LabelTeacher
 from semivae.game.teaching.pairs import PairsTeacher
-from semivae.game.teaching.teacher import StreamViews
+from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.variables import Sample
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -59,7 +58,7 @@ class Game(nn.Module):
         pairs: by (stream, label), how labelled pairs are changed before the encoder learns from them.
 
     Raises:
-        ValueError: the players share parameters.
+        ValueError: the players share parameters, or views that teach a label have no teacher.
     """
 
     turns: ClassVar[tuple[tuple[PlayerName, ...], ...]] = (("decoder",), ("encoder",))
@@ -88,13 +87,17 @@ class Game(nn.Module):
         self.encoder_average.eval()  # as `train` keeps it
         self.teachers = nn.ModuleDict(
             {
-                _teacher_of(lesson.stream): LabelTeacher(
-                    lesson.scores[0], self.views[lesson.stream], decoder, self.average
-                )
+                _teacher_of(lesson.stream): self._make_teacher(lesson.stream, lesson.scores[0])
                 for lesson in plan.lessons
                 if lesson.views
             }
         )
+
+    def _make_teacher(self, stream: str, label: str) -> Teacher:
+        views = self.views[stream]
+        if views.teacher is None:
+            raise ValueError(f"the views of {stream} teach {label}, but do not say who makes its teacher")
+        return views.teacher(label, views, self.decoder, self.average)
 
     def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         # a young average must not be dominated by where it started
@@ -172,7 +175,7 @@ class Game(nn.Module):
     def _teacher_loss(self, lesson: Lesson, step: Step) -> Losses:
         """What the average teaches the encoder of a label on one stream's images."""
         teacher = self.teachers[_teacher_of(lesson.stream)]
-        assert isinstance(teacher, LabelTeacher)
+        assert isinstance(teacher, Teacher)
         if not teacher.views.teaches(step.progress):
             return Losses.none(step.generator.device)
         images = step.batches[lesson.stream][teacher.views.variable]

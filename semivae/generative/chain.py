@@ -16,11 +16,10 @@ from torch import Tensor
 
 from semivae.data.hashing import random_subset
 from semivae.errors import RunError
-from semivae.generative.features import BATCH, FeatureSpace, pictures, refuse_twin
+from semivae.generative.features import BATCH, FeatureSpace, pictures
 from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import map_of, roles_of
 from semivae.seeds import seeded
 from semivae.variables import Sample
 
@@ -36,13 +35,13 @@ class Round:
         number: rounds done; 0 is the start.
         images: pictures, float32 [chains, ...] on the CPU.
         bits: mean of log2 q(code | ...) - log2 p(code | ...) by code, bits; empty at the start.
-        labels: the label that the encoder drew, int64 [chains]; None at the start, or where there is none.
+        counts: chains by the class that the encoder drew; empty at the start, or where a chain has no one class.
     """
 
     number: int
     images: Tensor
     bits: dict[str, float]
-    labels: Tensor | None
+    counts: list[int]
 
 
 def usual_rounds(last: int) -> tuple[int, ...]:
@@ -59,13 +58,13 @@ def run_chains(run: TrainedModel, start: Start, count: int, look_at: Sequence[in
         RunError: a twin, a code that the encoder cannot draw, or a start from the model that has no prior to
             draw from.
     """
-    refuse_twin(run)
+    run.require_decoder()
     refuse_unread(run)
     last = max(look_at)
     with seeded(seed, run.device):
         images, shown = start_of(run, start, count, seed)
         if 0 in look_at:
-            yield Round(0, shown.cpu(), {}, None)
+            yield Round(0, shown.cpu(), {}, [])
         for number in range(1, last + 1):
             looks = number in look_at
             parts = [one_round(run, chunk, looks) for chunk in torch.split(images, BATCH)]
@@ -81,9 +80,9 @@ def one_round(run: TrainedModel, images: Tensor, looks: bool) -> tuple[Tensor, R
     drawn = run.decoder.complete(codes)[run.image]
     if not looks:
         return drawn, None
-    label = roles_of(run.recipe).label
-    labels = codes[label].cpu() if label is not None and codes[label].dim() == 1 else None
-    return drawn, Round(0, pictures(run, codes).cpu(), _bits(run, sample), labels)
+    labels = run.roles.label_in(codes)
+    counts = [] if labels is None else run.task.class_counts(labels.cpu(), len(run.classes))
+    return drawn, Round(0, pictures(run, codes).cpu(), _bits(run, sample), counts)
 
 
 def _bits(run: TrainedModel, sample: Sample) -> dict[str, float]:
@@ -95,8 +94,8 @@ def _bits(run: TrainedModel, sample: Sample) -> dict[str, float]:
 def _joined(number: int, parts: Sequence[Round]) -> Round:
     count = sum(len(part.images) for part in parts)
     bits = {name: sum(part.bits[name] for part in parts) / count for name in parts[0].bits}
-    labels = [part.labels for part in parts if part.labels is not None]
-    return Round(number, torch.cat([part.images for part in parts]), bits, torch.cat(labels) if labels else None)
+    counts = [sum(column) for column in zip(*(part.counts for part in parts), strict=True)]
+    return Round(number, torch.cat([part.images for part in parts]), bits, counts)
 
 
 def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -138,13 +137,11 @@ def drift(
     curve = []
     for state in rounds:
         row: dict[str, Any] = {"round": state.number, "bits": state.bits}
-        labels, classes = state.labels, len(run.classes)
+        counts = state.counts
         if space is not None and reference is not None:
             row["frechet"] = frechet_distance(reference, space(state.images))
-            labels, classes = None, len(space.run.classes)
-            if map_of(space.run.recipe) is None:  # maps have no shares by image
-                labels = space.classes(state.images)
-        if labels is not None:
-            row["labels"] = (torch.bincount(labels, minlength=classes) / len(labels)).tolist()
+            counts = space.class_counts(state.images)
+        if counts:
+            row["labels"] = (torch.tensor(counts) / sum(counts)).tolist()
         curve.append(row)
     return {"start": start, "curve": curve}

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from semivae.classification.posterior import batches
 from semivae.data.formats.label_files import class_number
-from semivae.generative.features import BATCH, refuse_twin
+from semivae.generative.features import BATCH
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import roles_of
 from semivae.seeds import seeded
 
 
@@ -27,13 +26,13 @@ def draw_codes(run: TrainedModel, images: Tensor, seed: int) -> dict[str, NDArra
         RunError: a twin, whose codes nobody taught.
         DataError: the images do not fit.
     """
-    refuse_twin(run)
+    run.require_decoder()
     with seeded(seed, run.device):
         parts = [run.encoder.complete({run.image: chunk}, sampled=True) for chunk in batches(run, images, BATCH)]
     codes = {name: torch.cat([part[name].cpu() for part in parts]) for name in run.encoder.names}
     bits = {name for name in codes if run.recipe.variables[name].family == "bernoulli"}
     arrays = {name: (value.to(torch.uint8) if name in bits else value).numpy() for name, value in codes.items()}
-    label = roles_of(run.recipe).label
+    label = run.roles.label
     if label in arrays and any(class_number(str(place), run.classes) != place for place in range(len(run.classes))):
         arrays[label] = np.asarray(run.classes)[arrays[label]]
     return arrays

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.classification.posterior import embed, encoder_log_posterior, label_factor
+from semivae.classification import Classifier
+from semivae.classification.posterior import embed, label_factor
 from semivae.data.hashing import random_subset
 from semivae.errors import RunError
 from semivae.generative.prior_samples import prior_samples
@@ -52,20 +53,16 @@ class FeatureSpace:
     def __call__(self, images: Tensor) -> Features:
         return np.asarray(embed(self.run, images), dtype=np.float64)
 
-    def classes(self, images: Tensor) -> Tensor:
-        """The classes that it reads, int64 [n]."""
-        return torch.from_numpy(encoder_log_posterior(self.run, images).argmax(axis=1))
+    def class_counts(self, images: Tensor) -> list[int]:
+        """How many of the images it reads each class in; empty where an image has no one class."""
+        read = torch.from_numpy(Classifier(self.run).predict(images))
+        return self.run.task.class_counts(read, len(self.run.classes))
 
 
 def pictures(run: TrainedModel, sample: Sample) -> Tensor:
     """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
     mean: Tensor = run.decoder[run.image](sample).mean
     return run.inputs.as_shown(mean)
-
-
-def refuse_twin(run: TrainedModel) -> None:
-    if run.checkpoint == "twin":
-        raise RunError(f"{run.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
 
 @torch.no_grad()
@@ -75,7 +72,7 @@ def random_code_pictures(run: TrainedModel, count: int, seed: int) -> Tensor:
     Raises:
         RunError: a twin, or a prior known by samples only, and no stream that shows any.
     """
-    refuse_twin(run)
+    run.require_decoder()
     parts = []
     given = prior_samples(run, count, {}, seed)
     with seeded(seed, run.device):

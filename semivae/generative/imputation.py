@@ -16,10 +16,9 @@ from torch import Tensor
 
 from semivae.errors import DataError, RunError
 from semivae.generative.chain import refuse_unread
-from semivae.generative.features import BATCH, pictures, refuse_twin
+from semivae.generative.features import BATCH, pictures
 from semivae.runs.given import given_values
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import roles_of
 from semivae.seeds import seeded
 from semivae.variables import VOID, Sample
 
@@ -31,19 +30,18 @@ class Imputed:
     Args:
         draws: float32 [n, draws, ...]: known values as given, missing ones as the decoder's mean for that draw's codes.
         mean, spread: over the draws, [n, ...]; the spread is their standard deviation, 0 where a value is known.
-        labels: shares of the draws' labels [n, classes], or None where the run has no single label.
-        maps: the draws' label maps, int64 [n, draws, height, width], or None where the label is no map.
+        labels: the draws' labels, int64 [n, draws, *shape], or None where the run has none.
     """
 
     draws: Tensor
     mean: Tensor
     spread: Tensor
     labels: Tensor | None
-    maps: Tensor | None = None
 
-    def likeliest_maps(self) -> Tensor | None:
-        """The class that most draws have, place by place: int64 [n, height, width]."""
-        return None if self.maps is None else self.maps.mode(dim=1).values
+    def label_shares(self, classes: int) -> Tensor:
+        """How often the draws have each class, float32 [n, *shape, classes]."""
+        assert self.labels is not None
+        return torch.nn.functional.one_hot(self.labels, classes).float().mean(dim=1)
 
 
 def missing_of(run: TrainedModel, masks: Tensor, count: int, given: bool = False) -> Tensor:
@@ -98,12 +96,11 @@ def impute(
     Raises:
         RunError: a twin; a value that does not fit; or one that the encoder draws other variables before.
     """
-    refuse_twin(run)
+    run.require_decoder()
     refuse_unread(run)
     known = {name: given_values(run, name, value, len(images)) for name, value in (given or {}).items()}
     refuse_late(run, known)
-    filled, labels, label = [], [], roles_of(run.recipe).label
-    single = label is not None and not run.recipe.variables[label].shape
+    filled, labels = [], []
     with seeded(seed, run.device):
         for start in range(0, len(images), max(1, BATCH // draws)):
             rows = slice(start, start + max(1, BATCH // draws))
@@ -111,14 +108,11 @@ def impute(
             repeated, holes = (each[rows].repeat_interleave(draws, dim=0).to(run.device) for each in (images, missing))
             final, codes = _rounds(run, repeated, holes, part, rounds)
             filled.append(final.cpu().view(-1, draws, *images.shape[1:]))
-            if label is not None:
-                labels.append(codes[label].cpu().view(-1, draws, *codes[label].shape[1:]))
+            if (label := run.roles.label_in(codes)) is not None:
+                labels.append(label.cpu().view(-1, draws, *label.shape[1:]))
     all_draws = torch.cat(filled)
     spread = all_draws.std(dim=1) if draws > 1 else torch.zeros_like(all_draws[:, 0])
-    shares = _shares(run, labels) if single else None
-    return Imputed(
-        all_draws, all_draws.mean(dim=1), spread, shares, torch.cat(labels) if labels and not single else None
-    )
+    return Imputed(all_draws, all_draws.mean(dim=1), spread, torch.cat(labels) if labels else None)
 
 
 def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
@@ -141,11 +135,6 @@ def _encoded(run: TrainedModel, known: Sample) -> Sample:
     # once more, since what is drawn after a map has to heed its known places
     whole = {name: torch.where(value == VOID, drawn[name], value) for name, value in partial.items()}
     return run.encoder.complete({**known, **whole})
-
-
-def _shares(run: TrainedModel, labels: list[Tensor]) -> Tensor:
-    classes = run.recipe.variables[run.label].classes or 0
-    return torch.nn.functional.one_hot(torch.cat(labels), classes).float().mean(dim=1)
 
 
 def refuse_late(run: TrainedModel, known: Mapping[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from semivae.classification.posterior import batches
 from semivae.errors import RunError
 from semivae.generative.chain import refuse_unread
-from semivae.generative.features import BATCH, refuse_twin
+from semivae.generative.features import BATCH
 from semivae.generative.prior_samples import prior_samples
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
@@ -72,7 +72,7 @@ def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> ND
 
 def refuse_without_likelihood(run: TrainedModel) -> None:
     """Raise `RunError` if log p(image) cannot be bounded."""
-    refuse_twin(run)
+    run.require_decoder()
     refuse_unread(run)
     lacking = [name for name in run.encoder.names if name not in run.decoder]
     if lacking:
@@ -104,7 +104,7 @@ def consistency(run: TrainedModel, count: int, seed: int) -> dict[str, Any]:
     Raises:
         RunError: a twin, or a prior known by samples only, and no stream that shows any.
     """
-    refuse_twin(run)
+    run.require_decoder()
     refuse_unread(run)
     sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.names}
     given = prior_samples(run, count, {}, seed)

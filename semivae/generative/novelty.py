@@ -20,9 +20,8 @@ from semivae.classification.posterior import batches, encoder_log_posterior
 from semivae.data.hashing import random_subset
 from semivae.errors import RunError
 from semivae.generative.likelihood import image_bounds
-from semivae.monitoring.measures import reads_image
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import map_of, roles_of
+from semivae.tasks.task import takes
 
 Floats = NDArray[np.float64]
 FALSE_ALARMS = 0.05  # share of familiar images that the summary lets be flagged
@@ -111,7 +110,7 @@ def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: i
 
 def classifies(run: TrainedModel) -> bool:
     """Whether the run tells one class of an image, from the image alone."""
-    return reads_image(run.encoder, roles_of(run.recipe)) and map_of(run.recipe) is None
+    return run.roles.read is not None and takes(run.task, "doubt")
 
 
 def complexity(run: TrainedModel, images: Tensor) -> Floats:

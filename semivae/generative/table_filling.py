@@ -14,7 +14,6 @@ from semivae.data.inputs.table_encoding import is_missing
 from semivae.errors import DataError, RunError
 from semivae.generative.imputation import Imputed, impute
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import roles_of
 from semivae.text import join_names
 
 
@@ -25,7 +24,7 @@ class FilledTable:
     Args:
         cells: by column, in the file's order; what was there is as it was, to the letter.
         filled: how many cells were empty, by column; columns without any are left out.
-        imputed: the draws behind it, in the encoding's vectors; labels are shares, 1 where the label was there.
+        imputed: the draws behind it, in the encoding's vectors; all labels are the one that was there, if it was.
     """
 
     cells: dict[str, list[str]]
@@ -52,8 +51,8 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
         raise RunError(f"{run.path}: this run did not learn from a table file, so it has no columns to fill in")
     cells = read_cells(path)
     values, gaps = (torch.from_numpy(each) for each in encoding.encode_with_gaps(cells, str(path)))
-    label = roles_of(run.recipe).label  # of an unsupervised run there is none to fill in
-    given = None if label is None else _given_labels(run, path, encoding.label, cells.get(encoding.label))
+    column = cells.get(encoding.label) if run.roles.labels else None  # of an unsupervised run there is none to fill in
+    given = _given_labels(run, path, encoding.label, column)
     known = {column.name: cells[column.name] for column in encoding.columns}
     if given is not None:
         known[encoding.label] = cells[encoding.label]
@@ -66,8 +65,8 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
     imputed = _imputed(run, values, gaps, given, draws, rounds, seed)
     found = encoding.decode(imputed.mean.numpy())
     if given is not None:
-        assert imputed.labels is not None
-        found[encoding.label] = [run.classes[place] for place in imputed.labels.argmax(dim=1).tolist()]
+        likeliest = imputed.label_shares(len(run.classes)).argmax(dim=1)
+        found[encoding.label] = [run.classes[place] for place in likeliest.tolist()]
     complete = {
         name: [new if is_missing(old) else old for old, new in zip(column, found[name], strict=True)]
         for name, column in known.items()

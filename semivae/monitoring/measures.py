@@ -13,11 +13,12 @@ from torch import Tensor
 from semivae.data.inputs.pixels import as_model_values
 from semivae.game.conditionals import Conditional
 from semivae.game.families import categorical_of, most_likely
+from semivae.game.plan import Plan
 from semivae.game.players import Player
 from semivae.monitoring.failures import Gate, Setting
 from semivae.recipe import Recipe
 from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
-from semivae.scenario.plan import Roles, plan_of, roles_of
+from semivae.scenario.plan import Roles
 from semivae.variables import Sample
 
 SAMPLES = 512  # of the decoder's, at every validation: a share of them is known to 4 points, in the time of one batch
@@ -62,11 +63,6 @@ def evaluating(*players: Player) -> Iterator[None]:
     finally:
         for player, mode in zip(players, modes, strict=True):
             player.train(mode)
-
-
-def reads_image(encoder: Player, roles: Roles) -> bool:
-    """Whether the encoder's label is given the image alone, so that it can be read off any image."""
-    return roles.label is not None and [given.name for given in encoder[roles.label].given] == [roles.image]
 
 
 def at_a_time(shape: Sequence[int]) -> int:
@@ -125,20 +121,22 @@ def share_of(flags: Tensor) -> float:
 # The decoder's samples -----------------------------------------------------------------------------------------------
 
 
-def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, labels: Tensor | None = None) -> Sample:
-    """`count` samples of all that the decoder can draw; the label comes from its prior.
+def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, known: Sample | None = None) -> Sample:
+    """`count` samples of all that the decoder can draw; labels come from its prior.
 
     Args:
         decoder: the player that draws.
         roles: of its variables.
         count: how many.
         seed: of the draws; torch's global generator is left seeded by it.
-        labels: values to draw from where the decoder has no prior of the label, [n, *shape].
+        known: examples whose labels [n, *shape] are drawn where the decoder has no prior of them.
     """
     torch.manual_seed(seed)
+    lacking = {name: known[name] for name in roles.labels if known and name in known and name not in decoder}
     given: Sample = {}
-    if roles.label is not None and roles.label not in decoder and labels is not None and len(labels):
-        given = {roles.label: labels[torch.randint(len(labels), (count,)).to(labels.device)].long()}
+    if examples := max(map(len, lacking.values()), default=0):
+        rows = torch.randint(examples, (count,))
+        given = {name: values[rows.to(values.device)].long() for name, values in lacking.items()}
     size = at_a_time(decoder[roles.image].target.shape) if roles.image in decoder else count
     with evaluating(decoder):
         parts = [
@@ -164,8 +162,8 @@ def examine_samples(decoder: Player, encoder: Player, roles: Roles, sample: Samp
                 name: bits.get(name, 0.0) + value * min(size, count - start) / count for name, value in of_part.items()
             }
             images = mean_images(decoder, roles, part)
-            if images is not None and roles.label is not None and reads_image(encoder, roles):
-                read.append(read_as_intended(encoder, roles, images, part[roles.label]))
+            if images is not None and roles.read in part:
+                read.append(read_as_intended(encoder, roles, images, part[roles.read]))
     return SampleFindings(bits, share_of(torch.cat(read)) if read else None)
 
 
@@ -180,9 +178,9 @@ def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:
 
 def read_as_intended(encoder: Player, roles: Roles, images: Tensor, intended: Tensor) -> Tensor:
     """Whether the most likely class of each image (or place) is the intended one, [n]; void places are left out."""
-    assert roles.label is not None
+    assert roles.read is not None
     with evaluating(encoder):
-        _, value = most_likely(encoder[roles.label]({roles.image: images}))
+        _, value = most_likely(encoder[roles.read]({roles.image: images}))
     return (value == intended)[intended >= 0]
 
 
@@ -206,17 +204,24 @@ def bits_in_use(decoder: Player, encoder: Player, codes: Iterable[str], sample: 
 # What the warnings must know -----------------------------------------------------------------------------------------
 
 
-def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: int, classes: Sequence[str]) -> Setting:
+def setting_of(
+    recipe: Recipe,
+    roles: Roles,
+    plan: Plan,
+    decoder: Player,
+    part: Mapping[str, Tensor],
+    classes: Sequence[str],
+) -> Setting:
     """A resolved recipe, as the rules for warnings see it.
 
     Args:
         recipe: resolved.
+        roles: of its variables.
+        plan: who learns what.
         decoder: as it is now; a learned prior says which class shares to expect.
-        labels: of the validation part, which say so better; None or empty where there are none.
-        judged: images that the label's posterior is measured on, labelled or not.
+        part: the images that the label's posterior is measured on; their labels, where there are any, say so better.
         classes: names of the label's classes.
     """
-    roles = roles_of(recipe)
     streams = recipe.streams
     starts = [
         weight.start
@@ -224,9 +229,9 @@ def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: i
         for weight in stream.loss_weights.values()
         if isinstance(weight, LossWeight)
     ]
-    lessons = plan_of(recipe).of("encoder")
-    prior = prior_shares(decoder, roles.label)
-    shares = shares_of(labels, len(classes)) if labels is not None and len(labels) else prior
+    prior, labels = prior_shares(decoder, roles), roles.label_in(part)
+    labelled = labels is not None and len(labels) > 0
+    shares = shares_of(labels, len(classes)) if labels is not None and labelled else prior
     image = recipe.variables[roles.image]
     return Setting(
         steps=recipe.training.steps,
@@ -235,15 +240,24 @@ def setting_of(recipe: Recipe, decoder: Player, labels: Tensor | None, judged: i
         label=roles.label,
         capacity={name: capacity(decoder[name]) for name in roles.codes if name in decoder},
         noisy_image=image.complete_with == "sample" and image.family != "categorical",
-        gates=tuple(gate for name, stream in streams.items() for gate in gates_of(name, stream)),
-        label_teachers=tuple(x.stream for x in lessons if x.draws and not x.views and roles.label in x.scores),
-        judged=judged,
-        labelled_judged=labels is not None and len(labels) > 0,
+        gates=gates_in(recipe),
+        label_teachers=tuple(
+            lesson.stream
+            for lesson in plan.of("encoder")
+            if lesson.draws and not lesson.views and roles.label in lesson.scores
+        ),
+        judged=len(part[roles.image]) if roles.image in part else 0,
+        labelled_judged=labelled,
         expected=shares,
         classes=tuple(classes),
         chance=max(prior or shares, default=0.0),
         samples=SAMPLES,
     )
+
+
+def gates_in(recipe: Recipe) -> tuple[Gate, ...]:
+    """What holds back labels of all unlabelled streams."""
+    return tuple(gate for name, stream in recipe.streams.items() for gate in gates_of(name, stream))
 
 
 def gates_of(name: str, stream: StreamSpec) -> Iterator[Gate]:
@@ -255,9 +269,10 @@ def gates_of(name: str, stream: StreamSpec) -> Iterator[Gate]:
         yield Gate(name, stream.vote.threshold, f"streams.{name}.vote.threshold")
 
 
-def prior_shares(decoder: Player, label: str | None) -> tuple[float, ...]:
+def prior_shares(decoder: Player, roles: Roles) -> tuple[float, ...]:
     """The decoder's p(label), [classes], mean over a map's places; empty where it has no such prior."""
-    if label is None or label not in decoder or decoder[label].given:
+    label = roles.label
+    if label not in decoder.names or decoder[label].given:
         return ()
     probabilities = categorical_of(decoder[label]({})).probs.detach()
     return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())

@@ -23,11 +23,10 @@ from semivae.monitoring.measures import (
     draw_samples,
     examine_label,
     examine_samples,
-    reads_image,
+    gates_in,
     setting_of,
 )
 from semivae.scenario.build import Scenario
-from semivae.scenario.plan import roles_of
 from semivae.seeds import seed_for
 from semivae.variables import Sample
 
@@ -46,16 +45,15 @@ class Validator:
     def __init__(
         self, phase: str, game: Game, scenario: Scenario, part: Mapping[str, Tensor], classes: Sequence[str]
     ) -> None:
-        self.phase, self.game, self.recipe, self.part, self.classes = phase, game, scenario.recipe, part, classes
-        self.roles = roles_of(self.recipe)
-        self.labels = part[self.roles.label] if self.roles.label is not None else None
+        self.phase, self.game, self.part, self.classes = phase, game, part, classes
+        self.recipe, self.roles, self.plan = scenario.recipe, scenario.roles, scenario.plan
         self.images = part if len(part[self.roles.image]) else self._unlabelled(scenario)
 
     def _unlabelled(self, scenario: Scenario) -> Sample:
         """A few hundred unlabelled images, which show at least the classes' shares."""
-        image = self.roles.image
+        image, labels = self.roles.image, set(self.roles.labels)
         for stream in scenario.streams.values():
-            if self.phase == "model" and image in stream.observes and self.roles.label not in stream.observes:
+            if self.phase == "model" and image in stream.observes and labels.isdisjoint(stream.observes):
                 steps = range(math.ceil(SAMPLES / stream.batch_size))
                 images = torch.cat([stream.batch(step)[image] for step in steps])
                 return {image: images[: min(SAMPLES, stream.size or SAMPLES)]}
@@ -68,13 +66,12 @@ class Validator:
             FloatingPointError: a network puts out values that are not finite.
         """
         label, samples = LabelFindings(), SampleFindings()
-        if self.roles.label is not None and reads_image(self.game.average, self.roles):
-            gates = self._setting().gates
-            threshold = min((gate.threshold for gate in gates), default=None)
-            label = examine_label(self.game.average, self.roles.image, self.roles.label, self.images, threshold)
+        if self.roles.read is not None:
+            threshold = min((gate.threshold for gate in gates_in(self.recipe)), default=None)
+            label = examine_label(self.game.average, self.roles.image, self.roles.read, self.images, threshold)
         if self.phase == "model":
             seed = seed_for(self.recipe.training.seed, "bits", step)
-            drawn = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, self.labels)
+            drawn = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))
             samples = examine_samples(self.game.decoder, self.game.average, self.roles, drawn)
         return {**asdict(label), **asdict(samples)}
 
@@ -86,4 +83,4 @@ class Validator:
         return new_alarms(found, own[:-1])
 
     def _setting(self) -> Setting:
-        return setting_of(self.recipe, self.game.decoder, self.labels, len(self.images[self.roles.image]), self.classes)
+        return setting_of(self.recipe, self.roles, self.plan, self.game.decoder, self.images, self.classes)

@@ -141,29 +141,17 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
 def check_data(
     variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
 ) -> Iterator[Problem]:
-    """A data set holds x (images, or rows) and for some of them y, a class, or s, a map: nothing else comes from it."""
-    taken: set[str] = set()
+    """The encoder starts from what data call x: images, or rows of numbers. Which labels they hold, the data tell."""
+    roots = {given for factor in encoder.values() for given in factor.given} - set(encoder)
     for name, stream in streams.items():
         for index, shown in enumerate(stream.observe):
-            if shown in ("x", "y", "s"):
-                taken |= {shown} if "x" in stream.observe else set()
-            elif shown in variables and shown not in encoder:
-                message = f"the data hold x (images or rows) and y (classes), no {shown}; call the variable x"
+            if shown in roots & set(variables) and shown != "x":
+                message = f"data call their images (or rows) x, not {shown}; call the variable x"
                 yield Problem(("streams", name, "observe", index), message)
-            elif shown in variables and "x" in stream.observe:
-                message = (
-                    f"the data hold x (images or rows) and y (classes), no {shown}; call a class variable y, a map s"
-                )
-                yield Problem(("streams", name, "observe", index), message)
-    if "x" in taken & set(variables) and variables["x"].family == "categorical":
+    shows_x = any("x" in stream.observe for stream in streams.values())
+    if shows_x and "x" in variables and variables["x"].family == "categorical":
         message = "x is images or rows of numbers: bernoulli, discretized_logistic or gaussian, not categorical"
         yield Problem(("variables", "x", "family"), message)
-    if "y" in taken & set(variables) and variables["y"].family != "categorical":
-        message = f"y is the class that the data hold: categorical, not {variables['y'].family}"
-        yield Problem(("variables", "y", "family"), message)
-    if "s" in taken & set(variables) and variables["s"].family != "categorical":
-        message = f"s is the map of classes that the data hold: categorical, not {variables['s'].family}"
-        yield Problem(("variables", "s", "family"), message)
 
 
 def check_values(

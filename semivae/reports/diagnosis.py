@@ -20,17 +20,16 @@ from semivae.monitoring.measures import (
     draw_samples,
     examine_label,
     examine_samples,
-    gates_of,
+    gates_in,
     mean_images,
     read_as_intended,
-    reads_image,
     setting_of,
     share_of,
 )
 from semivae.recipe.section import LARGEST_SEED
 from semivae.runs.folder import read_metrics
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import roles_of
+from semivae.scenario.plan import plan_of
 from semivae.seeds import seeded
 from semivae.variables import Sample
 
@@ -65,12 +64,11 @@ def diagnose(
     part = held_out_images(run, skipped)
     label, errors = examine_readers(run, readers, part, skipped)
     with seeded(seed, run.device):
-        drawn = draw_samples(
-            run.decoder, roles_of(run.recipe), samples, seed, part.get(roles_of(run.recipe).label or "")
-        )
-    found = examine_samples(run.decoder, run.encoder, roles_of(run.recipe), drawn)
+        drawn = draw_samples(run.decoder, run.roles, samples, seed, part)
+    found = examine_samples(run.decoder, run.encoder, run.roles, drawn)
     read = read_by(run, readers, drawn, skipped)
-    setting = replace(_setting(run, part), samples=samples)
+    plan = plan_of(run.recipe, run.roles)
+    setting = replace(setting_of(run.recipe, run.roles, plan, run.decoder, part, run.classes), samples=samples)
     rows = read_metrics(run.path)
     model, twin = ([row for row in rows if row["phase"] == phase] for phase in ("model", "twin"))
     now = {**(model[-1] if model else {}), "step": run.facts.step, **asdict(label), **asdict(found)}
@@ -102,8 +100,7 @@ def readers_of(
     run: TrainedModel, reader: TrainedModel | str | Path | None, skipped: list[str]
 ) -> dict[str, TrainedModel]:
     """The runs whose encoders are asked, by what they are called: this one, its twin, and another run."""
-    roles = roles_of(run.recipe)
-    if roles.label is None or not reads_image(run.encoder, roles):
+    if run.roles.read is None:
         skipped.append("the label: this run has none, or its encoder is given more than the image for it")
         if reader is not None:
             raise RunError(f"{run.path}: there is no label that another run could read in its samples")
@@ -124,7 +121,7 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
     """Raise `RunError` unless `reader` is another run that classifies such images into the same classes."""
     if reader.path.resolve() == run.path.resolve() and reader.checkpoint != "twin":
         raise RunError(f"{reader.path}: a run is no independent reader of its own samples; name another run")
-    if not reads_image(reader.encoder, roles_of(reader.recipe)):
+    if reader.roles.read is None:
         raise RunError(f"{reader.path}: its encoder reads no label off an image alone; name a run that classifies")
     shape, other = (of.recipe.variables[of.image].shape for of in (run, reader))
     if shape != other:
@@ -140,13 +137,13 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
 
 def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
     """The run's validation images with their labels; else unlabelled ones alone; else none."""
-    roles = roles_of(run.recipe)
+    roles = run.roles
     try:
         dataset, split = run.dataset(), run.split()
     except DataError as error:
         skipped.append(f"all that needs images: {error}")
         return {}
-    names = [name for name in (roles.image, roles.label) if name is not None]
+    names = [roles.image, *roles.labels]
     if len(split.validation):
         return {name: dataset.train[name][split.validation].to(run.device) for name in names}
     skipped.append("validation error and drift: the split keeps no images for validation (split.validation)")
@@ -156,13 +153,6 @@ def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
     return {roles.image: unlabelled.to(run.device)}
 
 
-def _setting(run: TrainedModel, part: Sample) -> Setting:
-    roles = roles_of(run.recipe)
-    labels = part.get(roles.label) if roles.label is not None else None
-    judged = len(part[roles.image]) if roles.image in part else 0
-    return setting_of(run.recipe, run.decoder, labels, judged, run.classes if roles.label is not None else ())
-
-
 # What is found -------------------------------------------------------------------------------------------------------
 
 
@@ -170,19 +160,19 @@ def examine_readers(
     run: TrainedModel, readers: Mapping[str, TrainedModel], part: Sample, skipped: list[str]
 ) -> tuple[LabelFindings, dict[str, float]]:
     """What the run's own label does on held-out images, and the errors there of itself and its twin."""
-    roles = roles_of(run.recipe)
-    if OWN not in readers or roles.label is None or roles.image not in part:
+    label, image = run.roles.read, run.roles.image
+    if label is None or image not in part:
         return LabelFindings(), {}
-    gates = [gate for name, stream in run.recipe.streams.items() for gate in gates_of(name, stream)]
+    gates = gates_in(run.recipe)
     if not gates:
         skipped.append("confidence: no stream of unlabelled images teaches the label by it")
     threshold = min((gate.threshold for gate in gates), default=None)
     found = {
-        name: examine_label(readers[name].encoder, roles.image, roles.label, part, threshold)
+        name: examine_label(readers[name].encoder, image, label, part, threshold)
         for name in (OWN, TWIN)
         if name in readers
     }
-    errors = {name: label.validation_error for name, label in found.items() if label.validation_error is not None}
+    errors = {name: of.validation_error for name, of in found.items() if of.validation_error is not None}
     return found[OWN], errors
 
 
@@ -190,16 +180,15 @@ def read_by(
     run: TrainedModel, readers: Mapping[str, TrainedModel], drawn: Sample, skipped: list[str]
 ) -> dict[str, float]:
     """The share of the drawn samples that each reader takes for the class that they were drawn for."""
-    roles = roles_of(run.recipe)
-    if not readers or roles.label is None:
+    if not readers:
         return {}
-    images = mean_images(run.decoder, roles, drawn)
+    images = mean_images(run.decoder, run.roles, drawn)
     if images is None:
         skipped.append("the decoder's samples: a prior is known by samples only, and none of them are at hand")
         return {}
-    intended = drawn[roles.label]
+    intended = drawn[run.label]
     return {
-        name: share_of(read_as_intended(by.encoder, roles_of(by.recipe), images, _as_numbered_by(by, run, intended)))
+        name: share_of(read_as_intended(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
         for name, by in readers.items()
     }
 

@@ -5,36 +5,23 @@ Nothing is chosen by what is found here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from semivae import metrics
 from semivae.classification import Classifier
-from semivae.classification.maps import is_segmentation, place_probabilities
-from semivae.classification.posterior import encoder_log_posterior, refuse_for_maps
+from semivae.classification.posterior import refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.errors import DataError, RunError
 from semivae.reports.painted import painted_report
 from semivae.runs.folder import CHECKPOINTS
 from semivae.runs.model import TrainedModel
-from semivae.tasks.map_scores import scores_of
+from semivae.tasks.task import takes
 
 Part = Literal["test", "validation"]
-
-
-def predict_probabilities(run: TrainedModel, images: Tensor, batch: int = 512) -> Tensor:
-    """Class probabilities of images (n, C, H, W), bytes or floats in [0, 1], as float32 (n, K) on the CPU.
-
-    Raises:
-        DataError: the images' shape is not the run's.
-    """
-    return torch.from_numpy(np.exp(encoder_log_posterior(run, images, batch))).float()
 
 
 def evaluate(
@@ -51,12 +38,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the run's last and validation-selected encoders and its supervised twin on the test images.
 
-    Returns a JSON-serialisable dict: "run" (its path), "split", "count" (images), and for each of "last", "selected"
-    and "twin" the `scores` below (where the label is a map, `semivae.tasks.map_scores.scores_of`), or None where the
-    run has no such checkpoint. Errors are fractions.
+    Returns a JSON-serialisable dict: "run" (its path), "kind" (of the label: it says what is scored, see
+    `semivae.tasks.class_scores` and `semivae.tasks.map_scores`), "split", "count" (images), and for each of "last",
+    "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are fractions.
 
     Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
-    "calibrated", "voted" and "corrected" hold `scores` and `Classifier.facts`.
+    "calibrated", "voted" and "corrected" hold scores and `Classifier.facts`.
 
     Args:
         run: the run, or its path.
@@ -78,9 +65,7 @@ def evaluate(
     last = (
         run.at("last") if isinstance(run, TrainedModel) else TrainedModel.load(run, data_root=data_root, device=device)
     )
-    refuse_for_maps(last, test_prior=test_prior)
-    if judge is not None and not is_segmentation(last):
-        raise RunError(f"{last.path}: a judge reads images painted for maps, but {last.label} is a class; leave it out")
+    refuse_by_kind(last, test_prior=test_prior, judge=judge)
     classifier = Classifier.of(last, calibrate=calibrate, vote=vote, prior=prior)
     if split == "validation" and classifier.calibration.count:
         raise RunError(
@@ -88,7 +73,7 @@ def evaluate(
             "use the test images"
         )
     images, labels, classes = _part(last, split)
-    report: dict[str, Any] = {"run": str(last.path), "split": split, "count": len(labels)}
+    report: dict[str, Any] = {"run": str(last.path), "kind": last.task.name, "split": split, "count": len(labels)}
     if test_prior is not None:
         shares = read_prior(test_prior, classes, "test prior")
         rows = shifted_rows(labels, shares, classes)
@@ -96,14 +81,10 @@ def evaluate(
         report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
     for checkpoint in CHECKPOINTS:
         model = _checkpoint(last, checkpoint)
-        report[checkpoint] = model and (
-            map_scores(model, images, labels, classes)
-            if is_segmentation(last)
-            else scores(predict_probabilities(model, images), labels, classes)
-        )
+        report[checkpoint] = model and scores(Classifier(model), images, labels)
         if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
-    if is_segmentation(last):
+    if takes(last.task, "judge"):
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
         )
@@ -111,53 +92,35 @@ def evaluate(
     return report
 
 
+def scores(classifier: Classifier, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """How good a classifier's probabilities of images (n, ...) are, as the kind of their labels scores them."""
+    parts = _beside(classifier.in_parts(images), labels)
+    return classifier.run.task.scores(parts, classifier.run.classes)
+
+
+def _beside(parts: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each part with its labels."""
+    start = 0
+    for part in parts:
+        yield part, labels[start : start + len(part)]
+        start += len(part)
+
+
 def _steps(classifier: Classifier, images: Tensor, labels: Tensor, *, both: bool) -> dict[str, Any]:
     """`scores` and facts after each step that the classifier takes; `both`: of the temperature without the vote too."""
-    calibration, classes, found = classifier.calibration, classifier.run.classes, {}
-    if not calibration.count and classifier.prior is None:
-        return {}
-    if is_segmentation(classifier.run):  # in parts: all probabilities of all places at once may not fit
-        calibrated = map_scores(classifier.run, images, labels, classes, temperature=calibration.temperature)
-        return {"calibrated": calibrated | classifier.facts()}
+    calibration, run, found = classifier.calibration, classifier.run, {}
     if both:
-        alone = Classifier.of(classifier.run, calibrate=True)
-        found["calibrated"] = scores(alone.probabilities(images), labels, classes) | alone.facts()
+        alone = Classifier.of(run, calibrate=True)
+        found["calibrated"] = scores(alone, images, labels) | alone.facts()
+    if not classifier.looks_at_all:
+        return {"calibrated": scores(classifier, images, labels) | classifier.facts()} if calibration.count else {}
     answer = classifier.answer(images)
     if calibration.count:
         step = "voted" if calibration.draws else "calibrated"
-        found[step] = scores(answer.uncorrected, labels, classes) | classifier.facts()
+        found[step] = run.task.scores([(answer.uncorrected, labels)], run.classes) | classifier.facts()
     if answer.prior is not None:
-        found["corrected"] = scores(answer.probabilities, labels, classes) | classifier.facts(answer)
+        found["corrected"] = run.task.scores([(answer.probabilities, labels)], run.classes) | classifier.facts(answer)
     return found
-
-
-def scores(probabilities: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, Any]:
-    """All metrics of probabilities (n, K) against labels (n,), as plain numbers, lists and dicts.
-
-    "error" and "error_interval" (95%, Clopper-Pearson), "nll" (nats), "brier" (0..2), "ece" (15 bins) and
-    "reliability" (its bins, `metrics.reliability`), "per_class" (class name to error, None where the class has no
-    image), "confusion" (rows: true classes).
-    """
-    confusion = metrics.confusion_matrix(probabilities, labels)
-    wrong = int(confusion.sum() - np.trace(confusion))
-    return {
-        "error": wrong / len(labels),
-        "error_interval": list(metrics.error_interval(wrong, len(labels))),
-        "nll": metrics.negative_log_likelihood(probabilities, labels),
-        "brier": metrics.brier_score(probabilities, labels),
-        "ece": metrics.calibration_error(probabilities, labels),
-        "reliability": metrics.reliability(probabilities, labels),
-        "per_class": dict(zip(classes, metrics.class_errors(confusion), strict=True)),
-        "confusion": confusion.tolist(),
-    }
-
-
-def map_scores(
-    run: TrainedModel, images: Tensor, maps: Tensor, classes: Sequence[str], batch: int = 64, temperature: float = 1.0
-) -> dict[str, Any]:
-    """`scores_of` the run's encoder on images [n, channels, height, width] with maps [n, height, width]."""
-    probabilities = place_probabilities(run, images, batch, temperature)
-    return scores_of(zip(probabilities, torch.split(maps, batch), strict=True), classes)
 
 
 def _checkpoint(run: TrainedModel, name: str) -> TrainedModel | None:

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semivae.classification.maps import place_probabilities
+from semivae.classification import Classifier
 from semivae.errors import RunError
 from semivae.generative.sampling import draw
 from semivae.runs.model import TrainedModel
-from semivae.scenario.plan import map_of
 
 
 def painted_report(run: TrainedModel, judge: TrainedModel | None, maps: Tensor) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def painted_report(run: TrainedModel, judge: TrainedModel | None, maps: Tensor) 
         if not (run.path / "twin.safetensors").is_file() or not (twin := run.at("twin")).finished:
             return {}
         return {"painted": {"agreement": agreement(run, twin, maps), "judge": "its supervised twin"}}
-    same = map_of(judge.recipe) is not None and judge.classes == run.classes
+    same = judge.task is run.task and judge.classes == run.classes
     if not same or judge.recipe.variables[judge.label].shape != run.recipe.variables[run.label].shape:
         raise RunError(
             f"{judge.path}: no segmentation of the same classes and size as {run.path}, so it cannot judge it"
@@ -46,7 +45,7 @@ def agreement(run: TrainedModel, judge: TrainedModel, maps: Tensor, batch: int =
     right = known = 0
     for number, part in enumerate(torch.split(maps.long(), batch)):
         images = draw(run, len(part), {run.label: part}, seed=number)[run.image]
-        read = torch.cat([found.argmax(dim=1) for found in place_probabilities(judge, images)])
+        read = torch.from_numpy(Classifier(judge).predict(images))
         right += int(((read == part) & (part >= 0)).sum())
         known += int((part >= 0).sum())
     return right / max(1, known)

@@ -34,8 +34,9 @@ from semivae.runs.folder import (
 )
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
-from semivae.scenario.plan import roles_of
+from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.map_pictures import VOID_NUMBER
+from semivae.tasks.task import Task
 from semivae.text import join_names
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class TrainedModel:
         device: where the players are.
         data_root: where the data set is looked for; None: where it was when the run was trained, else as
             `semivae.train` says.
+        roles: which variable plays which part, where that is known already.
     """
 
     def __init__(
@@ -68,14 +70,14 @@ class TrainedModel:
         checkpoint: str,
         device: torch.device,
         data_root: str | Path | None = None,
+        roles: Roles | None = None,
     ) -> None:
         self.path, self.recipe, self.checkpoint, self.device = path, recipe, checkpoint, device
         self.decoder, self.encoder, self.facts = decoder, encoder, facts
         self.data_root = find_data_root(data_root, kept_data_root(path))
         self._dataset: Dataset | None = None
-        roles = roles_of(recipe)
-        self.image, self.codes = roles.image, roles.codes
-        self._label = roles.label
+        self.roles = roles or roles_of(recipe)
+        self.image, self.codes = self.roles.image, self.roles.codes
 
     @classmethod
     def load(
@@ -114,7 +116,8 @@ class TrainedModel:
         tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
         recipe = kept_recipe(folder)
         try:
-            decoder, encoder = build_players(recipe)
+            roles = roles_of(recipe)
+            decoder, encoder = build_players(recipe, roles)
             decoder.load_state_dict(without_prefix("game.decoder", tensors))
             encoder.load_state_dict(without_prefix("game.encoder_average.module", tensors))
         except (RecipeError, RuntimeError) as error:  # RuntimeError: torch's, for names or shapes that differ
@@ -123,24 +126,30 @@ class TrainedModel:
                 "put it back, or train again with --overwrite"
             ) from error
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
-        return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root)
+        return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
 
     @property
     def label(self) -> str:
-        """Name of the label variable.
+        """Name of the primary label.
 
         Raises:
             RunError: the run is unsupervised.
         """
-        if self._label is None:
+        label = self.roles.label
+        if label is None:
             raise RunError(
                 f"{self.path}: an unsupervised run: no stream shows a label, so there is nothing to classify"
             )
-        return self._label
+        return label
+
+    @property
+    def task(self) -> Task:
+        """The kind of the primary label; NOTHING where the run is unsupervised."""
+        return self.roles.task
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of class numbers."""
+        """Class names of the primary label, in the order of class numbers."""
         return tuple(self.facts.classes)
 
     @property
@@ -171,7 +180,9 @@ class TrainedModel:
         shape, changed = self.recipe.variables[self.image].shape, ""
         if found.shape != shape:
             changed = f"one {self.image} was {list(shape or ())} and is {list(found.shape)}"
-        elif self._label is not None and found.classes != self.classes:
+        elif lost := sorted(set(self.roles.labels) - set(found.labels)):
+            changed = f"{join_names(lost)} is gone"
+        elif self.roles.label in found.labels and found.classes != self.classes:
             changed = f"the classes were {join_names(self.classes)} and are {join_names(found.classes)}"
         elif found.encoding != self.encoding:  # a test table of its own would be encoded otherwise than what was learnt
             changed = "a column has another mean, deviation or set of categories"
@@ -192,6 +203,11 @@ class TrainedModel:
         other = self.load(self.path, checkpoint, data_root=self.data_root, device=str(self.device))
         other._dataset = self._dataset
         return other
+
+    def require_decoder(self) -> None:
+        """Raises `RunError` for the supervised twin, which has none."""
+        if self.checkpoint == "twin":
+            raise RunError(f"{self.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
     @cached_property
     def inputs(self) -> Inputs:

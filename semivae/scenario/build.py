@@ -29,7 +29,7 @@ from semivae.nets.layers import without_head
 from semivae.recipe import schema
 from semivae.recipe.networks import Net
 from semivae.recipe.schema import Recipe
-from semivae.scenario.plan import map_of, plan_of, roles_of, weight_of
+from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, net_shapes
 from semivae.scenario.streams import make_streams
 from semivae.variables import Variable
@@ -40,6 +40,7 @@ class Scenario:
     """Everything that training needs, on one device."""
 
     recipe: Recipe
+    roles: Roles
     plan: Plan
     game: Game
     streams: Mapping[str, Stream]
@@ -71,25 +72,31 @@ def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.
         )
     if spec.family != "categorical":
         return spec.model_copy(update={"shape": shape})
-    if spec.classes is not None and spec.classes != len(dataset.classes):
+    classes = dataset.labels[name].classes
+    if spec.classes is not None and spec.classes != len(classes):
         raise DataError(
-            f"variables.{name}.classes is {spec.classes}, but {dataset.name} has {len(dataset.classes)} classes "
-            f"({', '.join(dataset.classes[:12])}); change it, or leave it out to take the data's"
+            f"variables.{name}.classes is {spec.classes}, but {dataset.name} has {len(classes)} classes "
+            f"({', '.join(classes[:12])}); change it, or leave it out to take the data's"
         )
-    return spec.model_copy(update={"shape": shape, "classes": len(dataset.classes)})
+    return spec.model_copy(update={"shape": shape, "classes": len(classes)})
 
 
-def build_players(recipe: Recipe) -> tuple[Player, Player]:
+def build_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, Player]:
     """Decoder and encoder of a resolved recipe, initialised from `training.seed`.
+
+    Args:
+        recipe: the recipe.
+        roles: of its variables, where they are known already.
 
     Raises:
         RecipeError: a network does not fit its variables, or a prior its family.
     """
+    roles = roles or roles_of(recipe)
     variables = build_variables(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.training.seed)
         # the encoder first: its weights then do not depend on the decoder, so the supervised twin starts equal
-        encoder = _encoder(recipe, variables)
+        encoder = _encoder(recipe, variables, variables[roles.image])
         factors = {name: spec for name, spec in recipe.decoder.items() if spec != "samples"}
         decoder = Player([_conditional("decoder", name, spec, variables) for name, spec in factors.items()])
     for name, level in encoder.levels.items():
@@ -97,9 +104,9 @@ def build_players(recipe: Recipe) -> tuple[Player, Player]:
     return decoder, encoder
 
 
-def _encoder(recipe: Recipe, variables: Mapping[str, Variable]) -> Player:
+def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable) -> Player:
     conditionals: list[Conditional] = []
-    bottom_up, image = None, variables[roles_of(recipe).image]
+    bottom_up = None
     if recipe.bottom_up is not None:
         bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, FEATURE_VECTOR))
     for name, spec in recipe.encoder.items():
@@ -141,10 +148,24 @@ def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
     return Prior(target, learnable=spec == "learned")
 
 
-def build_game(recipe: Recipe, plan: Plan, device: torch.device, frequencies: torch.Tensor | None = None) -> Game:
-    """The game of a resolved recipe; `frequencies` are those of the classes, [classes], among the labelled pairs."""
-    decoder, encoder = build_players(recipe)
-    image = roles_of(recipe).image
+def build_game(
+    recipe: Recipe,
+    plan: Plan,
+    device: torch.device,
+    frequencies: torch.Tensor | None = None,
+    roles: Roles | None = None,
+) -> Game:
+    """The game of a resolved recipe.
+
+    Args:
+        recipe: the recipe.
+        plan: its lessons, or the twin's.
+        device: where the players go.
+        frequencies: of the classes, [classes], among the labelled pairs, where streams adjust them.
+        roles: of the variables, where they are known already.
+    """
+    roles = roles or roles_of(recipe)
+    decoder, encoder = build_players(recipe, roles)
     weights = {
         (player, name, factor): weight_of(weight, player)
         for name, stream in recipe.streams.items()
@@ -152,62 +173,58 @@ def build_game(recipe: Recipe, plan: Plan, device: torch.device, frequencies: to
         for player in RIVAL
     }
     views = {
-        name: replace(_views(recipe, stream, image), maps=map_of(recipe))
-        for name, stream in recipe.streams.items()
-        if stream.views or stream.vote
+        name: _views(recipe, roles, stream) for name, stream in recipe.streams.items() if stream.views or stream.vote
     }
-    spec, pairs = recipe.training, _pairs(recipe, frequencies)
+    spec, pairs = recipe.training, _pairs(recipe, roles, frequencies)
     if spec.objective == "elbo":
         bound = LowerBound(decoder, encoder, plan, weights, views, spec.ema_decay, pairs, spec.estimator)
         return bound.to(device)
     return Game(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
 
 
-def _pairs(recipe: Recipe, frequencies: torch.Tensor | None) -> dict[tuple[str, str], PairsTeacher]:
+def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> dict[tuple[str, str], PairsTeacher]:
     """How streams change their pairs, by (stream, label); only those that change them.
 
     Without frequencies, as for the twin, nothing is adjusted.
     """
-    label = roles_of(recipe).label
     found = {}
     for name, stream in recipe.streams.items():
         adjusted = frequencies if stream.adjust else None
-        if label is not None and (adjusted is not None or stream.mixup is not None):
-            found[name, label] = PairsTeacher(label, adjusted, stream.mixup)
+        if roles.label is not None and (adjusted is not None or stream.mixup is not None):
+            found[name, roles.label] = PairsTeacher(roles.label, adjusted, stream.mixup)
     return found
 
 
-def _class_frequencies(recipe: Recipe, dataset: Dataset, split: Split) -> torch.Tensor | None:
+def _class_frequencies(recipe: Recipe, roles: Roles, dataset: Dataset, split: Split) -> torch.Tensor | None:
     """Class frequencies of the labelled examples, [classes], where a stream adjusts its pairs by them."""
-    label = roles_of(recipe).label
-    if label is None or not any(stream.adjust for stream in recipe.streams.values()):
+    if roles.label is None or not any(stream.adjust for stream in recipe.streams.values()):
         return None
-    counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.classes))
+    counts = torch.bincount(dataset.train[roles.label][split.labelled], minlength=len(dataset.classes))
     return counts / counts.sum()
 
 
-def _views(recipe: Recipe, stream: schema.StreamSpec, image: str) -> StreamViews:
+def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamViews:
+    """What a stream says of its views; here the kind of the label chooses the teacher."""
     spec = stream.views
+    moved = next((name for name, task in roles.labels.items() if task.has_places), None)
+    common = StreamViews(roles.image, maps=moved, teacher=roles.task.teacher, vote=_vote(stream.vote))
     if isinstance(spec, schema.PairOfViews):
-        return StreamViews(
-            image,
+        return replace(
+            common,
             weak=View(recipe.views[spec.weak]),
             strong=View(recipe.views[spec.strong]),
             threshold=spec.threshold,
             weight=weight_of(spec.weight),
             align=spec.align,
-            vote=_vote(stream.vote),
             information=weight_of(spec.information),
             ramp=spec.ramp,
             temperature=spec.temperature,
             cutmix=spec.cutmix,
         )
-    view = View(recipe.views[spec]) if spec is not None else None
+    common = replace(common, view=View(recipe.views[spec]) if spec is not None else None)
     if stream.vote is None:
-        return StreamViews(image, view=view)
-    return StreamViews(
-        image, view, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight), vote=_vote(stream.vote)
-    )
+        return common
+    return replace(common, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight))
 
 
 def _vote(spec: schema.VoteSpec | None) -> Vote | None:
@@ -223,7 +240,8 @@ def build_scenario(
         RecipeError, DataError: as `resolve`, `plan_of`, `build_players` and the streams say.
     """
     recipe = resolve(recipe, dataset)
-    plan = plan_of(recipe)
-    game = build_game(recipe, plan, device, _class_frequencies(recipe, dataset, split))
+    roles = roles_of(recipe)
+    plan = plan_of(recipe, roles)
+    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
-    return Scenario(recipe, plan, game, streams)
+    return Scenario(recipe, roles, plan, game, streams)

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from semivae.errors import RecipeError
 from semivae.game.plan import RIVAL, Factor, Lesson, Plan, PlayerName, StreamGraph, derive_plan
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
+from semivae.tasks.kinds import NOTHING, task_of
+from semivae.tasks.task import Task, reason
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which variables of a recipe play which part.
+    """Which variables of a recipe play which part: facts of the resolved recipe (`Scenario.roles`, `Run.roles`).
 
     Args:
         image: the observed data that the encoder starts from (an image, or a table row).
-        label: the class variable that streams observe beside it, or None in an unsupervised scenario.
+        labels: what streams observe beside it, in the encoder's order, and of which kind each is; empty in an
+            unsupervised scenario.
         codes: all other variables, which no data set knows.
+        read: the primary label, where the encoder is given the image alone for it and so reads it off any image.
     """
 
     image: str
-    label: str | None
+    labels: Mapping[str, Task]
     codes: tuple[str, ...]
+    read: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The primary label, which views and votes teach and reports are about; None where there is none."""
+        return next(iter(self.labels), None)
+
+    @property
+    def task(self) -> Task:
+        """The kind of the primary label; NOTHING where there is none."""
+        return next(iter(self.labels.values()), NOTHING)
+
+    def label_in(self, sample: Mapping[str, Tensor]) -> Tensor | None:
+        """The primary label's values in a sample; None where it shows none."""
+        return None if self.label is None else sample.get(self.label)
 
 
 def roles_of(recipe: Recipe) -> Roles:
-    """Reads the roles off the graphs: the encoder starts from the image; the label is a class seen beside it.
+    """Reads the roles off the graphs: the encoder starts from the image; labels are seen beside it.
 
     Raises:
         RecipeError: the encoder starts from nothing, or from several variables.
@@ -41,24 +65,24 @@ def roles_of(recipe: Recipe) -> Roles:
         )
     image = roots.pop()
     seen = {name for stream in recipe.streams.values() if image in stream.observe for name in stream.observe}
-    labels = [name for name in recipe.encoder if name in seen and recipe.variables[name].family == "categorical"]
-    label = labels[0] if labels else None
-    return Roles(image, label, tuple(name for name in recipe.variables if name not in (image, label)))
+    kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in seen}
+    labels = {name: task for name, task in kinds.items() if task is not NOTHING}
+    codes = tuple(name for name in recipe.variables if name not in {image, *labels})
+    read = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
+    return Roles(image, labels, codes, read)
 
 
-def map_of(recipe: Recipe) -> str | None:
-    """Name of the label of a resolved recipe where it is a map, a class at every place of the image; else None."""
-    label = roles_of(recipe).label
-    return label if label is not None and len(recipe.variables[label].shape or ()) == 2 else None
-
-
-def plan_of(recipe: Recipe) -> Plan:
+def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
     """Derives the plan from the recipe's graphs; needs no data.
+
+    Args:
+        recipe: the recipe.
+        roles: of its variables, where they are known already.
 
     Raises:
         RecipeError: the scenario cannot teach, or a stream's views or weights name what is not there.
     """
-    roles = roles_of(recipe)
+    roles = roles or roles_of(recipe)
     decoder = [_factor(name, spec) for name, spec in recipe.decoder.items() if spec != "samples"]
     encoder = [_factor(name, spec) for name, spec in recipe.encoder.items()]
     graphs = [_stream_graph(recipe, roles, name) for name in recipe.streams]
@@ -78,18 +102,21 @@ def plan_of(recipe: Recipe) -> Plan:
     return plan
 
 
-def twin_plan(recipe: Recipe) -> Plan:
-    """The supervised twin's plan: the encoder's label from labelled pairs, and nothing else.
+def twin_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
+    """The supervised twin's plan: the encoder learns its labels from labelled pairs, and nothing else.
+
+    Args:
+        recipe: the recipe.
+        roles: of its variables, where they are known already.
 
     Raises:
         RecipeError: the scenario has no labels, so it has no twin.
     """
-    label, plan = roles_of(recipe).label, plan_of(recipe)
-    lessons = tuple(
-        Lesson(lesson.stream, "encoder", (), (label,))
-        for lesson in plan.of("encoder")
-        if label is not None and label in lesson.scores and not lesson.draws and not lesson.views
-    )
+    roles = roles or roles_of(recipe)
+    plan = plan_of(recipe, roles)
+    pairs = [lesson for lesson in plan.of("encoder") if not lesson.draws and not lesson.views]
+    scored = [(lesson, tuple(label for label in roles.labels if label in lesson.scores)) for lesson in pairs]
+    lessons = tuple(Lesson(lesson.stream, "encoder", (), labels) for lesson, labels in scored if labels)
     if not lessons:
         raise RecipeError("this scenario has no supervised twin: no stream shows the encoder labelled pairs")
     return Plan(lessons, plan.graphs)
@@ -103,6 +130,7 @@ def _factor(name: str, spec: schema.Factor) -> Factor:
 
 def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     stream = recipe.streams[name]
+    _refuse_strangers(recipe, roles, name)
     if stream.views is not None and roles.image not in stream.observe:
         raise RecipeError(f"streams.{name}.views: views transform {roles.image}, but the stream does not observe it")
     views_of = None
@@ -110,18 +138,7 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
         _refuse_vote(recipe, roles, name)
         views_of = roles.label
     if isinstance(stream.views, schema.PairOfViews):
-        if roles.label is None or recipe.encoder[roles.label].given != (roles.image,):
-            raise RecipeError(
-                f"streams.{name}.views: a pair of views teaches the encoder's label given {roles.image} alone, but "
-                f"there is no such factor; let a stream observe a label beside {roles.image}, or use a single view"
-            )
-        _refuse_pair_of_views(recipe, roles.label, name, stream.views)
-        prior = recipe.decoder.get(roles.label, "samples")
-        if stream.views.align and (prior == "samples" or isinstance(prior, schema.ConditionalSpec)):
-            raise RecipeError(
-                f"streams.{name}.views.align: the decoder has no prior of {roles.label} to align to; make it uniform, "
-                f"{{probabilities: [...]}}, or learned, and the stream of labels alone teaches it"
-            )
+        _refuse_pair_of_views(recipe, roles, name, stream.views)
         views_of = roles.label
     if stream.adjust:
         _refuse_adjust(recipe, roles, name)
@@ -136,64 +153,95 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
 
 
-def _refuse_pair_of_views(recipe: Recipe, label: str, name: str, views: schema.PairOfViews) -> None:
-    """Raises RecipeError where views exclude each other, or ask of maps what only single classes allow."""
-    if views.cutmix and weight_of(views.information) != Weight(0.0):
+def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
+    """Raises RecipeError where a stream shows beside the image what is of no kind of label."""
+    observed = recipe.streams[name].observe
+    for shown in observed if roles.image in observed else ():
+        variable = recipe.variables[shown]
+        if shown != roles.image and task_of(shown, variable) is NOTHING:
+            raise RecipeError(
+                f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
+                f"variable, can be none; leave it out, or make it categorical"
+            )
+
+
+def _refuse_by_kind(roles: Roles, where: str, option: str) -> None:
+    """Raises RecipeError where the kind of the primary label refuses an option."""
+    if why := reason(roles.task, option, roles.label):
+        raise RecipeError(f"{where}: {why}; remove {option}")
+
+
+def _refuse_pair_of_views(recipe: Recipe, roles: Roles, name: str, views: schema.PairOfViews) -> None:
+    """Raises RecipeError where a pair of views has no label to teach, or asks of it what cannot be had."""
+    where = f"streams.{name}.views"
+    if roles.read is None:
         raise RecipeError(
-            f"streams.{name}.views.cutmix: information compares two views of one image, and with cutmix a view shows "
-            f"two; remove one of them"
+            f"{where}: a pair of views teaches the encoder's label given {roles.image} alone, but there is no such "
+            f"factor; let a stream observe a label beside {roles.image}, or use a single view"
         )
-    if recipe.variables[label].shape:
-        where, map_ = f"streams.{name}.views", f"{label} is a map of them; remove it"
-        if views.align:
-            raise RecipeError(f"{where}.align: only single classes are aligned, {map_}")
-        if weight_of(views.information) != Weight(0.0):
-            raise RecipeError(f"{where}.information: only of single classes views share information, {map_}")
+    informs = weight_of(views.information) != Weight(0.0)
+    if views.cutmix and informs:
+        raise RecipeError(
+            f"{where}.cutmix: information compares two views of one image, and with cutmix a view shows two; remove "
+            f"one of them"
+        )
+    if informs:
+        _refuse_by_kind(roles, f"{where}.information", "information")
+    if views.align:
+        _refuse_by_kind(roles, f"{where}.align", "align")
+        if _has_no_prior(recipe, roles):
+            raise RecipeError(
+                f"{where}.align: the decoder has no prior of {roles.label} to align to; make it uniform, "
+                f"{{probabilities: [...]}}, or learned, and the stream of labels alone teaches it"
+            )
 
 
-def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, key: str, done: str) -> str:
-    """The label that a stream shows beside the image; RecipeError where it shows none, or a map of classes."""
-    label, where = roles.label, f"streams.{name}.{key}"
+def _has_no_prior(recipe: Recipe, roles: Roles) -> bool:
+    """Whether the decoder's p(label) is known by samples only, or depends on other variables."""
+    prior = recipe.decoder.get(roles.label or "", "samples")
+    return prior == "samples" or isinstance(prior, schema.ConditionalSpec)
+
+
+def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, option: str, done: str) -> str:
+    """The label that a stream shows beside the image; RecipeError where it shows none, or one that refuses this."""
+    label, where = roles.label, f"streams.{name}.{option}"
     if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
-        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be {done}; remove {key}")
-    if recipe.variables[label].shape:
-        raise RecipeError(f"{where}: only single classes can be {done}, {label} is a map of them; remove {key}")
+        raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be {done}; remove {option}")
+    _refuse_by_kind(roles, where, option)
     return label
 
 
 def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where a stream shows no pairs, or there is no p(y) to adjust them to."""
-    label, where = _label_of_pairs(recipe, roles, name, "adjust", "adjusted"), f"streams.{name}.adjust"
-    prior = recipe.decoder.get(label, "samples")
-    if prior == "samples" or isinstance(prior, schema.ConditionalSpec):
+    label = _label_of_pairs(recipe, roles, name, "adjust", "adjusted")
+    if _has_no_prior(recipe, roles):
         raise RecipeError(
-            f"{where}: the decoder has no prior of {label} to adjust to; make it uniform, {{probabilities: [...]}}, or "
-            f"learned"
+            f"streams.{name}.adjust: the decoder has no prior of {label} to adjust to; make it uniform, "
+            f"{{probabilities: [...]}}, or learned"
         )
 
 
 def _refuse_mixup(recipe: Recipe, roles: Roles, name: str) -> None:
-    """Raises RecipeError where a stream shows no pairs of an image and a single class that the encoder reads off it."""
-    label, where = _label_of_pairs(recipe, roles, name, "mixup", "mixed"), f"streams.{name}.mixup"
-    if recipe.encoder[label].given != (roles.image,):
+    """Raises RecipeError where a stream shows no pairs of an image and a label that the encoder reads off it."""
+    label = _label_of_pairs(recipe, roles, name, "mixup", "mixed")
+    if roles.read is None:
         raise RecipeError(
-            f"{where}: mixtures teach the encoder's label given {roles.image} alone, but it is given "
+            f"streams.{name}.mixup: mixtures teach the encoder's label given {roles.image} alone, but it is given "
             f"{', '.join(recipe.encoder[label].given)}; remove mixup"
         )
 
 
 def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where the decoder cannot weigh an image's classes as `semivae.game.teaching.vote` does."""
-    stream, where = recipe.streams[name], f"streams.{name}.vote"
-    if roles.image not in stream.observe or (roles.label is not None and roles.label in stream.observe):
+    observed, where = set(recipe.streams[name].observe), f"streams.{name}.vote"
+    if roles.image not in observed or observed & set(roles.labels):
         raise RecipeError(f"{where}: the decoder votes on images without a label, not on this stream's; remove vote")
-    if roles.label is None or recipe.encoder[roles.label].given != (roles.image,):
+    if roles.read is None:
         raise RecipeError(
             f"{where}: the vote teaches the encoder's label given {roles.image} alone, but there is no such factor; "
             f"let a stream observe a label beside {roles.image}, or remove vote"
         )
-    if recipe.variables[roles.label].shape:
-        raise RecipeError(f"{where}: the decoder votes on single classes, {roles.label} is a map of them; remove vote")
+    _refuse_by_kind(roles, where, "vote")
     if not isinstance(recipe.decoder.get(roles.image), schema.ConditionalSpec):
         raise RecipeError(f"{where}: the decoder does not paint {roles.image}, so it cannot vote; remove vote")
     unknown = [code for code in roles.codes if recipe.decoder.get(code, "samples") == "samples"]

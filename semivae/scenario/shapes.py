@@ -12,6 +12,7 @@ from semivae.recipe import Recipe, schema
 from semivae.recipe.fitting import Shape, check_fit
 from semivae.recipe.networks import Net
 from semivae.scenario.plan import roles_of
+from semivae.tasks.kinds import task_of
 from semivae.variables import Variable
 
 FEATURE_VECTOR = (1,)  # an output that only networks with a feature vector can put out, whatever its length
@@ -40,7 +41,7 @@ def has_shapes(recipe: Recipe) -> bool:
 def _has_shape(name: str, spec: schema.VariableSpec) -> bool:
     if spec.family != "categorical":
         return spec.shape is not None
-    return spec.classes is not None and (spec.shape is not None or name != "s")  # s is a map, as large as the images
+    return spec.classes is not None and (spec.shape is not None or not task_of(name, spec).has_places)
 
 
 def build_variables(recipe: Recipe) -> dict[str, Variable]:

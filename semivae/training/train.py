@@ -15,7 +15,7 @@ from semivae.data.paths import resolve as resolve_path
 from semivae.data.readers.masks import palette_path
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source
-from semivae.data.splits import Split, load_split, make_split
+from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import RunError
 from semivae.game.game import Game
@@ -41,8 +41,10 @@ from semivae.runs.folder import (
     write_recipe,
 )
 from semivae.runs.model import TrainedModel
-from semivae.scenario.build import Scenario, build_game, build_scenario, resolve
+from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
+from semivae.tasks.kinds import task_called
+from semivae.tasks.splitting import make_split
 from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase, Progress, Report
 from semivae.training.records import PhaseName, Records
@@ -97,9 +99,9 @@ def train(
     asked = loaded.training.precision
     precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
-    loaded = resolve(loaded.model_copy(update={"training": training}), dataset)
+    loaded = loaded.model_copy(update={"training": training})
     scenario = build_scenario(loaded, dataset, parts, chosen, root)
-    twin_lessons = twin_plan(loaded) if loaded.training.twin else None
+    twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
         with replacing(folder) if overwrite else nullcontext(partial(drop_replaced, folder)) as begun:
@@ -149,7 +151,7 @@ def _play(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
         games: dict[PhaseName, Game] = {"model": scenario.game}
         if twin_lessons is not None:
-            games["twin"] = build_game(scenario.recipe, twin_lessons, device)
+            games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles)
         for name, game in games.items():
             validator = Validator(name, game, scenario, validation, dataset.classes)
             Phase(game, scenario, validator, Records(folder, name, about_data), Listener(report, stopped)).run(resume)
@@ -173,11 +175,8 @@ def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -
 
 def _labelled_counts(dataset: Dataset, split: Split) -> list[int]:
     """How many labelled examples each class has: what a changed prior is compared with after training."""
-    labels = dataset.train.get("y")
-    if labels is None or labels.ndim != 1:  # maps of classes have no counts by example
-        return []
-    counts: list[int] = torch.bincount(labels[split.labelled], minlength=len(dataset.classes)).tolist()
-    return counts
+    task = task_called(dataset.labels[dataset.label].kind)
+    return task.class_counts(dataset.train[dataset.label][split.labelled], len(dataset.classes))
 
 
 def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str | Path | None, resume: bool) -> Split:

@@ -1,1 +1,55 @@
-"""Tables and files of each kind of label."""
+"""What commands show and write about each kind of label: a module for each, called as the kind is.
+
+A kind's module holds `SHOWN`; nothing else asks which kind a label is of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from torch import Tensor
+
+    from semivae.api import Run
+    from semivae.classification import Classifier
+    from semivae.generative.imputation import Imputed
+
+Report = Mapping[str, Any]
+Shown = list["RenderableType"]
+
+
+@dataclass(frozen=True)
+class KindOfLabel:
+    """How one kind of label is shown.
+
+    Attributes:
+        results: of an evaluation, the table that matters most.
+        details: of an evaluation, all further tables.
+        seeds: one line for each split seed, from the evaluations by seed.
+        check_out: refuses a place where predictions cannot or may not be written (out, overwrite).
+        predict: writes and shows what a classifier says of images (classifier, images, names, out, overwrite, as_json).
+        picture: what is shown of samples, images [n, channels, height, width].
+        arrays: of imputed images, what is kept of their labels, by name.
+        imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings
+            (run, out, names, imputed, rows [some, 3 + draws, channels, height, width], values that were given).
+    """
+
+    results: Callable[[Report], Shown]
+    details: Callable[[Report], Shown]
+    seeds: Callable[[Mapping[int, Report]], Shown]
+    check_out: Callable[[Path | None, bool], None]
+    predict: Callable[[Classifier, Tensor, Sequence[str], Path | None, bool, bool], None]
+    picture: Callable[[Run, Mapping[str, Tensor]], Tensor]
+    arrays: Callable[[Imputed, Sequence[str]], dict[str, Any]]
+    imputed: Callable[[Run, Path, Sequence[str], Imputed, Tensor, Mapping[str, Any]], Tensor]
+
+
+def shown_as(kind: str) -> KindOfLabel:
+    """How a kind of label is shown, by the task's name."""
+    found: KindOfLabel = import_module(f"semivae.cli.kinds.{kind}").SHOWN
+    return found

@@ -20,30 +20,34 @@ if TYPE_CHECKING:
     from semivae.generative.imputation import Imputed
 
 
-def predict_into(
+def check_masks(out: Path | None, overwrite: bool) -> None:
+    """Refuse what is no folder, or a folder that holds anything."""
+    if out is None or (out.suffix and not out.is_dir()):
+        raise typer.BadParameter(
+            "the label is a map, so masks and overlays are written: give a folder", param_hint="--out"
+        )
+    if out.is_file():
+        raise RunError(f"{out}: this is a file; give the name of a folder")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
+
+
+def predict_masks(
     classifier: Classifier, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
     """Write an index mask, an overlay and the confidence of every image, and the palette.
 
     OUT/masks/NAME.png, OUT/overlays/NAME.png, OUT/confidence/NAME.png and OUT/palette.txt.
     """
-    run = classifier.run
-    if out is None or (out.suffix and not out.is_dir()):
-        raise typer.BadParameter(
-            f"{run.label} is a map, so masks and overlays are written: give a folder", param_hint="--out"
-        )
-    if out.is_file():
-        raise RunError(f"{out}: this is a file; give the name of a folder")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
-    files = mask_names(names)
-    from semivae.classification.maps import place_probabilities
     from semivae.runs.model import run_palette
     from semivae.tasks.map_pictures import confidence_png, mask_png, overlay_png, palette_text
 
-    palette, start, batch = run_palette(run), 0, 64
+    assert out is not None
+    run, files, start = classifier.run, mask_names(names), 0
+    palette = run_palette(run)
     write_in(out, "palette.txt", palette_text(palette).encode())
-    for probabilities in place_probabilities(run, images, batch, classifier.calibration.temperature):
+    for probabilities in classifier.in_parts(images):
+        batch = len(probabilities)
         pixels = images[start : start + batch]
         shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
         confidences, maps = (found.numpy() for found in probabilities.max(dim=1))
@@ -82,6 +86,14 @@ def picture_of(run: Run, drawn: Mapping[str, Any]) -> Tensor:
     return beside(drawn[run.label], drawn[run.image], run_palette(run))
 
 
+def map_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
+    """The maps of all draws, [n, draws, height, width]."""
+    import numpy as np
+
+    assert imputed.labels is not None
+    return {"maps": imputed.labels.numpy(), "classes": np.asarray(classes)}
+
+
 def finish_maps(
     run: Run, out: Path, names: Sequence[str], imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
 ) -> Tensor:
@@ -102,11 +114,11 @@ def finish_maps(
     from semivae.tasks.map_pictures import beside, mask_png
     from semivae.variables import VOID
 
-    likeliest, palette = imputed.likeliest_maps(), run_palette(run)
-    assert imputed.maps is not None and likeliest is not None
+    assert imputed.labels is not None
+    likeliest, palette = imputed.labels.mode(dim=1).values, run_palette(run)
     for file, numbers in zip(mask_names(names), likeliest.numpy(), strict=True):
         write_in(out, f"masks/{file}", mask_png(numbers, palette))
     unknown = torch.full_like(likeliest, VOID)
     known = given_values(run, run.label, values[run.label], len(names)) if run.label in values else unknown
-    maps = torch.cat([torch.stack([known, likeliest, unknown], dim=1), imputed.maps], dim=1)
+    maps = torch.cat([torch.stack([known, likeliest, unknown], dim=1), imputed.labels], dim=1)
     return beside(maps[: len(rows)].flatten(0, 1), rows.flatten(0, 1), palette)

@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def speaks_of_maps(report: Mapping[str, Any]) -> bool:
-    """Whether an evaluation's report is that of a segmentation."""
-    return "mean_iou" in (report.get("last") or {})
-
-
 def map_results_table(report: Mapping[str, Any]) -> Table:
     """Mean IoU with its 95% interval, pixel accuracy and calibration, for each checkpoint."""
     title = f"{str(report['split']).capitalize()} images: {report['count']:,}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.label_files import label_names, ordered_classes
 from semivae.data.formats.npz import load_arrays
 from semivae.data.hashing import hold_out
@@ -66,7 +66,9 @@ def read_arrays(source: ArraysSource, path: Path) -> Dataset:
         kept, held = hold_out(train["y"], [str(row) for row in range(len(train["y"]))], source.test_share)
         train, test = ({key: value[rows] for key, value in train.items()} for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
-    return Dataset(f"arrays:{path.name}", classes, train, test, unlabelled, _warnings(path, arrays), origin)
+    return Dataset(
+        f"arrays:{path.name}", class_label(classes), train, test, unlabelled, _warnings(path, arrays), origin
+    )
 
 
 def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:

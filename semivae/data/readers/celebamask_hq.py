@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, map_label
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import read_pixels
 from semivae.data.formats.npz import load_arrays
@@ -65,7 +65,7 @@ def read_celebamask_hq(source: CelebAMaskSource, path: Path) -> Dataset:
         raise DataError(f"{path / MAPPING} names {len(train)} training and {len(test)} test images; get it again")
     return Dataset(
         "celebamask_hq",
-        CLASSES,
+        map_label(CLASSES),
         {"x": x[known], "s": s[known]},
         {"x": x[test], "s": s[test]},
         validation=torch.arange(len(train), len(known)),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.array_pickle import read_array_pickle
 from semivae.data.formats.downloads import OfficialFile, differs, obtain
 from semivae.data.formats.regular_files import Bounded, open_regular, read_regular
@@ -57,7 +57,7 @@ def read_cifar10(root: Path, *, download: bool) -> Dataset:
     train, test = (
         [_read_batch(folder / name, contents[name]) for name in names] for names in (tuple(TRAIN), tuple(TEST))
     )
-    return Dataset("cifar10", CLASSES, _joined(train), _joined(test), warnings=warnings)
+    return Dataset("cifar10", class_label(CLASSES), _joined(train), _joined(test), warnings=warnings)
 
 
 def _from_folder(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.variables import Sample
 
 TEST_COUNT = 500  # the last ones
@@ -28,4 +28,4 @@ def read_digits() -> Dataset:
 
     border = len(labels) - TEST_COUNT
     classes = tuple(str(digit) for digit in range(10))
-    return Dataset("digits", classes, part(slice(0, border)), part(slice(border, None)))
+    return Dataset("digits", class_label(classes), part(slice(0, border)), part(slice(border, None)))

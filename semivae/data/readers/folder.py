@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image, read_pixels
 from semivae.data.hashing import hold_out
@@ -68,7 +68,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         train, test = _rows(train, kept), _rows(train, held)
         origin = f"test split off by hash, {source.test_share:.0%}"
     name = f"folder:{path.name}"
-    return Dataset(name, layout.classes, train, test, unlabelled, layout.warnings, origin)
+    return Dataset(name, class_label(layout.classes), train, test, unlabelled, layout.warnings, origin)
 
 
 def _sample(files: Files, members: Labelled, classes: Sequence[str], shape: tuple[int, int, int]) -> Sample:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, map_label
 from semivae.data.formats.palettes import (
     Map,
     Palette,
@@ -68,7 +68,7 @@ def read_map_arrays(source: ArraysSource, path: Path, arrays: Mapping[str, Array
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": images["x_unlabelled"]} if "x_unlabelled" in images else {}
     alone = {"s": read["s_alone"]} if "s_alone" in read else {}
-    return Dataset(f"arrays:{path.name}", classes, train, test, unlabelled, (), origin, alone)
+    return Dataset(f"arrays:{path.name}", map_label(classes), train, test, unlabelled, (), origin, alone)
 
 
 def set_aside(pairs: Sample, keys: list[str], share: float) -> tuple[Sample, Sample]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, map_label
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image, read_pixels, reason_of, upright_size
 from semivae.data.formats.palettes import Map, Palette, decode_map, read_palette, refuse_gaps
@@ -80,7 +80,9 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         origin = f"test split off by hash, {source.test_share:.0%}"
     maps = torch.cat([part["s"].flatten() for part in (known, tested, alone) if part])
     classes = palette.names or _numbered(maps, path)
-    return Dataset(f"masks:{path.name}", classes, known, tested, unlabelled, warnings, origin, alone, validation)
+    return Dataset(
+        f"masks:{path.name}", map_label(classes), known, tested, unlabelled, warnings, origin, alone, validation
+    )
 
 
 def palette_of(source: MasksSource, path: Path) -> Palette:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.downloads import OfficialFile, differs, obtain
 from semivae.data.formats.regular_files import read_regular
 from semivae.errors import DataError
@@ -130,7 +130,7 @@ def read_idx_family(family: IdxFamily, root: Path, *, download: bool) -> Dataset
             )
     return Dataset(
         family.name,
-        family.classes,
+        class_label(family.classes),
         train={"x": arrays[0].unsqueeze(1), "y": arrays[1].long()},
         test={"x": arrays[2].unsqueeze(1), "y": arrays[3].long()},
         warnings=warnings,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.downloads import OfficialFile, differs, obtain
 from semivae.data.formats.mat import load_mat
 from semivae.errors import DataError
@@ -43,7 +43,7 @@ def read_svhn(root: Path, *, download: bool) -> Dataset:
         warnings += warning
         parts.append(_read_mat(path, file.size, known=not warning))
     train, test = parts
-    return Dataset("svhn", tuple(str(digit) for digit in range(10)), train, test, warnings=warnings)
+    return Dataset("svhn", class_label(tuple(str(digit) for digit in range(10))), train, test, warnings=warnings)
 
 
 def _read_mat(path: Path, size: int, *, known: bool) -> Sample:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
@@ -67,7 +67,7 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     without = sorted(set(range(len(labels))) - set(known))
     unlabelled = {"x": x[without]} if without else {}
     name = f"table:{path.name}"
-    return Dataset(name, classes, train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
+    return Dataset(name, class_label(classes), train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
 
 
 def _labels(cells: Cells, label: str) -> tuple[list[str], list[int]]:

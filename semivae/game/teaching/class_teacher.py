@@ -1,4 +1,4 @@
-"""The encoder's slow average as a teacher of a label on unlabelled images (docs/method.md, sections 5 and 6).
+"""The encoder's slow average as a teacher of a class on unlabelled images (docs/method.md, sections 5 and 6).
 
 Views, the decoder's vote, alignment to the prior and the order of certainty all meet here: who says which label a real
 image has, how sure it must be, and what the encoder learns from that. After FixMatch (Sohn et al. 2020).
@@ -7,27 +7,25 @@ image has, how sure it must be, and what the encoder learns from that. After Fix
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Categorical
 from torch.nn.functional import one_hot
 
-from semivae.game.conditionals import is_map
 from semivae.game.families import categorical_of, most_likely
 from semivae.game.players import Player
 from semivae.game.teaching.alignment import aligned
 from semivae.game.teaching.curriculum import surest
-from semivae.game.teaching.map_teacher import taught_maps
 from semivae.game.teaching.mixing import boxes, pasted
 from semivae.game.teaching.mutual_information import information_loss
-from semivae.game.teaching.teacher import StreamViews
+from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.game.teaching.vote import combined, decoder_vote
 
 
-class LabelTeacher(nn.Module):
-    """Teaches q(label | image) on one stream.
+class ClassTeacher(Teacher):
+    """Teaches one class an image.
 
     Args:
-        label: name of the label.
+        label: name of the label, a single class.
         views: of the stream, with all that is said there of its teacher.
         decoder: whose p(label) aligns the labels, and which votes.
         average: the encoder's slow average, the teacher.
@@ -37,8 +35,7 @@ class LabelTeacher(nn.Module):
     """
 
     def __init__(self, label: str, views: StreamViews, decoder: Player, average: Player) -> None:
-        super().__init__()
-        self.label, self.views = label, views
+        super().__init__(label, views)
         self._players = (decoder, average)  # a tuple, so that their parameters are not this module's too
         if views.align:
             prior = self.prior()
@@ -50,24 +47,15 @@ class LabelTeacher(nn.Module):
     def prior(self) -> Tensor | None:
         """The decoder's p(label), [classes]; None where it is known by samples only, or depends on other variables."""
         decoder, label = self._players[0], self.label
-        if label not in decoder or decoder[label].given or decoder[label].target.shape:
+        if label not in decoder or decoder[label].given:
             return None
         return prior_of(decoder, label)
 
     def loss(
         self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The encoder's loss on unlabelled images [batch, ...], and its parts, in nats per sample, by name.
-
-        Args:
-            encoder: who learns.
-            images: as the stream has them.
-            generator: of the views.
-            share: share of the training done.
-        """
+        """As `Teacher.loss`, with "information" where the views share some."""
         views = self.views
-        if is_map(encoder[self.label]):
-            return self._map_loss(encoder, images, generator, share)
         with torch.no_grad():
             posterior = self.posterior(images, generator, share)
             confidence, _ = most_likely(posterior)
@@ -113,26 +101,6 @@ class LabelTeacher(nn.Module):
     def _strong(self, images: Tensor, generator: torch.Generator) -> Tensor:
         view = self.views.strong or self.views.view
         return view(images, generator) if view else images
-
-    def _map_loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        views, label = self.views, self.label
-        assert views.weak is not None and views.strong is not None
-        strong, maps, confident = taught_maps(
-            self._players[1][label],
-            views.variable,
-            images,
-            views.weak,
-            views.strong,
-            views.threshold,
-            generator,
-            views.taught_share(share),
-            views.cutmix,
-            views.temperature,
-        )
-        loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
-        return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}
 
 
 def prior_of(decoder: Player, label: str) -> Tensor:

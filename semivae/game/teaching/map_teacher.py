@@ -9,12 +9,49 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent
+from torch.distributions import Categorical
 
 from semivae.game.conditionals import Conditional
+from semivae.game.families import categorical_of
+from semivae.game.players import Player
 from semivae.game.teaching.mixing import boxes, pasted
-from semivae.game.teaching.teacher import JointView
+from semivae.game.teaching.teacher import JointView, StreamViews, Teacher
 from semivae.variables import VOID
+
+
+class MapTeacher(Teacher):
+    """Teaches a class at every place of an image.
+
+    Args:
+        label: name of the label, a map.
+        views: of the stream, with all that is said there of its teacher.
+        average: the encoder's slow average, the teacher.
+    """
+
+    def __init__(self, label: str, views: StreamViews, average: Player) -> None:
+        super().__init__(label, views)
+        self._average = (average,)  # a tuple, so that its parameters are not this module's too
+
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `Teacher.loss`."""
+        views, label = self.views, self.label
+        assert views.weak is not None and views.strong is not None
+        strong, maps, confident = taught_maps(
+            self._average[0][label],
+            views.variable,
+            images,
+            views.weak,
+            views.strong,
+            views.threshold,
+            generator,
+            views.taught_share(share),
+            views.cutmix,
+            views.temperature,
+        )
+        loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
+        return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}
 
 
 @torch.no_grad()
@@ -48,7 +85,7 @@ def taught_maps(
         confident of, [].
     """
     weakly = weak(images, generator)
-    posterior = place_posterior(teacher({variable: weakly}))
+    posterior = categorical_of(teacher({variable: weakly}))
     confidence, maps = posterior.probs.max(dim=-1)
     if temperature is not None:
         maps = drawn_maps(posterior, temperature, generator)
@@ -90,9 +127,3 @@ def surest_places(posterior: Categorical, share: float) -> Tensor:
             least = margin[of_class].quantile(1.0 - share)
             marked &= ~of_class | (margin >= least)
     return marked
-
-
-def place_posterior(distribution: Distribution) -> Categorical:
-    """The categorical distribution of each place, batch shape [batch, height, width]."""
-    assert isinstance(distribution, Independent) and isinstance(distribution.base_dist, Categorical)
-    return distribution.base_dist

@@ -1,16 +1,53 @@
-"""What a stream says of its teacher: weights, the vote, views."""
+"""Who teaches a label on unlabelled images: the protocol of teachers, and what a stream says of its own."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from semivae.game.players import Player
 from semivae.game.schedules import Weight
 
 FIRST_SHARE = 0.1  # of every class, that a ramp starts with
+
+
+class Teacher(nn.Module, ABC):
+    """Teaches q(label | image) on one stream's unlabelled images. A module, so that checkpoints hold its buffers.
+
+    Args:
+        label: name of the label.
+        views: of the stream, with all that is said there of its teacher.
+    """
+
+    def __init__(self, label: str, views: StreamViews) -> None:
+        super().__init__()
+        self.label, self.views = label, views
+
+    @abstractmethod
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The encoder's loss on unlabelled images [batch, ...], and its parts, in nats per sample, by name.
+
+        Args:
+            encoder: who learns.
+            images: as the stream has them.
+            generator: of the views.
+            share: share of the training done.
+
+        Returns:
+            The weighted loss, and at least "views", without its weight, and "share", the share of the labels that were
+            sure enough to be taught.
+        """
+
+
+MakeTeacher = Callable[[str, "StreamViews", Player, Player], Teacher]
+"""From a label's name, a stream's views, the decoder and the encoder's average to the teacher."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +64,8 @@ class StreamViews:
     """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
 
     With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
-    `maps` names the label where it has a class at every place, and so moves along with the image `variable`.
+    `teacher` makes the teacher of what pair or vote teach. `maps` names the label where it has a class at every place,
+    and so moves along with the image `variable`.
     With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class; of a map
     a draw of it at every place.
     `cutmix` is the share of strong views that get a patch of another one, and of its label
@@ -39,6 +77,7 @@ class StreamViews:
     weak: JointView | None = None
     strong: JointView | None = None
     maps: str | None = None
+    teacher: MakeTeacher | None = None
     threshold: float = 0.95
     weight: Weight = field(default_factory=Weight)
     align: bool = False

@@ -1,0 +1,96 @@
+"""Streams that show no image: classes drawn with weights, rows of a file, maps that come alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from semivae.data.dataset import Dataset
+from semivae.data.splits import Split
+from semivae.data.streams import ArrayStream, ClassStream, Stream, joined, resident
+from semivae.data.values import class_weights, read_rows
+from semivae.errors import DataError
+from semivae.recipe.schema import FileSpec, Recipe, StreamSpec
+from semivae.text import join_names
+
+
+@dataclass(frozen=True, eq=False)
+class Unpaired:
+    """A stream without images as a recipe asks for it, and all that its values may come from.
+
+    Attributes:
+        name: the stream's.
+        spec: its section.
+        recipe, dataset, split: of the scenario.
+        device: where batches go.
+        seed: the training seed.
+        data_root: where relative paths start; None is the usual data root.
+    """
+
+    name: str
+    spec: StreamSpec
+    recipe: Recipe
+    dataset: Dataset
+    split: Split
+    device: torch.device
+    seed: int
+    data_root: Path | None = None
+
+    @property
+    def where(self) -> str:
+        """The entry's path in the recipe, for messages."""
+        return f"streams.{self.name}.values"
+
+
+def class_stream(asked: Unpaired) -> Stream:
+    """Classes of the one variable that the stream observes, drawn with the weights that it asks for.
+
+    Raises:
+        DataError: no weight for each class, or no labels to count.
+    """
+    spec, variable = asked.spec, asked.spec.observe[0]
+    weights = class_weights(asked.where, spec, variable, asked.recipe, asked.dataset, asked.split, asked.data_root)
+    return ClassStream(asked.name, variable, weights, spec.batch, asked.device, asked.seed)
+
+
+def file_stream(asked: Unpaired) -> Stream:
+    """Rows of a file, in which all variables that the stream observes belong together.
+
+    Raises:
+        DataError: the stream names no file, or one that does not fit.
+    """
+    spec = asked.spec
+    if not isinstance(spec.values, FileSpec):
+        raise DataError(
+            f"{asked.where}: {join_names(spec.observe)} can only come from a file; write values: {{file: FILE.npz}} "
+            "with an array for each"
+        )
+    arrays = read_rows(asked.where, spec.values, spec.observe, asked.recipe, asked.dataset, asked.data_root)
+    rows = torch.arange(len(next(iter(arrays.values()))))
+    arrays = {name: resident(array, asked.device) for name, array in arrays.items()}
+    return ArrayStream(asked.name, arrays, rows, spec.batch, asked.device, asked.seed)
+
+
+def map_stream(asked: Unpaired) -> Stream:
+    """Maps of the labelled pairs, or the hidden ones, and always those that come alone; or rows of a file.
+
+    Raises:
+        DataError: the data hold no such maps, the values are weights of classes, or no map is hidden.
+    """
+    spec, label = asked.spec, asked.spec.observe[0]
+    if isinstance(spec.values, FileSpec):
+        return file_stream(asked)
+    if label not in asked.dataset.labels:
+        raise DataError(f"{asked.where}: the data hold no {label}; write values: {{file: FILE.npz}}")
+    if spec.values not in (None, "labelled", "hidden"):
+        raise DataError(
+            f"{asked.where}: {label} is a map, which no class weights can draw; write labelled, hidden or a file"
+        )
+    part = asked.split.unlabelled if spec.values == "hidden" else asked.split.labelled
+    maps = joined(label, {label: asked.dataset.train[label][part]}, asked.dataset.alone)
+    if not len(maps):
+        raise DataError(f"{asked.where}: the split hides no label; write labelled, or a file")
+    arrays = {label: resident(maps, asked.device)}
+    return ArrayStream(asked.name, arrays, torch.arange(len(maps)), spec.batch, asked.device, asked.seed)

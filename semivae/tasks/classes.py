@@ -1,0 +1,70 @@
+"""CLASSES: one class for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from semivae.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semivae.data.dataset import Dataset
+    from semivae.data.splits import Split
+    from semivae.data.streams import Stream
+    from semivae.data.unpaired import Unpaired
+    from semivae.game.players import Player
+    from semivae.game.teaching.teacher import StreamViews, Teacher
+    from semivae.recipe.schema import SplitSpec, VariableSpec
+    from semivae.tasks.given import Given
+
+REFUSES: Mapping[str, str] = {"judge": "a judge reads images painted for maps, but {label} is a class"}
+
+
+class Classes(Task):
+    """A categorical variable of shape ()."""
+
+    name = "classes"
+    has_places = False
+    refuses = REFUSES
+    fewest_to_calibrate = 50  # with fewer, one mistake would decide
+
+    def fits(self, name: str, variable: VariableSpec) -> bool:
+        return variable.family == "categorical" and not variable.shape
+
+    def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
+        """Every class shows some labels."""
+        from semivae.data.splits import stratified_split
+
+        return stratified_split(dataset, spec)
+
+    def unpaired(self, asked: Unpaired) -> Stream:
+        """Classes drawn with weights."""
+        from semivae.data.unpaired import class_stream
+
+        return class_stream(asked)
+
+    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+        from semivae.game.teaching.class_teacher import ClassTeacher
+
+        return ClassTeacher(label, views, decoder, average)
+
+    def parse(self, given: Given) -> Tensor:
+        """Names or numbers of classes."""
+        from semivae.tasks.given import class_numbers
+
+        return class_numbers(given)
+
+    def class_counts(self, labels: Tensor, classes: int) -> list[int]:
+        counts: list[int] = labels.bincount(minlength=classes).tolist()
+        return counts
+
+    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+        """Error with its interval, likelihood and calibration (`semivae.tasks.class_scores`)."""
+        from semivae.tasks.class_scores import scores_of
+
+        return scores_of(parts, classes)
+
+
+CLASSES = Classes()
