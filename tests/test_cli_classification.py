@@ -39,7 +39,7 @@ def images(tiny_run: Run, tmp_path: Path) -> Path:
 def test_evaluate_shows_each_step_beside_the_model(run: Run) -> None:
     options = ["--calibrate", "--vote", "--prior", "estimate", "--test-prior", COUNTS]
     report = json.loads(run_command("evaluate", run.path, *options, "--json").stdout)
-    assert list(report)[:5] == ["run", "split", "count", "test_prior", "last"]
+    assert list(report)[:6] == ["run", "kind", "split", "count", "test_prior", "last"]
     assert report["test_prior"]["0"] == pytest.approx(5 / 26)
     confusion = np.array(report["last"]["confusion"])
     assert report["count"] == confusion.sum() < 500
@@ -64,7 +64,7 @@ def test_evaluate_shows_each_step_beside_the_model(run: Run) -> None:
 
 
 def test_rows_are_only_those_that_are_asked_for(run: Run) -> None:
-    plain = {"run", "split", "count", "last", "selected", "twin"}
+    plain = {"run", "kind", "split", "count", "last", "selected", "twin"}
     assert set(run.evaluate(calibrate=True)) == plain | {"calibrated"}
     assert set(run.evaluate(prior="ratio=3")) == plain | {"corrected"}
     assert set(run.evaluate(prior="estimate")) == plain | {"calibrated", "corrected"}

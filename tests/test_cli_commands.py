@@ -82,7 +82,7 @@ def test_evaluate_json_has_the_promised_keys(tiny_run: Run) -> None:
     result = semivae("evaluate", tiny_run.path, "--json")
     report = json.loads(result.stdout)
     assert (set(report), report["split"], report["count"]) == (
-        {"run", "split", "count", "last", "selected", "twin"},
+        {"run", "kind", "split", "count", "last", "selected", "twin"},
         "test",
         500,
     )
