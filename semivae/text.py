@@ -9,3 +9,17 @@ def join_names(names: Sequence[str], most: int = 5) -> str:
     """`names` in a line of a message: the first `most`, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """`text` on one line, with escapes for signs that do not print, cut after `most` characters."""
+    line = text[: most + 1] if text[: most + 1].isprintable() else repr(text[: most + 1])[1:-1]
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it, on one line, cut where it is long."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # Python writes no whole number of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"

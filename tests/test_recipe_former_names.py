@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from semivae.cli import app
 from semivae.errors import RecipeError
 from semivae.recipe import change_recipe, dump_recipe, find_recipe, former_names, read_recipe
-from semivae.recipe.document import parse_value
+from semivae.recipe.parsing import parse_value
 from semivae.recipe.schema import Recipe
 
 NAMES = (("loss_weights:", "teach:"), ("ema_decay:", "average:"), ("values: hidden", "values: left_out"))

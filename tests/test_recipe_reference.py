@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from semivae.cli import app
 from semivae.recipe import shipped_recipes
-from semivae.recipe.document import parse_value, read_document
+from semivae.recipe.document import read_document
 from semivae.recipe.former_names import FORMER_KEYS, FORMER_VALUES
+from semivae.recipe.parsing import parse_value
 from semivae.recipe.reference import HEADINGS, anchor, json_schema, reference_page
 from semivae.recipe.schema import Recipe
 from semivae.recipe.section import Section

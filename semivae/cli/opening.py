@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
     """`["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: a class may be called so."""
-    from ruamel.yaml.error import YAMLError
-
-    from semivae.recipe.document import parse_value
+    from semivae.recipe.parsing import UnreadableError, parse_value
+    from semivae.text import shortened
 
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:
             values[name.strip()] = as_written(parse_value(value), value.strip())
-        except YAMLError:
+        except UnreadableError as error:
+            if not error.syntax:
+                message = f"{shortened(text)!r}: {error.message}"
+                raise typer.BadParameter(message, param_hint="--given") from None
             equals = ""
         if not equals or values[name.strip()] is None:
-            raise typer.BadParameter(f"{text!r}: write NAME=VALUE, such as y=3", param_hint="--given")
+            message = f"{shortened(text)!r}: write NAME=VALUE, such as y=3"
+            raise typer.BadParameter(message, param_hint="--given")
     return values
 
 

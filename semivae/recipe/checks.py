@@ -6,9 +6,10 @@ Whether the streams can teach the players is decided later, from the graphs (`se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from semivae.recipe.document import KeyPath, Problem
+from semivae.recipe.document import MOST_PROBLEMS, KeyPath, Problem
 from semivae.recipe.explaining import suggestion
 from semivae.recipe.schema import (
     ConditionalSpec,
@@ -43,7 +44,7 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
     for needed, check in checks:
         if all(name in sections for name in needed):
-            problems.extend(check(*(sections[name] for name in needed)))
+            problems.extend(islice(check(*(sections[name] for name in needed)), MOST_PROBLEMS))
     return problems
 
 

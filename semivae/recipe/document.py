@@ -1,8 +1,4 @@
-"""A YAML document as plain values, with the line on which each of them is written.
-
-YAML 1.2 by ruamel.yaml, safe: `1e-3` is a number, `no` is text, no tag builds an object, and a key written twice is
-a mistake rather than a silent loss of the first.
-"""
+"""A recipe's file as plain values, with the line on which each of them is written."""
 
 from __future__ import annotations
 
@@ -13,12 +9,15 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from semivae.errors import RecipeError
 from semivae.recipe.former_names import Renamed, present_path, renamed
+from semivae.recipe.parsing import LARGEST_TEXT, UnreadableError, tree_of, values_of
+from semivae.text import shortened, shown
 
+MOST_PROBLEMS = 100  # that are told at once; a text of nothing but mistakes would take hours to explain
+NEAR_A_LINE = "; check the indentation, brackets and quotes near this line"
 KeyPath = tuple[str | int, ...]
 
 
@@ -71,7 +70,9 @@ class Document:
     def report(self, problems: Sequence[Problem]) -> RecipeError:
         """One error with a line per problem, in the order of the file."""
         rows = sorted(problems, key=lambda problem: _place_order(self._place_of(problem)))
-        return RecipeError("\n".join(dict.fromkeys(self._line(problem) for problem in rows)))
+        lines = list(dict.fromkeys(self._line(problem) for problem in rows))
+        more = [f"{self.name}: these are the first {MOST_PROBLEMS} mistakes; correct them, then look for more"]
+        return RecipeError("\n".join(lines if len(lines) < MOST_PROBLEMS else [*lines[:MOST_PROBLEMS], *more]))
 
     def _place_of(self, problem: Problem) -> str:
         return problem.place or self.place(problem.path)
@@ -113,7 +114,7 @@ class Document:
                 self.places[path[: depth + 1]] = place
             below = section[key]
             if not isinstance(below, dict):
-                return Problem(path, f"{dotted(given[: depth + 1])} is {below!r}, not a section with keys", place)
+                return Problem(path, f"{dotted(given[: depth + 1])} is {shown(below)}, not a section with keys", place)
             section[key] = dict(below)  # an alias (`*weak`) is one section at two places; only this one changes
             section = section[key]
         assert isinstance(section, dict)
@@ -136,42 +137,30 @@ def _given_twice(path: KeyPath) -> Problem:
 
 def dotted(path: KeyPath) -> str:
     """The keys as they are written in `--set`: `streams.labelled.observe[0]`."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{shortened(key)}" for key in path).removeprefix(".")
 
 
 def read_document(path: Path) -> Document:
     """Read a YAML file whose top is a mapping.
 
     Raises:
-        RecipeError: the file is missing, a folder, not text, empty, not YAML, or not a mapping.
+        RecipeError: the file is missing, a folder, not text, empty, not YAML, out of bounds, or not a mapping.
     """
-    text = _read_text(path)
-    name = str(path)
+    text, name = _read_text(path), str(path)
     try:
-        data = parse_value(text, repeats=True)  # reported by _walk, all of them and with both lines
-        root = _yaml(True).compose(text)
-    except YAMLError as error:
-        raise RecipeError(_yaml_message(name, error)) from None
+        root = tree_of(text)
+        places: dict[KeyPath, str] = {}
+        problems = list(_walk(root, (), places, name, set()))
+        data = values_of(root, repeats=True)  # `problems` has the repeats, all of them and with both lines
+    except UnreadableError as error:
+        line = f":{error.line}" if error.line else ""
+        message = f"not YAML: {error.message}{NEAR_A_LINE if error.line else ''}" if error.syntax else error.message
+        raise RecipeError(f"{name}{line}: {message}") from None
     if data is None:
         raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
     if not isinstance(data, dict):
         raise RecipeError(f"{name}: a recipe is a list of `key: value` sections (source, split, ...), this file is not")
-    places: dict[KeyPath, str] = {}
-    problems = list(_walk(root, (), places, name, set()))
     return Document(name, data, places, problems)
-
-
-def parse_value(text: str, repeats: bool = False) -> object:
-    """A value as YAML reads it: `0.1`, `true`, `[1, 2]`, `{weak: weak}`, or text.
-
-    Raises `YAMLError`, also for a key that is written twice; with `repeats` the first one counts.
-    """
-    try:
-        value: object = _yaml(repeats).load(text)
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-        # ruamel.yaml lets these out of its constructors: `!!int x`, `2026-99-99`
-        raise YAMLError(f"a value cannot be read ({error})") from None
-    return value
 
 
 def write_document(data: Mapping[str, object]) -> str:
@@ -195,15 +184,13 @@ def _styled(value: object) -> object:
     return value
 
 
-def _yaml(repeats: bool) -> YAML:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.allow_duplicate_keys = repeats
-    return yaml
-
-
 def _read_text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(4 * LARGEST_TEXT + 1)  # a character has at most 4 bytes, and a device has no end
+        if len(content) > 4 * LARGEST_TEXT:
+            raise RecipeError(f"{path}: more than {LARGEST_TEXT:,} characters; a recipe is shorter")
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -213,15 +200,6 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     return text
-
-
-def _yaml_message(name: str, error: YAMLError) -> str:
-    if not isinstance(error, MarkedYAMLError):
-        return f"{name}: not YAML: {' '.join(str(error).split())}"
-    mark = error.problem_mark or error.context_mark
-    line = f":{mark.line + 1}" if mark is not None else ""
-    words = ", ".join(part for part in (error.context, error.problem) if part)
-    return f"{name}{line}: not YAML: {words}; check the indentation, brackets and quotes near this line"
 
 
 def _walk(node: Node | None, path: KeyPath, places: dict[KeyPath, str], name: str, seen: set[int]) -> Iterator[Problem]:
@@ -242,7 +220,8 @@ def _walk(node: Node | None, path: KeyPath, places: dict[KeyPath, str], name: st
 def _children(node: Node) -> Iterable[tuple[str | int, Node, int]]:
     """Key, value and line (from 1) of what a section or list holds."""
     if isinstance(node, MappingNode):
-        return [(str(key.value), value, key.start_mark.line + 1) for key, value in node.value]
+        names = [key.value if isinstance(key, ScalarNode) else "?" for key, _ in node.value]
+        return [(name, value, key.start_mark.line + 1) for name, (key, value) in zip(names, node.value, strict=True)]
     if isinstance(node, SequenceNode):
         return [(index, item, item.start_mark.line + 1) for index, item in enumerate(node.value)]
     return []

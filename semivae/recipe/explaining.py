@@ -7,6 +7,7 @@ them; only the complaints about the form that was evidently meant are kept.
 from __future__ import annotations
 
 import difflib
+import itertools
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import ErrorDetails
 
-from semivae.recipe.document import KeyPath, Problem
+from semivae.recipe.document import MOST_PROBLEMS, KeyPath, Problem
 from semivae.recipe.section import Section
+from semivae.text import join_names, shortened, shown
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class _Spot:
 
 
 def explain(errors: Iterable[ErrorDetails], top: type[Section], data: object) -> list[Problem]:
-    """The problems behind pydantic's `errors` of validating `data` as `top`."""
+    """The problems behind pydantic's `errors` of validating `data` as `top`; of very many the first `MOST_PROBLEMS`."""
     found: dict[KeyPath, Problem] = {}
     meant: set[KeyPath] = set()  # keys that are missing because they are misspelt
     short: set[KeyPath] = set()
     for error in errors:
+        if len(found) >= MOST_PROBLEMS:
+            break
         spot = _follow(error["loc"], _Spot((), top, None), data)
         if spot is None:
             continue
@@ -57,11 +61,11 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     """` did you mean steps?` or the list of what is known."""
     names = list(known)
     guess = _guess(word, names)
-    return f"did you mean {guess}?" if guess else f"known: {', '.join(names)}"
+    return f"did you mean {guess}?" if guess else f"known: {join_names(names, most=20)}"
 
 
 def _guess(word: object, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(shown(word).strip("'"), list(known)[:MOST_PROBLEMS], n=1, cutoff=0.6)
     return close[0] if close else None
 
 
@@ -151,7 +155,7 @@ def _resemblance(section: type[Section], data: Mapping[Any, Any]) -> float:
         ratios = (difflib.SequenceMatcher(None, str(key), name).ratio() for name in section.model_fields)
         return max(ratios, default=0.0)
 
-    return sum(closest(key) for key in data)
+    return sum(closest(shortened(str(key))) for key in itertools.islice(data, MOST_PROBLEMS))
 
 
 def _known_keys(spot: _Spot) -> list[str]:
@@ -191,9 +195,9 @@ def _message(error: ErrorDetails, spot: _Spot) -> str:
     if choices and not (kind in _BOUNDS and isinstance(given, int | float)):
         guess = _guess(given, choices)
         forms = [*_scalar_forms(spot.annotation), "one of " + ", ".join(choices) if len(choices) > 1 else choices[0]]
-        return f"must be {' or '.join(forms)}, not {_shown(given)}" + (f"; did you mean {guess}?" if guess else "")
+        return f"must be {' or '.join(forms)}, not {shown(given)}" + (f"; did you mean {guess}?" if guess else "")
     if kind in _BOUNDS:
-        return f"{_BOUNDS[kind].format(**context)}, not {_shown(given)}"
+        return f"{_BOUNDS[kind].format(**context)}, not {shown(given)}"
     return _plain_message(kind, given, context, error["msg"])
 
 
@@ -201,23 +205,25 @@ def _plain_message(kind: str, given: object, context: Mapping[str, Any], fallbac
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"{_shown(given)} is no name; names have lower-case letters, digits and _, and start with a letter"
+        return f"{shown(given)} is no name; names have lower-case letters, digits and _, and start with a letter"
     if kind == "too_short":
         return f"needs at least {context['min_length']} entries, has {context['actual_length']}"
+    if kind == "too_long":
+        return f"may have at most {context['max_length']:,} entries, has {context['actual_length'] or 'more'}"
     if kind == "finite_number":
         return "must be a finite number"
     for start, words in _KINDS.items():
         if kind.startswith(start):
-            return f"must be {words}, not {_shown(given)}"
-    return f"{fallback} (given: {_shown(given)})"
+            return f"must be {words}, not {shown(given)}"
+    return f"{fallback} (given: {shown(given)})"
 
 
 def _tag_message(given: object, spot: _Spot) -> str:
     tags = _tags_at(spot)
     if not isinstance(given, Mapping):
-        return f"must be a section with a name, such as {{name: {tags[0]}}}, not {_shown(given)}"
+        return f"must be a section with a name, such as {{name: {tags[0]}}}, not {shown(given)}"
     if "name" in given:
-        return f"unknown name {_shown(given['name'])}; {suggestion(given['name'], tags)}"
+        return f"unknown name {shown(given['name'])}; {suggestion(given['name'], tags)}"
     return f"name is missing; give one of {', '.join(tags)}"
 
 
@@ -233,8 +239,3 @@ def _choices(annotation: Any) -> list[str]:
 def _scalar_forms(annotation: Any) -> list[str]:
     words = {int: "a whole number", float: "a number", str: "a name"}
     return [words[form] for form in _members(annotation) if form in words]
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

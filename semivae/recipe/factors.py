@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.networks import Net
-from semivae.recipe.section import Name, NonNegative, NoTruth, Positive, Section
+from semivae.recipe.section import LARGEST, Name, NonNegative, NoTruth, Positive, Section
 
 
 class VariableSpec(Section):
@@ -27,7 +27,7 @@ class VariableSpec(Section):
         description="The shape of one value: [channels, height, width] of an image, [length] of a code, "
         "[height, width] of a map; [] or nothing for a single class. May be left out where the data determine it.",
     )
-    classes: Annotated[int, Field(ge=2), NoTruth] | None = Field(
+    classes: Annotated[int, Field(ge=2, le=LARGEST), NoTruth] | None = Field(
         None,
         description="The number of classes of a categorical variable. May be left out where the data determine it.",
     )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.section import Dropout, NoTruth, Positive, Section
+from semivae.recipe.section import MOST_STAGES, Blocks, Depth, Dropout, Layers, NoTruth, Positive, Section, Stages
 
 Activation = Literal["silu", "tanh", "relu"]
 
@@ -17,9 +17,7 @@ class MlpSpec(Section):
     example: ClassVar[str] = "{name: mlp, hidden: [512, 512], dropout: 0.1}"
 
     name: Literal["mlp"] = Field(description="Selects this network.")
-    hidden: tuple[Positive, ...] = Field(
-        (256, 256), description="The width of each hidden layer; [] makes the network linear."
-    )
+    hidden: Layers = Field((256, 256), description="The width of each hidden layer; [] makes the network linear.")
     dropout: Dropout = Field(0.0, description="The fraction of hidden units that is dropped in training.")
     activation: Activation = Field("silu", description="The activation function after every hidden layer.")
     skip: bool = Field(False, description="Add a linear map from the inputs to the outputs.")
@@ -31,7 +29,7 @@ class ConvSpec(Section):
     example: ClassVar[str] = "{name: conv, stem: 32, channels: [64, 128], hidden: 256}"
 
     name: Literal["conv"] = Field(description="Selects this network.")
-    channels: tuple[Positive, ...] = Field((32, 64, 128), description="The channels of each stage.")
+    channels: Stages = Field((32, 64, 128), description="The channels of each stage.")
     stem: Positive | None = Field(
         None,
         description="The channels of an additional first 5x5 convolution that halves the image, which saves much time.",
@@ -46,7 +44,7 @@ class WideResnetSpec(Section):
     example: ClassVar[str] = "{name: wide_resnet, depth: 28, width: 2}"
 
     name: Literal["wide_resnet"] = Field(description="Selects this network.")
-    depth: Positive = Field(28, description="The number of layers, 6 n + 4: 10, 16, 22, 28, 40, ...")
+    depth: Depth = Field(28, description="The number of layers, 6 n + 4: 10, 16, 22, 28, 40, ...")
     width: Positive = Field(2, description="The widening factor of the channels 16, 32 and 64.")
     dropout: Dropout = Field(0.0, description="The fraction of features that is dropped inside the blocks in training.")
 
@@ -64,8 +62,8 @@ class PooledResnetSpec(Section):
 
     name: Literal["pooled_resnet"] = Field(description="Selects this network.")
     stem: Positive = Field(32, description="The channels of the first convolution, which works at full size.")
-    channels: tuple[Positive, ...] = Field((64, 128, 256), min_length=1, description="The channels of each stage.")
-    blocks: Annotated[int, Field(ge=0), NoTruth] = Field(
+    channels: Stages = Field((64, 128, 256), min_length=1, description="The channels of each stage.")
+    blocks: Annotated[int, Field(ge=0, le=MOST_STAGES), NoTruth] = Field(
         1, description="The number of residual blocks per stage, of two convolutions each."
     )
     dropout: Dropout = Field(0.0, description="The fraction of the pooled features that is dropped in training.")
@@ -107,8 +105,8 @@ class DeconvSpec(Section):
     example: ClassVar[str] = "{name: deconv, channels: [128, 64, 32]}"
 
     name: Literal["deconv"] = Field(description="Selects this network.")
-    channels: tuple[Positive, ...] = Field((128, 64, 32), min_length=1, description="The channels of each stage.")
-    blocks: Positive = Field(1, description="The number of residual blocks per stage.")
+    channels: Stages = Field((128, 64, 32), min_length=1, description="The channels of each stage.")
+    blocks: Blocks = Field(1, description="The number of residual blocks per stage.")
 
 
 class UnetSpec(Section):
@@ -120,10 +118,10 @@ class UnetSpec(Section):
     example: ClassVar[str] = "{name: unet, channels: [32, 64, 128], patch: 2}"
 
     name: Literal["unet"] = Field(description="Selects this network.")
-    channels: tuple[Positive, ...] = Field(
+    channels: Stages = Field(
         (32, 64, 128), min_length=1, description="The channels of each level, from fine to coarse."
     )
-    blocks: Positive = Field(1, description="The number of residual blocks per level, on the way down and up.")
+    blocks: Blocks = Field(1, description="The number of residual blocks per level, on the way down and up.")
     hidden: Positive = Field(128, description="The length of the global vector.")
     patch: Literal[1, 2, 4] = Field(
         1,

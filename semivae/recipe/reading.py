@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
 
 from semivae.errors import RecipeError
 from semivae.recipe.checks import check_sections
-from semivae.recipe.document import Document, KeyPath, Problem, parse_value, read_document, write_document
+from semivae.recipe.document import Document, KeyPath, Problem, read_document, write_document
 from semivae.recipe.explaining import explain, suggestion
+from semivae.recipe.parsing import UnreadableError, parse_value
 from semivae.recipe.schema import Recipe
+from semivae.text import shortened
 
 Changes = Mapping[str, object] | Sequence[str]
 
@@ -78,9 +79,22 @@ def find_recipe(name: str | Path) -> Path:
         return _short(shipped[str(name)])
     if path.exists():
         return path  # a folder and the like: the reader says what is wrong with it
-    raise RecipeError(
-        f"{name}: there is no such file, nor a shipped recipe of this name; {suggestion(path.stem, shipped)}"
-    )
+    near = _near_file(path)
+    hint = f"did you mean {near}?" if near else suggestion(path.stem, shipped)
+    raise RecipeError(f"{name}: there is no such file, nor a shipped recipe of this name; {hint}")
+
+
+def _near_file(path: Path) -> Path | None:
+    """The recipe file beside a missing one whose name is nearest, where one is near: `mine.yaml` for `mine.yml`."""
+    try:
+        names = {file.name: file for file in path.parent.iterdir() if file.suffix.lower() in (".yaml", ".yml")}
+    except OSError:
+        return None
+    for other in (path.with_suffix(".yaml"), path.with_suffix(".yml"), *[path.with_name(f"{path.name}.yaml")]):
+        if other.name in names:
+            return other
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return path.with_name(close[0]) if close else None
 
 
 def _short(path: Path) -> Path:
@@ -133,7 +147,7 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
         key, value = pair
         path: KeyPath = tuple(key.split("."))
         if not all(path):
-            problems.append(Problem((), "not a key; write keys as training.steps", f"--set {key}"))
+            problems.append(Problem((), "not a key; write keys as training.steps", f"--set {shortened(key)}"))
         elif problem := document.put(path, value, "--set"):
             problems.append(problem)
     return problems
@@ -142,14 +156,11 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
 def _pair(text: str, problems: list[Problem]) -> tuple[str, object] | None:
     key, equals, value = text.partition("=")
     if not equals:
-        problems.append(Problem((), "write KEY=VALUE, such as training.steps=500", f"--set {text}"))
+        problems.append(Problem((), "write KEY=VALUE, such as training.steps=500", f"--set {shortened(text)}"))
         return None
     try:
         return key.strip(), parse_value(value)
-    except DuplicateKeyError:
-        problems.append(Problem((), "a key is written twice; keep one", f"--set {text}"))
-        return None
-    except YAMLError:
+    except UnreadableError as error:
         message = "the value is not YAML; check its brackets and quotes, and the space after each colon"
-        problems.append(Problem((), message, f"--set {text}"))
+        problems.append(Problem((), message if error.syntax else error.message, f"--set {shortened(text)}"))
         return None

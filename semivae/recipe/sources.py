@@ -6,7 +6,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.section import Fraction, NoTruth, Positive, ProperShare, Section, Seed
+from semivae.recipe.section import (
+    Count,
+    FilePath,
+    Fraction,
+    NoTruth,
+    Pixels,
+    Positive,
+    ProperShare,
+    Section,
+    Seed,
+    Side,
+)
 
 
 class BuiltInSource(Section):
@@ -32,8 +43,10 @@ class FolderSource(Section):
     example: ClassVar[str] = "{name: folder, path: pets, size: 32, channels: 3}"
 
     name: Literal["folder"] = Field(description="Selects this kind of source.")
-    path: str = Field(description="The folder or .zip file; a relative path starts at the data root (`--data-root`).")
-    size: Positive = Field(32, description="Height and width of the images, in pixels.")
+    path: FilePath = Field(
+        description="The folder or .zip file; a relative path starts at the data root (`--data-root`)."
+    )
+    size: Pixels = Field(32, description="Height and width of the images, in pixels.")
     channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
     test_share: ProperShare = Field(
         0.2, description="Fraction of each class that is set aside for testing where there is no `test` folder."
@@ -41,7 +54,6 @@ class FolderSource(Section):
 
 
 ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]
-Side = Annotated[int, Field(ge=4), NoTruth]
 ClassNumber = Annotated[int, Field(ge=0, le=65535), NoTruth]
 
 
@@ -57,7 +69,7 @@ class ArraysSource(Section):
     example: ClassVar[str] = "{name: arrays, path: cells.npz, keys: {x: pictures, y: kinds}}"
 
     name: Literal["arrays"] = Field(description="Selects this kind of source.")
-    path: str = Field(description="The .npz file; a relative path starts at the data root (`--data-root`).")
+    path: FilePath = Field(description="The .npz file; a relative path starts at the data root (`--data-root`).")
     test_share: ProperShare = Field(
         0.2, description="Fraction of the examples that is set aside for testing where the file has no test arrays."
     )
@@ -87,12 +99,12 @@ class MasksSource(Section):
     example: ClassVar[str] = "{name: masks, path: faces, size: [64, 48], palette: palette.txt, void: 255}"
 
     name: Literal["masks"] = Field(description="Selects this kind of source.")
-    path: str = Field(description="The folder; a relative path starts at the data root (`--data-root`).")
+    path: FilePath = Field(description="The folder; a relative path starts at the data root (`--data-root`).")
     size: Side | tuple[Side, Side] = Field(
         64, description="The side, or [height, width], to which images and masks are scaled, in pixels."
     )
     channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
-    palette: str | None = Field(
+    palette: FilePath | None = Field(
         None,
         description="A text file, relative to `path`, with one class per line in the order of the class numbers: "
         "`NAME`, or `NAME RED GREEN BLUE`.",
@@ -113,9 +125,9 @@ class TableSource(Section):
     example: ClassVar[str] = "{name: table, path: plants.csv, label: kind, ignore: [id], categorical: [region]}"
 
     name: Literal["table"] = Field(description="Selects this kind of source.")
-    path: str = Field(description="The file; a relative path starts at the data root (`--data-root`).")
+    path: FilePath = Field(description="The file; a relative path starts at the data root (`--data-root`).")
     label: str = Field(description="The name of the column that holds the class.")
-    test: str | None = Field(
+    test: FilePath | None = Field(
         None, description="A second file with the same columns for testing; else `test_share` of the rows is set aside."
     )
     test_share: ProperShare = Field(
@@ -140,7 +152,7 @@ class CelebAMaskSource(Section):
     example: ClassVar[str] = "{name: celebamask_hq, size: 64}"
 
     name: Literal["celebamask_hq"] = Field(description="Selects this kind of source.")
-    path: str = Field(
+    path: FilePath = Field(
         "CelebAMask-HQ", description="The folder; a relative path starts at the data root (`--data-root`)."
     )
     size: Side = Field(64, description="Height and width to which images and masks are scaled, in pixels.")
@@ -177,7 +189,7 @@ class SplitSpec(Section):
     seed: Seed = Field(
         0, description="Chooses the labelled and the validation examples; independent of `training.seed`."
     )
-    validation: Annotated[int, Field(ge=0), NoTruth] = Field(
+    validation: Count = Field(
         0, description="How many further training examples are held out for validation and calibration."
     )
 

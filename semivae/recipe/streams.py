@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.factors import ProbabilitiesSpec
-from semivae.recipe.section import Fraction, Name, NonNegative, NoTruth, Positive, PositiveFloat, Section
+from semivae.recipe.section import (
+    Count,
+    FilePath,
+    Fraction,
+    Name,
+    NonNegative,
+    NoTruth,
+    Positive,
+    PositiveFloat,
+    Section,
+)
 
 
 class ViewSpec(Section):
@@ -144,9 +154,7 @@ class CountsSpec(Section):
 
     example: ClassVar[str] = "{counts: [500, 300, 200]}"
 
-    counts: tuple[Annotated[int, Field(ge=0), NoTruth], ...] = Field(
-        min_length=2, description="One count per class; only their ratios matter."
-    )
+    counts: tuple[Count, ...] = Field(min_length=2, description="One count per class; only their ratios matter.")
 
 
 class FileSpec(Section):
@@ -154,7 +162,7 @@ class FileSpec(Section):
 
     example: ClassVar[str] = "{file: labels.txt}"
 
-    file: str = Field(
+    file: FilePath = Field(
         description="A .csv or .txt file with one class name or number per line, an .npy file, or an .npz file with an "
         "array for each variable; a relative path starts at the data root."
     )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from semivae.recipe.section import NonNegative, NoTruth, Positive, PositiveFloat, Section, Seed
+from semivae.recipe.section import Count, NonNegative, NoTruth, Positive, PositiveFloat, Section, Seed
 
 
 class PlayerRates(Section):
@@ -54,9 +54,7 @@ class TrainingSpec(Section):
     weight_decay: NonNegative = Field(
         0.0, description="The weight decay; decoupled for `adamw` and `muon`, an L2 penalty for `adam`."
     )
-    warmup: Annotated[int, Field(ge=0), NoTruth] = Field(
-        0, description="The number of steps over which the learning rate rises linearly to its peak."
-    )
+    warmup: Count = Field(0, description="The number of steps over which the learning rate rises linearly to its peak.")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="The learning rate after the warm-up: constant, or a half cosine down to 0."
     )

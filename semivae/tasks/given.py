@@ -16,6 +16,7 @@ from semivae.data.formats.palettes import Palette, decode_map
 from semivae.data.formats.regular_files import read_regular
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
+from semivae.text import shown
 from semivae.variables import VOID
 
 
@@ -68,7 +69,9 @@ def class_numbers(given: Given) -> Tensor:
 def refuse_ambiguous(name: str, entries: Sequence[Any], names: Sequence[str]) -> None:
     """Raise `RunError` for a number that is one class's number and another one's name."""
     for entry in entries:
-        if isinstance(entry, int) and str(entry) in names and list(names).index(str(entry)) != entry:
+        if not isinstance(entry, int) or entry.bit_length() > 64:  # Python writes no number of thousands of digits
+            continue
+        if str(entry) in names and list(names).index(str(entry)) != entry:
             raise RunError(
                 f"{name}: {entry} could be a class's number or the class called {str(entry)!r}, of another number; "
                 f"give the class's name as text, {name}='\"{entry}\"'"
@@ -81,12 +84,12 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
         return list(names).index(entry)
     number = None
     if isinstance(entry, str):
-        number = int(entry) if entry.isdecimal() else None
+        number = int(entry) if entry.isdecimal() and len(entry) < 20 else None
     elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
         number = int(entry)
     if number is None or not 0 <= number < classes:
         known = ", ".join(names) if names else f"0 to {classes - 1}"
-        raise RunError(f"{name}: unknown class {entry!r}; the classes are {known}")
+        raise RunError(f"{name}: unknown class {shown(entry)}; the classes are {known}")
     return number
 
 
@@ -162,8 +165,8 @@ def numbers(given: Given) -> Tensor:
     name, value, count, shape = given.name, given.value, given.count, given.variable.shape or ()
     try:
         values = torch.as_tensor(float(value) if isinstance(value, str) else value, dtype=torch.float32)
-    except (TypeError, ValueError) as reason:
-        raise RunError(f"{name}: {value!r} is not a number or an array of numbers") from reason
+    except (TypeError, ValueError, OverflowError, RuntimeError) as reason:  # the last two from torch
+        raise RunError(f"{name}: {shown(value)} is not a number or an array of numbers") from reason
     if values.shape not in {(), shape, (count, *shape)}:
         raise RunError(f"{name}: expected one number, shape {shape} or {(count, *shape)}; given {tuple(values.shape)}")
     if not values.isfinite().all():

@@ -1,0 +1,63 @@
+"""What a user gives for a variable on the command line: any text is a value, or refused in words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import typer
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from semivae.cli.opening import given_values
+from semivae.errors import RunError
+from semivae.recipe.schema import VariableSpec
+from semivae.runs.given import class_maps, class_numbers, numbers
+
+CODE = VariableSpec(family="gaussian", shape=(2,))
+MAP = VariableSpec(family="categorical", shape=(1, 2), classes=3)
+quick = settings(
+    max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@quick
+@given(st.text("0123456789.,-+eExo[]{}&*:#'\" _anif\n\t", max_size=12))
+@example("9" * 5000)
+@example("0x" + "f" * 5000)
+@example("'" + "9" * 5000 + "'")
+@example("&a [*a]")
+@example("[" * 5000)
+@example("1" + "0" * 240)
+@example("[1" + "0" * 240 + ", 1]")
+@example("{a: 1}")
+@example("!!set {a}")
+@example("[[1], [1, 2]]")
+@example("2026-11-28")
+@example("!!binary aGVsbG8=")
+@example("9223372036854775808")
+def test_any_given_text_is_a_value_or_refused(text: str) -> None:
+    try:
+        value = given_values([f"v={text}"])["v"]
+    except typer.BadParameter as error:
+        assert len(error.message) < 300
+        return
+    for tensor_of in (
+        lambda: class_numbers("v", value, 4, 10, ()),
+        lambda: class_numbers("v", value, 4, 2, ("1", "99999")),
+        lambda: class_maps("v", value, 4, MAP),
+        lambda: numbers("v", value, 4, CODE),
+    ):
+        try:
+            tensor = tensor_of()
+        except RunError as error:
+            assert len(str(error)) < 300
+        else:
+            assert len(tensor) == 4 and torch.isfinite(tensor).all()
+
+
+def test_numbers_of_programs_are_refused_in_words() -> None:
+    for value in (10**5000, [10**5000, 1], -(10**5000)):
+        with pytest.raises(RunError, match="is not a number or an array of numbers"):
+            numbers("h", value, 1, CODE)
+        with pytest.raises(RunError):
+            class_numbers("y", value, 2, 10, ("0", "1"))
