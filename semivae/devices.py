@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +32,35 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise RunError(f"device {name}: not to be had on this machine; use --device auto or --device cpu") from None
     return device
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All memory of a device, used or free.
+
+    Args:
+        owner: whose it is, for messages.
+        size: in bytes; infinite where it is not known.
+    """
+
+    owner: str
+    size: float
+
+
+def memory_of(device: torch.device) -> Memory:
+    """The memory of a GPU, else of the machine or of the container that it runs."""
+    if device.type == "cuda":
+        return Memory("the GPU", torch.cuda.get_device_properties(device).total_memory)
+    try:
+        known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return Memory("this machine", math.inf)
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            known.append(int(limit.read_text()))
+        except (OSError, ValueError):  # no such container, or one without a limit ("max")
+            continue
+    return Memory("this machine", min(known))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -65,11 +65,12 @@ def show(
 
     note_former_names(recipe, changes)
     read = read_recipe(recipe, changes)
+    from semivae.scenario.build import parameter_counts
     from semivae.scenario.plan import plan_of
 
     plan = plan_of(read)
     resolved, lack = with_shapes(read, data_root)
-    counts = None if resolved is None else count_parameters(resolved)
+    counts = None if resolved is None else parameter_counts(resolved)
     columns = ("stream", "learner", "completion", "scores")
     report = {
         "recipe": recipe,
@@ -100,20 +101,18 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
         return None, str(error)
 
 
-def count_parameters(recipe: Recipe) -> dict[str, dict[str, int]]:
-    """Player to factor to number of parameters that learn; what a ladder's levels share has a row of its own."""
-    from semivae.scenario.build import build_players
+def refuse_too_large(recipe: Recipe) -> None:
+    """Raises RecipeError where nothing here has the memory to train a recipe with all shapes."""
+    import torch
 
-    decoder, encoder = build_players(recipe)
-    counts = {
-        name: {factor: sum(p.numel() for p in player[factor].parameters()) for factor in player.names}
-        for name, player in (("decoder", decoder), ("encoder", encoder))
-    }
-    for name, level in encoder.levels.items():
-        shared = sum(parameter.numel() for parameter in level.bottom_up.parameters())
-        counts["encoder"][name] -= shared
-        counts["encoder"]["bottom_up"] = shared
-    return counts
+    from semivae.devices import memory_of
+    from semivae.scenario.build import parameter_counts
+    from semivae.scenario.memory import refuse_large_training
+    from semivae.scenario.plan import plan_of
+
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    largest = max((memory_of(device) for device in devices), key=lambda memory: memory.size)
+    refuse_large_training(recipe, plan_of(recipe), parameter_counts(recipe), largest)
 
 
 def check(
@@ -131,7 +130,7 @@ def check(
 
 
 def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
-    """The lines of what is wrong with a recipe; empty where nothing is. Imports no torch."""
+    """The lines of what is wrong with a recipe; empty where nothing is. Imports no torch, unless it looks too large."""
     from semivae.recipe import read_recipe
 
     try:
@@ -139,6 +138,7 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
         read = read_recipe(recipe, changes)
     except RecipeError as error:
         return str(error).splitlines()
+    from semivae.scenario.memory import looks_large
     from semivae.scenario.plan import plan_of, twin_plan
     from semivae.scenario.shapes import has_shapes, net_mistakes
 
@@ -149,6 +149,11 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
         mistakes.append(str(error))
     if has_shapes(read):
         mistakes += net_mistakes(read)
+    if not mistakes and has_shapes(read) and looks_large(read):
+        try:
+            refuse_too_large(read)
+        except RecipeError as error:
+            mistakes.append(str(error))
     return [line for mistake in dict.fromkeys(mistakes) for line in f"{recipe}: {mistake}".splitlines()]
 
 

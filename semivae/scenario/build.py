@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.data.streams import Stream
 from semivae.data.views import View
+from semivae.devices import memory_of
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
@@ -29,6 +31,7 @@ from semivae.nets.layers import without_head
 from semivae.recipe import schema
 from semivae.recipe.networks import Net
 from semivae.recipe.schema import Recipe
+from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, net_shapes
 from semivae.scenario.streams import make_streams
@@ -89,9 +92,38 @@ def build_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, P
         roles: of its variables, where they are known already.
 
     Raises:
-        RecipeError: a network does not fit its variables, or a prior its family.
+        RecipeError: a network does not fit its variables or the machine's memory, or a prior its family.
     """
-    roles = roles or roles_of(recipe)
+    refuse_large_networks(parameter_counts(recipe, roles, fixed=True), memory_of(torch.device("cpu")))
+    return _players(recipe, roles or roles_of(recipe))
+
+
+def parameter_counts(recipe: Recipe, roles: Roles | None = None, fixed: bool = False) -> dict[str, dict[str, int]]:
+    """By player and factor, how many numbers a resolved recipe's networks learn; allocates no memory for them.
+
+    What the levels of a ladder share has a row of its own, `bottom_up`. `fixed` counts numbers that do not learn, too.
+
+    Raises:
+        RecipeError: as `build_players`, but for memory.
+    """
+    with torch.device("meta"):
+        decoder, encoder = _players(recipe, roles or roles_of(recipe))
+
+    def count(module: nn.Module) -> int:
+        return sum(tensor.numel() for tensor in chain(module.parameters(), module.buffers() if fixed else ()))
+
+    counts = {
+        name: {factor: count(player[factor]) for factor in player.names}
+        for name, player in (("decoder", decoder), ("encoder", encoder))
+    }
+    for name, level in encoder.levels.items():
+        shared = count(level.bottom_up)
+        counts["encoder"][name] -= shared
+        counts["encoder"]["bottom_up"] = shared
+    return counts
+
+
+def _players(recipe: Recipe, roles: Roles) -> tuple[Player, Player]:
     variables = build_variables(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.training.seed)
@@ -123,7 +155,9 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable)
 def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
     shapes = net_shapes(where, spec, given, output_shape)
-    return NETS[spec.name](shapes.image, shapes.vectors + features, shapes.output, **spec.model_dump(exclude={"name"}))
+    options = spec.model_dump(exclude={"name"})
+    with refusing_overflow(where):
+        return NETS[spec.name](shapes.image, shapes.vectors + features, shapes.output, **options)
 
 
 def _conditional(
@@ -145,7 +179,8 @@ def _prior(name: str, spec: schema.Factor, target: Variable) -> Prior:
                 f"{target.classes or 'no'} classes; give one for each, not all of them 0"
             )
         return Prior(target, torch.tensor(spec.probabilities).log().clamp_min(-1e4).log_softmax(0))
-    return Prior(target, learnable=spec == "learned")
+    with refusing_overflow(f"variables.{name}"):
+        return Prior(target, learnable=spec == "learned")
 
 
 def build_game(
@@ -237,11 +272,11 @@ def build_scenario(
     """Makes a recipe real: shapes from the data, plan from the graphs, players, streams.
 
     Raises:
-        RecipeError, DataError: as `resolve`, `plan_of`, `build_players` and the streams say.
+        RecipeError, DataError: as `resolve`, `plan_of`, `refuse_large_training`, `build_players` and the streams say.
     """
     recipe = resolve(recipe, dataset)
-    roles = roles_of(recipe)
-    plan = plan_of(recipe, roles)
-    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles)
+    plan = plan_of(recipe)
+    refuse_large_training(recipe, plan, parameter_counts(recipe), memory_of(device))
+    game = build_game(recipe, plan, device, _class_frequencies(recipe, dataset, split))
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, roles, plan, game, streams)
