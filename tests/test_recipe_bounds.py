@@ -44,7 +44,7 @@ TEXTS = {
     "alias in itself, deeper": ("a: &a {b: {c: [1, {d: *a}]}}", "1: the alias *a lies within its own value"),
     "merge of itself": ("a: &a {<<: *a}", "1: the alias *a lies within its own value"),
     "alias of all": ("&a {b: *a}", "1: the alias *a lies within its own value"),
-    "deep lists": ("a: " + "[" * 100_000, f"1: sections and lists lie more than {DEEPEST} deep"),
+    "deep lists": ("a: " + "[" * 10_000, f"1: sections and lists lie more than {DEEPEST} deep"),
     "deep sections": ("{a: " * 100_000, f"1: sections and lists lie more than {DEEPEST} deep"),
     "deep keys": ("? " * 100_000, f"1: sections and lists lie more than {DEEPEST} deep"),
     "long number": (f"a: 1\nb: {DIGITS}", "2: a number of 5,000 digits; no option takes one so large"),
