@@ -48,19 +48,10 @@ class Memory:
 
 
 def memory_of(device: torch.device) -> Memory:
-    """The memory of a GPU, else of the machine or of the container that it runs."""
+    """The memory of a GPU; else all that this process can have of the machine, used or free."""
     if device.type == "cuda":
         return Memory("the GPU", torch.cuda.get_device_properties(device).total_memory)
-    try:
-        known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return Memory("this machine", math.inf)
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            known.append(int(limit.read_text()))
-        except (OSError, ValueError):  # no such container, or one without a limit ("max")
-            continue
-    return Memory("this machine", min(known))
+    return Memory("this machine", min([*_machine_memory(), *_own_limits()], default=math.inf))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,9 +68,19 @@ def free_memory() -> int:
     with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
         lines = Path("/proc/meminfo").read_text().splitlines()
         limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
-    if len(limits) == 1:
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # other Unix: of the whole machine
-            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min([*limits, *([] if len(limits) > 1 else _machine_memory()), *_own_limits()])
+
+
+def _machine_memory() -> list[int]:
+    """Bytes of the whole machine's main memory, where the system tells them: Windows does not."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    return []
+
+
+def _own_limits() -> list[int]:
+    """Bytes that the container or the limit of this process leaves it, where there are such."""
+    limits: list[int] = []
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):  # no container, or "max"
             limits.append(int(Path(file).read_text()))
@@ -89,7 +90,7 @@ def free_memory() -> int:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             limits.append(limit)
-    return min(limits)
+    return limits
 
 
 def choose_precision(asked: str, device: torch.device) -> PrecisionName:
