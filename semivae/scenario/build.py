@@ -275,8 +275,9 @@ def build_scenario(
         RecipeError, DataError: as `resolve`, `plan_of`, `refuse_large_training`, `build_players` and the streams say.
     """
     recipe = resolve(recipe, dataset)
-    plan = plan_of(recipe)
-    refuse_large_training(recipe, plan, parameter_counts(recipe), memory_of(device))
-    game = build_game(recipe, plan, device, _class_frequencies(recipe, dataset, split))
+    roles = roles_of(recipe)
+    plan = plan_of(recipe, roles)
+    refuse_large_training(recipe, plan, parameter_counts(recipe, roles), memory_of(device))
+    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, roles, plan, game, streams)
