@@ -83,6 +83,9 @@ def test_a_picture_of_196_megapixels_is_read_and_scaled_down() -> None:
     assert decode_image(blank_png(14_000, 14_000), 3, 32, 32).tolist() == np.zeros((3, 32, 32)).tolist()
     mask = decode_map(blank_png(14_000, 14_000), Palette(("a", "b")), 4, 4)
     assert mask.tolist() == [[0] * 4] * 4
+    before = Image.MAX_IMAGE_PIXELS
+    scan = saved(Image.new("1", (14_000, 14_000), 1), "tiff", compression="group4")
+    assert decode_image(scan, 1, 4, 4).min() == 255 and before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_large_picture_is_averaged_to_what_a_small_one_gives() -> None:
@@ -94,6 +97,23 @@ def test_a_large_picture_is_averaged_to_what_a_small_one_gives() -> None:
         content, expected = saved(large, "png", compress_level=1, **options), saved(small, "png", **options)
         difference = decode_image(content, 1, 32, 32).astype(int) - decode_image(expected, 1, 32, 32)
         assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
+def test_pictures_that_lie_are_turned_upright(kind: str) -> None:
+    picture = np.zeros((4, 8), np.uint8)
+    picture[:, :4] = 255
+    content = saved(Image.fromarray(picture), kind, exif=turned(6))
+    upright = decode_image(content, 1, 8, 4)[0]
+    assert upright_size(content) == (4, 8) and upright[:4].min() > 240 and upright[4:].max() < 15
+
+
+def test_a_large_tiff_that_lies_is_turned_upright() -> None:
+    picture = np.zeros((5_000, 8_000), np.uint8)
+    picture[:, :4_000] = 255
+    content = saved(Image.fromarray(picture), "tiff", compression="packbits", exif=turned(6))
+    upright = decode_image(content, 1, 16, 10)[0]
+    assert upright_size(content) == (5_000, 8_000) and upright[:7].min() > 240 and upright[9:].max() < 15
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -125,9 +145,10 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same() -> None:
         (saved(Image.new("RGB", (8, 8)), "gif").replace(b"a\x08\0\x08\0", b"a\xff\xff\xff\xff"), "4,294 million"),
         (tiff(13_000, 13_000, 7, saved(Image.new("RGB", (16, 16)), "jpeg")), "a TIFF of .* unpacks to 507,000,000"),
         (tiff(16, 16, 5, b"\0" * 300, (20_000, 8_000)), "a TIFF of .* unpacks to 480,000,000"),
+        (tiff(20_000, 20_000, 5, b"\0" * 300), r"a TIFF in one strip or tile of more than 1,073,741,824"),
         (tiff(16, 16, 6, b"\0" * 300), "a TIFF packed as tiff_jpeg, which is not read"),
     ],
-    ids=["png", "ppm", "gif", "tiff", "tile", "old jpeg"],
+    ids=["png", "ppm", "gif", "tiff", "tile", "strip", "old jpeg"],
 )
 def test_what_would_unpack_to_far_too_much_is_refused_by_its_header(content: bytes, message: str) -> None:
     for read in (lambda: decode_image(content, 3, 8, 8), lambda: decode_map(content, Palette(("a", "b")), 8, 8)):

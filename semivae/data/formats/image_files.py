@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from semivae.data.formats.file_trees import Files
@@ -19,6 +19,7 @@ from semivae.text import join_names
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
+MOST_AVERAGED = 128  # pixels a side that become one; with more Pillow's `reduce` divides too coarsely, white gets grey
 BAND = 4_000_000  # pixels of a large picture that are averaged at once
 
 
@@ -42,7 +43,7 @@ def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.
     with open_raster(content, needed) as opened:
         if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
             raise ValueError("32-bit pixels, which have no white; save them with 8 or 16 bits")
-        factor = min(opened.size) // needed
+        factor = min(min(opened.size) // needed, MOST_AVERAGED)
         if factor > 1 and opened.width * opened.height > LARGE:
             image = _averaged(opened, channels, factor, height, width)
         else:
@@ -68,6 +69,7 @@ def _averaged(image: Image.Image, channels: int, factor: int, height: int, width
 
     It is averaged band by band: a second copy of it, in another mode, would not fit into memory.
     """
+    image.load()  # turns a TIFF
     across, down = image.size
     small = Image.new("L" if channels == 1 else "RGB", (-(-across // factor), -(-down // factor)))
     rows = max(1, BAND // (across * factor)) * factor
@@ -89,6 +91,8 @@ def upright_size(content: bytes) -> tuple[int, int]:
     """Width and height of an image file, turned as its EXIF orientation says."""
     with open_raster(content) as opened:
         width, height = opened.size
+        if isinstance(opened, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have turned its size already
+            width, height = opened.tag_v2[ExifTags.Base.ImageWidth], opened.tag_v2[ExifTags.Base.ImageLength]
         lies = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
     return (height, width) if lies else (width, height)
 

@@ -34,6 +34,7 @@ TIFF_COMPRESSIONS = {
     "tiff_deflate", "lzma", "zstd",
 }  # fmt: skip
 TIFF_SMALL, TIFF_RATIO = 2**26, 2000  # bytes of pixels that any TIFF may hold, and how many a byte of a larger one
+TIFF_STRIP = 2**30  # bytes that are unpacked beside the picture
 _one_at_a_time = threading.Lock()
 
 
@@ -59,8 +60,19 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
         _refuse_large(image, given, content)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _refuse_swelling(image, len(content))
-        with _one_at_a_time if _pixels(image.size) > LARGE else nullcontext():
+        with _alone() if _pixels(image.size) > LARGE else nullcontext():
             yield image
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One large picture at a time, and without Pillow's limit meanwhile: its plugin for TIFF asks it while decoding."""
+    with _one_at_a_time:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -108,5 +120,8 @@ def _refuse_swelling(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
     tile = int(tags.get(TiffImagePlugin.TILEWIDTH, 0)) * int(tags.get(TiffImagePlugin.TILELENGTH, 0))
     bits = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)) * max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     unpacked = max(_pixels(image.size), tile) * bits // 8
+    rows = min(image.height, int(tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height)))
+    if packed != "raw" and max(rows * image.width, tile) * bits // 8 > TIFF_STRIP:
+        raise ValueError(f"a TIFF in one strip or tile of more than {TIFF_STRIP:,} bytes; save it in smaller ones")
     if unpacked > TIFF_SMALL and unpacked > TIFF_RATIO * size:
         raise ValueError(f"a TIFF of {size:,} bytes that unpacks to {unpacked:,}; save it as PNG")
