@@ -220,17 +220,22 @@ def test_a_download_arrives_whole_and_is_not_repeated(tmp_path: Path, server: tu
 
 
 @pytest.mark.parametrize(
-    "served",
-    [None, CONTENT[:5], CONTENT[::-1], CONTENT + bytes(2**20)],
+    ("served", "reason"),
+    [
+        (None, "404"),
+        (CONTENT[:5], "sent another file"),
+        (CONTENT[::-1], "sent another file"),
+        (CONTENT + bytes(2**20), "sends more than 9 bytes"),
+    ],
     ids=["not there", "half of it", "another", "without end"],
 )
 def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
-    tmp_path: Path, server: tuple[Path, str], served: bytes | None
+    tmp_path: Path, server: tuple[Path, str], served: bytes | None, reason: str
 ) -> None:
     folder, address = server
     if served is not None:
         (folder / "images.mat").write_bytes(served)
-    with pytest.raises(DataError, match=r"(?s)downloading failed: .*images.mat  9 bytes  http:"):
+    with pytest.raises(DataError, match=rf"(?s)downloading failed: .*{reason}.*images.mat  9 bytes  http:"):
         obtain("Set", [official(address)], [tmp_path / "data" / "set"], download=True)
     assert not (tmp_path / "data").exists()
 

@@ -166,6 +166,13 @@ def jpeg_of_scans(side: int, scans: int) -> bytes:
     return bytes(content[:start] + content[start:end] * scans + content[start:])
 
 
+def test_a_jpeg_beyond_the_limit_is_read_where_it_is_scaled_down() -> None:
+    content = bytearray(saved(Image.new("L", (64, 64)), "jpeg"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 30_000, 30_000)  # libjpeg fills in what is missing
+    assert decode_image(bytes(content), 1, 8, 8).shape == (1, 8, 8) and upright_size(bytes(content)) == (30_000, 30_000)
+
+
 def test_a_jpeg_that_is_read_over_and_over_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scans of 10,000 x 10,000 pixels; save the JPEG again, not progressive"):
         decode_image(jpeg_of_scans(10_000, 100), 1, 8, 8)

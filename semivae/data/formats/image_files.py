@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from torch import Tensor
 
 from semivae.data.formats.file_trees import Files
-from semivae.data.formats.raster import KINDS, LARGE, open_raster
+from semivae.data.formats.raster import KINDS, LARGE, open_header, open_raster
 from semivae.errors import DataError
 from semivae.text import join_names
 
@@ -89,7 +89,7 @@ def _averaged(image: Image.Image, channels: int, factor: int, height: int, width
 
 def upright_size(content: bytes) -> tuple[int, int]:
     """Width and height of an image file, turned as its EXIF orientation says."""
-    with open_raster(content) as opened:
+    with open_header(content) as opened:
         width, height = opened.size
         if isinstance(opened, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have turned its size already
             width, height = opened.tag_v2[ExifTags.Base.ImageWidth], opened.tag_v2[ExifTags.Base.ImageLength]

@@ -53,7 +53,7 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
         UnidentifiedImageError: none of `FORMATS`.
         OSError, SyntaxError and more: Pillow's, for what is damaged.
     """
-    with _opened(content) as image:
+    with open_header(content) as image:
         given = image.size
         if needed is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, (needed, needed))
@@ -75,8 +75,12 @@ def _alone() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _opened(content: bytes) -> Image.Image:
-    """The image by the first of `FORMATS` that takes it, as `Image.open` does, but for its warnings and its limit."""
+def open_header(content: bytes) -> Image.Image:
+    """An image file, opened for what its header says, whatever its size: by the first of `FORMATS` that takes it.
+
+    Raises:
+        UnidentifiedImageError: none does.
+    """
     for name in FORMATS:
         factory, accepts = Image.OPEN[name]
         if accepts is not None and accepts(content[:16]) is not True:
