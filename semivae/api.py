@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
 
+    from semivae.data.readers.memory import GivenData
+
     Given = str | Path | Image | Sequence[str | Path | Image] | ArrayLike | Tensor
 
 
@@ -62,8 +64,7 @@ class Run(TrainedModel):
             model.data_root,
             model.roles,
         )
-        run._dataset = model._dataset
-        return run
+        return run.with_data(model._dataset)
 
     @torch.no_grad()
     def posterior(self, name: str, /, **observed: Any) -> Distribution:
@@ -155,10 +156,15 @@ class Run(TrainedModel):
 
 
 def load(
-    path: str | Path, checkpoint: str = "last", *, data_root: str | Path | None = None, device: str = "auto"
+    path: str | Path,
+    checkpoint: str = "last",
+    *,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    dataset: GivenData | None = None,
 ) -> Run:
     """Opens a run's folder. See `semivae.runs.model.TrainedModel.load`."""
-    return Run.load(path, checkpoint, data_root=data_root, device=device)
+    return Run.load(path, checkpoint, data_root=data_root, device=device, dataset=dataset)
 
 
 def train(
@@ -173,6 +179,7 @@ def train(
     twin: bool | None = None,
     device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
+    dataset: GivenData | None = None,
 ) -> Run:
     """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`."""
     model = training.train(
@@ -186,5 +193,6 @@ def train(
         twin=twin,
         device=device,
         progress=progress,
+        dataset=dataset,
     )
     return Run.of(model)

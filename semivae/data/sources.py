@@ -25,6 +25,7 @@ from semivae.recipe.schema import (
     CelebAMaskSource,
     FolderSource,
     MasksSource,
+    MemorySource,
     Source,
     TableSource,
 )
@@ -50,9 +51,14 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         return read_table(source, _place(source.path, data_root), test)
     if isinstance(source, MasksSource):
         return read_masks(source, _place(source.path, data_root))
+    if isinstance(source, MemorySource):
+        raise DataError(
+            "the data were given in memory (source: memory), so no file holds them; give them again in Python, as "
+            "semivae.load(run, dataset=...) or semivae.train(..., dataset=...)"
+        )
     if isinstance(source, CelebAMaskSource):
         return read_celebamask_hq(source, resolve(source.path, data_root))
-    return _binarized(_built_in(source, data_root, download), source.binarize)
+    return binarized_dataset(_built_in(source, data_root, download), source.binarize)
 
 
 def _place(path: str, data_root: Path, where: str = "source.path") -> Path:
@@ -63,7 +69,8 @@ def _place(path: str, data_root: Path, where: str = "source.path") -> Path:
     return place
 
 
-def _binarized(dataset: Dataset, threshold: float | None) -> Dataset:
+def binarized_dataset(dataset: Dataset, threshold: float | None) -> Dataset:
+    """Returns a data set whose images are black and white, parted at a threshold in [0, 1]; None: as it is."""
     if threshold is None:
         return dataset
     train, test, unlabelled = (

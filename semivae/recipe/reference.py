@@ -26,6 +26,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.TableSource: "Source `table`",
         schema.MasksSource: "Source `masks`",
         schema.CelebAMaskSource: "Source `celebamask_hq`",
+        schema.MemorySource: "Source `memory`",
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
     "variables": {schema.VariableSpec: "Variable"},

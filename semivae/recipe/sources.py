@@ -158,8 +158,22 @@ class CelebAMaskSource(Section):
     size: Side = Field(64, description="Height and width to which images and masks are scaled, in pixels.")
 
 
+class MemorySource(Section):
+    """Data that were given in memory, by `semivae.train(recipe, dataset=...)`; it stands in the recipe of such a run.
+
+    The run keeps a checksum of the data, not the data: give them again to evaluate or resume it.
+    """
+
+    example: ClassVar[str] = "{name: memory}"
+
+    name: Literal["memory"] = Field(description="Selects this kind of source.")
+    binarize: Fraction | None = Field(
+        None, description="Pixels above this threshold, in [0, 1], become white and all others black."
+    )
+
+
 Source = Annotated[
-    BuiltInSource | FolderSource | ArraysSource | TableSource | MasksSource | CelebAMaskSource,
+    BuiltInSource | FolderSource | ArraysSource | TableSource | MasksSource | CelebAMaskSource | MemorySource,
     Field(discriminator="name"),
 ]
 

@@ -13,14 +13,15 @@ from semivae.data.formats.palettes import Palette, read_palette
 from semivae.data.inputs.inputs import Inputs, inputs_of
 from semivae.data.paths import resolve
 from semivae.data.readers.masks import palette_of
+from semivae.data.readers.memory import dataset_in_memory
+from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
-from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.players import Player
 from semivae.recipe import Recipe
-from semivae.recipe.schema import BuiltInSource, MasksSource
+from semivae.recipe.schema import BuiltInSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.folder import (
     CHECKPOINTS,
@@ -42,6 +43,7 @@ from semivae.text import join_names
 if TYPE_CHECKING:
     from semivae.data.dataset import Dataset
     from semivae.data.inputs.table_encoding import TableEncoding
+    from semivae.data.readers.memory import GivenData
 
 
 class TrainedModel:
@@ -87,12 +89,21 @@ class TrainedModel:
         *,
         data_root: str | Path | None = None,
         device: str = "auto",
+        dataset: GivenData | None = None,
     ) -> Self:
         """Opens a run.
+
+        Args:
+            path: its folder.
+            checkpoint: "last", "selected" or "twin".
+            data_root: where its data are looked for; None: where they were when it was trained.
+            device: "auto", "cpu", "cuda", ...
+            dataset: the data that it was trained on, where they were given in memory (`semivae.train(dataset=...)`).
 
         Raises:
             RunError: no such run, a half-written or damaged one, no such checkpoint, or a newer version of semivae
                 wrote the run.
+            DataError: `dataset` is not what the run was trained on.
         """
         folder = Path(path)
         format_of(folder)
@@ -126,7 +137,10 @@ class TrainedModel:
                 "put it back, or train again with --overwrite"
             ) from error
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
-        return cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
+        run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
+        if dataset is not None:
+            run.with_data(run._checked(binarized_dataset(dataset_in_memory(dataset), run.threshold)))
+        return run
 
     @property
     def label(self) -> str:
@@ -169,12 +183,16 @@ class TrainedModel:
                 all, where the test part is chosen among its examples.
         """
         if self._dataset is None:
-            found = load_source(self.recipe.source, self.data_root)
-            self._refuse_changed(found)
-            if found.test_origin != "given":  # chosen among these data: of others, what was learnt would be tested on
-                load_split(self.path / SPLIT_FILE, found)
-            self._dataset = found
+            self._dataset = self._checked(load_source(self.recipe.source, self.data_root))
         return self._dataset
+
+    def _checked(self, found: Dataset) -> Dataset:
+        """Data, after it is seen that they are those that the run was trained on."""
+        self._refuse_changed(found)
+        chosen = found.test_origin != "given"  # among these data: of others, what was learnt would be tested on
+        if chosen or isinstance(self.recipe.source, MemorySource):
+            load_split(self.path / SPLIT_FILE, found)
+        return found
 
     def _refuse_changed(self, found: Dataset) -> None:
         shape, changed = self.recipe.variables[self.image].shape, ""
@@ -201,8 +219,12 @@ class TrainedModel:
         if checkpoint == self.checkpoint:
             return self
         other = self.load(self.path, checkpoint, data_root=self.data_root, device=str(self.device))
-        other._dataset = self._dataset
-        return other
+        return other.with_data(self._dataset)
+
+    def with_data(self, dataset: Dataset | None) -> Self:
+        """Hands data over that were read already, so that they are not read again; returns the run itself."""
+        self._dataset = dataset
+        return self
 
     def require_decoder(self) -> None:
         """Raises `RunError` for the supervised twin, which has none."""
@@ -241,7 +263,7 @@ class TrainedModel:
     def threshold(self) -> float | None:
         """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
         source = self.recipe.source
-        return source.binarize if isinstance(source, BuiltInSource) else None
+        return source.binarize if isinstance(source, BuiltInSource | MemorySource) else None
 
 
 def run_palette(run: TrainedModel) -> Palette:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ from torch import Tensor
 from semivae.data.dataset import Dataset
 from semivae.data.paths import resolve as resolve_path
 from semivae.data.readers.masks import palette_path
+from semivae.data.readers.memory import dataset_in_memory
+from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
-from semivae.data.sources import load_source
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import RunError
@@ -22,7 +24,7 @@ from semivae.game.game import Game
 from semivae.game.plan import Plan
 from semivae.monitoring.validator import Validator
 from semivae.recipe import Recipe, change_recipe, read_recipe
-from semivae.recipe.schema import MasksSource
+from semivae.recipe.schema import BuiltInSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import (
     SPLIT_FILE,
@@ -49,6 +51,9 @@ from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase, Progress, Report
 from semivae.training.records import PhaseName, Records
 
+if TYPE_CHECKING:
+    from semivae.data.readers.memory import GivenData
+
 
 def train(
     recipe: str | Path | Recipe,
@@ -62,6 +67,7 @@ def train(
     twin: bool | None = None,
     device: str = "auto",
     progress: Report | None = None,
+    dataset: GivenData | None = None,
 ) -> TrainedModel:
     """Trains the model of a recipe, and its supervised twin where the recipe or `twin` asks for it.
 
@@ -76,6 +82,8 @@ def train(
         twin: train the supervised twin too; None: as the recipe says.
         device: "auto", "cpu", "cuda", ...
         progress: called at every validation, and about twice a second.
+        dataset: the data themselves, instead of the recipe's source: a `Dataset`, or arrays by name
+            (`semivae.data.readers.memory.dataset_in_memory`). The run keeps their checksum, not the data.
 
     Returns:
         The finished run, its last checkpoint loaded.
@@ -94,25 +102,28 @@ def train(
     check_folder(folder, overwrite, resume)
     kept = kept_recipe(folder) if resume else None
     root = find_data_root(data_root, kept_data_root(folder) if resume else None)
-    dataset = load_source(loaded.source, root)
-    parts = _choose_split(dataset, loaded, folder, split, resume)
+    if dataset is None:
+        data = load_source(loaded.source, root)
+    else:
+        threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None
+        data = binarized_dataset(dataset_in_memory(dataset), threshold)
+        loaded = loaded.model_copy(update={"source": MemorySource(name="memory", binarize=threshold)})
+    parts = _choose_split(data, loaded, folder, split, resume)
     asked = loaded.training.precision
     precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = loaded.model_copy(update={"training": training})
-    scenario = build_scenario(loaded, dataset, parts, chosen, root)
+    scenario = build_scenario(loaded, data, parts, chosen, root)
     twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
         with replacing(folder) if overwrite else nullcontext(partial(drop_replaced, folder)) as begun:
-            _begin(folder, scenario.recipe, kept, parts, dataset, root)
+            _begin(folder, scenario.recipe, kept, parts, data, root)
             report = _reporting(progress, begun)
-            for warning in dataset.warnings:
+            for warning in data.warnings:
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
-            _play(folder, scenario, twin_lessons, dataset, parts, report, resume)
-    model = TrainedModel.load(folder, data_root=root, device=device)
-    model._dataset = dataset  # read already
-    return model
+            _play(folder, scenario, twin_lessons, data, parts, report, resume)
+    return TrainedModel.load(folder, data_root=root, device=device).with_data(data)
 
 
 def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:

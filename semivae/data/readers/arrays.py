@@ -41,6 +41,15 @@ def read_arrays(source: ArraysSource, path: Path) -> Dataset:
     arrays = load_arrays(path)
     if "" in arrays:
         raise DataError(f"{path} is a single array; save x and y by name with np.savez(path, x=..., y=...)")
+    return dataset_of_arrays(arrays, source, path)
+
+
+def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path) -> Dataset:
+    """Returns the data set that named arrays are, as `read_arrays` does; `path` names them in messages.
+
+    Raises:
+        DataError: an array is missing, or has a type, shape, length or value that does not fit.
+    """
     arrays = _called(arrays, source, path)
     if "s" in arrays and "y" not in arrays:
         return read_map_arrays(source, path, arrays)

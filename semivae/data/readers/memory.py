@@ -1,0 +1,53 @@
+"""Data that a program gives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from semivae.data.dataset import Dataset
+from semivae.data.readers.arrays import dataset_of_arrays
+from semivae.errors import DataError
+from semivae.recipe.schema import ArraysSource
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    GivenData = Dataset | Mapping[str, ArrayLike | Tensor]
+
+
+def dataset_in_memory(given: GivenData) -> Dataset:
+    """Returns a data set as it is, or the one that named arrays are.
+
+    Args:
+        given: a `Dataset`, or arrays by name as a source `arrays` has them: `x` and `y` (or `s`, maps),
+            and, if there are any, `x_test`, `y_test` and `x_unlabelled`. Without them a fifth of each class is for the
+            test.
+
+    Raises:
+        DataError: neither, or an array is missing or does not fit.
+    """
+    if isinstance(given, Dataset):
+        return given
+    if not isinstance(given, Mapping):
+        raise DataError(
+            f"dataset is a {type(given).__name__}; give a semivae.data.dataset.Dataset, or arrays by name such as "
+            "{'x': images, 'y': labels, 'x_unlabelled': more}"
+        )
+    arrays = {}
+    for name, value in given.items():
+        try:
+            arrays[str(name)] = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        except ValueError as error:
+            raise DataError(f"dataset: {name} is no regular array: {error}") from error
+        if arrays[str(name)].dtype == object:
+            raise DataError(
+                f"dataset: {name} holds Python objects; give numbers, or texts as np.array(names, dtype=str)"
+            )
+    found = dataset_of_arrays(arrays, ArraysSource(name="arrays", path="dataset"), Path("dataset"))
+    return replace(found, name="data in memory")
