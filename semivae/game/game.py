@@ -188,7 +188,7 @@ class Game(nn.Module):
         views = self.views.get(stream)
         if views is None or views.view is None:
             return batch
-        if views.maps is not None and views.maps in batch:
+        if views.maps in batch:
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
         return {**batch, views.variable: views.view(batch[views.variable], generator)}

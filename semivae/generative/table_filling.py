@@ -78,13 +78,13 @@ def _given_labels(run: TrainedModel, path: Path, name: str, column: Sequence[str
     """Class numbers of the rows, None where the label is missing; None if the table has no such column."""
     if column is None:
         return None
-    labels = [None if is_missing(cell) else cell.strip() for cell in column]
-    if unknown := sorted({label for label in labels if label is not None and label not in run.classes}):
+    written = [None if is_missing(cell) else cell.strip() for cell in column]
+    if unknown := sorted({cell for cell in written if cell is not None and cell not in run.classes}):
         raise DataError(
             f"{path}: column {name} holds classes that the run does not know: {join_names(unknown)}; it knows "
             f"{join_names(run.classes)}"
         )
-    return [None if label is None else run.classes.index(label) for label in labels]
+    return [None if cell is None else run.classes.index(cell) for cell in written]
 
 
 def _imputed(

@@ -163,7 +163,7 @@ def examine_samples(decoder: Player, encoder: Player, roles: Roles, sample: Samp
             }
             images = mean_images(decoder, roles, part)
             if images is not None and roles.read in part:
-                read.append(read_as_intended(encoder, roles, images, part[roles.read]))
+                read.append(read_as_intended(encoder, roles.image, roles.read, images, part[roles.read]))
     return SampleFindings(bits, share_of(torch.cat(read)) if read else None)
 
 
@@ -176,11 +176,10 @@ def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:
     return images
 
 
-def read_as_intended(encoder: Player, roles: Roles, images: Tensor, intended: Tensor) -> Tensor:
+def read_as_intended(encoder: Player, image: str, label: str, images: Tensor, intended: Tensor) -> Tensor:
     """Whether the most likely class of each image (or place) is the intended one, [n]; void places are left out."""
-    assert roles.read is not None
     with evaluating(encoder):
-        _, value = most_likely(encoder[roles.read]({roles.image: images}))
+        _, value = most_likely(encoder[label]({image: images}))
     return (value == intended)[intended >= 0]
 
 

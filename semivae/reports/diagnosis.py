@@ -160,15 +160,14 @@ def examine_readers(
     run: TrainedModel, readers: Mapping[str, TrainedModel], part: Sample, skipped: list[str]
 ) -> tuple[LabelFindings, dict[str, float]]:
     """What the run's own label does on held-out images, and the errors there of itself and its twin."""
-    label, image = run.roles.read, run.roles.image
-    if label is None or image not in part:
+    if not readers or run.image not in part:
         return LabelFindings(), {}
     gates = gates_in(run.recipe)
     if not gates:
         skipped.append("confidence: no stream of unlabelled images teaches the label by it")
     threshold = min((gate.threshold for gate in gates), default=None)
     found = {
-        name: examine_label(readers[name].encoder, image, label, part, threshold)
+        name: examine_label(readers[name].encoder, run.image, run.label, part, threshold)
         for name in (OWN, TWIN)
         if name in readers
     }
@@ -188,7 +187,7 @@ def read_by(
         return {}
     intended = drawn[run.label]
     return {
-        name: share_of(read_as_intended(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
+        name: share_of(read_as_intended(by.encoder, by.image, by.label, images, _as_numbered_by(by, run, intended)))
         for name, by in readers.items()
     }
 

@@ -225,16 +225,18 @@ def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> di
     found = {}
     for name, stream in recipe.streams.items():
         adjusted = frequencies if stream.adjust else None
-        if roles.label is not None and (adjusted is not None or stream.mixup is not None):
-            found[name, roles.label] = PairsTeacher(roles.label, adjusted, stream.mixup)
+        if adjusted is not None or stream.mixup is not None:
+            label, *_ = roles.labels  # there is one, as the plan says
+            found[name, label] = PairsTeacher(label, adjusted, stream.mixup)
     return found
 
 
 def _class_frequencies(recipe: Recipe, roles: Roles, dataset: Dataset, split: Split) -> torch.Tensor | None:
     """Class frequencies of the labelled examples, [classes], where a stream adjusts its pairs by them."""
-    if roles.label is None or not any(stream.adjust for stream in recipe.streams.values()):
+    if not any(stream.adjust for stream in recipe.streams.values()):
         return None
-    counts = torch.bincount(dataset.train[roles.label][split.labelled], minlength=len(dataset.classes))
+    label, *_ = roles.labels  # there is one, as the plan says
+    counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.labels[label].classes))
     return counts / counts.sum()
 
 

@@ -165,6 +165,15 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
             )
 
 
+def _refuse_unread(roles: Roles, where: str, teaches: str, instead: str) -> None:
+    """Raises RecipeError where the encoder reads no label off the image alone."""
+    if roles.read is None:
+        raise RecipeError(
+            f"{where}: {teaches} the encoder's label given {roles.image} alone, but there is no such factor; let a "
+            f"stream observe a label beside {roles.image}, or {instead}"
+        )
+
+
 def _refuse_by_kind(roles: Roles, where: str, option: str) -> None:
     """Raises RecipeError where the kind of the primary label refuses an option."""
     if why := reason(roles.task, option, roles.label):
@@ -174,11 +183,7 @@ def _refuse_by_kind(roles: Roles, where: str, option: str) -> None:
 def _refuse_pair_of_views(recipe: Recipe, roles: Roles, name: str, views: schema.PairOfViews) -> None:
     """Raises RecipeError where a pair of views has no label to teach, or asks of it what cannot be had."""
     where = f"streams.{name}.views"
-    if roles.read is None:
-        raise RecipeError(
-            f"{where}: a pair of views teaches the encoder's label given {roles.image} alone, but there is no such "
-            f"factor; let a stream observe a label beside {roles.image}, or use a single view"
-        )
+    _refuse_unread(roles, where, "a pair of views teaches", "use a single view")
     informs = weight_of(views.information) != Weight(0.0)
     if views.cutmix and informs:
         raise RecipeError(
@@ -204,8 +209,8 @@ def _has_no_prior(recipe: Recipe, roles: Roles) -> bool:
 
 def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, option: str, done: str) -> str:
     """The label that a stream shows beside the image; RecipeError where it shows none, or one that refuses this."""
-    label, where = roles.label, f"streams.{name}.{option}"
-    if label is None or not {label, roles.image} <= set(recipe.streams[name].observe):
+    label, where, observed = roles.label, f"streams.{name}.{option}", recipe.streams[name].observe
+    if label not in observed or roles.image not in observed:
         raise RecipeError(f"{where}: only pairs of {roles.image} and a label can be {done}; remove {option}")
     _refuse_by_kind(roles, where, option)
     return label
@@ -223,12 +228,8 @@ def _refuse_adjust(recipe: Recipe, roles: Roles, name: str) -> None:
 
 def _refuse_mixup(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where a stream shows no pairs of an image and a label that the encoder reads off it."""
-    label = _label_of_pairs(recipe, roles, name, "mixup", "mixed")
-    if roles.read is None:
-        raise RecipeError(
-            f"streams.{name}.mixup: mixtures teach the encoder's label given {roles.image} alone, but it is given "
-            f"{', '.join(recipe.encoder[label].given)}; remove mixup"
-        )
+    _label_of_pairs(recipe, roles, name, "mixup", "mixed")
+    _refuse_unread(roles, f"streams.{name}.mixup", "mixtures teach", "remove mixup")
 
 
 def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
@@ -236,11 +237,7 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
     observed, where = set(recipe.streams[name].observe), f"streams.{name}.vote"
     if roles.image not in observed or observed & set(roles.labels):
         raise RecipeError(f"{where}: the decoder votes on images without a label, not on this stream's; remove vote")
-    if roles.read is None:
-        raise RecipeError(
-            f"{where}: the vote teaches the encoder's label given {roles.image} alone, but there is no such factor; "
-            f"let a stream observe a label beside {roles.image}, or remove vote"
-        )
+    _refuse_unread(roles, where, "the vote teaches", "remove vote")
     _refuse_by_kind(roles, where, "vote")
     if not isinstance(recipe.decoder.get(roles.image), schema.ConditionalSpec):
         raise RecipeError(f"{where}: the decoder does not paint {roles.image}, so it cannot vote; remove vote")

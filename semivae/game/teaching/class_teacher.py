@@ -52,23 +52,23 @@ class ClassTeacher(Teacher):
         return prior_of(decoder, label)
 
     def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Teacher.loss`, with "information" where the views share some."""
         views = self.views
         with torch.no_grad():
-            posterior = self.posterior(images, generator, share)
+            posterior = self.posterior(images, generator, progress)
             confidence, _ = most_likely(posterior)
             taught = (confidence >= views.threshold).float()
-            if share < views.ramp:
-                taught = taught * surest(posterior, views.taught_share(share), self.prior())
+            if progress < views.ramp:
+                taught = taught * surest(posterior, views.taught_share(progress), self.prior())
             target = label_target(posterior, views.temperature) * taught[:, None]
             strong, target = self._patched(self._strong(images, generator), target, generator)
         learnt = categorical_of(encoder[self.label]({views.variable: strong}))
         loss = cross_entropy(target, learnt).mean()
         parts = {"views": loss.detach(), "share": taught.mean()}
-        total = views.weight.at(share) * loss
-        if weight := views.information.at(share):
+        total = views.weight.at(progress) * loss
+        if weight := views.information.at(progress):
             again = categorical_of(encoder[self.label]({views.variable: self._strong(images, generator)}))
             information = information_loss(learnt.probs, again.probs, self.prior())
             total = total + weight * information
@@ -84,12 +84,12 @@ class ClassTeacher(Teacher):
         covered = places.float().mean(dim=(1, 2))[:, None].to(target)
         return pasted(images, places), target * (1.0 - covered) + target.roll(-1, 0) * covered
 
-    def posterior(self, images: Tensor, generator: torch.Generator, share: float) -> Categorical:
+    def posterior(self, images: Tensor, generator: torch.Generator, progress: float) -> Categorical:
         """What the teacher believes of the label, batch shape [batch]; moves the offsets where it aligns."""
         views, (decoder, average) = self.views, self._players
         weak = views.weak(images, generator) if views.weak else images
         posterior = categorical_of(average[self.label]({views.variable: weak}))
-        if views.vote is not None and share >= views.vote.start:
+        if views.vote is not None and progress >= views.vote.start:
             observed, classes = {views.variable: images}, posterior.logits.shape[-1]
             votes = decoder_vote(decoder, average, observed, self.label, classes, views.vote.draws)
             posterior = combined(posterior, votes, views.vote.strength)

@@ -33,7 +33,7 @@ class MapTeacher(Teacher):
         self._average = (average,)  # a tuple, so that its parameters are not this module's too
 
     def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `Teacher.loss`."""
         views, label = self.views, self.label
@@ -46,12 +46,12 @@ class MapTeacher(Teacher):
             views.strong,
             views.threshold,
             generator,
-            views.taught_share(share),
+            views.taught_share(progress),
             views.cutmix,
             views.temperature,
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
-        return views.weight.at(share) * loss, {"views": loss.detach(), "share": confident}
+        return views.weight.at(progress) * loss, {"views": loss.detach(), "share": confident}
 
 
 @torch.no_grad()

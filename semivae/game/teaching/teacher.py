@@ -30,7 +30,7 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, share: float
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The encoder's loss on unlabelled images [batch, ...], and its parts, in nats per sample, by name.
 
@@ -38,7 +38,7 @@ class Teacher(nn.Module, ABC):
             encoder: who learns.
             images: as the stream has them.
             generator: of the views.
-            share: share of the training done.
+            progress: the fraction of the training that is done, in [0, 1].
 
         Returns:
             The weighted loss, and at least "views", without its weight, and "share", the share of the labels that were
@@ -87,13 +87,13 @@ class StreamViews:
     temperature: float | None = None
     cutmix: float = 0.0
 
-    def teaches(self, share: float) -> bool:
-        """Whether anything is taught when that share of the training is done."""
-        return bool(self.weight.at(share) or self.information.at(share))
+    def teaches(self, progress: float) -> bool:
+        """Whether anything is taught when that fraction of the training is done."""
+        return bool(self.weight.at(progress) or self.information.at(progress))
 
-    def taught_share(self, share: float) -> float:
-        """Of every class, the share that is taught when that share of the training is done."""
-        return FIRST_SHARE + (1.0 - FIRST_SHARE) * share / self.ramp if share < self.ramp else 1.0
+    def taught_share(self, progress: float) -> float:
+        """Of every class, the share that is taught when that fraction of the training is done."""
+        return FIRST_SHARE + (1.0 - FIRST_SHARE) * progress / self.ramp if progress < self.ramp else 1.0
 
 
 class JointView(Protocol):

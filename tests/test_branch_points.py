@@ -1,0 +1,79 @@
+"""Each question about what the data are has one place; the few others that ask it are named here, with the reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks.branch_points import QUESTIONS, places
+
+PACKAGE = Path(__file__).parents[1] / "semivae"
+# question -> file -> how often it may ask, and why. To add a line here, first look whether `semivae.tasks` (what the
+# label is) or `semivae.data.inputs` (what x is) can answer instead.
+MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
+    "is the label a map?": {
+        "scenario/build.py": (1, "which label views move along with the image is said once, for the game"),
+        "scenario/shapes.py": (1, "a map's shape is that of the data, which `check` does not read"),
+        "data/values.py": (1, "places of a variable in a file may be void; the variable need be no label"),
+        "data/views.py": (1, "a view is asked to move maps along, or is not"),
+    },
+    "is there a label?": {
+        "scenario/plan.py": (4, "roles are made here; a stream shows no stranger; what teaches a label needs one"),
+        "runs/model.py": (1, "an unsupervised run refuses to name its label"),
+        "monitoring/validator.py": (1, "an error is measured where the encoder reads the label off the image"),
+        "reports/diagnosis.py": (2, "this run, and the reader given, must read the label off the image"),
+        "generative/novelty.py": (1, "the encoder's doubt needs a label that it reads off the image"),
+        "generative/table_filling.py": (1, "the label's column is filled in where the run knows it"),
+        "cli/train_command.py": (1, "without a label there is nothing to evaluate"),
+    },
+    "is x a table?": {
+        "data/inputs/inputs.py": (1, "the kind of x is chosen here"),
+        "data/inputs/arrays.py": (4, "layouts of arrays"),
+        "data/inputs/pixels.py": (2, "layouts of arrays"),
+        "data/inputs/rows.py": (3, "rows of a table file, or of an array"),
+        "data/views.py": (2, "a view of rows adds noise alone"),
+        "cli/generative_commands.py": (1, "only images make pictures"),
+        "cli/impute_command.py": (2, "only images make pictures, and need a mask"),
+        "cli/run_commands.py": (2, "a .csv file is for runs that learnt from one"),
+        "export/encoder.py": (2, "sides of images that an exported file leaves open"),
+        "generative/grids.py": (1, "only images make pictures"),
+        "generative/table_filling.py": (1, "only a table has columns to fill in"),
+        "monitoring/measures.py": (1, "large images are looked at in smaller parts"),
+        "training/train.py": (1, "a run keeps how its table became numbers"),
+    },
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_only_these_places_ask(question: str) -> None:
+    asked = [place for place in places(PACKAGE) if place.question == question]
+    counts = Counter(place.file for place in asked)
+    over = {
+        f"{place.file}:{place.line}: {place.condition}"
+        for place in asked
+        if counts[place.file] > MAY_ASK[question].get(place.file, (0, ""))[0]
+    }
+    assert not over
+    spare = {file: most for file, (most, _) in MAY_ASK[question].items() if counts[file] < most}
+    assert not spare, "fewer ask than may: lower the ceiling"
+
+
+def test_conditions_are_found_in_every_form(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text(
+        "def f(task, label, run, shape):\n"
+        "    if task.has_places and label is None:\n"
+        "        return [x for x in run if run.encoding is None]\n"
+        "    assert run.task is MAPS\n"
+        "    sides = shape or ()\n"
+        "    return 1 if recipe.variables[label].shape else 2\n"
+    )
+    found = [(place.question, place.line) for place in places(tmp_path)]
+    assert found == [
+        ("is the label a map?", 2),
+        ("is the label a map?", 4),
+        ("is the label a map?", 6),
+        ("is there a label?", 2),
+        ("is x a table?", 3),
+    ]

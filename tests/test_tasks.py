@@ -1,0 +1,189 @@
+"""Kinds of labels: which variable is which, what each refuses, and several labels beside one another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from semivae.api import Run
+from semivae.cli.kinds import KindOfLabel, shown_as
+from semivae.data.dataset import Dataset, LabelInfo
+from semivae.errors import DataError, RecipeError, RunError
+from semivae.game.game import Game
+from semivae.game.teaching.class_teacher import ClassTeacher
+from semivae.game.teaching.map_teacher import MapTeacher
+from semivae.generative.chain import run_chains
+from semivae.generative.codes import draw_codes
+from semivae.generative.imputation import impute
+from semivae.generative.likelihood import consistency, likelihood
+from semivae.generative.sampling import draw
+from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
+from semivae.scenario.build import build_scenario
+from semivae.scenario.plan import plan_of, roles_of
+from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_called, task_of
+from semivae.tasks.splitting import make_split
+from semivae.tasks.task import Task, reason, takes
+
+CPU = torch.device("cpu")
+OPTIONS = {"ratio", "align", "information", "vote", "adjust", "mixup", "prior", "test_prior", "judge", "doubt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "kind"),
+    [
+        ("y", {"family": "categorical"}, CLASSES),
+        ("y", {"family": "categorical", "shape": []}, CLASSES),
+        ("s", {"family": "categorical"}, MAPS),  # its shape is the data's
+        ("s", {"family": "categorical", "shape": []}, CLASSES),
+        ("y", {"family": "categorical", "shape": [4, 6]}, MAPS),
+        ("c", {"family": "categorical", "shape": [3]}, NOTHING),
+        ("h", {"family": "bernoulli", "shape": [16]}, NOTHING),
+        ("r", {"family": "gaussian", "shape": [1]}, NOTHING),
+    ],
+)
+def test_each_variable_is_of_one_kind(name: str, spec: dict[str, Any], kind: Task) -> None:
+    assert task_of(name, VariableSpec.model_validate(spec)) is kind
+
+
+@pytest.mark.parametrize("task", KINDS, ids=lambda task: task.name)
+def test_every_kind_has_what_is_asked_of_it(task: Task) -> None:
+    assert task_called(task.name) is task
+    assert isinstance(shown_as(task.name), KindOfLabel)
+    assert set(task.refuses) <= OPTIONS
+    for option in task.refuses:
+        why = reason(task, option, "my_label")
+        assert why and "{" not in why and not takes(task, option)
+    assert takes(task, "nothing of the kind") and reason(task, "nothing of the kind", "y") is None
+
+
+# Several labels ------------------------------------------------------------------------------------------------------
+
+
+def animals(fine: int = 4, coarse: int = 2, count: int = 40) -> Dataset:
+    """Images of animals, each with its kind y and its family z, which is y halved."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % fine
+    x = torch.randint(0, 256, (count, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    labels = {
+        "y": LabelInfo("classes", ("ant", "bee", "cat", "dog")[:fine]),
+        "z": LabelInfo("classes", ("insect", "mammal")[:coarse]),
+    }
+    arrays = {"x": x, "y": y, "z": y // 2}
+    return Dataset("animals", labels, arrays, arrays)
+
+
+def recipe(**changes: Any) -> Recipe:
+    net = {"name": "mlp", "hidden": [8]}
+    content = {
+        "source": {"name": "digits"},
+        "split": {"labelled": 8},
+        "variables": {
+            "x": {"family": "bernoulli"},
+            "y": {"family": "categorical"},
+            "z": {"family": "categorical"},
+            "h": {"family": "bernoulli", "shape": [2]},
+        },
+        "decoder": {"z": "uniform", "y": {"given": ["z"], "net": net}, "h": "uniform",
+                    "x": {"given": ["y", "h"], "net": net}},
+        "encoder": {"y": {"given": ["x"], "net": net}, "z": {"given": ["x", "y"], "net": net},
+                    "h": {"given": ["x", "y"], "net": net}},
+        "views": {"weak": {"noise": 0.1}},
+        "streams": {
+            "labelled": {"observe": ["x", "y", "z"], "batch": 8},
+            "unlabelled": {"observe": ["x"], "batch": 8, "views": {"weak": "weak", "strong": "weak", "threshold": 0.0}},
+            "families": {"observe": ["z"], "batch": 8},
+        },
+        "training": {"steps": 2},
+    }  # fmt: skip
+    return Recipe.model_validate(content | changes)
+
+
+def test_labels_are_held_in_order_and_the_first_is_the_primary_one() -> None:
+    roles = roles_of(recipe())
+    assert (roles.image, dict(roles.labels), roles.codes) == ("x", {"y": CLASSES, "z": CLASSES}, ("h",))
+    assert (roles.label, roles.task, roles.read) == ("y", CLASSES, "y")
+    y, z, h = (recipe().encoder[name].model_dump() for name in ("y", "z", "h"))
+    other = roles_of(recipe(encoder={"z": {**z, "given": ["x"]}, "y": {**y, "given": ["x", "z"]}, "h": h}))
+    assert (list(other.labels), other.read) == (["z", "y"], "z")
+    unread = roles_of(recipe(encoder={"h": {**h, "given": ["x"]}, "y": {**y, "given": ["x", "h"]}}))
+    assert (unread.label, unread.read) == ("y", None)
+
+
+def test_a_scenario_with_two_labels_plays() -> None:
+    data = animals()
+    made = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU)
+    assert [made.recipe.variables[name].classes for name in ("y", "z")] == [4, 2]
+    batch = made.streams["labelled"].batch(0)
+    assert torch.equal(batch["z"], batch["y"] // 2), "labels of one image stay together"
+    assert set(made.streams["families"].batch(0)["z"].tolist()) == {0, 1}
+    game, sizes = made.game, {name: stream.batch_size for name, stream in made.streams.items()}
+    batches = {name: stream.batch(0) for name, stream in made.streams.items()}
+    step = game.begin(batches, sizes, 0.0, torch.Generator().manual_seed(0))
+    taught = {(lesson.learner, name) for lesson in made.plan.lessons for name in lesson.scores}
+    assert {("encoder", "y"), ("encoder", "z"), ("decoder", "y")} <= taught
+    for learners in game.turns:
+        assert torch.isfinite(game.loss(learners, step).total)
+
+
+def test_data_say_which_labels_there_are() -> None:
+    both = animals()
+    arrays = {name: both.train[name] for name in ("x", "y")}
+    one = replace(both, labels={"y": both.labels["y"]}, train=arrays, test=arrays)
+    known = {**recipe().variables, "z": VariableSpec(family="categorical", classes=2)}
+    with pytest.raises(DataError, match=r"streams\.labelled observes z, but animals holds only x and y"):
+        build_scenario(recipe(variables=known), one, make_split(one, SplitSpec(labelled=8)), CPU)
+
+
+def test_what_can_be_no_label_is_not_shown_beside_the_image() -> None:
+    streams = {**recipe().streams, "labelled": {"observe": ["x", "y", "h"]}}
+    with pytest.raises(RecipeError, match=r"streams.labelled.observe: beside x data hold labels, and h, a bernoulli"):
+        plan_of(recipe(streams=streams))
+
+
+def test_digests_tell_all_labels_apart() -> None:
+    data = animals()
+    renamed = replace(data, labels={**data.labels, "z": LabelInfo("classes", ("six legs", "four legs"))})
+    changed = replace(data, train={**data.train, "z": 1 - data.train["z"]})
+    assert len({data.digest(), renamed.digest(), changed.digest()}) == 3
+
+
+# Teachers ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_kind_chooses_the_teacher_where_the_scenario_is_built() -> None:
+    data = animals()
+    game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
+    assert isinstance(game.teachers["stream_unlabelled"], ClassTeacher)
+    assert isinstance(MAPS.teacher("s", game.views["unlabelled"], game.decoder, game.average), MapTeacher)
+    with pytest.raises(ValueError, match="h is no label"):
+        NOTHING.teacher("h", game.views["unlabelled"], game.decoder, game.average)
+
+
+def test_views_that_teach_need_a_teacher() -> None:
+    data = animals()
+    game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
+    views = {"unlabelled": replace(game.views["unlabelled"], teacher=None)}
+    with pytest.raises(ValueError, match="the views of unlabelled teach y, but do not say who makes its teacher"):
+        Game(game.decoder, game.encoder, game.plan, views=views)
+
+
+# The twin ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_twin_has_no_decoder_in_one_wording(tiny_run: Run) -> None:
+    twin = tiny_run.at("twin")
+    images = torch.zeros(2, 1, 8, 8)
+    for verb in (
+        lambda: draw(twin, 1, {}),
+        lambda: impute(twin, images, images > 1),
+        lambda: list(run_chains(twin, "random", 2, (1,), 0)),
+        lambda: draw_codes(twin, images, 0),
+        lambda: likelihood(twin, images, 1, 0),
+        lambda: consistency(twin, 2, 0),
+        lambda: twin.classifier(vote=True).probabilities(images),
+    ):
+        with pytest.raises(RunError, match=r"the supervised twin has no decoder; use the last or selected checkpoint$"):
+            verb()
