@@ -1,0 +1,185 @@
+"""Breaks the method one small piece at a time, and says what no test notices: `python -m benchmarks.mutation`.
+
+Every mutant (`benchmarks.mutants`) of semivae/game/ is tested in a copy of the tree, in a process forked from one that
+has imported torch: it costs little more than its tests until the first that fails. Verdicts are kept in a log of JSON
+lines: a run that was stopped goes on, and a file that has changed is tested again. Survivors that mean the same as the
+original are listed, with the reason, in benchmarks/mutation_survivors.md. Needs POSIX; an hour or two on one core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.mutants import Mutant, mutants_of
+
+PACKAGE = "semivae/game"
+COPIED = ("semivae", "tests", "recipes", "benchmarks", "pyproject.toml")
+TESTS = "tests/test_game_*.py"
+WARM = ("numpy", "pydantic", "ruamel.yaml", "safetensors.torch", "sklearn.datasets", "torch", "torch.optim", "typer")
+OPTIONS = ("-x", "-q", "-o", "addopts=", "-m", "not slow", "-p", "no:cacheprovider")
+EQUIVALENT = re.compile(r"^- `(?P<file>[^`]+)`: `(?P<before>.+)` -> `(?P<after>.+)`: .+$", re.MULTILINE)
+SURVIVED, KILLED, SLOW = "survived", "killed", "out of time"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files below semivae/game/; all where none is named.")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="The tree to test; it is copied, and never changed.")] = Path(),
+    log: Annotated[Path, typer.Option(help="Verdicts, one JSON object a line.")] = Path("runs/mutation.jsonl"),
+    limit: Annotated[int, typer.Option(help="Seconds that the tests of one mutant may take.")] = 120,
+    survivors: Annotated[bool, typer.Option(help="Test those again that have survived.")] = False,
+    only_report: Annotated[bool, typer.Option(help="Test nothing, print what the log holds.")] = False,
+) -> None:
+    """Tests mutants, and prints killed and survived by file, and the lines of the survivors."""
+    chosen = files or sorted(str(path.relative_to(root / PACKAGE)) for path in (root / PACKAGE).rglob("*.py"))
+    found = {name: mutants_of((root / PACKAGE / name).read_text()) for name in chosen}
+    verdicts = read_log(log)
+    left = [
+        (name, mutant)
+        for name, mutants in found.items()
+        for mutant in mutants
+        if verdicts.get(key_of(name, mutant)) in ((None, SURVIVED) if survivors else (None,))
+    ]
+    if left and not only_report:
+        with tempfile.TemporaryDirectory() as folder:
+            tree = copied(root.resolve(), Path(folder))
+            for name, mutant in left:
+                verdicts |= judge(tree, name, mutant, limit, log)
+    print(report(found, verdicts, root / "benchmarks" / "mutation_survivors.md"))
+
+
+def key_of(name: str, mutant: Mutant) -> str:
+    """Tells mutants apart, also those of another state of their file."""
+    return hashlib.sha256(f"{name}\0{mutant.source}".encode()).hexdigest()[:16]
+
+
+def read_log(log: Path) -> dict[str, str]:
+    """The last verdict on every mutant, by its key."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut off
+    return {row["key"]: row["verdict"] for row in rows}
+
+
+def copied(root: Path, folder: Path) -> Path:
+    """A copy of the tree that passes its tests. Exits where they fail before anything is broken."""
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif (root / name).exists():
+            shutil.copy2(root / name, folder / name)
+    for name in WARM:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if verdict := run_tests(folder, tests_for(folder), 0):
+        print(f"the tests end with {verdict} before anything is broken: run pytest {TESTS}", file=sys.stderr)
+        raise typer.Exit(1)
+    return folder
+
+
+def judge(tree: Path, name: str, mutant: Mutant, limit: int, log: Path) -> dict[str, str]:
+    """Tests one mutant; returns the verdict by its key, and writes it to the log."""
+    path = tree / PACKAGE / name
+    original, written = path.read_text(), path.stat().st_mtime
+    started = time.monotonic()
+    try:
+        path.write_text(mutant.source)
+        os.utime(path, (written + 10, written + 10))  # or the original's bytecode may be taken for it
+        code = run_tests(tree, tests_for(tree, name), limit)
+    finally:
+        path.write_text(original)
+        os.utime(path, (written, written))
+    key, verdict = key_of(name, mutant), SURVIVED if code == 0 else SLOW if code == -signal.SIGALRM else KILLED
+    row = {
+        "key": key,
+        "file": name,
+        "line": mutant.line,
+        "before": mutant.before,
+        "after": mutant.after,
+        "verdict": verdict,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    return {key: verdict}
+
+
+def tests_for(tree: Path, name: str = "") -> tuple[list[str], list[str]]:
+    """The files of tests that import the file, or the helper that plays whole steps; and the others."""
+    module = f"{PACKAGE}/{name}".removesuffix(".py").replace("/", ".")
+    texts = {str(path.relative_to(tree)): path.read_text() for path in sorted(tree.glob(TESTS))}
+    near = [path for path, text in texts.items() if module in text or "tests.game_steps" in text]
+    near.sort(key=lambda path: module not in texts[path])
+    return near, [path for path in texts if path not in near]
+
+
+def run_tests(tree: Path, tests: Sequence[Sequence[str]], limit: int) -> int:
+    """Runs pytest in a forked process until the first failure; its exit status, or minus the signal that ended it."""
+    child = os.fork()
+    if not child:
+        try:
+            os.chdir(tree)
+            signal.alarm(limit)  # 0: none
+            sys.path.insert(0, str(tree))
+            sys.dont_write_bytecode = limit > 0
+            for name in [name for name in sys.modules if name.split(".")[0] in ("semivae", "tests", "benchmarks")]:
+                del sys.modules[name]
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nowhere, stream)
+            import pytest
+
+            for files in filter(None, tests):
+                if code := pytest.main([*OPTIONS, *files]):
+                    os._exit(int(code))
+            os._exit(0)
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def report(found: Mapping[str, Sequence[Mutant]], verdicts: Mapping[str, str], listed: Path) -> str:
+    """Text: killed and survived by file, then the lines of those that survived and are not listed as equivalent."""
+    known = (
+        {(m["file"], m["before"], m["after"]) for m in EQUIVALENT.finditer(listed.read_text())}
+        if listed.exists()
+        else set()
+    )
+    lines, alive, sums = [f"{'file':32} {'killed':>7} {'survived':>9} {'equivalent':>11} {'untested':>9}"], [], [0] * 4
+    for name, mutants in found.items():
+        counts = [0, 0, 0, 0]
+        for mutant in mutants:
+            verdict = verdicts.get(key_of(name, mutant))
+            equivalent = verdict == SURVIVED and (name, mutant.before, mutant.after) in known
+            counts[3 if verdict is None else 2 if equivalent else 1 if verdict == SURVIVED else 0] += 1
+            if verdict == SURVIVED and not equivalent:
+                alive.append(f"{PACKAGE}/{name}:{mutant.line}\n- {mutant.before}\n+ {mutant.after}")
+        lines.append(f"{name:32} {counts[0]:7} {counts[1]:9} {counts[2]:11} {counts[3]:9}")
+        sums = [one + other for one, other in zip(sums, counts, strict=True)]
+    lines.append(f"{'all':32} {sums[0]:7} {sums[1]:9} {sums[2]:11} {sums[3]:9}")
+    if judged := sums[0] + sums[1]:
+        lines.append(f"{sums[0] / judged:.1%} of {judged} mutants killed, the equivalent ones apart")
+    return "\n".join([*lines, "", *alive])
+
+
+if __name__ == "__main__":
+    app()
