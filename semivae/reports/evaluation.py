@@ -79,8 +79,8 @@ def evaluate(
         rows = shifted_rows(labels, shares, classes)
         images, labels = images[rows], labels[rows]
         report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
-    for checkpoint in CHECKPOINTS:
-        model = _checkpoint(last, checkpoint)
+    models = {checkpoint: _checkpoint(last, checkpoint) for checkpoint in CHECKPOINTS}
+    for checkpoint, model in models.items():
         report[checkpoint] = model and scores(Classifier(model), images, labels)
         if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
@@ -88,7 +88,7 @@ def evaluate(
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
         )
-        report |= painted_report(last, judging, labels)
+        report |= painted_report(last, judging, models["twin"], labels)
     return report
 
 

@@ -13,20 +13,22 @@ from semivae.generative.sampling import draw
 from semivae.runs.model import TrainedModel
 
 
-def painted_report(run: TrainedModel, judge: TrainedModel | None, maps: Tensor) -> dict[str, Any]:
+def painted_report(
+    run: TrainedModel, judge: TrainedModel | None, twin: TrainedModel | None, maps: Tensor
+) -> dict[str, Any]:
     """{"painted": {"agreement": ..., "judge": ...}} for held-out maps [n, height, width]; {} where nobody can judge.
 
     Args:
         run: whose decoder paints.
-        judge: another run; None: the run's own supervised twin, if it has a finished one. The twin shares nothing with
-            the decoder but the labelled pairs.
+        judge: another run; None: the run's own supervised twin.
+        twin: that twin, which shares nothing with the decoder but the labelled pairs; None if there is no finished one.
         maps: what to paint for.
 
     Raises:
         RunError: the judge is no segmentation of the same classes and size.
     """
     if judge is None:
-        if not (run.path / "twin.safetensors").is_file() or not (twin := run.at("twin")).finished:
+        if twin is None:
             return {}
         return {"painted": {"agreement": agreement(run, twin, maps), "judge": "its supervised twin"}}
     same = judge.task is run.task and judge.classes == run.classes
