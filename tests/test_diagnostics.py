@@ -34,6 +34,8 @@ LABEL = Variable("y", "categorical", (), 3)
 PAIR = Variable("y", "categorical", (1, 2), 2)
 CODE = Variable("h", "bernoulli", (2,))
 
+ROLES = Roles("x", {"y": CLASSES}, ("h",), "y")
+
 
 class Fixed(nn.Module):
     """A network that is a given function of its inputs."""
@@ -55,7 +57,7 @@ def test_label_is_examined_exactly() -> None:
     images = torch.tensor([[0.97, 0.02, 0.01], [0.96, 0.03, 0.01], [0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]).view(4, 1, 1, 3)
     labels = torch.tensor([0, 1, 1, 2])
     for batch in (4, 3, 1):
-        found = examine_label(encoder, "x", "y", {"x": images, "y": labels}, 0.95, batch)
+        found = examine_label(encoder, ROLES, {"x": images, "y": labels}, 0.95, batch)
         assert (found.validation_error, found.confident, found.confident_error) == (0.5, 0.5, 0.5)
         assert found.class_shares == pytest.approx((2.53 / 4, 0.85 / 4, 0.62 / 4))
         assert found.predicted_shares == (0.75, 0.25, 0.0)
@@ -63,24 +65,24 @@ def test_label_is_examined_exactly() -> None:
 
 def test_images_without_labels_still_show_class_shares() -> None:
     encoder = by_pixels(LABEL, lambda images, _: torch.log((images.flatten(1) + 1.0) / 2.0))
-    found = examine_label(encoder, "x", "y", {"x": torch.tensor([[0.5, 0.3, 0.2]]).view(1, 1, 1, 3)}, 0.4)
+    found = examine_label(encoder, ROLES, {"x": torch.tensor([[0.5, 0.3, 0.2]]).view(1, 1, 1, 3)}, 0.4)
     assert (found.validation_error, found.confident, found.confident_error) == (None, 1.0, None)
     assert found.class_shares == pytest.approx((0.5, 0.3, 0.2))
-    nothing = examine_label(encoder, "x", "y", {"x": torch.zeros(0, 1, 1, 3), "y": torch.zeros(0).long()}, 0.4)
+    nothing = examine_label(encoder, ROLES, {"x": torch.zeros(0, 1, 1, 3), "y": torch.zeros(0).long()}, 0.4)
     assert nothing.validation_error is None and nothing.class_shares == ()
 
 
 def test_bytes_are_read_as_training_reads_them() -> None:
     encoder = by_pixels(LABEL, lambda images, _: 100.0 * images.flatten(1))
     part = {"x": torch.tensor([[0, 255, 0]], dtype=torch.uint8).view(1, 1, 1, 3), "y": torch.tensor([1])}
-    assert examine_label(encoder, "x", "y", part, None).validation_error == 0.0
+    assert examine_label(encoder, ROLES, part, None).validation_error == 0.0
 
 
 def test_void_places_of_a_map_do_not_count() -> None:
     encoder = by_pixels(PAIR, lambda images, _: torch.stack([images[:, 0, :, :2], -images[:, 0, :, :2]], dim=1))
     images = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]).view(2, 1, 1, 3)  # classes 0 0, and 1 0
     labels = torch.tensor([[[0, VOID]], [[0, 0]]], dtype=torch.int16)
-    found = examine_label(encoder, "x", "y", {"x": images, "y": labels}, 0.5)
+    found = examine_label(encoder, ROLES, {"x": images, "y": labels}, 0.5)
     assert found.validation_error == pytest.approx(1 / 3)
     assert found.predicted_shares == pytest.approx((2 / 3, 1 / 3))
 
@@ -96,7 +98,7 @@ def test_large_images_are_examined_few_at_a_time() -> None:
         return torch.zeros(len(images), 3)
 
     large = Player([NetworkConditional(LABEL, (Variable("x", "gaussian", (1, 128, 128)),), Fixed(seen))])
-    examine_label(large, "x", "y", {"x": torch.zeros(70, 1, 128, 128)}, None)
+    examine_label(large, ROLES, {"x": torch.zeros(70, 1, 128, 128)}, None)
     assert sizes == [32, 32, 6]
 
 
@@ -125,10 +127,9 @@ def perfect_players(reads: float, side: int = 2) -> tuple[Player, Player]:
 @pytest.mark.parametrize(("reads", "share"), [(1.0, 1.0), (-1.0, 0.0)])
 def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> None:
     decoder, encoder = perfect_players(reads, side)
-    roles = Roles("x", {"y": CLASSES}, ("h",), "y")
-    sample = draw_samples(decoder, roles, 70, seed=0)
+    sample = draw_samples(decoder, ROLES, 70, seed=0)
     assert sample["x"].shape == (70, 1, side, side) and sample["y"].shape == (70,)
-    found = examine_samples(decoder, encoder, roles, sample)
+    found = examine_samples(decoder, encoder, ROLES, sample)
     assert found.read_as_intended == share
     assert found.bits["h"] == pytest.approx(1.0, abs=1e-6)
 
@@ -136,11 +137,10 @@ def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> 
 def test_label_without_a_prior_is_drawn_from_known_values() -> None:
     decoder, encoder = perfect_players(1.0)
     without = Player([decoder["h"], decoder["x"]])
-    roles = Roles("x", {"y": CLASSES}, ("h",), "y")
-    sample = draw_samples(without, roles, 8, 0, {"y": torch.tensor([1], dtype=torch.int16)})
+    sample = draw_samples(without, ROLES, 8, 0, {"y": torch.tensor([1], dtype=torch.int16)})
     assert sample["y"].tolist() == [1] * 8
-    assert examine_samples(without, encoder, roles, sample).read_as_intended == 1.0
-    nothing = examine_samples(without, encoder, roles, draw_samples(without, roles, 8, 0))
+    assert examine_samples(without, encoder, ROLES, sample).read_as_intended == 1.0
+    nothing = examine_samples(without, encoder, ROLES, draw_samples(without, ROLES, 8, 0))
     assert nothing.read_as_intended is None and nothing.bits == {}
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_dropped_out_while_measuring() -> None:
     network.add_module("inner", net)
     player = Player([NetworkConditional(LABEL, (IMAGE,), network)])
     part = {"x": torch.rand(64, 1, 1, 3), "y": torch.zeros(64).long()}
-    assert examine_label(player, "x", "y", part, None) == examine_label(player, "x", "y", part, None)
+    assert examine_label(player, ROLES, part, None) == examine_label(player, ROLES, part, None)
     assert net.training and player.training
     player.eval()
     with evaluating(player):

@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.distributions import Distribution
 
 from semivae.api import Run
 from semivae.cli.kinds import KindOfLabel, shown_as
 from semivae.data.dataset import Dataset, LabelInfo
+from semivae.data.splits import Split, plain_split
+from semivae.data.streams import ArrayStream, Stream
+from semivae.data.unpaired import Unpaired
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.game import Game
+from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.map_teacher import MapTeacher
+from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.generative.chain import run_chains
 from semivae.generative.codes import draw_codes
 from semivae.generative.imputation import impute
 from semivae.generative.likelihood import consistency, likelihood
 from semivae.generative.sampling import draw
+from semivae.monitoring.validator import Validator
 from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
+from semivae.tasks.given import Given, numbers
 from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_called, task_of
 from semivae.tasks.splitting import make_split
-from semivae.tasks.task import Task, reason, takes
+from semivae.tasks.task import Examined, Task, reason, takes
 
 CPU = torch.device("cpu")
-OPTIONS = {"ratio", "align", "information", "vote", "adjust", "mixup", "prior", "test_prior", "judge", "doubt"}
+OPTIONS = {
+    "calibrate",
+    "ratio",
+    "align",
+    "information",
+    "vote",
+    "adjust",
+    "mixup",
+    "prior",
+    "test_prior",
+    "judge",
+    "doubt",
+}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +191,110 @@ def test_views_that_teach_need_a_teacher() -> None:
     views = {"unlabelled": replace(game.views["unlabelled"], teacher=None)}
     with pytest.raises(ValueError, match="the views of unlabelled teach y, but do not say who makes its teacher"):
         Game(game.decoder, game.encoder, game.plan, views=views)
+
+
+# A new kind ----------------------------------------------------------------------------------------------------------
+
+
+class Flags(Task):
+    """Several yes-or-no labels at once: a Bernoulli variable."""
+
+    name = "flags"
+    has_places = False
+    refuses: Mapping[str, str] = MappingProxyType({"vote": "the decoder votes on single classes, {label} is several"})
+    fewest_to_calibrate = 50
+
+    def fits(self, name: str, variable: VariableSpec) -> bool:
+        return name == "flags"
+
+    def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
+        return plain_split(dataset, spec)
+
+    def unpaired(self, asked: Unpaired) -> Stream:
+        (label,) = asked.spec.observe
+        known = asked.dataset.train[label][asked.split.labelled]
+        return ArrayStream(asked.name, {label: known}, torch.arange(len(known)), asked.spec.batch, asked.device, 0)
+
+    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+        return FlagsTeacher(label, views, average)
+
+    def parse(self, given: Given) -> Tensor:
+        return numbers(given)
+
+    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        return (parameters / temperature).sigmoid()
+
+    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        return posterior.mean
+
+    def predict(self, answers: Tensor) -> Tensor:
+        return answers > 0.5
+
+    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+        return {"error": float(torch.cat([(self.predict(p) != y).float() for p, y in parts]).mean())}
+
+    def class_counts(self, labels: Tensor, classes: int) -> list[int]:
+        return []
+
+    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+        sure = (posterior.mean - 0.5).abs() * 2
+        errors = None if labels is None else ((posterior.mean > 0.5) != (labels > 0.5)).float().mean(dim=1)
+        return Examined(errors, sure.mean(dim=1), torch.zeros(0), torch.zeros(0))
+
+    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+        return ()
+
+    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+        return ()
+
+
+class FlagsTeacher(Teacher):
+    def __init__(self, label: str, views: StreamViews, average: Player) -> None:
+        super().__init__(label, views)
+        self._average = (average,)
+
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            target = self._average[0][self.label]({"x": images}).mean
+        loss = -encoder.log_prob({"x": images, self.label: target}, [self.label])[self.label].mean()
+        return loss, {"views": loss.detach(), "share": torch.ones(())}
+
+
+def test_a_new_kind_needs_its_own_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It joins `KINDS`, and a scenario with it is built, played and validated."""
+    monkeypatch.setattr("semivae.tasks.kinds.KINDS", (Flags(), *KINDS))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (40, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    arrays = {"x": x, "flags": (x[:, 0, 0, :3] > 127).float()}
+    data = Dataset("lamps", {"flags": LabelInfo("flags", ())}, arrays, arrays)
+    net = {"name": "mlp", "hidden": [8]}
+    flags = recipe(
+        variables={"x": {"family": "bernoulli"}, "flags": {"family": "bernoulli"}},
+        decoder={"flags": "learned", "x": {"given": ["flags"], "net": net}},
+        encoder={"flags": {"given": ["x"], "net": net}},
+        streams={
+            "labelled": {"observe": ["x", "flags"]},
+            "unlabelled": {"observe": ["x"], "views": {"weak": "weak", "strong": "weak"}},
+            "alone": {"observe": ["flags"]},
+        },
+    )
+    split = make_split(data, SplitSpec(labelled=8, validation=10))
+    made = build_scenario(flags, data, split, CPU)
+    assert made.roles.task.name == "flags" and made.recipe.variables["flags"].shape == (3,)
+    batches = {name: stream.batch(0) for name, stream in made.streams.items()}
+    step = made.game.begin(batches, {name: 64 for name in batches}, 0.0, torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(made.game.loss(learners, step).total) for learners in made.game.turns)
+    part = {name: values[split.validation] for name, values in data.train.items()}
+    validator = Validator("model", made.game, made, part, ())
+    measured = validator.measure(1)
+    assert 0.0 < measured["validation_error"] < 1.0 and 0.0 < measured["read_as_intended"] < 1.0
+    alarms = validator.new_alarms([{"phase": "model", "step": 1, "losses": {}, **measured}])
+    assert [alarm.about for alarm in alarms] == ["flags"], "after one step the players do not understand each other"
+    with pytest.raises(RecipeError, match="the decoder votes on single classes, flags is several; remove vote"):
+        streams = {**flags.streams, "unlabelled": {"observe": ["x"], "vote": {}}}
+        plan_of(flags.model_copy(update={"streams": recipe(streams=streams).streams}))
 
 
 # The twin ------------------------------------------------------------------------------------------------------------

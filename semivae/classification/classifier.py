@@ -15,7 +15,7 @@ from semivae.classification.calibration import Calibration, calibration_of
 from semivae.classification.posterior import (
     Floats,
     encoder_log_posterior,
-    log_posteriors,
+    label_parameters,
     refuse_by_kind,
     vote_of_decoder,
 )
@@ -90,7 +90,7 @@ class Classifier:
             RunError, DataError: a vote of no draws; a vote or a prior that the kind of the label refuses; or as
                 `calibration_of`, `trained_prior` and `read_prior` say.
         """
-        refuse_by_kind(run, vote=vote, prior=prior)
+        refuse_by_kind(run, calibrate=calibrate, vote=vote, prior=prior)
         if vote and draws < 1:
             raise RunError(f"draws is {draws}, but the decoder's vote needs 1 or more; leave the vote out otherwise")
         estimated = isinstance(prior, str) and prior == "estimate"
@@ -138,16 +138,16 @@ class Classifier:
         return bool(self.calibration.draws) or self.prior is not None
 
     def in_parts(self, images: Tensor) -> Iterator[Tensor]:
-        """`probabilities` [n, K, ...] in parts, as those of all places of all images may not fit into memory."""
+        """What the label's kind answers, for classes `probabilities` [n, K, ...]; in parts, as all may not fit."""
         if self.looks_at_all:
             yield self.probabilities(images)
         else:
-            for part in log_posteriors(self.run, images):
-                yield (part / self.calibration.temperature).softmax(dim=1).float()
+            for parameters in label_parameters(self.run, images):
+                yield self.run.task.answer(parameters, self.calibration.temperature).float()
 
     def predict(self, images: Tensor) -> NDArray[np.int64]:
         """The most likely class number of every image, [n], or place, [n, height, width]."""
-        return np.concatenate([part.argmax(dim=1).numpy() for part in self.in_parts(images)])
+        return np.concatenate([self.run.task.predict(part).numpy() for part in self.in_parts(images)])
 
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
         """What was done, JSON-serialisable: "temperature", "strength", "draws" and "calibrated_on" (images); with an

@@ -67,14 +67,14 @@ def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
 
 
 def at_a_time(run: TrainedModel) -> int:
-    """How many images are looked at together: as many as their probabilities fit, where there are many places."""
-    places = math.prod(run.recipe.variables[run.label].shape or ())
-    return max(1, min(IMAGES, PROBABILITIES // (places * len(run.classes))))
+    """How many images are looked at together: fewer where a label has many places."""
+    numbers = math.prod(run.encoder[run.label].target.parameter_shape)
+    return max(1, min(IMAGES, PROBABILITIES // numbers))
 
 
 @torch.no_grad()
-def log_posteriors(run: TrainedModel, images: Tensor, batch: int | None = None) -> Iterator[Tensor]:
-    """log q(label | image) of images (n, C, H, W) in parts, float64 [n, K, ...] on the CPU, nats.
+def label_parameters(run: TrainedModel, images: Tensor, batch: int | None = None) -> Iterator[Tensor]:
+    """Parameters of q(label | image) of images (n, C, H, W) in parts, float64 [n, *parameter_shape] on the CPU.
 
     Args:
         run: the run.
@@ -87,12 +87,13 @@ def log_posteriors(run: TrainedModel, images: Tensor, batch: int | None = None) 
     """
     factor = label_factor(run)
     for chunk in batches(run, images, batch or at_a_time(run)):
-        yield factor.parameters_of({run.image: chunk}).cpu().double().log_softmax(1)
+        yield factor.parameters_of({run.image: chunk}).cpu().double()
 
 
 def encoder_log_posterior(run: TrainedModel, images: Tensor, batch: int | None = None) -> Floats:
-    """`log_posteriors` of all images together, float64 (n, K, ...)."""
-    return np.asarray(torch.cat(list(log_posteriors(run, images, batch))), dtype=np.float64)
+    """log q(label | image) of images (n, C, H, W), float64 (n, K, ...), nats; of labels whose values are classes."""
+    parts = [parameters.log_softmax(1) for parameters in label_parameters(run, images, batch)]
+    return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
 def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:

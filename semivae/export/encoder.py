@@ -26,7 +26,6 @@ from semivae.data.inputs.pixels import binarized
 from semivae.errors import DataError, ExportError
 from semivae.export.formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
 from semivae.files import refuse_occupied
-from semivae.game.families import categorical_of
 from semivae.recipe import dump_recipe
 from semivae.runs.model import TrainedModel
 
@@ -73,7 +72,7 @@ def export(
         raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
     temperature = calibration_of(run).temperature if calibrate else 1.0
     factor = label_factor(run).standalone().cpu()
-    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold).eval()
+    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task).eval()
     inputs = check_inputs(run)
     with torch.no_grad():
         expected = _expected(model, inputs.images)
@@ -193,8 +192,7 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     sample = {model.image: binarized(images, model.threshold)}
     if model.part == "features":
         return model.conditional.features(sample)
-    log_posterior = categorical_of(model.conditional(sample)).logits.movedim(-1, 1)  # (n, K, ...)
-    return (log_posterior / model.temperature).softmax(dim=1)
+    return model.task.answer_of(model.conditional(sample), model.temperature)
 
 
 def _write(format: Format, model: EncoderPart, images: Tensor, path: Path, metadata: dict[str, str]) -> None:

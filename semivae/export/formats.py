@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from semivae.data.inputs.pixels import binarized
 from semivae.errors import ExportError
 from semivae.game.conditionals import NetworkConditional
+from semivae.tasks.classes import CLASSES
+from semivae.tasks.task import Task
 
 Part = Literal["classifier", "features"]
 Format = Literal["onnx", "pt2", "safetensors"]
@@ -36,8 +38,10 @@ class EncoderPart(nn.Module):
         part: Part,
         temperature: float = 1.0,
         threshold: float | None = None,
+        task: Task = CLASSES,
     ) -> None:
         super().__init__()
+        self.task = task
         self.conditional = conditional
         self.image = image
         self.part = part
@@ -49,7 +53,7 @@ class EncoderPart(nn.Module):
         sample = {self.image: binarized(images, self.threshold)}
         if self.part == "features":
             return self.conditional.features(sample)
-        return (self.conditional.parameters_of(sample) / self.temperature).softmax(dim=1)
+        return self.task.answer(self.conditional.parameters_of(sample), self.temperature)
 
     def free_sides(self, images: Tensor) -> tuple[int, ...]:
         """Of images (n, C, H, W), which sides an export may leave open: a side with a single place on the network's

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from semivae.data.inputs.pixels import as_model_values
 from semivae.game.conditionals import Conditional
-from semivae.game.families import categorical_of, most_likely
 from semivae.game.plan import Plan
 from semivae.game.players import Player
 from semivae.monitoring.failures import Gate, Setting
 from semivae.recipe import Recipe
 from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
 from semivae.scenario.plan import Roles
+from semivae.tasks.task import Examined
 from semivae.variables import Sample
 
 SAMPLES = 512  # of the decoder's, at every validation: a share of them is known to 4 points, in the time of one batch
@@ -72,45 +72,36 @@ def at_a_time(shape: Sequence[int]) -> int:
 
 
 def examine_label(
-    encoder: Player,
-    image: str,
-    label: str,
-    part: Mapping[str, Tensor],
-    threshold: float | None,
-    batch: int | None = None,
+    encoder: Player, roles: Roles, part: Mapping[str, Tensor], threshold: float | None, batch: int | None = None
 ) -> LabelFindings:
-    """The label's posterior on images, and against their labels where `part` has them.
+    """The primary label's posterior on images, and against their labels where `part` has them.
 
     Args:
-        encoder: with a factor of `label` given `image` alone.
-        image, label: names.
+        encoder: with a factor of the label given the image alone.
+        roles: of its variables.
         part: images [n, *shape] as bytes or in [0, 1], labels [n, *shape]; places of a map labelled below 0 are void.
         threshold: of the views; None: confidence is not measured.
         batch: images at a time; None: as `at_a_time` says.
     """
-    batch = batch or at_a_time(part[image].shape[1:])
-    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    images, known, (label, *_) = part[roles.image], roles.label_in(part), roles.labels
+    batch = batch or at_a_time(images.shape[1:])
+    found: list[Examined] = []
     with evaluating(encoder):
-        for start in range(0, len(part[image]), batch):
+        for start in range(0, len(images), batch):
             rows = slice(start, start + batch)
-            every = categorical_of(encoder[label]({image: as_model_values(part[image][rows])})).probs
-            labels = part[label][rows] if label in part else torch.zeros(every.shape[:-1], dtype=torch.int64)
-            known = labels.to(every.device) >= 0
-            probabilities = every[known]  # [places, classes]
-            confidence, value = probabilities.max(dim=-1)
-            wrong = value != labels.to(every.device)[known]
-            found.append((probabilities.cpu().double().sum(dim=0), value.cpu(), confidence.cpu(), wrong.cpu()))
-    if not sum(len(value) for _, value, _, _ in found):
+            posterior = encoder[label]({roles.image: as_model_values(images[rows])})
+            found.append(roles.task.examine(posterior, None if known is None else known[rows]))
+    if not (count := sum(len(each.confidence) for each in found)):
         return LabelFindings()
-    mass = torch.stack([mass for mass, _, _, _ in found]).sum(dim=0)
-    value, confidence, wrong = (torch.cat(parts) for parts in list(zip(*found, strict=True))[1:])
-    confident = confidence >= (math.inf if threshold is None else threshold)
+    confident = torch.cat([each.confidence for each in found]) >= (math.inf if threshold is None else threshold)
+    errors = [each.errors for each in found if each.errors is not None]
+    wrong = torch.cat(errors) if errors else None
     return LabelFindings(
-        share_of(wrong) if label in part else None,
+        None if wrong is None else share_of(wrong),
         share_of(confident) if threshold is not None else None,
-        share_of(wrong[confident]) if label in part and bool(confident.any()) else None,
-        tuple((mass / len(value)).tolist()),
-        tuple((torch.bincount(value, minlength=len(mass)).double() / len(value)).tolist()),
+        share_of(wrong[confident]) if wrong is not None and bool(confident.any()) else None,
+        tuple((torch.stack([each.mass for each in found]).sum(dim=0) / count).tolist()),
+        tuple((torch.stack([each.counts for each in found]).sum(dim=0) / count).tolist()),
     )
 
 
@@ -163,7 +154,7 @@ def examine_samples(decoder: Player, encoder: Player, roles: Roles, sample: Samp
             }
             images = mean_images(decoder, roles, part)
             if images is not None and roles.read in part:
-                read.append(read_as_intended(encoder, roles.image, roles.read, images, part[roles.read]))
+                read.append(read_as_intended(encoder, roles, images, part[roles.read]))
     return SampleFindings(bits, share_of(torch.cat(read)) if read else None)
 
 
@@ -176,11 +167,13 @@ def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:
     return images
 
 
-def read_as_intended(encoder: Player, image: str, label: str, images: Tensor, intended: Tensor) -> Tensor:
-    """Whether the most likely class of each image (or place) is the intended one, [n]; void places are left out."""
+def read_as_intended(encoder: Player, roles: Roles, images: Tensor, intended: Tensor) -> Tensor:
+    """How right the label is read off each image (or place), [n] from 0 to 1; void places are left out."""
+    label, *_ = roles.labels
     with evaluating(encoder):
-        _, value = most_likely(encoder[label]({image: images}))
-    return (value == intended)[intended >= 0]
+        errors = roles.task.examine(encoder[label]({roles.image: images}), intended).errors
+    assert errors is not None
+    return 1.0 - errors.double()
 
 
 def bits_in_use(decoder: Player, encoder: Player, codes: Iterable[str], sample: Sample) -> dict[str, float]:
@@ -230,7 +223,7 @@ def setting_of(
     ]
     prior, labels = prior_shares(decoder, roles), roles.label_in(part)
     labelled = labels is not None and len(labels) > 0
-    shares = shares_of(labels, len(classes)) if labels is not None and labelled else prior
+    shares = roles.task.label_shares(labels, len(classes)) if labels is not None and labelled else prior
     image = recipe.variables[roles.image]
     return Setting(
         steps=recipe.training.steps,
@@ -273,14 +266,7 @@ def prior_shares(decoder: Player, roles: Roles) -> tuple[float, ...]:
     label = roles.label
     if label not in decoder.names or decoder[label].given:
         return ()
-    probabilities = categorical_of(decoder[label]({})).probs.detach()
-    return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())
-
-
-def shares_of(labels: Tensor, classes: int) -> tuple[float, ...]:
-    """Shares of the classes among labels [n, *shape], void places left out."""
-    counts = torch.bincount(labels[labels >= 0].long(), minlength=classes).cpu().double()
-    return tuple((counts / counts.sum()).tolist())
+    return roles.task.prior_shares(decoder[label]({}))
 
 
 def capacity(prior: Conditional) -> float:

@@ -68,7 +68,7 @@ class Validator:
         label, samples = LabelFindings(), SampleFindings()
         if self.roles.read is not None:
             threshold = min((gate.threshold for gate in gates_in(self.recipe)), default=None)
-            label = examine_label(self.game.average, self.roles.image, self.roles.read, self.images, threshold)
+            label = examine_label(self.game.average, self.roles, self.images, threshold)
         if self.phase == "model":
             seed = seed_for(self.recipe.training.seed, "bits", step)
             drawn = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))

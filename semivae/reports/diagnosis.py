@@ -167,7 +167,7 @@ def examine_readers(
         skipped.append("confidence: no stream of unlabelled images teaches the label by it")
     threshold = min((gate.threshold for gate in gates), default=None)
     found = {
-        name: examine_label(readers[name].encoder, run.image, run.label, part, threshold)
+        name: examine_label(readers[name].encoder, run.roles, part, threshold)
         for name in (OWN, TWIN)
         if name in readers
     }
@@ -187,7 +187,7 @@ def read_by(
         return {}
     intended = drawn[run.label]
     return {
-        name: share_of(read_as_intended(by.encoder, by.image, by.label, images, _as_numbered_by(by, run, intended)))
+        name: share_of(read_as_intended(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
         for name, by in readers.items()
     }
 

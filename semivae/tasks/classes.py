@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from semivae.tasks.task import Task
+from semivae.tasks.categorical import Categorical
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REFUSES: Mapping[str, str] = {"judge": "a judge reads images painted for maps, but {label} is a class"}
 
 
-class Classes(Task):
+class Classes(Categorical):
     """A categorical variable of shape ()."""
 
     name = "classes"

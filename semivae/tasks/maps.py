@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from semivae.errors import DataError
-from semivae.tasks.task import Task, reason
+from semivae.tasks.categorical import Categorical
+from semivae.tasks.task import reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ REFUSES: Mapping[str, str] = {
 }
 
 
-class Maps(Task):
+class Maps(Categorical):
     """A categorical variable of shape (height, width)."""
 
     name = "maps"

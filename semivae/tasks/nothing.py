@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from semivae.tasks.task import Task
+from semivae.tasks.task import Examined, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributions import Distribution
 
     from semivae.data.dataset import Dataset
     from semivae.data.splits import Split
@@ -53,6 +54,24 @@ class Nothing(Task):
         from semivae.tasks.given import plain_values
 
         return plain_values(given)
+
+    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        return parameters
+
+    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        return posterior.mean
+
+    def predict(self, answers: Tensor) -> Tensor:
+        return answers
+
+    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+        raise ValueError("without a label there is nothing to examine")
+
+    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+        return ()
+
+    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+        return ()
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         return []

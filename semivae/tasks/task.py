@@ -7,10 +7,12 @@ Recipes are checked without torch, so a task imports what computes where it comp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributions import Distribution
 
     from semivae.data.dataset import Dataset
     from semivae.data.splits import Split
@@ -20,6 +22,23 @@ if TYPE_CHECKING:
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
     from semivae.tasks.given import Given
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """What a posterior says on some examples; m of their values are known: one each, or one at each known place.
+
+    Attributes:
+        errors: how wrong each known value is taken, [m], from 0 to 1; None without labels.
+        confidence: how sure each of them is, [m], from 0 to 1.
+        mass: sum of the posterior over them by class, float64 [classes]; empty without classes.
+        counts: how often each class is the most likely one, float64 [classes]; empty without classes.
+    """
+
+    errors: Tensor | None
+    confidence: Tensor
+    mass: Tensor
+    counts: Tensor
 
 
 class Task(Protocol):
@@ -39,9 +58,9 @@ class Task(Protocol):
     def refuses(self) -> Mapping[str, str]:
         """What cannot be asked of such a label: the option's name to the reason, in which {label} is the label's name.
 
-        Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), and those
-        of classifiers and evaluations (vote, prior, test_prior, judge); doubt, the novelty of an image by how unsure
-        its label is.
+        Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
+        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), and doubt: the novelty of an image by
+        how unsure its label is.
         """
         ...
 
@@ -89,15 +108,42 @@ class Task(Protocol):
         """
         ...
 
+    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """What the encoder's parameters [n, *parameter_shape] say of the label, as users get it, [n, ...].
+
+        Exported files hold this too, so it is made of tensors' own methods.
+        """
+        ...
+
+    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        """The same from the posterior itself, to check exported files by."""
+        ...
+
+    def predict(self, answers: Tensor) -> Tensor:
+        """The label that answers [n, ...] speak for most, [n, *shape]."""
+        ...
+
+    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+        """How a posterior of batch shape [n] does, against labels [n, *shape] where they are known."""
+        ...
+
+    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+        """Class shares that a prior of the label expects, mean over places; empty without classes."""
+        ...
+
+    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+        """Class shares among labels [n, *shape], places that are not known left out; empty without classes."""
+        ...
+
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         """How many examples [n, *shape] each class has; empty where an example has no one class."""
         ...
 
     def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-        """How good probabilities are, as plain numbers, lists and dicts.
+        """How good answers are, as plain numbers, lists and dicts.
 
         Args:
-            parts: probabilities [n, classes, *shape] and labels [n, *shape], in parts.
+            parts: answers [n, ...] and labels [n, *shape], in parts.
             classes: class names.
         """
         ...

@@ -1,0 +1,56 @@
+"""What kinds share whose values are classes. A class is a map without places, so one code serves both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semivae.tasks.task import Examined, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributions import Distribution
+
+
+class Categorical(Task):
+    """A categorical variable of any shape."""
+
+    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """Probabilities [n, classes, *shape]."""
+        return (parameters / temperature).softmax(dim=1)
+
+    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        """As `answer`, of a posterior whose batch shape is [n]."""
+        from semivae.game.families import categorical_of
+
+        return (categorical_of(posterior).logits.movedim(-1, 1) / temperature).softmax(dim=1)
+
+    def predict(self, answers: Tensor) -> Tensor:
+        """The most likely class, int64 [n, *shape]."""
+        return answers.argmax(dim=1)
+
+    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+        """Errors are 1 where the most likely class is another one; void places are left out."""
+        from semivae.game.families import categorical_of
+
+        probabilities = categorical_of(posterior).probs
+        if labels is not None:
+            labels = labels.to(probabilities.device)
+            probabilities, labels = probabilities[labels >= 0], labels[labels >= 0]
+        flat = probabilities.reshape(-1, probabilities.shape[-1])
+        confidence, value = flat.max(dim=-1)
+        return Examined(
+            errors=None if labels is None else (value != labels).cpu(),
+            confidence=confidence.cpu(),
+            mass=flat.cpu().double().sum(dim=0),
+            counts=value.bincount(minlength=flat.shape[-1]).cpu().double(),
+        )
+
+    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+        from semivae.game.families import categorical_of
+
+        probabilities = categorical_of(prior).probs.detach()
+        return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())
+
+    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+        counts = labels[labels >= 0].long().bincount(minlength=classes).cpu().double()
+        return tuple((counts / counts.sum()).tolist())
