@@ -185,6 +185,25 @@ def test_the_kind_chooses_the_teacher_where_the_scenario_is_built() -> None:
         NOTHING.teacher("h", game.views["unlabelled"], game.decoder, game.average)
 
 
+def test_labels_with_places_move_along_with_the_image() -> None:
+    x = torch.randint(0, 256, (40, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    arrays = {"x": x, "s": (x[:, 0] > 127).to(torch.int16)}  # so that every place tells what its class is
+    data = Dataset("bright", {"s": LabelInfo("maps", ("dark", "bright"))}, arrays, arrays)
+    net = {"name": "unet", "channels": [4, 4]}
+    maps = recipe(
+        variables={"x": {"family": "bernoulli"}, "s": {"family": "categorical"}},
+        decoder={"x": {"given": ["s"], "net": net}},
+        encoder={"s": {"given": ["x"], "net": net}},
+        views={"mirrored": {"flip": True}},
+        streams={"labelled": {"observe": ["x", "s"], "views": "mirrored"}, "alone": {"observe": ["s"]}},
+    )
+    made = build_scenario(maps, data, make_split(data, SplitSpec(labelled=40)), CPU)
+    batches = {name: stream.batch(0) for name, stream in made.streams.items()}
+    viewed = made.game.begin(batches, {}, 0.0, torch.Generator().manual_seed(0)).viewed["labelled"]
+    assert not torch.equal(viewed["x"], batches["labelled"]["x"]), "some are mirrored"
+    assert torch.equal(viewed["s"], (viewed["x"][:, 0] > 0.5).long())
+
+
 def test_views_that_teach_need_a_teacher() -> None:
     data = animals()
     game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
