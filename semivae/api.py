@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
     from semivae.data.readers.memory import GivenData
 
-    Given = str | Path | Image | Sequence[str | Path | Image] | ArrayLike | Tensor
+    OneGiven = str | Path | Image | Sequence[str | Path | Image] | ArrayLike | Tensor
+    Given = OneGiven | Mapping[str, OneGiven]
 
 
 class Run(TrainedModel):
     """A trained model with its verbs: classify, sample, evaluate, diagnose, export. Open one with `semivae.load`.
 
     Wherever images are asked for, give the path of a file, folder or .zip, a Pillow image, a list of either, or an
-    array (`semivae.data.inputs.images.Images.read`); of a run that learnt from a table, another table or an array.
+    array (`semivae.data.inputs.images.Images.read`); of a run that learnt from a table, another table or an array. Of a
+    run whose encoder starts from several inputs, give a mapping from the name of each to one of these.
     """
 
     def __repr__(self) -> str:
@@ -80,12 +82,15 @@ class Run(TrainedModel):
         """
         if name not in self.encoder:
             raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.names)}")
-        if self.image not in observed:
-            raise RunError(f"posterior of {name}: give {self.image}=images, the encoder starts from it")
-        images = self.preprocess(observed[self.image])
-        sample: Sample = {
-            key: images if key == self.image else given_values(self, key, value, len(images)).to(self.device)
+        if lacking := [key for key in self.roles.inputs if key not in observed]:
+            raise RunError(f"posterior of {name}: give {lacking[0]}=..., the encoder starts from it")
+        inputs = observed[self.image] if not self.roles.further else {key: observed[key] for key in self.roles.inputs}
+        sample = self.values(self.read_all(inputs)[0])
+        count = len(sample[self.image])
+        sample |= {
+            key: given_values(self, key, value, count).to(self.device)
             for key, value in observed.items()
+            if key not in self.roles.inputs
         }
         # only the parents are drawn: what comes after `name` plays no part
         order = list(self.encoder.names)
@@ -105,7 +110,7 @@ class Run(TrainedModel):
     ) -> NDArray[np.int64]:
         """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
         classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
-        return classifier.predict(self.read(images)[0])
+        return classifier.predict(self.read_all(images)[0])
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3.
@@ -141,7 +146,7 @@ class Run(TrainedModel):
 
     def embed(self, images: Given) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.classification.posterior.embed`."""
-        return embed(self, self.read(images)[0])
+        return embed(self, self.read_all(images)[0])
 
     def export(
         self,

@@ -107,7 +107,7 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
     places = math.prod(run.recipe.variables[run.label].shape or ())
     most = max(least, LARGEST_PART // (places * len(run.classes)))
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), most)).round().long()]
-    images, labels = dataset.train[run.image][rows], np.asarray(dataset.train[run.label][rows])
+    images, labels = run.examples(dataset.train)[rows], np.asarray(dataset.train[run.label][rows])
     terms = [encoder_log_posterior(run, images)]
     if draws:
         terms.append(vote_of_decoder(run, images, draws))

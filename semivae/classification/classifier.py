@@ -21,6 +21,7 @@ from semivae.classification.posterior import (
 )
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
+from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel
 
@@ -100,7 +101,7 @@ class Classifier:
             calibration = calibration_of(run, draws if vote else 0)
         return cls(run, calibration, stated, None if prior is None else trained_prior(run))
 
-    def log_posterior(self, images: Tensor) -> Floats:
+    def log_posterior(self, images: Tensor | Examples) -> Floats:
         """log p(y | x) before any change of prior, float64 (n, K), of maps (n, K, H, W), nats.
 
         Raises:
@@ -118,7 +119,8 @@ class Classifier:
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` say.
         """
-        uncorrected = self.log_posterior(images if isinstance(images, Tensor) else self.run.read(images)[0])
+        raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
+        uncorrected = self.log_posterior(raw)
         if self.prior is None:
             return Answer(_probabilities(uncorrected), _probabilities(uncorrected))
         assert self.trained_prior is not None
@@ -137,7 +139,7 @@ class Classifier:
         """Whether a step needs all images together: a vote draws codes in their order, a prior is estimated on them."""
         return bool(self.calibration.draws) or self.prior is not None
 
-    def in_parts(self, images: Tensor) -> Iterator[Tensor]:
+    def in_parts(self, images: Tensor | Examples) -> Iterator[Tensor]:
         """What the label's kind answers, for classes `probabilities` [n, K, ...]; in parts, as all may not fit."""
         if self.looks_at_all:
             yield self.probabilities(images)
@@ -145,7 +147,7 @@ class Classifier:
             for parameters in label_parameters(self.run, images):
                 yield self.run.task.answer(parameters, self.calibration.temperature).float()
 
-    def predict(self, images: Tensor) -> NDArray[np.int64]:
+    def predict(self, images: Tensor | Examples) -> NDArray[np.int64]:
         """The most likely class number of every image, [n], or place, [n, height, width]."""
         return np.concatenate([self.run.task.predict(part).numpy() for part in self.in_parts(images)])
 

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.data.inputs.examples import Examples, split_rows
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.teaching.vote import decoder_vote
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
 from semivae.tasks.task import reason
+from semivae.text import join_names
+from semivae.variables import Sample
 
 Floats = NDArray[np.float64]
 
@@ -36,26 +39,32 @@ def label_factor(run: TrainedModel) -> NetworkConditional:
     """
     factor = run.encoder[run.label]
     given = [variable.name for variable in factor.given]
-    if given != [run.image] or not isinstance(factor, NetworkConditional):
+    if not set(given) <= set(run.roles.inputs) or not isinstance(factor, NetworkConditional):
+        needed = " and ".join(run.roles.inputs)
         raise RunError(
-            f"{run.path}: the encoder's {run.label} is given {', '.join(given)}; a classifier needs {run.image} alone"
+            f"{run.path}: the encoder's {run.label} is given {', '.join(given)}; a classifier needs {needed} alone"
         )
     return factor
 
 
-def batches(run: TrainedModel, images: Tensor, batch: int) -> Iterator[Tensor]:
-    """Images (n, C, H, W) as `TrainedModel.read` gives them, as the model takes them: float32 on its device, in parts.
+def batches(run: TrainedModel, images: Tensor | Examples, batch: int) -> Iterator[Sample]:
+    """Inputs as `TrainedModel.read` gives them, as the model takes them, in parts: by input, float32 on its device.
 
     Raises:
-        DataError: the images' shape is not the run's, or there are none.
+        DataError: an input is missing or has another shape than the run's, or there are none.
     """
-    shape = run.recipe.variables[run.image].shape
-    if tuple(images.shape[1:]) != shape or not len(images):
-        raise DataError(
-            f"{run.path} expects images of shape (n, {', '.join(map(str, shape or ()))}); given {tuple(images.shape)}"
-        )
-    for chunk in torch.split(images, batch):
-        yield run.inputs.values(chunk.to(run.device)).float()
+    parts = {run.image: images} if isinstance(images, Tensor) else images.parts
+    if lacking := [name for name in run.roles.inputs if name not in parts]:
+        raise DataError(f"{run.path} starts from {' and '.join(run.roles.inputs)}; give {join_names(lacking)} too")
+    for name in run.roles.inputs:
+        shape = run.recipe.variables[name].shape
+        if tuple(parts[name].shape[1:]) != shape or not len(parts[name]):
+            raise DataError(
+                f"{run.path} expects {name} of shape (n, {', '.join(map(str, shape or ()))}); given "
+                f"{tuple(parts[name].shape)}"
+            )
+    for chunk in split_rows(images, batch):
+        yield run.values(chunk)
 
 
 def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
@@ -73,7 +82,7 @@ def at_a_time(run: TrainedModel) -> int:
 
 
 @torch.no_grad()
-def label_parameters(run: TrainedModel, images: Tensor, batch: int | None = None) -> Iterator[Tensor]:
+def label_parameters(run: TrainedModel, images: Tensor | Examples, batch: int | None = None) -> Iterator[Tensor]:
     """Parameters of q(label | image) of images (n, C, H, W) in parts, float64 [n, *parameter_shape] on the CPU.
 
     Args:
@@ -87,16 +96,16 @@ def label_parameters(run: TrainedModel, images: Tensor, batch: int | None = None
     """
     factor = label_factor(run)
     for chunk in batches(run, images, batch or at_a_time(run)):
-        yield factor.parameters_of({run.image: chunk}).cpu().double()
+        yield factor.parameters_of(chunk).cpu().double()
 
 
-def encoder_log_posterior(run: TrainedModel, images: Tensor, batch: int | None = None) -> Floats:
+def encoder_log_posterior(run: TrainedModel, images: Tensor | Examples, batch: int | None = None) -> Floats:
     """log q(label | image) of images (n, C, H, W), float64 (n, K, ...), nats; of labels whose values are classes."""
     parts = [parameters.log_softmax(1) for parameters in label_parameters(run, images, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
-def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
+def vote_of_decoder(run: TrainedModel, images: Tensor | Examples, draws: int) -> Floats:
     """The decoder's vote on images (n, C, H, W): log p(x | y) up to a constant of each image, float64 (n, K), nats.
 
     Repeatable: the codes are drawn from a fixed seed, and torch's global generator is left alone.
@@ -109,7 +118,7 @@ def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
     parts = []
     with seeded(0, run.device):
         for chunk in batches(run, images, max(1, ROWS // (classes * draws))):
-            vote = decoder_vote(run.decoder, run.encoder, {run.image: chunk}, run.label, classes, draws).cpu().double()
+            vote = decoder_vote(run.decoder, run.encoder, chunk, run.label, classes, draws).cpu().double()
             parts.append(vote - vote.amax(1, keepdim=True))  # the image's own constant plays no part
     votes = np.asarray(torch.cat(parts), dtype=np.float64)
     if not np.isfinite(votes).all():
@@ -120,6 +129,7 @@ def vote_of_decoder(run: TrainedModel, images: Tensor, draws: int) -> Floats:
 def refuse_without_vote(run: TrainedModel) -> None:
     """Raise `RunError` if the run's decoder cannot vote on the label of an image."""
     run.require_decoder()
+    run.require_one_input("the vote")
     missing = [name for name in (run.image, *run.codes) if name not in run.decoder]
     if missing:
         raise RunError(
@@ -131,7 +141,7 @@ def refuse_without_vote(run: TrainedModel) -> None:
         raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")
 
 
-def embed(run: TrainedModel, images: Tensor, batch: int = 512) -> NDArray[np.float32]:
+def embed(run: TrainedModel, images: Tensor | Examples, batch: int = 512) -> NDArray[np.float32]:
     """The representation below the classifier's last layer, float32 (n, D): what `features` exports, without a file.
 
     Images are (n, C, H, W), bytes or floats in [0, 1].
@@ -142,5 +152,5 @@ def embed(run: TrainedModel, images: Tensor, batch: int = 512) -> NDArray[np.flo
     """
     factor = label_factor(run)
     with torch.no_grad():
-        parts = [factor.features({run.image: chunk}).cpu() for chunk in batches(run, images, batch)]
+        parts = [factor.features(chunk).cpu() for chunk in batches(run, images, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float32)

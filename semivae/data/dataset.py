@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from semivae.errors import DataError
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Dataset:
         train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
             which `VOID` (-1) stands for places that are not known.
         test: the same keys; touched by evaluation only.
-        unlabelled: {"x": ...}, images that come without a label; {} if there are none.
+            Further entries that are no labels are further inputs, [n, ...].
+        unlabelled: {"x": ...}, images (and further inputs) that come without a label; {} if there are none.
         warnings: what a user should know, for example that a file is not the official one.
         test_origin: "given", or how the test part was made.
         alone: {"s": ...}, maps that come without an image; {} if there are none.
@@ -69,6 +71,11 @@ class Dataset:
     validation: Tensor | None = None
     encoding: TableEncoding | None = None
 
+    def __post_init__(self) -> None:
+        lacking = set(self.inputs) - set(self.unlabelled)
+        if self.unlabelled and lacking:
+            raise DataError(f"{self.name}: the unlabelled examples have no {' and '.join(sorted(lacking))}; add it")
+
     @property
     def label(self) -> str:
         """The primary label's name in `train`: y, a class for each example, or s, a class for each place."""
@@ -78,6 +85,11 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names of the primary label, in the order of the class numbers."""
         return self.labels[self.label].classes
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What is known of every example, labelled or not: x, and further inputs where there are any."""
+        return tuple(name for name in self.train if name not in self.labels)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -68,6 +68,7 @@ def export(
     path, known_part = Path(path), _known_part(part)
     known_format = _format_of(path, format)
     refuse_occupied(path, overwrite, error=ExportError)
+    run.require_one_input("an export")
     if calibrate and known_part == "features":
         raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
     temperature = calibration_of(run).temperature if calibrate else 1.0
@@ -141,7 +142,7 @@ def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
     origin = "validation images"
     if len(rows) < 2:
         rows, origin = torch.arange(min(count, len(train))), "training images"
-    images = next(batches(run, train[rows], count)).cpu()
+    images = next(batches(run, train[rows], count))[run.image].cpu()
     if len(images) == 1:
         images = (
             images.repeat(2, 1, 1, 1) if images.ndim == 4 else images.repeat(2, 1)

@@ -116,7 +116,8 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
 
 
 def refuse_unread(run: TrainedModel) -> None:
-    """Raise `RunError` if the decoder needs what the encoder does not draw."""
+    """Raise `RunError` if the decoder needs what the encoder does not draw, or the encoder starts from more than x."""
+    run.require_one_input("a round of encoder and decoder")
     needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
     unread = sorted(name for name in needed if name not in run.encoder)
     if unread:

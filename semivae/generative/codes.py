@@ -28,7 +28,7 @@ def draw_codes(run: TrainedModel, images: Tensor, seed: int) -> dict[str, NDArra
     """
     run.require_decoder()
     with seeded(seed, run.device):
-        parts = [run.encoder.complete({run.image: chunk}, sampled=True) for chunk in batches(run, images, BATCH)]
+        parts = [run.encoder.complete(chunk, sampled=True) for chunk in batches(run, images, BATCH)]
     codes = {name: torch.cat([part[name].cpu() for part in parts]) for name in run.encoder.names}
     bits = {name for name in codes if run.recipe.variables[name].family == "bernoulli"}
     arrays = {name: (value.to(torch.uint8) if name in bits else value).numpy() for name, value in codes.items()}

@@ -37,7 +37,7 @@ def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict
     bounds, elbos, recons, rates = [], [], [], []
     with seeded(seed, run.device):
         for chunk in batches(run, images, max(1, ROWS // draws)):
-            log_weight, reconstruction, rate = weights(run, chunk, draws)
+            log_weight, reconstruction, rate = weights(run, chunk[run.image], draws)
             bounds.append(log_weight.logsumexp(dim=1) - math.log(draws))
             elbos.append(log_weight.mean(dim=1))
             recons.append(reconstruction)
@@ -65,7 +65,7 @@ def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> ND
     parts = []
     with seeded(seed, run.device):
         for chunk in batches(run, images, max(1, ROWS // draws)):
-            log_weight, _, _ = weights(run, chunk, draws)
+            log_weight, _, _ = weights(run, chunk[run.image], draws)
             parts.append(log_weight.logsumexp(dim=1) - math.log(draws))
     return np.asarray(torch.cat(parts).cpu(), dtype=np.float64)
 

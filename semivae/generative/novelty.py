@@ -74,6 +74,7 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
         RunError: a twin, a prior known by samples only, or fewer than 20 test images.
         DataError: the data are gone, or the images do not fit.
     """
+    run.require_one_input("novelty")
     data = run.dataset()
     test, train = (random_subset(part[run.image], count, seed) for part in (data.test, data.train))
     if len(test) < FEWEST:
@@ -115,7 +116,7 @@ def classifies(run: TrainedModel) -> bool:
 
 def complexity(run: TrainedModel, images: Tensor) -> Floats:
     """Nats that a general code needs for each example, [n]."""
-    return np.concatenate([run.inputs.complexity(part) for part in batches(run, images, 512)])
+    return np.concatenate([run.inputs.complexity(part[run.image]) for part in batches(run, images, 512)])
 
 
 def slope_of(size: Floats, surprise: Floats) -> float:

@@ -77,19 +77,20 @@ def examine_label(
     """The primary label's posterior on images, and against their labels where `part` has them.
 
     Args:
-        encoder: with a factor of the label given the image alone.
+        encoder: with a factor of the label given inputs alone.
         roles: of its variables.
         part: images [n, *shape] as bytes or in [0, 1], labels [n, *shape]; places of a map labelled below 0 are void.
         threshold: of the views; None: confidence is not measured.
         batch: images at a time; None: as `at_a_time` says.
     """
     images, known, (label, *_) = part[roles.image], roles.label_in(part), roles.labels
+    inputs = [name for name in roles.inputs if name in part]
     batch = batch or at_a_time(images.shape[1:])
     found: list[Examined] = []
     with evaluating(encoder):
         for start in range(0, len(images), batch):
             rows = slice(start, start + batch)
-            posterior = encoder[label]({roles.image: as_model_values(images[rows])})
+            posterior = encoder[label]({name: as_model_values(part[name][rows]) for name in inputs})
             found.append(roles.task.examine(posterior, None if known is None else known[rows]))
     if not (count := sum(len(each.confidence) for each in found)):
         return LabelFindings()

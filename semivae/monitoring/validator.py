@@ -51,13 +51,14 @@ class Validator:
 
     def _unlabelled(self, scenario: Scenario) -> Sample:
         """A few hundred unlabelled images, which show at least the classes' shares."""
-        image, labels = self.roles.image, set(self.roles.labels)
+        inputs, labels = set(self.roles.inputs), set(self.roles.labels)
         for stream in scenario.streams.values():
-            if self.phase == "model" and image in stream.observes and labels.isdisjoint(stream.observes):
+            if self.phase == "model" and inputs.issubset(stream.observes) and labels.isdisjoint(stream.observes):
                 steps = range(math.ceil(SAMPLES / stream.batch_size))
-                images = torch.cat([stream.batch(step)[image] for step in steps])
-                return {image: images[: min(SAMPLES, stream.size or SAMPLES)]}
-        return {image: self.part[image]}
+                batches = [stream.batch(step) for step in steps]
+                most = min(SAMPLES, stream.size or SAMPLES)
+                return {name: torch.cat([batch[name] for batch in batches])[:most] for name in self.roles.inputs}
+        return {name: self.part[name] for name in self.roles.inputs}
 
     def measure(self, step: int) -> dict[str, Any]:
         """A row's part of a run's metrics: `LabelFindings`, and of the model `SampleFindings`.
@@ -66,7 +67,7 @@ class Validator:
             FloatingPointError: a network puts out values that are not finite.
         """
         label, samples = LabelFindings(), SampleFindings()
-        if self.roles.read is not None:
+        if self.roles.predicted is not None:
             threshold = min((gate.threshold for gate in gates_in(self.recipe)), default=None)
             label = examine_label(self.game.average, self.roles, self.images, threshold)
         if self.phase == "model":

@@ -142,11 +142,14 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
 def check_data(
     variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
 ) -> Iterator[Problem]:
-    """The encoder starts from what data call x: images, or rows of numbers. Which labels they hold, the data tell."""
+    """The encoder starts from what data call x, images or rows of numbers, and perhaps from further inputs.
+
+    Which labels and further inputs there are, the data tell.
+    """
     roots = {given for factor in encoder.values() for given in factor.given} - set(encoder)
     for name, stream in streams.items():
         for index, shown in enumerate(stream.observe):
-            if shown in roots & set(variables) and shown != "x":
+            if shown in roots & set(variables) and "x" not in roots:
                 message = f"data call their images (or rows) x, not {shown}; call the variable x"
                 yield Problem(("streams", name, "observe", index), message)
     shows_x = any("x" in stream.observe for stream in streams.values())

@@ -15,6 +15,7 @@ from semivae.classification import Classifier
 from semivae.classification.posterior import refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
+from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
 from semivae.reports.painted import painted_report
 from semivae.runs.folder import CHECKPOINTS
@@ -92,7 +93,7 @@ def evaluate(
     return report
 
 
-def scores(classifier: Classifier, images: Tensor, labels: Tensor) -> dict[str, Any]:
+def scores(classifier: Classifier, images: Tensor | Examples, labels: Tensor) -> dict[str, Any]:
     """How good a classifier's probabilities of images (n, ...) are, as the kind of their labels scores them."""
     parts = _beside(classifier.in_parts(images), labels)
     return classifier.run.task.scores(parts, classifier.run.classes)
@@ -106,7 +107,7 @@ def _beside(parts: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, T
         start += len(part)
 
 
-def _steps(classifier: Classifier, images: Tensor, labels: Tensor, *, both: bool) -> dict[str, Any]:
+def _steps(classifier: Classifier, images: Tensor | Examples, labels: Tensor, *, both: bool) -> dict[str, Any]:
     """`scores` and facts after each step that the classifier takes; `both`: of the temperature without the vote too."""
     calibration, run, found = classifier.calibration, classifier.run, {}
     if both:
@@ -131,14 +132,14 @@ def _checkpoint(run: TrainedModel, name: str) -> TrainedModel | None:
     return None if name == "twin" and not model.finished else model
 
 
-def _part(run: TrainedModel, split: Part) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _part(run: TrainedModel, split: Part) -> tuple[Tensor | Examples, Tensor, tuple[str, ...]]:
     """Images, labels and class names of the test or the validation part."""
     dataset = run.dataset()
     part = dataset.test
     if split == "validation":
         rows = run.split().validation
         part = {name: values[rows] for name, values in dataset.train.items()}
-    images, labels = part[run.image], part[run.label]
+    images, labels = run.examples(part), part[run.label]
     if not len(labels):
         raise DataError(f"{run.path}: the run's {split} part holds no images, so there is nothing to evaluate on")
     return images, labels, dataset.classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.palettes import Palette, read_palette
+from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.inputs import Inputs, inputs_of
 from semivae.data.paths import resolve
 from semivae.data.readers.masks import palette_of
@@ -39,6 +41,7 @@ from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.map_pictures import VOID_NUMBER
 from semivae.tasks.task import Task
 from semivae.text import join_names
+from semivae.variables import Sample
 
 if TYPE_CHECKING:
     from semivae.data.dataset import Dataset
@@ -231,33 +234,71 @@ class TrainedModel:
         if self.checkpoint == "twin":
             raise RunError(f"{self.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
+    def require_one_input(self, what: str) -> None:
+        """Raises `RunError` where the encoder starts from several inputs, for what is made for one alone."""
+        if self.roles.further:
+            raise RunError(
+                f"{self.path}: {what} takes {self.image} alone, but this run starts from "
+                f"{' and '.join(self.roles.inputs)}; predict, posterior, embed and evaluate take them all"
+            )
+
     @cached_property
     def inputs(self) -> Inputs:
-        """What one example of the run's data is: how it is read, and what the model takes."""
-        shape = self.recipe.variables[self.image].shape
+        """What one example of the run's primary input is: how it is read, and what the model takes."""
+        return self.inputs_of(self.image)
+
+    def inputs_of(self, name: str) -> Inputs:
+        """What one example of one of the inputs is."""
+        shape = self.recipe.variables[name].shape
         assert shape is not None
-        return inputs_of(shape, self.threshold, self.encoding)
+        return inputs_of(shape, self.threshold, self.encoding) if name == self.image else inputs_of(shape)
+
+    def examples(self, arrays: Sample) -> Tensor | Examples:
+        """The inputs among the arrays of a data set, as `read` gives them."""
+        if not self.roles.further:
+            return arrays[self.image]
+        return Examples({name: arrays[name] for name in self.roles.inputs})
 
     def read(self, given: object) -> tuple[Tensor, list[str]]:
         """Examples in files, arrays or Pillow images as they are kept, bytes or floats [n, *shape], and their names.
 
         Of a run that learnt from a table file, `given` may be another one with the same columns. See
-        `semivae.data.inputs.images.Images.read`.
+        `semivae.data.inputs.images.Images.read`; for a run of several inputs, `read_all`.
 
         Raises:
             DataError: nothing there, or what does not fit.
         """
         return self.inputs.read(given)
 
+    def read_all(self, given: object) -> tuple[Tensor | Examples, list[str]]:
+        """As `read`; of a run of several inputs, `given` maps the name of each to what `read` takes.
+
+        Raises:
+            DataError: an input is missing, or what does not fit.
+        """
+        if not self.roles.further:
+            return self.read(given)
+        if not isinstance(given, Mapping) or (lacking := [name for name in self.roles.inputs if name not in given]):
+            needed = ", ".join(f"{name!r}: ..." for name in self.roles.inputs)
+            raise DataError(f"{self.path} starts from {' and '.join(self.roles.inputs)}; give {{{needed}}}")
+        del lacking
+        read = {name: self.inputs_of(name).read(given[name]) for name in self.roles.inputs}
+        return Examples({name: part for name, (part, _) in read.items()}), read[self.image][1]
+
+    def values(self, raw: Tensor | Examples) -> Sample:
+        """Inputs as `read_all` gives them, as the model takes them: float32 [n, *shape] on the run's device."""
+        parts = {self.image: raw} if isinstance(raw, Tensor) else raw.parts
+        return {name: self.inputs_of(name).values(part.to(self.device)).float() for name, part in parts.items()}
+
     def preprocess(self, given: object) -> Tensor:
-        """Examples, as `read` takes them, as the model takes them: float32 [n, *shape] on the run's device.
+        """The primary input, as `read` takes it, as the model takes it: float32 [n, *shape] on the run's device.
 
         Images lie in [0, 1], black and white where the recipe's source says so.
 
         Raises:
             DataError: nothing there, or what does not fit.
         """
-        return self.inputs.values(self.read(given)[0].to(self.device))
+        return self.values(self.read(given)[0])[self.image]
 
     @property
     def threshold(self) -> float | None:

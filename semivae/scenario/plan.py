@@ -23,17 +23,27 @@ class Roles:
     """Which variables of a recipe play which part: facts of the resolved recipe (`Scenario.roles`, `Run.roles`).
 
     Args:
-        image: the observed data that the encoder starts from (an image, or a table row).
+        image: the observed data that the encoder starts from (an image, or a table row); of several inputs the primary
+            one, which views change and the decoder may paint.
         labels: what streams observe beside it, in the encoder's order, and of which kind each is; empty in an
             unsupervised scenario.
         codes: all other variables, which no data set knows.
         read: the primary label, where the encoder is given the image alone for it and so reads it off any image.
+        further: the other inputs that the encoder starts from, in the recipe's order.
+        predicted: the primary label, where the encoder is given inputs alone for it.
     """
 
     image: str
     labels: Mapping[str, Task]
     codes: tuple[str, ...]
     read: str | None = None
+    further: tuple[str, ...] = ()
+    predicted: str | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All that the encoder starts from, the primary input first."""
+        return (self.image, *self.further)
 
     @property
     def label(self) -> str | None:
@@ -51,25 +61,31 @@ class Roles:
 
 
 def roles_of(recipe: Recipe) -> Roles:
-    """Reads the roles off the graphs: the encoder starts from the image; labels are seen beside it.
+    """Reads the roles off the graphs: the encoder starts from the inputs; labels are seen beside them.
+
+    Of several inputs the one called x is the primary one, else the first in the recipe.
 
     Raises:
-        RecipeError: the encoder starts from nothing, or from several variables.
+        RecipeError: the encoder starts from nothing, or from what no stream shows.
     """
     roots = {name for factor in recipe.encoder.values() for name in factor.given} - set(recipe.encoder)
-    if len(roots) != 1:
-        found = ", ".join(sorted(roots)) or "none"
+    observed = {name for stream in recipe.streams.values() for name in stream.observe}
+    if not roots or (len(roots) > 1 and roots - observed):
+        found = ", ".join(sorted(roots - observed)) or "none"
         raise RecipeError(
-            f"encoder: it must start from exactly one observed variable, found {found}; every other variable that is "
-            f"given must have its own entry in the encoder, before it is used"
+            f"encoder: it must start from observed variables, found {found}; every other variable that is given must "
+            f"have its own entry in the encoder, before it is used"
         )
-    image = roots.pop()
+    ordered = [name for name in recipe.variables if name in roots]
+    image = "x" if "x" in roots else ordered[0]
+    further = tuple(name for name in ordered if name != image)
     seen = {name for stream in recipe.streams.values() if image in stream.observe for name in stream.observe}
     kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in seen}
     labels = {name: task for name, task in kinds.items() if task is not NOTHING}
-    codes = tuple(name for name in recipe.variables if name not in {image, *labels})
+    codes = tuple(name for name in recipe.variables if name not in {*roots, *labels})
     read = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
-    return Roles(image, labels, codes, read)
+    predicted = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
+    return Roles(image, labels, codes, read, further, predicted)
 
 
 def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
@@ -158,7 +174,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
     observed = recipe.streams[name].observe
     for shown in observed if roles.image in observed else ():
         variable = recipe.variables[shown]
-        if shown != roles.image and task_of(shown, variable) is NOTHING:
+        if shown not in roles.inputs and task_of(shown, variable) is NOTHING:
             raise RecipeError(
                 f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
                 f"variable, can be none; leave it out, or make it categorical"
@@ -238,6 +254,11 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
     if roles.image not in observed or observed & set(roles.labels):
         raise RecipeError(f"{where}: the decoder votes on images without a label, not on this stream's; remove vote")
     _refuse_unread(roles, where, "the vote teaches", "remove vote")
+    if roles.further:
+        raise RecipeError(
+            f"{where}: the decoder votes on {roles.image} alone, but the encoder starts from "
+            f"{' and '.join(roles.inputs)}; remove vote"
+        )
     _refuse_by_kind(roles, where, "vote")
     if not isinstance(recipe.decoder.get(roles.image), schema.ConditionalSpec):
         raise RecipeError(f"{where}: the decoder does not paint {roles.image}, so it cannot vote; remove vote")

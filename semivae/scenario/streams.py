@@ -46,7 +46,7 @@ def make_streams(
             family of x, or a view.
     """
     inputs_of(dataset.shape).refuse(recipe, dataset)
-    known = {"x": joined("x", dataset.train, dataset.unlabelled)}
+    known = {name: joined(name, dataset.train, dataset.unlabelled) for name in dataset.inputs}
     known |= {label: dataset.train[label] for label in dataset.labels}
     known = {key: resident(array, device) for key, array in known.items()}
     extra = torch.arange(len(dataset.train["x"]), len(known["x"]))  # rows of x that have no label
