@@ -45,7 +45,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "is there a label?": (
         r"^(self\.|\w+\.)*_?label is (not )?None",
         r"^roles_of\(\w+(\.recipe)?\)\.label is (not )?None",
-        r"\broles\.read is (not )?None",
+        r"\broles\.(read|predicted) is (not )?None",
         r"^(not )?(self\.|\w+\.)*roles\.labels$",
         r"\bis (not )?NOTHING\b",
     ),

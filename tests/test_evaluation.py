@@ -89,7 +89,7 @@ def test_probabilities_do_not_depend_on_batches_or_form(tiny_run: Run) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 1, 28, 28), (4, 3, 8, 8), (4, 8, 8), (0, 1, 8, 8)])
 def test_images_of_another_size_are_refused(tiny_run: Run, shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match=r"expects images of shape \(n, 1, 8, 8\)"):
+    with pytest.raises(DataError, match=r"expects x of shape \(n, 1, 8, 8\)"):
         Classifier(tiny_run).probabilities(torch.zeros(shape))
 
 

@@ -231,5 +231,5 @@ def test_check_refuses_nan_and_a_frozen_batch() -> None:
 
 
 def test_embedding_images_of_another_size_is_refused(tiny_run: Run) -> None:
-    with pytest.raises(DataError, match="expects images of shape"):
+    with pytest.raises(DataError, match="expects x of shape"):
         embed(tiny_run, torch.zeros(2, 1, 28, 28))

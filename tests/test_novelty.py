@@ -129,7 +129,7 @@ def test_what_cannot_be_judged_is_refused(tiny_run: Run, tmp_path: Path) -> None
     images = torch.zeros(2, 1, 8, 8)
     with pytest.raises(RunError, match="the supervised twin has no decoder"):
         novelty(tiny_run.at("twin"), images)
-    with pytest.raises(DataError, match="expects images of shape"):
+    with pytest.raises(DataError, match="expects x of shape"):
         novelty(tiny_run, torch.zeros(2, 1, 9, 9))
     with pytest.raises(RunError, match="10 test images are too few to compare with; 20 are needed"):
         novelty(tiny_run, images, count=10)

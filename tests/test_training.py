@@ -229,7 +229,7 @@ def test_no_memory_left_is_told(tmp_path: Path) -> None:
         "from semivae.cli import main\n"
         "main()"
     )
-    changes = ["streams.unlabelled.batch=4000000", "training.precision=float32"]
+    changes = ["streams.unlabelled.batch=700000", "training.precision=float32"]
     words = ["train", DIGITS, "--device", "cpu", "--out", str(tmp_path / "run"), *(f"--set={each}" for each in changes)]
     result = subprocess.run([sys.executable, "-c", limited, *words], capture_output=True, text=True)
     told = " ".join(result.stderr.split())
