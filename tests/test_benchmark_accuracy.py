@@ -12,12 +12,13 @@ import torch
 from typer.testing import CliRunner, Result
 
 import semivae
-from benchmarks import baselines, machine
-from benchmarks.accuracy import Benchmark, app
-from benchmarks.cells import METHODS, make_cell
-from benchmarks.measuring import fill
-from benchmarks.tables import each_split, summarised
-from benchmarks.variants import VARIANTS
+from benchmarks.accuracy import baselines
+from benchmarks.accuracy.__main__ import app
+from benchmarks.accuracy.benchmark import Benchmark
+from benchmarks.accuracy.cells import METHODS, make_cell
+from benchmarks.accuracy.measuring import fill
+from benchmarks.accuracy.tables import each_split, summarised
+from benchmarks.accuracy.variants import VARIANTS
 from semivae.data.readers.digits import read_digits
 from semivae.errors import RecipeError
 from semivae.recipe import Recipe, read_recipe, shipped_recipes
@@ -335,7 +336,7 @@ def test_a_damaged_cell_is_named(file: Path, tmp_path: Path) -> None:
     assert "seed0.json: cannot be read" in result.stderr
 
 
-# Baselines, tables, machine ------------------------------------------------------------------------------------------
+# Baselines, tables ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", baselines.BASELINES)
@@ -374,12 +375,3 @@ def test_summary_by_hand() -> None:
     assert row["read_as_intended"] is None
     assert summarised([cell(0, 0.02, 0.3)])["error_std"] is None
     assert each_split([cell(7, 0.02, 0.3)]) == "split 7: 1.00 to 3.45"
-
-
-def test_machine_reads_the_processor(tmp_path: Path) -> None:
-    path = tmp_path / "cpuinfo"
-    path.write_text("model name\t: Fast CPU\nflags\t\t: fpu amx_bf16 avx2 avx\n\nmodel name : Fast CPU\n")
-    assert machine._processor(path) == ("Fast CPU", ["avx2", "amx_bf16"])
-    name, flags = machine._processor(tmp_path / "none")
-    assert name and flags == []
-    assert machine.revision(tmp_path) is None

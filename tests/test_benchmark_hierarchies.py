@@ -16,11 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.equal_time import distances
-from benchmarks.hierarchies import put
-from benchmarks.hierarchies_tables import markdown, read_parts, write_parts
-from benchmarks.peer import Clock, Experiment, hvae_module, limiting_images, make_model, random_code_images, run_script
-from benchmarks.peer_weights import agreement, fed_with_signs, our_log_probs, players_with
+from benchmarks.hierarchies.__main__ import put
+from benchmarks.hierarchies.equal_time import distances
+from benchmarks.hierarchies.peer import (
+    Clock,
+    Experiment,
+    hvae_module,
+    limiting_images,
+    make_model,
+    random_code_images,
+    run_script,
+)
+from benchmarks.hierarchies.peer_weights import agreement, fed_with_signs, our_log_probs, players_with
+from benchmarks.hierarchies.tables import markdown, read_parts, write_parts
 from semivae.errors import RunError
 
 WIDTH, HIDDEN, BITS0, BITS1 = 2, 600, 30, 100
@@ -286,7 +294,7 @@ def test_page_and_json_of_all_parts(tmp_path: Path) -> None:
     assert "| bfloat16 | 8 | 4 | 2 | 0.400 s | 0.200 s | **2.00** |" in page
     assert page.index("ours, symmetric") < page.index("ours, lower bound") < page.index("### `fmnist-ladder`")
     assert "| ours, symmetric | 0.003 and 0.001 |" in page and "| ours, lower bound | 0.001 |" in page
-    assert "`python benchmarks/hierarchies.py train elbo --minutes 1 --batch 8 --width 4`" in page
+    assert "`python -m benchmarks.hierarchies train elbo --minutes 1 --batch 8 --width 4`" in page
     assert "train authors CHECKOUT --experiment fmnist-ladder --minutes 1" in page
     assert markdown({}).startswith("# Hierarchies")
 

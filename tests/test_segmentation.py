@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 import semivae
-from benchmarks.segmentation import app as benchmark
+from benchmarks.segmentation.__main__ import app as benchmark
 from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.classification.calibration import Calibration

@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.baselines import BASELINES
-from benchmarks.cells import METHODS
-from benchmarks.machine import machine_text
+from benchmarks.accuracy.baselines import BASELINES
+from benchmarks.accuracy.cells import METHODS
+from benchmarks.common.pages import machine_lines, markdown_table, period, read_content
 from semivae.cli.progress import clock
 from semivae.cli.tables import summary
-from semivae.errors import RunError
 
 FORMAT = "semivae-benchmark-1"
 Content = Mapping[str, Any]
@@ -72,22 +71,9 @@ def summarised(cells: Sequence[Content]) -> dict[str, Any]:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The sections of a JSON file by recipe, {} where there is none. Raises RunError for a file that is another."""
+    """The sections of a JSON file by recipe, {} where there is none. Raises RunError for any other file."""
     recipes: dict[str, Any] = read_content(path, FORMAT).get("recipes", {})
     return recipes
-
-
-def read_content(path: Path, form: str) -> dict[str, Any]:
-    """A benchmark's JSON file of this format, {} where there is none. Raises RunError for a file that is another."""
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); choose another place with --out") from error
-    if not isinstance(content, dict) or content.get("format") != form:
-        raise RunError(f"{path}: exists and is no table of this benchmark; choose another place with --out")
-    return content
 
 
 def json_text(sections: Mapping[str, Content]) -> str:
@@ -116,24 +102,25 @@ def markdown(sections: Mapping[str, Content]) -> str:
 def recipe_part(name: str, content: Content) -> str:
     """Heading, table, and below it how it came about."""
     changed = f" Changed: `{' '.join(content['set'])}`." if content["set"] else ""
-    lines = [*table(content["summary"], by_variant(content["cells"])), "", *origin(name, content)]
-    return f"## {name}\n\n{content['about']}{changed}\n\n" + "\n".join(lines)
+    rows = table_rows(content["summary"], by_variant(content["cells"]))
+    parts = [f"## {name}", f"{content['about']}{changed}", markdown_table(rows), "\n".join(origin(name, content))]
+    return "\n\n".join(parts)
 
 
-def table(summaries: Mapping[str, Content], groups: Mapping[str, Sequence[Content]]) -> list[str]:
-    """Markdown rows; the columns about samples only where some were read or codes are in use."""
+def table_rows(summaries: Mapping[str, Content], groups: Mapping[str, Sequence[Content]]) -> list[list[str]]:
+    """The heading and a row for every variant; columns about samples and codes only where a variant has codes."""
     columns = ["variant", "test error", "each split, %", "NLL", "ECE", "one run"]
     generates = any(row["bits"] is not None for row in summaries.values())
     if generates:
         columns += ["samples read as intended", "bits in use"]
-    rows = [columns, ["---"] * len(columns)]
+    rows = [columns]
     for variant, row in summaries.items():
         cells = [variant, f"**{summary(row['errors'])}**", each_split(groups[variant])]
         cells += [number(row["nll"], ".3f"), number(row["ece"], ".4f"), time_text(row)]
         if generates:
             cells += [number(row["read_as_intended"], ".1%"), number(row["bits"], ".1f")]
         rows.append(cells)
-    return [f"| {' | '.join(cells)} |" for cells in rows]
+    return rows
 
 
 def each_split(cells: Sequence[Content]) -> str:
@@ -156,11 +143,8 @@ def origin(name: str, content: Content) -> list[str]:
     """Command, test images, machines, versions, dates, and who read the samples."""
     cells = content["cells"]
     lines = [f"- `{command}`" for command in commands(name, content)]
-    dates = sorted(cell["date"][:10] for cell in cells)
-    period = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    lines.append(f"- {cells[0]['result']['test_images']:,} test images. {period}.")
-    lines += [f"- {text}." for text in unique(machine_text(cell["machine"]) for cell in cells)]
-    lines += [f"- {text}." for text in unique(versions_text(cell["versions"]) for cell in cells)]
+    lines.append(f"- {cells[0]['result']['test_images']:,} test images. {period(cells)}.")
+    lines += machine_lines(cells)
     for cell in cells:
         if note := cell["result"].get("note"):
             lines.append(f"- Split {cell['seed']}: {note}.")
@@ -180,17 +164,9 @@ def commands(name: str, content: Content) -> list[str]:
         variants.setdefault(",".join(map(str, row["seeds"])), []).append(variant)
     changes = "".join(f" --set {shlex.quote(change)}" for change in content["set"])
     return [
-        f"python benchmarks/accuracy.py {name} --seeds {seeds} --variants {','.join(names)}{changes}"
+        f"python -m benchmarks.accuracy {name} --seeds {seeds} --variants {','.join(names)}{changes}"
         for seeds, names in variants.items()
     ]
-
-
-def versions_text(versions: Mapping[str, str | None]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-
-
-def unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
 
 
 def meaning_part(sections: Mapping[str, Content]) -> str:

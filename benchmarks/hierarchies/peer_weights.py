@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.peer import Experiment
+from benchmarks.hierarchies.peer import Experiment
 from semivae.game.families import GaussianFamily
 from semivae.game.players import Player
 from semivae.recipe import Recipe, change_recipe, read_recipe

@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from benchmarks.baselines import BASELINES
-from benchmarks.variants import VARIANTS, image_and_label, whole
+from benchmarks.accuracy.baselines import BASELINES
+from benchmarks.accuracy.variants import VARIANTS, image_and_label, whole
+from benchmarks.common.pages import write_text
 from semivae.errors import RunError
-from semivae.files import write_whole
 from semivae.recipe import Recipe, change_recipe
 from semivae.runs.folder import differences
 
@@ -128,13 +128,6 @@ def read_cell(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file in one move. Raises RunError where it cannot be written."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def _with_defaults(recipe: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """Hierarchies beside the authors' public code and beside the evidence lower bound, to one table.
 
     git clone https://github.com/dschles70/symvae-aistats2024 CHECKOUT
-    python benchmarks/hierarchies.py agree CHECKOUT                  # their weights, our networks
-    python benchmarks/hierarchies.py speed CHECKOUT                  # training steps per second, side by side
-    python benchmarks/hierarchies.py train symmetric                 # equal processor time: ours, ...
-    python benchmarks/hierarchies.py train elbo                      # ... our lower bound, ...
-    python benchmarks/hierarchies.py train authors CHECKOUT          # ... and theirs
-    python benchmarks/hierarchies.py score CHECKOUT --features RUN   # distances, bits level by level, the picture
+    python -m benchmarks.hierarchies agree CHECKOUT                  # their weights, our networks
+    python -m benchmarks.hierarchies speed CHECKOUT                  # training steps per second, side by side
+    python -m benchmarks.hierarchies train symmetric                 # equal processor time: ours, ...
+    python -m benchmarks.hierarchies train elbo                      # ... our lower bound, ...
+    python -m benchmarks.hierarchies train authors CHECKOUT          # ... and theirs
+    python -m benchmarks.hierarchies score CHECKOUT --features RUN   # distances, bits level by level, the picture
 
 Each command puts its part into one JSON file and writes the page anew.
 """
@@ -14,20 +14,19 @@ Each command puts its part into one JSON file and writes the page anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
 
-from benchmarks.accuracy import user_errors
-from benchmarks.equal_time import Setting, score_authors, score_run, setting_of, train_authors, train_ours
-from benchmarks.hierarchies_tables import read_parts, write_parts
-from benchmarks.machine import machine, versions
-from benchmarks.peer import Experiment, Objective, hvae_module, make_model
-from benchmarks.peer_weights import agreement
-from benchmarks.side_by_side import Precision, side_by_side
+from benchmarks.common.commands import user_errors
+from benchmarks.common.machine import stamp
+from benchmarks.hierarchies.equal_time import Setting, score_authors, score_run, setting_of, train_authors, train_ours
+from benchmarks.hierarchies.peer import Experiment, Objective, hvae_module, make_model
+from benchmarks.hierarchies.peer_weights import agreement
+from benchmarks.hierarchies.side_by_side import Precision, side_by_side
+from benchmarks.hierarchies.tables import read_parts, write_parts
 from semivae.api import Run
 from semivae.cli.options import DataRootOption
 from semivae.errors import RunError
@@ -164,12 +163,7 @@ def score(
 def put(out: Path, part: str, found: dict[str, Any], append: bool = False) -> None:
     """Adds a part to the JSON file, with machine, versions and time, and writes the page."""
     parts = read_parts(out)
-    stamped = {
-        **found,
-        "machine": machine(torch.device("cpu")),
-        "versions": versions(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    stamped = {**found, **stamp(torch.device("cpu"))}
     if append:
         kept = [entry for entry in parts.get(part, []) if not same_contestant(entry, found)]
         stamped_parts = {**parts, part: [*kept, stamped]}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from benchmarks.peer import Clock, run_script
+from benchmarks.hierarchies.peer import Clock, run_script
 from semivae.game.game import Game
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.scenario.build import build_game

@@ -1,4 +1,4 @@
-"""On what a figure was measured: processor, instructions that matter for speed, GPU, versions, source revision."""
+"""What a figure was measured on and when: processor, vector instructions, GPU, versions, source revision, time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ import semivae
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
+def stamp(device: torch.device) -> dict[str, Any]:
+    """The machine, the versions and the time of what was measured just now, in UTC."""
+    return {
+        "machine": machine(device),
+        "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def machine(device: torch.device) -> dict[str, Any]:
-    """Processor, cores that this process may use, its threads, instructions among `FLAGS`, and the GPU where used."""
+    """The processor, the cores that this process may use, its threads, instructions of `FLAGS`, and the GPU if used."""
     name, flags = _processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -58,7 +68,7 @@ def revision(folder: Path) -> str | None:
 
 
 def _processor(path: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str]]:
-    """Name and instructions of the first core, as Linux tells; elsewhere what Python knows of it."""
+    """Name and instructions of the first core, as Linux names them; elsewhere what Python knows of them."""
     facts: dict[str, str] = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""Recipe x variant x split seed, resumable, to one table: `python benchmarks/accuracy.py digits_50labels --seeds 0..4`.
+"""Recipe x variant x split seed, resumable, to one table: `python -m benchmarks.accuracy digits_50labels --seeds 0..4`.
 
 What is there is kept: complete cells are skipped, interrupted runs go on, and a cell that was made from another recipe
 is refused (`--retrain` makes it anew). A recipe's table is rebuilt from its cells; other recipes' tables stay.
@@ -6,72 +6,25 @@ is refused (`--retrain` makes it anew). A recipe's table is rebuilt from its cel
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.cells import METHODS, Cell, make_cell, write_text
-from benchmarks.tables import json_text, markdown, read_tables, recipe_part, section
+from benchmarks.accuracy.benchmark import Benchmark
+from benchmarks.accuracy.cells import METHODS, Cell
+from benchmarks.accuracy.tables import json_text, markdown, read_tables, recipe_part, section
+from benchmarks.common.commands import user_errors
+from benchmarks.common.pages import json_path, write_page
 from semivae.cli.options import DataRootOption, DeviceOption, SetOption
 from semivae.cli.progress import clock
-from semivae.cli.showing import complain
 from semivae.cli.train_command import seed_numbers
-from semivae.errors import RecipeError, RunError, SemivaeError
-from semivae.recipe import Recipe, change_recipe, read_recipe
+from semivae.errors import RunError, SemivaeError
 from semivae.recipe.explaining import suggestion
 from semivae.training.phase import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A recipe by its name or file, with changes, the folder of its cells, and a table that may hold more of them."""
-
-    source: str
-    changes: tuple[str, ...]
-    runs: Path
-    table: Path | None = None
-
-    @property
-    def name(self) -> str:
-        return Path(self.source).stem
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        return read_recipe(self.source, self.changes)
-
-    @cached_property
-    def in_table(self) -> dict[tuple[str, int], dict[str, Any]]:
-        """The table's cells by variant and split seed."""
-        section = read_tables(json_path(self.table)).get(self.name) if self.table else None
-        return {(cell["variant"], cell["seed"]): cell for cell in section["cells"]} if section else {}
-
-    def cell(self, variant: str, seed: int) -> Cell:
-        recipe = change_recipe(self.recipe, {"split.seed": seed})
-        return make_cell(self.name, variant, recipe, self.runs, self.in_table.get((variant, seed)))
-
-    def present(self) -> Iterator[Cell]:
-        """The cells of which something is known, of whatever state."""
-        for variant in METHODS:
-            names = [file.stem.removeprefix("seed") for file in (self.runs / self.name / variant).glob("seed*.json")]
-            seeds = {int(name) for name in names if name.isdecimal()}
-            seeds |= {seed for method, seed in self.in_table if method == variant}
-            for seed in sorted(seeds):
-                yield self.cell(variant, seed)
-
-    def reader(self, seed: int) -> Cell | None:
-        """The classifier that reads samples: trained on all labels, on the same split where there is one."""
-        cells = (cell for cell in self.present() if cell.variant == "all_labels")
-        readers = [cell for cell in cells if cell.state() == "done" and cell.run.exists()]
-        return min(readers, key=lambda cell: (cell.seed != seed, cell.seed), default=None)
 
 
 @app.command()
@@ -122,19 +75,6 @@ def accuracy(
             raise RunError("these cells could not be made, the others were:\n" + "\n".join(failed))
 
 
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """One message and an exit status, as the `semivae` command gives them."""
-    try:
-        yield
-    except SemivaeError as error:
-        complain(str(error))
-        raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
-    except KeyboardInterrupt:
-        complain("stopped; what is done is kept. The same command goes on: " + shlex.join(["python", *sys.argv]))
-        raise typer.Exit(130) from None
-
-
 def variant_names(text: str) -> list[str]:
     """The variants of `a,b`, in the order of the table."""
     asked = [name.strip() for name in text.split(",")]
@@ -171,7 +111,7 @@ def show_states(cells: Iterable[Cell]) -> None:
 
 def fill_cells(cells: dict[Benchmark, list[Cell]], data_root: Path | None, device: str) -> list[str]:
     """Makes what is not done; returns what could not be made, and why."""
-    from benchmarks.measuring import fill, read_samples
+    from benchmarks.accuracy.measuring import fill, read_samples
 
     waiting = [cell for each in cells.values() for cell in each if cell.state() != "done"]
     failed = []
@@ -230,8 +170,7 @@ def write_tables(benchmarks: Sequence[Benchmark], target: Path) -> None:
         say("no cell is done, so there is no table")
         return
     sections = dict(sorted(sections.items()))
-    write_text(json_path(target), json_text(sections))
-    write_text(target.with_name(target.name + ".md"), markdown(sections))
+    write_page(target, json_text(sections), markdown(sections))
     say(f"{target}.md, {target}.json")
 
 
@@ -240,10 +179,6 @@ def lost(before: Iterable[dict[str, Any]], now: Iterable[dict[str, Any]]) -> lis
     return [
         f"{cell['variant']} split {cell['seed']}" for cell in before if (cell["variant"], cell["seed"]) not in there
     ]
-
-
-def json_path(target: Path) -> Path:
-    return target.with_name(target.name + ".json")
 
 
 def say(text: str) -> None:

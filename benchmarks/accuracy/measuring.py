@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.baselines import BASELINES, examples
-from benchmarks.cells import Cell
-from benchmarks.machine import machine, versions
-from benchmarks.variants import VARIANTS
+from benchmarks.accuracy.baselines import BASELINES, examples
+from benchmarks.accuracy.cells import Cell
+from benchmarks.accuracy.variants import VARIANTS
+from benchmarks.common.machine import stamp
 from semivae import metrics
 from semivae.api import Run, train
 from semivae.classification import Classifier
@@ -45,14 +44,7 @@ def fill(cell: Cell, data_root: Path | None, device: str, report: Report) -> Non
         result, used = trained(cell, data_root, device, report)
     else:
         result, used = fitted(cell, data_root), torch.device("cpu")
-    cell.write(
-        {
-            "result": result,
-            "machine": machine(used),
-            "versions": versions(),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
+    cell.write({"result": result, **stamp(used)})
 
 
 def trained(cell: Cell, data_root: Path | None, device: str, report: Report) -> tuple[dict[str, Any], torch.device]:

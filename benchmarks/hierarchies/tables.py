@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import write_text
-from benchmarks.machine import machine_text
-from benchmarks.tables import read_content, unique, versions_text
+from benchmarks.common.pages import json_path, machine_lines, markdown_table, period, read_content, write_page
 
 FORMAT = "semivae-hierarchies-1"
 Parts = Mapping[str, Any]
@@ -28,16 +26,16 @@ LIKELIHOODS = {
 
 
 def read_parts(out: Path) -> dict[str, Any]:
-    """What the JSON file holds, {} where there is none. Raises RunError for a file that is another."""
-    content = read_content(out.with_suffix(".json"), FORMAT)
+    """What the JSON file holds, {} where there is none. Raises RunError for any other file."""
+    content = read_content(json_path(out), FORMAT)
     return {name: part for name, part in content.items() if name != "format"}
 
 
 def write_parts(out: Path, parts: Parts) -> None:
+    """Writes the JSON file and the page. Raises RunError where one cannot be written."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, **parts}, indent=1, default=str)
-    write_text(out.with_suffix(".json"), text + "\n")
-    write_text(out.with_suffix(".md"), markdown(parts))
+    content = json.dumps({"format": FORMAT, **parts}, indent=1, default=str)
+    write_page(out, content + "\n", markdown(parts))
 
 
 def markdown(parts: Parts) -> str:
@@ -82,9 +80,8 @@ def agreement_section(part: Parts) -> str:
         "tanh in the decoder; here it has theirs, a Gaussian of one width, and relu. Their 0.91894 is taken for half "
         "the logarithm of 2 pi, which it rounds: 0.0012 nats an image."
     )
-    return "\n\n".join(
-        ["## The same probabilities", text, table(rows), origin([part], f"agree CHECKOUT --count {part['count']}")]
-    )
+    commands = origin([part], f"agree CHECKOUT --count {part['count']}")
+    return "\n\n".join(["## The same probabilities", text, markdown_table(rows), commands])
 
 
 def speed_section(entries: Sequence[Parts]) -> str:
@@ -103,7 +100,7 @@ def speed_section(entries: Sequence[Parts]) -> str:
         f"--steps {entry['steps']} --precision {entry['precision']}"
         for entry in entries
     ]
-    return "\n\n".join(["## Steps per second", text, table(rows), origin(entries, *commands)])
+    return "\n\n".join(["## Steps per second", text, markdown_table(rows), origin(entries, *commands)])
 
 
 def equal_time_section(entries: Sequence[Parts]) -> str:
@@ -147,7 +144,7 @@ def experiment_section(entries: Sequence[Parts]) -> str:
     measured = f"--features {one['features']} --count {one['count']} --rounds {one['rounds']}"
     commands.append(f"score CHECKOUT {which}{measured}")
     heading = f"### `{one['experiment']}`"
-    return "\n\n".join([heading, text, table(rows), *chain_and_curves(entries), origin(entries, *commands)])
+    return "\n\n".join([heading, text, markdown_table(rows), *chain_and_curves(entries), origin(entries, *commands)])
 
 
 def rate_cell(rate: float | Mapping[str, float]) -> str:
@@ -169,9 +166,9 @@ def chain_and_curves(entries: Sequence[Parts]) -> list[str]:
         chosen = [min(rows, key=lambda row: abs(row["step"] - entry["steps"] * share / 6)) for share in range(1, 7)]
         curves.append([NAMES[entry["name"]], *(curve_cell(row) for row in chosen)])
     return [
-        table(drift),
+        markdown_table(drift),
         "Over the training, at sixths of the steps (nats: theirs of held-out images, ours of training images):",
-        table(curves),
+        markdown_table(curves),
     ]
 
 
@@ -179,16 +176,7 @@ def curve_cell(row: Parts) -> str:
     return f"{row['bits']['z0']:.1f} + {row['bits']['z1']:.1f} ({row['reconstruction']:.0f})"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
-
-
 def origin(entries: Sequence[Parts], *commands: str) -> str:
     """Commands, dates, machines, versions."""
-    dates = sorted({entry["date"][:10] for entry in entries})
-    lines = [f"- `python benchmarks/hierarchies.py {command}`" for command in commands]
-    lines += [f"- {' to '.join(dates[:1] + dates[1:][-1:])}."]
-    lines += [f"- {text}." for text in unique(machine_text(entry["machine"]) for entry in entries)]
-    lines += [f"- {text}." for text in unique(versions_text(entry["versions"]) for entry in entries)]
-    return "\n".join(lines)
+    lines = [f"- `python -m benchmarks.hierarchies {command}`" for command in commands]
+    return "\n".join([*lines, f"- {period(entries)}.", *machine_lines(entries)])

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.peer import (
+from benchmarks.hierarchies.peer import (
     Clock,
     Experiment,
     Objective,
@@ -29,8 +29,8 @@ from benchmarks.peer import (
     random_code_images,
     run_script,
 )
-from benchmarks.peer_weights import RECIPES, players_with
-from benchmarks.side_by_side import Stepper
+from benchmarks.hierarchies.peer_weights import RECIPES, players_with
+from benchmarks.hierarchies.side_by_side import Stepper
 from semivae.api import Run
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.sources import data_root as find_data_root

@@ -1,0 +1,1 @@
+"""What all benchmarks share: facts of the machine, pages and their JSON files, errors of commands."""

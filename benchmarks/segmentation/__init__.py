@@ -1,0 +1,1 @@
+"""Segmentation runs beside their supervised twins: `python -m benchmarks.segmentation RUN...`."""
