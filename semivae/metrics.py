@@ -20,17 +20,6 @@ SMALLEST_PROBABILITY = 1e-12  # a certain mistake costs 27.6 nats and not infini
 CALIBRATION_BINS = 15
 
 
-def predicted(probabilities: ArrayLike) -> Counts:
-    """The most probable class of each row, shape (n,); the first one at a tie."""
-    return np.asarray(_floats(probabilities).argmax(axis=1), dtype=np.int64)
-
-
-def error(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Share of the examples whose most probable class is not their label, in 0..1."""
-    p, y = _checked(probabilities, labels)
-    return float((p.argmax(axis=1) != y).mean())
-
-
 def error_interval(wrong: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Clopper-Pearson interval of the error rate after `wrong` mistakes in `count` independent examples.
 

@@ -23,7 +23,7 @@ def test_binarize_makes_every_part_of_a_source_black_and_white() -> None:
         assert torch.equal(after["x"] == 255, before["x"] > 0.4375 * 255)
         assert set(after["x"].unique().tolist()) == {0, 255}
         assert torch.equal(after["y"], before["y"])
-    assert data.digest() != grey.digest() and "binarized at 0.4375" in data.name
+    assert data.digest != grey.digest and "binarized at 0.4375" in data.name
 
 
 def test_bytes_and_floats_agree_at_the_threshold() -> None:

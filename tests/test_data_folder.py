@@ -60,7 +60,7 @@ def test_a_zip_is_read_like_the_folder_also_below_a_folder_of_its_own(tmp_path: 
     write_parts(tmp_path / "pets")
     folder = read(tmp_path, "pets")
     archive = read(tmp_path, zipped(tmp_path / "pets", inside.removeprefix("__MACOSX/../")))
-    assert folder.digest() == archive.digest() and torch.equal(folder.test["x"], archive.test["x"])
+    assert folder.digest == archive.digest and torch.equal(folder.test["x"], archive.test["x"])
 
 
 def test_without_a_test_part_a_share_of_each_class_is_set_aside(tmp_path: Path) -> None:

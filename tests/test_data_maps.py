@@ -323,7 +323,7 @@ def test_splits_of_maps_are_disjoint_repeatable_and_can_be_kept(tmp_path: Path) 
     parts = [split.labelled, split.unlabelled, split.validation]
     assert [len(part) for part in parts] == [4, 5, 3] and len(torch.cat(parts).unique()) == 12
     save_split(split, tmp_path / "s.json")
-    assert load_split(tmp_path / "s.json", data).digest() == split.digest()
+    assert load_split(tmp_path / "s.json", data).digest == split.digest
     kept = some_pairs(validation=torch.tensor([10, 11]))
     own = make_split(kept, SplitSpec(labelled="all"))
     assert own.validation.tolist() == [10, 11] and own.labelled.tolist() == list(range(10)) and not len(own.unlabelled)

@@ -110,7 +110,7 @@ def test_another_seed_is_another_split_and_more_labels_keep_the_first_ones() -> 
     few, many = (make_split(data, SplitSpec(labelled=n)) for n in (10, 40))
     other = make_split(data, SplitSpec(labelled=10, seed=1))
     assert set(few.labelled.tolist()) < set(many.labelled.tolist())
-    assert not torch.equal(few.labelled, other.labelled) and few.digest() != other.digest()
+    assert not torch.equal(few.labelled, other.labelled) and few.digest != other.digest
 
 
 def test_the_first_labels_never_change() -> None:
@@ -150,7 +150,7 @@ def test_a_manifest_reads_back_equal(tmp_path: Path, labelled: int | str, balanc
     split = make_split(data, spec)
     save_split(split, tmp_path / "new" / "split.json")
     read = load_split(tmp_path / "new" / "split.json", data)
-    assert read.digest() == split.digest() and read.spec == spec and read.source == "some"
+    assert read.digest == split.digest and read.spec == spec and read.source == "some"
     for one, other in zip(
         (split.labelled, split.unlabelled, split.validation),
         (read.labelled, read.unlabelled, read.validation),

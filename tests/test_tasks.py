@@ -170,7 +170,7 @@ def test_digests_tell_all_labels_apart() -> None:
     data = animals()
     renamed = replace(data, labels={**data.labels, "z": LabelInfo("classes", ("six legs", "four legs"))})
     changed = replace(data, train={**data.train, "z": 1 - data.train["z"]})
-    assert len({data.digest(), renamed.digest(), changed.digest()}) == 3
+    assert len({data.digest, renamed.digest, changed.digest}) == 3
 
 
 # Teachers ------------------------------------------------------------------------------------------------------------

@@ -96,12 +96,9 @@ class Dataset:
         """Shape of one x: (channels, height, width), or (columns,)."""
         return tuple(self.train["x"].shape[1:])
 
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the training arrays and the class names: equal exactly if a split means the same images."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
         names = {name: info.classes for name, info in self.labels.items()}
         return _digest_of(self.classes if len(names) == 1 else names, self.train)
 

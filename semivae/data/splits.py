@@ -50,12 +50,9 @@ class Split:
     dataset_digest: str
     spec: SplitSpec
 
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the manifest's content."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
         return _content_digest(self.content())
 
     def content(self) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     rest = [group[end:] for group, end in zip(groups, ends, strict=True)]
     labelled = rest if spec.labelled == "all" else [group[:a] for group, a in zip(groups, labels, strict=True)]
     unlabelled = [] if spec.labelled == "all" else rest
-    return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest(), spec)
+    return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest, spec)
 
 
 def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
@@ -132,7 +129,7 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
     checks, labelled = order[labels : labels + spec.validation], order[:labels]
     unlabelled = order[labels + spec.validation :]
     validation = _indices([checks]) if given is None else given.sort().values
-    return Split(_indices([labelled]), _indices([unlabelled]), validation, dataset.name, dataset.digest(), spec)
+    return Split(_indices([labelled]), _indices([unlabelled]), validation, dataset.name, dataset.digest, spec)
 
 
 def _members(dataset: Dataset) -> list[list[int]]:
@@ -206,7 +203,7 @@ def save_split(split: Split, path: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    content = {**split.content(), "sha256": split.digest()}
+    content = {**split.content(), "sha256": split.digest}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
     try:
         write_whole(path, "{\n" + lines + "\n}\n")
@@ -237,10 +234,10 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         raise DataError(f"{path} is no split manifest of format {FORMAT}; make one with semivae.data.save_split")
     if content.pop("sha256") != _content_digest(content):
         raise DataError(f"{path} was changed after it was written (its sha256 does not fit its content); get it again")
-    if content.get("dataset_sha256") != dataset.digest():
+    if content.get("dataset_sha256") != dataset.digest:
         raise DataError(
             f"{path} was made for {content.get('source')} with sha256 {str(content.get('dataset_sha256'))[:12]}..., "
-            f"but these data are {dataset.name} with sha256 {dataset.digest()[:12]}...; its indices mean others. "
+            f"but these data are {dataset.name} with sha256 {dataset.digest[:12]}...; its indices mean others. "
             "Use the data that it was made for, or make a new split"
         )
     try:
@@ -271,7 +268,7 @@ def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
         validation=len(validation),
     )
     labelled, unlabelled = (rest, nothing) if everything else (labelled.sort().values, rest)
-    return Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest(), spec)
+    return Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest, spec)
 
 
 def _content_digest(content: dict[str, Any]) -> str:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from semivae.game.conditionals import Conditional, NetworkConditional, network_inputs
 from semivae.variables import Sample, Variable
 
-FAMILIES_THAT_ADD = ("bernoulli", "categorical")  # whose parameters are natural ones, so that a sum is one of them
 FEATURES = "bottom-up features"  # a key that no variable can have
 
 

@@ -196,6 +196,6 @@ def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str 
     if not resume:
         return asked or make_split(dataset, recipe.split)
     kept = load_split(folder / SPLIT_FILE, dataset)
-    if asked is not None and asked.digest() != kept.digest():
+    if asked is not None and asked.digest != kept.digest:
         raise RunError(f"{folder}: the run was started with another split than {manifest}; leave out --split to go on")
     return kept
