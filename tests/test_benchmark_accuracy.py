@@ -1,4 +1,4 @@
-"""The accuracy benchmark: what its variants change, cells that are kept, resumed or refused, its tables."""
+"""The accuracy benchmark: what its variants change, cells that are skipped, resumed or refused, its tables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.accuracy import baselines
 from benchmarks.accuracy.__main__ import app
 from benchmarks.accuracy.benchmark import Benchmark
 from benchmarks.accuracy.cells import METHODS, make_cell
-from benchmarks.accuracy.measuring import fill
-from benchmarks.accuracy.tables import each_split, summarised
+from benchmarks.accuracy.measuring import measure
+from benchmarks.accuracy.tables import each_split, summarise
 from benchmarks.accuracy.variants import VARIANTS
 from semivae.data.readers.digits import read_digits
 from semivae.errors import RecipeError
@@ -244,7 +244,7 @@ def test_an_interrupted_cell_goes_on(measured: tuple[Path, str], file: Path, tmp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fill(cell, None, "cpu", stop)
+        measure(cell, None, "cpu", stop)
     assert cell.state() == "interrupted"
     result = accuracy(file, "--seeds", "0", "--variants", "whole", "--runs", tmp_path)
     assert result.exit_code == 0, result.output
@@ -348,10 +348,10 @@ def test_baselines_learn_digits_also_from_principal_components(name: str, monkey
     monkeypatch.setattr(baselines, "SUBSAMPLE", 200)
     for many in (20_000, 1_000):
         monkeypatch.setattr(baselines, "MANY", many)
-        answers = baselines.BASELINES[name].answer(data, 0)
-        assert (answers.classes == dataset.test["y"].numpy()).mean() > 0.8
-        if answers.probabilities is not None:
-            np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1.0, atol=1e-6)
+        predictions = baselines.BASELINES[name].predict(data, 0)
+        assert (predictions.classes == dataset.test["y"].numpy()).mean() > 0.8
+        if predictions.probabilities is not None:
+            np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1.0, atol=1e-6)
 
 
 def test_images_that_no_label_reaches_are_unknown() -> None:
@@ -369,9 +369,9 @@ def test_summary_by_hand() -> None:
         result = {"error": error, "error_interval": [0.01, 0.0345], "nll": nll, "ece": 0.1, "seconds": 2.0}
         return {"seed": seed, "result": {**result, "bits": {"g": 1.5, "h": 2.0}}, "machine": {"gpu": None}}
 
-    row = summarised([cell(0, 0.02, 0.3), cell(1, 0.04, None)])
+    row = summarise([cell(0, 0.02, 0.3), cell(1, 0.04, None)])
     assert (row["error"], row["nll"], row["bits"]) == (pytest.approx(0.03), None, 3.5)
     assert row["error_std"] == pytest.approx(0.02 / 2**0.5)
     assert row["read_as_intended"] is None
-    assert summarised([cell(0, 0.02, 0.3)])["error_std"] is None
+    assert summarise([cell(0, 0.02, 0.3)])["error_std"] is None
     assert each_split([cell(7, 0.02, 0.3)]) == "split 7: 1.00 to 3.45"

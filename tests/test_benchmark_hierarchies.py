@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.hierarchies.__main__ import put
+from benchmarks.hierarchies.__main__ import add_part
 from benchmarks.hierarchies.equal_time import distances
 from benchmarks.hierarchies.peer import (
     Clock,
@@ -304,7 +304,7 @@ def test_a_measurement_replaces_only_that_of_the_same_model_and_experiment(tmp_p
     (speed,) = parts()["speed"]
     times = [ladder, fashion, {**ladder, "experiment": "mnist-reverse"}, {**ladder, "steps": 7}]
     for part, found in [*(("equal_time", time) for time in times), ("speed", speed), ("speed", speed)]:
-        put(tmp_path / "table", part, found, append=True)
+        add_part(tmp_path / "table", part, found, append=True)
     kept = read_parts(tmp_path / "table")
     assert [(entry["experiment"], entry["steps"]) for entry in kept["equal_time"]] == [
         ("fmnist-ladder", 6), ("mnist-reverse", 6), ("mnist-ladder", 7)]  # fmt: skip

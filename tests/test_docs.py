@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             option for parameter in COMMANDS[command].params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert {word for word in words if re.match(r"--?[a-z]", word)} <= known, (command, words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "benchmarks").glob("*/*.md"))], ids=name_of)
+def test_benchmarks_are_modules_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "python benchmarks/" not in text
+    for name in re.findall(r"python -m (benchmarks\.\w+)", text):
+        assert find_spec(name), name
 
 
 def test_every_command_has_a_section_with_an_example() -> None:

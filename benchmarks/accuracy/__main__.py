@@ -1,7 +1,7 @@
-"""Recipe x variant x split seed, resumable, to one table: `python -m benchmarks.accuracy digits_50labels --seeds 0..4`.
+"""Measures recipe x variant x split seed into one table: `python -m benchmarks.accuracy digits_50labels --seeds 0..4`.
 
-What is there is kept: complete cells are skipped, interrupted runs go on, and a cell that was made from another recipe
-is refused (`--retrain` makes it anew). A recipe's table is rebuilt from its cells; other recipes' tables stay.
+Finished cells are skipped, and interrupted runs are resumed. A cell that was measured with another recipe is refused;
+`--retrain` measures it again. The table of a recipe is rebuilt from its cells, and tables of other recipes stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from benchmarks.accuracy.benchmark import Benchmark
 from benchmarks.accuracy.cells import METHODS, Cell
-from benchmarks.accuracy.tables import json_text, markdown, read_tables, recipe_part, section
+from benchmarks.accuracy.tables import json_text, markdown, read_tables, recipe_section, section
 from benchmarks.common.commands import user_errors
 from benchmarks.common.pages import json_path, write_page
 from semivae.cli.options import DataRootOption, DeviceOption, SetOption
@@ -44,17 +44,17 @@ def accuracy(
     changes: SetOption = [],  # noqa: B006  typer copies it
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
-    retrain: Annotated[bool, typer.Option("--retrain", help="Make cells anew whose recipe has changed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and what is done; do nothing.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Measure cells again whose recipe has changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List cells and their states; measure nothing.")] = False,
     from_table: Annotated[
-        bool, typer.Option("--from-table", help="Cells that the folder lacks and the table has are taken from there.")
+        bool, typer.Option("--from-table", help="Take cells that are not in the folder from the table.")
     ] = False,
-    table: Annotated[bool, typer.Option("--table", help="Only rebuild the tables from the cells there are.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only rebuild the tables from the existing cells.")] = False,
 ) -> None:
     """Compare recipes with what their labels give alone, with parts of themselves, and with scikit-learn."""
     with user_errors():
         target = out or runs / "accuracy"
-        read_tables(json_path(target))  # a file that is another is found out before hours of work
+        read_tables(json_path(target))  # any other file is refused before hours of work
         known = target if from_table else None
         benchmarks = [Benchmark(recipe, tuple(changes), runs, known) for recipe in dict.fromkeys(recipes)]
         refuse_equal_names(benchmarks)
@@ -69,49 +69,52 @@ def accuracy(
             return
         if not retrain:
             refuse_changed([cell for each in cells.values() for cell in each])
-        failed = fill_cells(cells, data_root, device)
+        failed = measure_cells(cells, data_root, device)
         write_tables(benchmarks, target)
         if failed:
-            raise RunError("these cells could not be made, the others were:\n" + "\n".join(failed))
+            raise RunError("these cells failed, the others are done:\n" + "\n".join(failed))
 
 
 def variant_names(text: str) -> list[str]:
-    """The variants of `a,b`, in the order of the table."""
-    asked = [name.strip() for name in text.split(",")]
-    for name in asked:
+    """The variants that `a,b` names, in the order of the table. Raises typer.BadParameter for an unknown one."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
         if name not in METHODS:
             raise typer.BadParameter(f"no variant {name!r}; {suggestion(name, METHODS)}", param_hint="--variants")
-    return [name for name in METHODS if name in asked]
+    return [name for name in METHODS if name in names]
 
 
 def refuse_equal_names(benchmarks: Sequence[Benchmark]) -> None:
+    """Raises RunError where two recipes would share a folder of cells."""
     names = [benchmark.name for benchmark in benchmarks]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise RunError(f"two recipes are called {twice[0]}, so their cells would be mixed up; rename one of the files")
 
 
 def refuse_changed(cells: Iterable[Cell]) -> None:
+    """Raises RunError where cells were measured with other settings than now."""
     changed = {cell.title: cell.changes() for cell in cells}
     lines = [f"{title}:\n" + "\n".join(f"  - {line}" for line in found) for title, found in changed.items() if found]
     if lines:
         raise RunError(
-            "these cells were made from another recipe:\n" + "\n".join(lines) + "\n"
-            "Make them anew with --retrain, undo the changes, or choose another folder with --runs"
+            "these cells were measured with another recipe:\n" + "\n".join(lines) + "\n"
+            "Measure them again with --retrain, undo the changes, or choose another folder with --runs"
         )
 
 
 def show_states(cells: Iterable[Cell]) -> None:
+    """Prints a line for every cell, its error where it is done, and below it how its recipe has changed."""
     for cell in cells:
         state = cell.state()
-        kept = cell.kept or {}
-        typer.echo(f"{cell.title}: {state}" + (f", error {kept['result']['error']:.2%}" if state == "done" else ""))
+        record = cell.record or {}
+        typer.echo(f"{cell.title}: {state}" + (f", error {record['result']['error']:.2%}" if state == "done" else ""))
         for line in cell.changes():
             typer.echo(f"  - {line}")
 
 
-def fill_cells(cells: dict[Benchmark, list[Cell]], data_root: Path | None, device: str) -> list[str]:
-    """Makes what is not done; returns what could not be made, and why."""
-    from benchmarks.accuracy.measuring import fill, read_samples
+def measure_cells(cells: dict[Benchmark, list[Cell]], data_root: Path | None, device: str) -> list[str]:
+    """Measures what is not done; returns a line for each cell that failed, with the reason."""
+    from benchmarks.accuracy.measuring import classify_samples, measure
 
     waiting = [cell for each in cells.values() for cell in each if cell.state() != "done"]
     failed = []
@@ -119,26 +122,26 @@ def fill_cells(cells: dict[Benchmark, list[Cell]], data_root: Path | None, devic
         title = f"[{number}/{len(waiting)}] {cell.title}"
         say(title)
         try:
-            fill(cell, data_root, device, progress_lines(title))
+            measure(cell, data_root, device, progress_lines(title))
         except SemivaeError as error:
             failed.append(f"- {cell.title}: {error}")
             continue
-        say(f"{title}: error {(cell.kept or {})['result']['error']:.2%}")
+        say(f"{title}: error {(cell.record or {})['result']['error']:.2%}")
     for benchmark, each in cells.items():
         for cell in each:
-            trained = cell.variant == "whole" and cell.state() == "done" and cell.run.exists()
-            reader = benchmark.reader(cell.seed) if trained else None
-            if reader is None:
+            has_samples = cell.variant == "whole" and cell.state() == "done" and cell.run.exists()
+            classifier = benchmark.sample_classifier(cell.seed) if has_samples else None
+            if classifier is None:
                 continue
             try:
-                read_samples(cell, reader, data_root, device)
+                classify_samples(cell, classifier, data_root, device)
             except SemivaeError as error:
                 failed.append(f"- {cell.title}, its samples: {error}")
     return failed
 
 
 def progress_lines(title: str) -> Callable[[Progress], None]:
-    """A line for each validation and each message."""
+    """A callback that prints a line for each validation and each message."""
 
     def show(progress: Progress) -> None:
         if progress.message:
@@ -151,21 +154,21 @@ def progress_lines(title: str) -> Callable[[Progress], None]:
 
 
 def write_tables(benchmarks: Sequence[Benchmark], target: Path) -> None:
-    """Rebuilds the sections of these recipes; says which cells are left out, and which are no longer there."""
+    """Rebuilds the sections of these recipes, and prints which cells are left out and which are no longer there."""
     sections = read_tables(json_path(target))
     for benchmark in benchmarks:
-        found = list(benchmark.present())
-        done = [cell for cell in found if cell.state() == "done"]
-        for cell in found:
+        cells = list(benchmark.known_cells())
+        done = [cell for cell in cells if cell.state() == "done"]
+        for cell in cells:
             if cell not in done:
                 say(f"left out of the table: {cell.title} ({cell.state()})")
-        kept: list[dict[str, Any]] = [cell.kept for cell in done if cell.kept]
+        records: list[dict[str, Any]] = [cell.record for cell in done if cell.record]
         before = sections.pop(benchmark.name, None)
-        if before and (gone := lost(before["cells"], kept)):
+        if before and (gone := dropped_cells(before["cells"], records)):
             say(f"no longer in the table, as {benchmark.runs} lacks them: {', '.join(gone)} (--from-table keeps them)")
-        if kept:
-            sections[benchmark.name] = section(benchmark.recipe.about, benchmark.changes, kept)
-            typer.echo(recipe_part(benchmark.name, sections[benchmark.name]) + "\n")
+        if records:
+            sections[benchmark.name] = section(benchmark.recipe.about, benchmark.changes, records)
+            typer.echo(recipe_section(benchmark.name, sections[benchmark.name]) + "\n")
     if not sections:
         say("no cell is done, so there is no table")
         return
@@ -174,7 +177,8 @@ def write_tables(benchmarks: Sequence[Benchmark], target: Path) -> None:
     say(f"{target}.md, {target}.json")
 
 
-def lost(before: Iterable[dict[str, Any]], now: Iterable[dict[str, Any]]) -> list[str]:
+def dropped_cells(before: Iterable[dict[str, Any]], now: Iterable[dict[str, Any]]) -> list[str]:
+    """The titles of the cells that only `before` holds."""
     there = {(cell["variant"], cell["seed"]) for cell in now}
     return [
         f"{cell['variant']} split {cell['seed']}" for cell in before if (cell["variant"], cell["seed"]) not in there

@@ -1,4 +1,4 @@
-"""What scikit-learn reaches on the same split: pixels in [0, 1] as vectors, library defaults, nothing tuned.
+"""Classifiers of scikit-learn on the same split: pixels in [0, 1] as vectors, library defaults, nothing tuned.
 
 The validation part is left out, as it is for the networks.
 """
@@ -45,8 +45,8 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Class numbers (n,) for the test images and, where the method has them, probabilities (n, classes)."""
+class Predictions:
+    """Class numbers (n,) of the test images and, where the method gives them, probabilities (n, classes)."""
 
     classes: Integers
     probabilities: NDArray[np.float64] | None
@@ -58,7 +58,7 @@ class Baseline:
     """A method and, in words that identify it, its settings."""
 
     settings: str
-    answer: Callable[[Examples, int], Answers]
+    predict: Callable[[Examples, int], Predictions]
 
 
 def examples(dataset: Dataset, split: Split) -> Examples:
@@ -69,29 +69,29 @@ def examples(dataset: Dataset, split: Split) -> Examples:
         scaler = StandardScaler().fit(np.concatenate([train, more]))
         train, test = scaler.transform(train), scaler.transform(test)
         more = scaler.transform(more) if len(more) else more
-    shown = split.labelled.numpy()
+    labelled = split.labelled.numpy()
     unlabelled = np.concatenate([train[split.unlabelled.numpy()], more])
-    return Examples(train[shown], dataset.train["y"].numpy()[shown], unlabelled, test)
+    return Examples(train[labelled], dataset.train["y"].numpy()[labelled], unlabelled, test)
 
 
-def svm(data: Examples, seed: int) -> Answers:
-    return Answers(SVC().fit(data.labelled, data.labels).predict(data.test), None)
+def svm(data: Examples, seed: int) -> Predictions:
+    return Predictions(SVC().fit(data.labelled, data.labels).predict(data.test), None)
 
 
-def label_spreading(data: Examples, seed: int) -> Answers:
+def label_spreading(data: Examples, seed: int) -> Predictions:
     data = _fewer_features(data, seed)
     # The default tolerance stops before the labels have reached every image, and leaves the rest to class 0.
     model = LabelSpreading(kernel="knn", max_iter=100, tol=0.0)
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # 0 / 0 where no neighbour was reached
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(*_together(data, data.unlabelled))
+        model.fit(*_with_unknown_labels(data, data.unlabelled))
         probabilities = model.predict_proba(data.test)
     unreached = np.isnan(probabilities).any(axis=1)
     probabilities[unreached] = 1.0 / probabilities.shape[1]
-    return Answers(probabilities.argmax(axis=1), probabilities)
+    return Predictions(probabilities.argmax(axis=1), probabilities)
 
 
-def self_training(data: Examples, seed: int) -> Answers:
+def self_training(data: Examples, seed: int) -> Predictions:
     if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8):
         raise DataError(f"self_training needs scikit-learn 1.8 or newer, here is {sklearn.__version__}; leave it out")
     folds = min(FOLDS, int(np.bincount(data.labels).min()))
@@ -101,16 +101,16 @@ def self_training(data: Examples, seed: int) -> Answers:
         )
     data = _fewer_features(data, seed)
     chosen = np.random.default_rng(seed).permutation(len(data.unlabelled))[:SUBSAMPLE]
-    # Platt's sigmoid, the default, was never surer than the threshold 0.75 with few labels, and spoilt the error.
+    # Platt's sigmoid, the default, never exceeded the threshold 0.75 with few labels, and increased the error.
     calibrated = CalibratedClassifierCV(SVC(), method="temperature", ensemble=False, cv=folds)
     model = SelfTrainingClassifier(calibrated)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # there may be no unlabelled image
-        model.fit(*_together(data, data.unlabelled[np.sort(chosen)]))
+        model.fit(*_with_unknown_labels(data, data.unlabelled[np.sort(chosen)]))
     probabilities = model.predict_proba(data.test)
     labelled = int((model.labeled_iter_ > 0).sum())
     note = f"self_training came to label {labelled:,} of {len(chosen):,} images"
-    return Answers(probabilities.argmax(axis=1), probabilities, note)
+    return Predictions(probabilities.argmax(axis=1), probabilities, note)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -146,7 +146,7 @@ def _fewer_features(data: Examples, seed: int) -> Examples:
     return replace(data, **parts)
 
 
-def _together(data: Examples, unlabelled: Floats) -> tuple[Floats, Integers]:
-    """Vectors and classes as scikit-learn takes them: -1 where the label is not shown."""
+def _with_unknown_labels(data: Examples, unlabelled: Floats) -> tuple[Floats, Integers]:
+    """Vectors and classes as scikit-learn takes them: -1 where the label is hidden."""
     unknown = np.full(len(unlabelled), -1, dtype=np.int64)
     return np.concatenate([data.labelled, unlabelled]), np.concatenate([data.labels, unknown])

@@ -1,4 +1,4 @@
-"""A recipe under comparison: its cells, those that are in a table already, and who reads its samples."""
+"""A recipe under comparison: its cells, those that are in a table already, and the classifier of its samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from semivae.recipe import Recipe, change_recipe, read_recipe
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A recipe by its name or file, with changes, the folder of its cells, and a table that may hold more of them."""
+    """A recipe under comparison.
+
+    Args:
+        source: the recipe's file, or the name of a shipped one.
+        changes: as `--set` has them, `key=value`.
+        runs: the folder of all cells.
+        table: the path, without its ending, of a table whose cells count as done; None for none.
+    """
 
     source: str
     changes: tuple[str, ...]
@@ -38,11 +45,12 @@ class Benchmark:
         return {(cell["variant"], cell["seed"]): cell for cell in section["cells"]} if section else {}
 
     def cell(self, variant: str, seed: int) -> Cell:
+        """The cell of a variant and a split seed. Raises RecipeError where the recipe has no such variant."""
         recipe = change_recipe(self.recipe, {"split.seed": seed})
         return make_cell(self.name, variant, recipe, self.runs, self.in_table.get((variant, seed)))
 
-    def present(self) -> Iterator[Cell]:
-        """The cells of which something is known, of whatever state."""
+    def known_cells(self) -> Iterator[Cell]:
+        """All cells, in whatever state, that have a file or are in the table."""
         for variant in METHODS:
             names = [file.stem.removeprefix("seed") for file in (self.runs / self.name / variant).glob("seed*.json")]
             seeds = {int(name) for name in names if name.isdecimal()}
@@ -50,8 +58,8 @@ class Benchmark:
             for seed in sorted(seeds):
                 yield self.cell(variant, seed)
 
-    def reader(self, seed: int) -> Cell | None:
-        """The classifier that reads samples: trained on all labels, on the same split where there is one."""
-        cells = (cell for cell in self.present() if cell.variant == "all_labels")
-        readers = [cell for cell in cells if cell.state() == "done" and cell.run.exists()]
-        return min(readers, key=lambda cell: (cell.seed != seed, cell.seed), default=None)
+    def sample_classifier(self, seed: int) -> Cell | None:
+        """The classifier for samples: a finished run with all labels, of the same split if possible; None if absent."""
+        cells = (cell for cell in self.known_cells() if cell.variant == "all_labels")
+        finished = [cell for cell in cells if cell.state() == "done" and cell.run.exists()]
+        return min(finished, key=lambda cell: (cell.seed != seed, cell.seed), default=None)

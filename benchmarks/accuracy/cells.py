@@ -1,7 +1,7 @@
-"""One cell of the benchmark: a recipe, a variant and a split seed; its file, and whether that file still holds.
+"""One cell of the benchmark: a recipe, a variant and a split seed; its file, and whether that file is still valid.
 
-A cell lies at RUNS/RECIPE/VARIANT/seedN.json, the run of a network beside it in the folder seedN. The file keeps what
-was asked for, so that a result is never taken for that of another recipe.
+A cell lies at RUNS/RECIPE/VARIANT/seedN.json, the run of a network beside it in the folder seedN. The file holds the
+settings too, so that a result is never taken for that of another recipe.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ State = Literal["to do", "interrupted", "changed", "done"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is asked for.
+    """A recipe, a variant and a split seed.
 
     Args:
         name: of the recipe.
@@ -39,7 +39,7 @@ class Cell:
         seed: of the split.
         recipe: what is trained; for a baseline the whole recipe, of which it takes source and split.
         runs: the folder of all cells.
-        elsewhere: what is known of it without a file: a cell of a table that was made on another machine.
+        in_table: its record in a table, perhaps from another machine, which counts where there is no file.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Cell:
     seed: int
     recipe: Recipe
     runs: Path
-    elsewhere: dict[str, Any] | None = None
+    in_table: dict[str, Any] | None = None
 
     @property
     def file(self) -> Path:
@@ -62,8 +62,8 @@ class Cell:
         return f"{self.name} {self.variant} split {self.seed}"
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """All that decides the result, as plain values."""
+    def settings(self) -> dict[str, Any]:
+        """All that decides the result, as plain values; `asked` in the file."""
         plain = self.recipe.model_dump(mode="json")
         if self.variant in VARIANTS:
             return {"recipe": plain}
@@ -71,55 +71,56 @@ class Cell:
         return {"source": plain["source"], "split": plain["split"], "settings": settings}
 
     @cached_property
-    def kept(self) -> dict[str, Any] | None:
-        """The file's content, else what is known from elsewhere; None where there is neither."""
-        return read_cell(self.file) if self.file.exists() else self.elsewhere
+    def record(self) -> dict[str, Any] | None:
+        """The content of the file, or of the table where there is no file; None where there is neither."""
+        return read_cell(self.file) if self.file.exists() else self.in_table
 
     def changes(self) -> list[str]:
-        """How the result that is kept was asked for otherwise than now: `training.steps: was 500, now 600`."""
-        if self.kept is None:
+        """How the settings of the record differ from those of now: `training.steps: was 500, now 600`."""
+        if self.record is None:
             return []
-        before, now = self.kept["asked"], self.asked
+        before, now = self.record["asked"], self.settings
         if self.variant in VARIANTS:
             before, now = _with_defaults(before["recipe"]), now["recipe"]
         return list(differences(before, now))
 
     def state(self) -> State:
-        if self.kept is None:
+        """Whether there is a record, with a result, and of the settings of now."""
+        if self.record is None:
             return "to do"
         if self.changes():
             return "changed"
-        return "done" if "result" in self.kept else "interrupted"
+        return "done" if "result" in self.record else "interrupted"
 
-    def write(self, found: Mapping[str, Any]) -> None:
-        """Writes the file: what was asked for, and what was found so far."""
+    def write(self, results: Mapping[str, Any]) -> None:
+        """Writes the file: the settings, and the results so far."""
         facts = {"format": FORMAT, "recipe": self.name, "variant": self.variant, "seed": self.seed}
-        write_json(self.file, {**facts, "asked": self.asked, **found})
-        self.__dict__.pop("kept", None)
+        write_json(self.file, {**facts, "asked": self.settings, **results})
+        self.__dict__.pop("record", None)
 
     def remove(self) -> None:
-        """Removes file and run, so that the cell is made anew."""
+        """Removes file and run, so that the cell is measured again."""
         self.file.unlink(missing_ok=True)
         if self.run.exists():
             shutil.rmtree(self.run)
-        self.__dict__.pop("kept", None)
+        self.__dict__.pop("record", None)
 
 
-def make_cell(name: str, variant: str, base: Recipe, runs: Path, elsewhere: dict[str, Any] | None = None) -> Cell:
-    """The cell of a variant of a recipe, of that recipe's split seed. Raises RecipeError where there is none."""
+def make_cell(name: str, variant: str, base: Recipe, runs: Path, in_table: dict[str, Any] | None = None) -> Cell:
+    """The cell of a variant of a recipe, of that recipe's split seed. Raises RecipeError if it lacks that variant."""
     image_and_label(base)
     recipe = VARIANTS.get(variant, whole)(base)
     # the text says what this is; and a cell does not grow old when the recipe's own text is edited
     changes = {"about": f"{variant} of {name}, for comparison", "training.twin": False}
-    return Cell(name, variant, base.split.seed, change_recipe(recipe, changes), runs, elsewhere)
+    return Cell(name, variant, base.split.seed, change_recipe(recipe, changes), runs, in_table)
 
 
 def read_cell(path: Path) -> dict[str, Any]:
-    """Raises RunError for a file that is damaged or not a cell's."""
+    """The content of a cell's file. Raises RunError for a damaged file or any other."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); remove it, and the cell is made anew") from error
+        raise RunError(f"{path}: cannot be read ({error}); remove it, and the cell is measured again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunError(f"{path}: is no cell of this benchmark; choose another folder with --runs")
     return content
@@ -131,7 +132,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _with_defaults(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recipe that was kept, with the defaults of keys that came since; as it is where it cannot be read any more."""
+    """A recorded recipe with the defaults of newer keys; unchanged where it can no longer be read."""
     try:
         return Recipe.model_validate(recipe).model_dump(mode="json")
     except ValidationError:

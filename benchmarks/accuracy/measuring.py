@@ -1,4 +1,4 @@
-"""What fills a cell: train a network or fit a baseline, then measure it once on the test images."""
+"""Measures a cell: trains a network or fits a baseline, and evaluates it once on the test images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from semivae.runs.folder import is_run_folder, read_metrics
 from semivae.tasks.splitting import make_split
 from semivae.training.phase import Progress
 
-SAMPLES = 2_000  # class-conditional ones that are read by another classifier
+SAMPLES = 2_000  # class-conditional, for an external classifier
 
 Report = Callable[[Progress], None]
 
 
-def fill(cell: Cell, data_root: Path | None, device: str, report: Report) -> None:
-    """Does what a cell asks for and writes it down; an interrupted run goes on from its last checkpoint.
+def measure(cell: Cell, data_root: Path | None, device: str, report: Report) -> None:
+    """Measures a cell and writes its file; an interrupted run is resumed from its last checkpoint.
 
     Raises:
         SemivaeError: as training, data and evaluation say.
@@ -41,16 +41,18 @@ def fill(cell: Cell, data_root: Path | None, device: str, report: Report) -> Non
         cell.remove()
     cell.write({})
     if cell.variant in VARIANTS:
-        result, used = trained(cell, data_root, device, report)
+        result, used = train_network(cell, data_root, device, report)
     else:
-        result, used = fitted(cell, data_root), torch.device("cpu")
+        result, used = fit_baseline(cell, data_root), torch.device("cpu")
     cell.write({"result": result, **stamp(used)})
 
 
-def trained(cell: Cell, data_root: Path | None, device: str, report: Report) -> tuple[dict[str, Any], torch.device]:
-    """The result of a network's last checkpoint, and the device that it was trained on."""
+def train_network(
+    cell: Cell, data_root: Path | None, device: str, report: Report
+) -> tuple[dict[str, Any], torch.device]:
+    """Trains the network; returns the result of its last checkpoint, and the device of the training."""
     if cell.run.exists() and not is_run_folder(cell.run):
-        shutil.rmtree(cell.run)  # stopped while the folder was made: nothing in it can be gone on with
+        shutil.rmtree(cell.run)  # stopped while the folder was made: nothing in it can be resumed
     resume = is_run_folder(cell.run)
     run = train(cell.recipe, out=cell.run, data_root=data_root, resume=resume, device=device, progress=report)
     scores = run.evaluate()["last"]
@@ -68,53 +70,52 @@ def trained(cell: Cell, data_root: Path | None, device: str, report: Report) -> 
     return result, run.device
 
 
-def fitted(cell: Cell, data_root: Path | None) -> dict[str, Any]:
-    """The result of a baseline."""
+def fit_baseline(cell: Cell, data_root: Path | None) -> dict[str, Any]:
+    """Fits the baseline; returns its result."""
     dataset = load_source(cell.recipe.source, find_data_root(data_root))
     split = make_split(dataset, cell.recipe.split)
     data = examples(dataset, split)
     started = time.monotonic()
-    answers = BASELINES[cell.variant].answer(data, cell.seed)
+    predictions = BASELINES[cell.variant].predict(data, cell.seed)
     seconds = time.monotonic() - started
     labels = dataset.test["y"].numpy()
-    wrong = int((answers.classes != labels).sum())
-    known = answers.probabilities
+    wrong = int((predictions.classes != labels).sum())
+    probabilities = predictions.probabilities
     return {
         "error": wrong / len(labels),
         "error_interval": list(metrics.error_interval(wrong, len(labels))),
-        "nll": None if known is None else metrics.negative_log_likelihood(known, labels),
-        "ece": None if known is None else metrics.calibration_error(known, labels),
+        "nll": None if probabilities is None else metrics.negative_log_likelihood(probabilities, labels),
+        "ece": None if probabilities is None else metrics.calibration_error(probabilities, labels),
         "test_images": len(labels),
         "labelled": len(data.labelled),
         "unlabelled": len(data.unlabelled),
         "seconds": seconds,
-        "note": answers.note,
+        "note": predictions.note,
     }
 
 
-def read_samples(cell: Cell, reader: Cell, data_root: Path | None, device: str) -> None:
-    """Notes how often another classifier reads the class that was asked for off a cell's samples (decoder means).
+def classify_samples(cell: Cell, classifier: Cell, data_root: Path | None, device: str) -> None:
+    """Records how often an external classifier predicts the class that samples (decoder means) were drawn for.
 
-    Nothing is done where that has been noted for this very reader.
+    A cell that has been recorded with this very classifier stays as it is.
 
     Raises:
         RunError: one of the runs is gone or damaged, or the decoder cannot draw images of a class.
     """
-    assert cell.kept is not None and reader.kept is not None
+    assert cell.record is not None and classifier.record is not None
     identity = {
-        "reader": reader.title,
-        "reader_date": reader.kept["date"],
-        "reader_error": reader.kept["result"]["error"],
+        "reader": classifier.title,
+        "reader_date": classifier.record["date"],
+        "reader_error": classifier.record["result"]["error"],
     }
-    noted = cell.kept.get("generation", {})
-    if noted and {key: noted.get(key) for key in identity} == identity:
+    before = cell.record.get("generation", {})
+    if before and {key: before.get(key) for key in identity} == identity:
         return
-    run, other = (Run.load(each.run, data_root=data_root, device=device) for each in (cell, reader))
+    run, external = (Run.load(each.run, data_root=data_root, device=device) for each in (cell, classifier))
     classes = len(run.classes)
     wanted = np.repeat(np.arange(classes), SAMPLES // classes)
     images = draw(run, len(wanted), {run.label: wanted}, seed=0)[run.image]
-    read = Classifier(other).predict(images)
-    right = int((read == wanted).sum())
+    right = int((Classifier(external).predict(images) == wanted).sum())
     generation = {**identity, "samples": len(wanted), "read_as_intended": right / len(wanted)}
-    found = {key: cell.kept[key] for key in ("result", "machine", "versions", "date")}
-    cell.write({**found, "generation": generation})
+    measured = {key: cell.record[key] for key in ("result", "machine", "versions", "date")}
+    cell.write({**measured, "generation": generation})

@@ -1,4 +1,4 @@
-"""The benchmark's result: every cell in one JSON file, and from it a page with a table per recipe."""
+"""The results of the benchmark: every cell in one JSON file, and from it a page with a table per recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semivae.cli.tables import summary
 FORMAT = "semivae-benchmark-1"
 Content = Mapping[str, Any]
 
-MEANING = {
+DESCRIPTIONS = {
     **{name: baseline.settings for name, baseline in BASELINES.items()},
     "labels_only": "the same q(label | image), start, split, views, precision and number of steps, on the labels alone",
     "labels_views": "that, and the pair of views on the unlabelled images",
@@ -37,19 +37,20 @@ def section(about: str, changes: Sequence[str], cells: Iterable[Content]) -> dic
     return {
         "about": about,
         "set": list(changes),
-        "summary": {variant: summarised(group) for variant, group in groups.items()},
+        "summary": {variant: summarise(group) for variant, group in groups.items()},
         "cells": ordered,
     }
 
 
 def by_variant(cells: Iterable[Content]) -> dict[str, list[Content]]:
+    """The cells of each variant."""
     groups: dict[str, list[Content]] = {}
     for cell in cells:
         groups.setdefault(cell["variant"], []).append(cell)
     return groups
 
 
-def summarised(cells: Sequence[Content]) -> dict[str, Any]:
+def summarise(cells: Sequence[Content]) -> dict[str, Any]:
     """Means over the splits, and the standard deviation (n - 1) of the errors; None where nothing was measured."""
     results = [cell["result"] for cell in cells]
     errors = [result["error"] for result in results]
@@ -77,7 +78,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def json_text(sections: Mapping[str, Content]) -> str:
-    """The whole JSON file, one line a cell, so that a change of one is seen as such."""
+    """The text of the JSON file, with one line per cell, which keeps diffs readable."""
     parts = []
     for name, content in sections.items():
         heads = [f"   {json.dumps(key)}: {json.dumps(content[key])}" for key in ("about", "set", "summary")]
@@ -93,14 +94,14 @@ def markdown(sections: Mapping[str, Content]) -> str:
         "Test error of the last checkpoint, nothing chosen on the test images. Mean ± standard deviation over split "
         "seeds, then each split's error; for a single split its 95% interval (Clopper-Pearson). NLL in nats, ECE in 15 "
         "bins. Times are of training, for baselines of fitting and predicting.",
-        *(recipe_part(name, content) for name, content in sections.items()),
-        meaning_part(sections),
+        *(recipe_section(name, content) for name, content in sections.items()),
+        variants_section(sections),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def recipe_part(name: str, content: Content) -> str:
-    """Heading, table, and below it how it came about."""
+def recipe_section(name: str, content: Content) -> str:
+    """Heading, table, and below it how it was measured."""
     changed = f" Changed: `{' '.join(content['set'])}`." if content["set"] else ""
     rows = table_rows(content["summary"], by_variant(content["cells"]))
     parts = [f"## {name}", f"{content['about']}{changed}", markdown_table(rows), "\n".join(origin(name, content))]
@@ -124,6 +125,7 @@ def table_rows(summaries: Mapping[str, Content], groups: Mapping[str, Sequence[C
 
 
 def each_split(cells: Sequence[Content]) -> str:
+    """The error of each split in percent; of a single split its 95% interval."""
     if len(cells) == 1:
         low, high = cells[0]["result"]["error_interval"]
         return f"split {cells[0]['seed']}: {100 * low:.2f} to {100 * high:.2f}"
@@ -140,7 +142,7 @@ def time_text(row: Content) -> str:
 
 
 def origin(name: str, content: Content) -> list[str]:
-    """Command, test images, machines, versions, dates, and who read the samples."""
+    """Commands, test images, machines, versions, dates, and the classifier of the samples."""
     cells = content["cells"]
     lines = [f"- `{command}`" for command in commands(name, content)]
     lines.append(f"- {cells[0]['result']['test_images']:,} test images. {period(cells)}.")
@@ -158,7 +160,7 @@ def origin(name: str, content: Content) -> list[str]:
 
 
 def commands(name: str, content: Content) -> list[str]:
-    """What makes these cells again: one command for the variants that have the same seeds."""
+    """The commands that measure these cells again: one for the variants that have the same seeds."""
     variants: dict[str, list[str]] = {}
     for variant, row in content["summary"].items():
         variants.setdefault(",".join(map(str, row["seeds"])), []).append(variant)
@@ -169,8 +171,8 @@ def commands(name: str, content: Content) -> list[str]:
     ]
 
 
-def meaning_part(sections: Mapping[str, Content]) -> str:
-    """What each variant in the tables is."""
+def variants_section(sections: Mapping[str, Content]) -> str:
+    """A section that describes each variant in the tables."""
     used = {variant for content in sections.values() for variant in content["summary"]}
-    lines = [f"- `{variant}`: {MEANING[variant]}." for variant in METHODS if variant in used]
+    lines = [f"- `{variant}`: {DESCRIPTIONS[variant]}." for variant in METHODS if variant in used]
     return "\n".join(["## The variants", "", *lines])

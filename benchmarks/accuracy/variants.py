@@ -20,24 +20,24 @@ OBJECTIVE = ("objective", "estimator")
 
 def labels_only(recipe: Recipe) -> Recipe:
     """q(label | image) on the labelled stream alone: what the labels give without any unlabelled image."""
-    return _classifier(recipe, {name: _dumped(stream) for name, stream in _labelled(recipe).items()})
+    return _classifier(recipe, {name: _plain(stream) for name, stream in _labelled(recipe).items()})
 
 
 def labels_views(recipe: Recipe) -> Recipe:
     """`labels_only` and the pair of views on the unlabelled images; no decoder, so no vote of one."""
     label = image_and_label(recipe)[1]
-    streams = {name: _dumped(stream) for name, stream in _labelled(recipe).items()}
+    streams = {name: _plain(stream) for name, stream in _labelled(recipe).items()}
     for name, stream in _paired(recipe).items():
         # weight 0: a decoder without p(image | label) would draw the label from its prior, whatever the image shows
-        streams[name] = {**_without_vote(_dumped(stream)), "loss_weights": {label: 0.0}}
+        streams[name] = {**_without_vote(_plain(stream)), "loss_weights": {label: 0.0}}
     if recipe.decoder.get(label) == "learned":  # which the views may need: taught as in the whole
-        streams |= {name: _dumped(stream) for name, stream in recipe.streams.items() if stream.observe == (label,)}
+        streams |= {name: _plain(stream) for name, stream in recipe.streams.items() if stream.observe == (label,)}
     return _classifier(recipe, streams)
 
 
 def game(recipe: Recipe) -> Recipe:
     """The whole recipe without the pair of views: what the players teach each other, the decoder's vote included."""
-    streams = {name: _dumped(stream) for name, stream in recipe.streams.items()}
+    streams = {name: _plain(stream) for name, stream in recipe.streams.items()}
     teaching = {lesson.stream for lesson in plan_of(recipe).lessons if not lesson.views or lesson.vote}
     for name in _paired(recipe):
         del streams[name]["views"]
@@ -54,7 +54,7 @@ def unknown_prior(recipe: Recipe) -> Recipe:
     label = image_and_label(recipe)[1]
     streams: dict[str, Any] = {}
     for name, stream in recipe.streams.items():
-        plain = _dumped(stream)
+        plain = _plain(stream)
         # one weight for both players: p(label) is taught wherever q(label | image) is, and by samples not at all
         plain["loss_weights"] = {factor: _of_encoder(weight) for factor, weight in plain["loss_weights"].items()}
         if stream.observe == (label,):
@@ -74,7 +74,7 @@ def whole(recipe: Recipe) -> Recipe:
 def all_labels(recipe: Recipe) -> Recipe:
     """The ceiling: `labels_only` with every label, in batches as large as the recipe's labelled and unlabelled ones."""
     image, label = image_and_label(recipe)
-    streams = {name: _dumped(stream) for name, stream in _labelled(recipe).items()}
+    streams = {name: _plain(stream) for name, stream in _labelled(recipe).items()}
     unlabelled = [s.batch for s in recipe.streams.values() if image in s.observe and label not in s.observe]
     streams[next(iter(streams))]["batch"] += sum(unlabelled)
     split = {**recipe.split.model_dump(mode="json"), "labelled": "all", "balance": "balanced"}
@@ -154,7 +154,7 @@ def _paired(recipe: Recipe) -> dict[str, StreamSpec]:
     return paired
 
 
-def _dumped(stream: StreamSpec) -> dict[str, Any]:
+def _plain(stream: StreamSpec) -> dict[str, Any]:
     return stream.model_dump(mode="json", exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""Hierarchies beside the authors' public code and beside the evidence lower bound, to one table.
+"""Compares hierarchies with the authors' public code and with the evidence lower bound, in one page.
 
     git clone https://github.com/dschles70/symvae-aistats2024 CHECKOUT
     python -m benchmarks.hierarchies agree CHECKOUT                  # their weights, our networks
@@ -8,7 +8,7 @@
     python -m benchmarks.hierarchies train authors CHECKOUT          # ... and theirs
     python -m benchmarks.hierarchies score CHECKOUT --features RUN   # distances, bits level by level, the picture
 
-Each command puts its part into one JSON file and writes the page anew.
+Each command adds its part to one JSON file and writes the page again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def agree(
                 name: agreement(experiment, model, count, precision=precision)
                 for name, precision in (("float64", torch.float64), ("float32", torch.float32))
             }
-        put(out, "agreement", {"count": count, "experiments": found})
+        add_part(out, "agreement", {"count": count, "experiments": found})
 
 
 def away_from_zero(model: torch.nn.Module) -> None:
@@ -86,13 +86,13 @@ def speed(
     precision: Annotated[str, typer.Option("--precision", help=", ".join(get_args(Precision)))] = "float32",
     out: OutOption = OUT,
 ) -> None:
-    """Training steps per second of the same networks and batch: theirs and ours take steps in turn."""
+    """Measure seconds per training step of the same networks and batch: theirs and ours take steps in turn."""
     torch.set_num_threads(threads)
     if precision not in get_args(Precision):
         raise typer.BadParameter(f"{precision}: one of {', '.join(get_args(Precision))}")
     with user_errors():
         measured = side_by_side(checkout, batch, width, steps, precision)  # type: ignore[arg-type]
-        put(out, "speed", {"batch": batch, "width": width, "threads": threads, **measured}, append=True)
+        add_part(out, "speed", {"batch": batch, "width": width, "threads": threads, **measured}, append=True)
 
 
 @app.command()
@@ -106,7 +106,7 @@ def train(
     data_root: DataRootOption = None,
     runs: RunsOption = RUNS,
 ) -> None:
-    """Train one of those that are compared, for so many minutes of processor time."""
+    """Train one of the contestants for a number of minutes of processor time."""
     torch.set_num_threads(1)
     for word, known in ((contestant, get_args(Contestant)), (experiment, get_args(Experiment))):
         if word not in known:
@@ -116,7 +116,7 @@ def train(
     with user_errors():
         if contestant in RATES:
             if checkout is None:
-                raise RunError("say where a checkout of the authors' code lies")
+                raise RunError("the authors' code is missing; give the path of a checkout of it as CHECKOUT")
             train_authors(checkout, setting, objective, RATES[contestant], runs / experiment / contestant)
         else:
             train_ours(setting, objective, runs / experiment / contestant)
@@ -134,12 +134,12 @@ def score(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Rows of samples of each.")
     ] = None,
-    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="Of those that are trained.")] = "",
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="Only these of the trained ones.")] = "",
     data_root: DataRootOption = None,
     runs: RunsOption = RUNS,
     out: OutOption = OUT,
 ) -> None:
-    """Distances of random-code and limiting samples, and bits level by level, of all that are trained."""
+    """Measure distances of random-code and limiting samples, and bits level by level, of all trained models."""
     torch.set_num_threads(1)
     rows: list[torch.Tensor] = []
     with user_errors():
@@ -155,17 +155,17 @@ def score(
             if not rows:
                 rows.append(setting_of(folder, data_root).test_images(16))
             rows += [samples["random"], samples["limiting"]]
-            put(out, "equal_time", {"name": contestant, "features": str(features), **report}, append=True)
+            add_part(out, "equal_time", {"name": contestant, "features": str(features), **report}, append=True)
         if picture is not None and rows:
             save_grid(torch.cat([row[:16] for row in rows]), picture, columns=16, overwrite=True)
 
 
-def put(out: Path, part: str, found: dict[str, Any], append: bool = False) -> None:
+def add_part(out: Path, part: str, measured: dict[str, Any], append: bool = False) -> None:
     """Adds a part to the JSON file, with machine, versions and time, and writes the page."""
     parts = read_parts(out)
-    stamped = {**found, **stamp(torch.device("cpu"))}
+    stamped = {**measured, **stamp(torch.device("cpu"))}
     if append:
-        kept = [entry for entry in parts.get(part, []) if not same_contestant(entry, found)]
+        kept = [entry for entry in parts.get(part, []) if not same_contestant(entry, measured)]
         stamped_parts = {**parts, part: [*kept, stamped]}
     else:
         stamped_parts = {**parts, part: stamped}

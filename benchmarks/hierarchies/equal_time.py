@@ -262,7 +262,7 @@ def score_authors(
 
 
 def setting_of(folder: Path, data_root: Path | None) -> Setting:
-    """What a training in this folder was made with."""
+    """The setting that the model in this folder was trained with."""
     facts = read_facts(folder)
     shared = {name: facts[name] for name in ("experiment", "minutes", "batch", "width", "seed")}
     return Setting(**shared, data_root=data_root)

@@ -37,7 +37,7 @@ class TimeIsUp(Exception):  # noqa: N818  no error
 
 @dataclass
 class Clock:
-    """Seconds of processor time that a loop has had, what is looked at in between left out.
+    """The processor time of a loop in seconds, without that of the looks in between.
 
     Args:
         seconds: the limit; None: none.
@@ -80,7 +80,7 @@ class Feed:
     Args:
         images: float32 [n, 1, 28, 28], on the CPU.
         batch: how many in a batch.
-        clock: told of every batch, so of every step.
+        clock: ticks at every batch, that is, at every step.
     """
 
     def __init__(self, images: Tensor, batch: int, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""The page of the hierarchies' benchmark, from its JSON file."""
+"""The page of the benchmark of hierarchies, from its JSON file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def markdown(parts: Parts) -> str:
     if parts.get("equal_time"):
         sections.append(equal_time_section(parts["equal_time"]))
     if parts.get("notes"):
-        sections.append("## To be read with it\n\n" + "\n".join(f"- {note}" for note in parts["notes"]))
+        sections.append("## Notes\n\n" + "\n".join(f"- {note}" for note in parts["notes"]))
     return "\n\n".join(sections) + "\n"
 
 
@@ -140,7 +140,7 @@ def experiment_section(entries: Sequence[Parts]) -> str:
     )
     which = "" if one["experiment"] == "mnist-ladder" else f"--experiment {one['experiment']} "
     sizes = f"{which}--minutes {one['minutes']:g} --batch {one['batch']} --width {one['width']}"
-    commands = [f"train {of(entry['name'])} {sizes}" for entry in entries]
+    commands = [f"train {contestant_words(entry['name'])} {sizes}" for entry in entries]
     measured = f"--features {one['features']} --count {one['count']} --rounds {one['rounds']}"
     commands.append(f"score CHECKOUT {which}{measured}")
     heading = f"### `{one['experiment']}`"
@@ -148,22 +148,25 @@ def experiment_section(entries: Sequence[Parts]) -> str:
 
 
 def rate_cell(rate: float | Mapping[str, float]) -> str:
+    """The learning rate, or those of both players."""
     return " and ".join(f"{one:g}" for one in (rate.values() if isinstance(rate, Mapping) else [rate]))
 
 
-def of(name: str) -> str:
+def contestant_words(name: str) -> str:
+    """The arguments of `train` for a contestant."""
     return f"{name} CHECKOUT" if name.startswith("authors") else name
 
 
 def chain_and_curves(entries: Sequence[Parts]) -> list[str]:
+    """Distances along the limiting chain, and bits and nats over the training."""
     looks = [int(number) for number in entries[0]["along"]]
     drift = [["distance after so many rounds", *map(str, looks)]]
     for entry in entries:
         drift.append([NAMES[entry["name"]], *(f"{entry['along'][key]:.1f}" for key in entry["along"])])
-    curves = [["bits z0 + z1 (nats of x given codes)", *(f"{share}/6" for share in range(1, 7))]]
+    curves = [["bits z0 + z1 (nats of x given codes)", *(f"{sixth}/6" for sixth in range(1, 7))]]
     for entry in entries:
         rows = [row for row in entry["curve"] if row["step"]]
-        chosen = [min(rows, key=lambda row: abs(row["step"] - entry["steps"] * share / 6)) for share in range(1, 7)]
+        chosen = [min(rows, key=lambda row: abs(row["step"] - entry["steps"] * sixth / 6)) for sixth in range(1, 7)]
         curves.append([NAMES[entry["name"]], *(curve_cell(row) for row in chosen)])
     return [
         markdown_table(drift),

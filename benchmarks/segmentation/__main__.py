@@ -1,12 +1,12 @@
-"""Segmentation runs beside their supervised twins, to one page and one JSON file.
+"""Compares segmentation runs with their supervised twins, in one page and one JSON file.
 
     semivae train recipes/faces_masks.yaml --data-root DIR --seeds 0..2
     semivae train recipes/faces_masks.yaml --data-root DIR --out runs/faces_masks_all \\
         --set split.labelled=all --set streams.masks.values=labelled
     python -m benchmarks.segmentation RUN RUN RUN --ceiling runs/faces_masks_all --data-root DIR
 
-The runs of one recipe with few pairs, one a split, and where there is one the ceiling, a run with all pairs, whose twin
-also reads what the others paint. Nothing is trained here.
+RUNs are of one recipe with few pairs, one per split. The ceiling, where there is one, is a run with all pairs; its twin
+also segments the images that the others generate. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 
 @app.command()
 def segmentation(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one a split, with twins.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="With few pairs, one per split, with twins.")],
     ceiling: Annotated[
         Path | None, typer.Option("--ceiling", metavar="RUN", help="The same recipe with all pairs, with its twin.")
     ] = None,
@@ -54,7 +54,7 @@ def segmentation(
     ),
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", metavar="FILE.png", help="Masks, predicted masks, painted and free images."),
+        typer.Option("--picture", metavar="FILE.png", help="Masks, predicted masks, images of masks, free images."),
     ] = None,
     note: Annotated[
         str, typer.Option("--note", metavar="TEXT", help="A line for the page: what trained the runs.")
@@ -62,60 +62,60 @@ def segmentation(
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Score runs and their twins on the test images; read what they paint for test masks."""
+    """Score runs and their twins on the test images, and the images that they generate for test masks."""
     with user_errors():
         read_content(json_path(out), FORMAT)  # any other file is refused before the work
         where: Mapping[str, Any] = {"data_root": data_root, "device": device}
-        judge = Run.load(ceiling, "twin", **where) if ceiling else None
-        found = {
+        external = Run.load(ceiling, "twin", **where) if ceiling else None
+        content = {
             "format": FORMAT,
             "recipe": Run.load(runs[0], **where).recipe.model_dump(mode="json"),
-            "runs": [scored(Run.load(path, **where), judge) for path in runs],
-            "ceiling": scored(Run.load(ceiling, **where), None) if ceiling else None,
+            "runs": [score(Run.load(path, **where), external) for path in runs],
+            "ceiling": score(Run.load(ceiling, **where), None) if ceiling else None,
             **stamp(choose_device(device)),
             "note": note,
         }
-        write_page(out, json.dumps(found, indent=1) + "\n", page(found))
+        write_page(out, json.dumps(content, indent=1) + "\n", page(content))
         if picture is not None:
             save_grid(rows_of(Run.load(runs[0], **where)), picture, columns=COLUMNS, overwrite=True)
 
 
 def rows_of(run: Run) -> Tensor:
-    """Of test images at equal distances: masks, predicted masks, images painted for the masks; then free samples.
+    """Rows of a picture, for evenly spaced test images: masks, predicted masks, images of the masks; then free samples.
 
-    The images themselves are left out: whoever may see a data set need not be allowed to show it.
+    The images themselves are left out: the licence of a data set may not allow showing them.
     """
     test, palette = run.dataset().test, run_palette(run)
     chosen = torch.linspace(0, len(test[run.image]) - 1, COLUMNS).long()
     maps = test[run.label][chosen]
     predicted = torch.from_numpy(run.predict(test[run.image][chosen]))
-    painted = draw(run, COLUMNS, {run.label: maps}, seed=0)[run.image]
+    generated = draw(run, COLUMNS, {run.label: maps}, seed=0)[run.image]
     free = draw(run, COLUMNS, {}, seed=1)[run.image]
     shown = [torch.from_numpy(coloured(each.numpy(), palette)).permute(0, 3, 1, 2) / 255 for each in (maps, predicted)]
-    rows = torch.cat([*shown, *(each.expand(-1, 3, -1, -1) for each in (painted, free))])
+    rows = torch.cat([*shown, *(each.expand(-1, 3, -1, -1) for each in (generated, free))])
     return interpolate(rows, scale_factor=2, mode="nearest")
 
 
-def scored(run: Run, judge: Run | None) -> dict[str, Any]:
-    """A run's scores and its twin's, who reads its painted images how well, bits in use, and seconds of training.
+def score(run: Run, external: Run | None) -> dict[str, Any]:
+    """The scores of a run and its twin, how well twins segment its generated images, bits in use, training seconds.
 
     Raises:
-        RunError: the run is no segmentation, or has no twin that has finished.
+        RunError: the run is no segmentation, or has no finished twin.
     """
     report = run.evaluate()
     if report.get("twin") is None or "mean_iou" not in report["last"]:
         raise RunError(f"{run.path}: no segmentation with a finished twin; train it with --twin --resume")
     rows = read_metrics(run.path)
     last = {phase: [row for row in rows if row["phase"] == phase][-1] for phase in ("model", "twin")}
-    painted = {"own twin": report["painted"]["agreement"]}
-    if judge is not None:
-        painted["twin of all pairs"] = agreement(run, judge, run.dataset().test[run.label])
+    agreements = {"own twin": report["painted"]["agreement"]}
+    if external is not None:
+        agreements["twin of all pairs"] = agreement(run, external, run.dataset().test[run.label])
     return {
         "pairs": len(run.split().labelled),
         "seed": run.recipe.split.seed,
         "test_images": report["count"],
         **{name: {score: report[name][score] for score in SCORES} for name in ("last", "twin")},
-        "painted": painted,
+        "painted": agreements,
         "bits": sum(last["model"]["bits"].values()),
         "seconds": {phase: row["seconds"] for phase, row in last.items()},
     }

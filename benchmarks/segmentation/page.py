@@ -13,40 +13,41 @@ from semivae.cli.progress import clock
 Content = Mapping[str, Any]
 
 
-def page(found: Content) -> str:
-    """The page of the JSON file's content."""
-    runs: list[Content] = found["runs"]
+def page(content: Content) -> str:
+    """The page in Markdown."""
+    runs: list[Content] = content["runs"]
     gains = [run["last"]["mean_iou"] - run["twin"]["mean_iou"] for run in runs]
     classes = list(runs[0]["last"]["per_class"])
     rows = [["", "whole", "supervised twin"], *scores_rows(runs, classes)]
     ceiling_parts: list[str] = []
-    if found["ceiling"]:
-        ceiling_rows = [["", "whole", "supervised twin"], *scores_rows([found["ceiling"]], classes)]
-        title = f"## All {found['ceiling']['pairs']} pairs, split seed {found['ceiling']['seed']}"
+    if content["ceiling"]:
+        ceiling_rows = [["", "whole", "supervised twin"], *scores_rows([content["ceiling"]], classes)]
+        title = f"## All {content['ceiling']['pairs']} pairs, split seed {content['ceiling']['seed']}"
         ceiling_parts = [title, markdown_table(ceiling_rows)]
-    painted = [["who reads", "pixels as the mask says"]]
-    painted += [[name, spread([run["painted"][name] for run in runs])] for name in runs[0]["painted"]]
+    agreements = [["segmented by", "pixels as in the mask"]]
+    agreements += [[name, spread([run["painted"][name] for run in runs])] for name in runs[0]["painted"]]
     parts = [
         "# Segmentation",
-        f"{found['recipe']['about']} Last checkpoint, {runs[0]['test_images']} test images, nothing chosen on them. "
+        f"{content['recipe']['about']} Last checkpoint, {runs[0]['test_images']} test images, nothing chosen on them. "
         "Mean ± standard deviation over the splits, then each split's. The twin is the same network with the same "
         "pairs, views of them, start and steps, and nothing else.",
         f"## {runs[0]['pairs']} pairs, split seeds {', '.join(str(run['seed']) for run in runs)}",
         markdown_table(rows),
         f"Gain in mean IoU: {100 * mean(gains):.2f} points ({', '.join(f'{100 * gain:+.2f}' for gain in gains)}).",
         *ceiling_parts,
-        "## Images painted for the test masks",
-        "Share of the pixels that a network reads as the mask says, which the image was painted for; one image a mask.",
-        markdown_table(painted),
+        "## Images generated for the test masks",
+        "Fraction of the pixels to which a network gives the class of the mask that the image was generated for; one "
+        "image per mask.",
+        markdown_table(agreements),
         "Bits of the codes in use: " + ", ".join(f"{run['bits']:.1f}" for run in runs) + ".",
         "## How",
-        "\n".join(origin(found)),
+        "\n".join(origin(content)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def scores_rows(runs: Sequence[Content], classes: Sequence[str]) -> list[list[str]]:
-    """A row for every score: of the whole, and of the twin."""
+    """A row for every score, of the runs and of their twins."""
 
     def both(form: str, *keys: str) -> list[str]:
         values = [[value_at(run[name], keys) for run in runs] for name in ("last", "twin")]
@@ -62,7 +63,7 @@ def scores_rows(runs: Sequence[Content], classes: Sequence[str]) -> list[list[st
 
 
 def value_at(content: Content, keys: Sequence[str]) -> float:
-    """A number; not a number where no image has the class."""
+    """The number at these keys; NaN where no image has the class."""
     value: Any = content
     for key in keys:
         value = value[key]
@@ -70,7 +71,7 @@ def value_at(content: Content, keys: Sequence[str]) -> float:
 
 
 def spread(values: Sequence[float]) -> str:
-    """`76.91% ± 0.41 (77.17, 77.13, 76.44)`, of a single value `76.84%`."""
+    """Mean, standard deviation and values: `76.91% ± 0.41 (77.17, 77.13, 76.44)`; of a single value `76.84%`."""
     if any(map(math.isnan, values)):
         return "-"
     text = f"{100 * mean(values):.2f}%"
@@ -79,14 +80,15 @@ def spread(values: Sequence[float]) -> str:
     return f"{text} ± {100 * stdev(values):.2f} ({', '.join(f'{100 * value:.2f}' for value in values)})"
 
 
-def origin(found: Content) -> list[str]:
-    runs = [*found["runs"], *([found["ceiling"]] if found["ceiling"] else [])]
-    order = "in this order, all pairs last" if found["ceiling"] else "in this order"
+def origin(content: Content) -> list[str]:
+    """Commands, times of training, note, day, machine and versions."""
+    runs = [*content["runs"], *([content["ceiling"]] if content["ceiling"] else [])]
+    order = "in this order, all pairs last" if content["ceiling"] else "in this order"
     times = {phase: ", ".join(clock(run["seconds"][phase]) for run in runs) for phase in ("model", "twin")}
     return [
         "- Commands: `python -m benchmarks.segmentation --help` shows them.",
         f"- Training, min:s, {order}: {times['model']}; the twins {times['twin']}.",
-        *([f"- {found['note']}"] if found.get("note") else []),
-        f"- Scored {found['date'][:10]}.",
-        *machine_lines([found]),
+        *([f"- {content['note']}"] if content.get("note") else []),
+        f"- Scored {content['date'][:10]}.",
+        *machine_lines([content]),
     ]
