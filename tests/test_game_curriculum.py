@@ -57,8 +57,8 @@ def test_certainty_is_the_margin_before_the_second_class() -> None:
 
 def test_a_ramp_goes_from_a_tenth_to_all() -> None:
     views = StreamViews("x", ramp=0.5)
-    assert [views.taught_share(share) for share in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.1, 0.55, 1.0, 1.0])
-    assert StreamViews("x").taught_share(0.0) == 1.0
+    assert [views.taught_fraction(share) for share in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.1, 0.55, 1.0, 1.0])
+    assert StreamViews("x").taught_fraction(0.0) == 1.0
 
 
 @pytest.mark.parametrize(("progress", "taught"), [(0.0, 0.1), (0.2, 0.46), (0.4, 0.82), (0.5, 1.0)])

@@ -89,10 +89,10 @@ def test_places_that_the_teacher_is_not_sure_of_are_void() -> None:
 def test_the_surest_places_of_every_class_are_taught_first() -> None:
     images = torch.full((2, 3, 16, 16), 0.1)  # the class of most places, surer than
     images[0, :, 4:6, 4:6] = torch.tensor([[0.55, 0.6], [0.65, 0.7]])  # the few of the other
-    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator(), share=0.5)
+    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator(), fraction=0.5)
     assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]]
     assert share > 0.9, "equally sure places are taught together"
-    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), share=0.5)
+    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), fraction=0.5)
     assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]], "the threshold holds beside"
 
 
@@ -192,11 +192,11 @@ def test_all_that_a_stream_says_of_its_views_reaches_its_maps() -> None:
         views.strong,
         threshold=0.6,
         generator=torch.Generator().manual_seed(0),
-        share=0.55,
+        fraction=0.55,
         cutmix=0.8,
         temperature=0.7,
     )
-    assert torch.equal(parts["share"], confident) and 0.1 < confident < 0.9
+    assert torch.equal(parts["mask_rate"], confident) and 0.1 < confident < 0.9
     torch.testing.assert_close(loss, -encoder.log_prob({"x": strongly, "s": maps}, ["s"])["s"].mean())
     torch.testing.assert_close(parts["views"], loss.detach())
 

@@ -79,7 +79,7 @@ def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
         loss, parts = teacher(game).loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
         expected = -((logits / temperature).softmax(-1) * learnt).sum(-1).mean()
         torch.testing.assert_close(loss, expected)
-        assert parts["share"].item() == 1.0
+        assert parts["mask_rate"].item() == 1.0
     hard, _ = ClassTeacher("y", pair, game.decoder, game.average).loss(
         game.encoder, images, torch.Generator().manual_seed(0), 1.0
     )

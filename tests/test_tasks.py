@@ -278,7 +278,7 @@ class FlagsTeacher(Teacher):
         with torch.no_grad():
             target = self._average[0][self.label]({"x": images}).mean
         loss = -encoder.log_prob({"x": images, self.label: target}, [self.label])[self.label].mean()
-        return loss, {"views": loss.detach(), "share": torch.ones(())}
+        return loss, {"views": loss.detach(), "mask_rate": torch.ones(())}
 
 
 def test_a_new_kind_needs_its_own_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ class Game(nn.Module):
             return Losses.none(step.generator.device)
         images = step.batches[lesson.stream][teacher.views.variable]
         total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
-        rate = parts.pop("share")
+        rate = parts.pop("mask_rate")
         terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})
 

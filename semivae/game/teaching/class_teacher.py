@@ -54,19 +54,19 @@ class ClassTeacher(Teacher):
     def loss(
         self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `Teacher.loss`, with "information" where the views share some."""
+        """As `Teacher.loss`, with "information" where two views are compared."""
         views = self.views
         with torch.no_grad():
             posterior = self.posterior(images, generator, progress)
             confidence, _ = most_likely(posterior)
             taught = (confidence >= views.threshold).float()
             if progress < views.ramp:
-                taught = taught * surest(posterior, views.taught_share(progress), self.prior())
+                taught = taught * surest(posterior, views.taught_fraction(progress), self.prior())
             target = label_target(posterior, views.temperature) * taught[:, None]
             strong, target = self._patched(self._strong(images, generator), target, generator)
         learnt = categorical_of(encoder[self.label]({views.variable: strong}))
         loss = cross_entropy(target, learnt).mean()
-        parts = {"views": loss.detach(), "share": taught.mean()}
+        parts = {"views": loss.detach(), "mask_rate": taught.mean()}
         total = views.weight.at(progress) * loss
         if weight := views.information.at(progress):
             again = categorical_of(encoder[self.label]({views.variable: self._strong(images, generator)}))

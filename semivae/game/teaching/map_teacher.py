@@ -46,12 +46,12 @@ class MapTeacher(Teacher):
             views.strong,
             views.threshold,
             generator,
-            views.taught_share(progress),
+            views.taught_fraction(progress),
             views.cutmix,
             views.temperature,
         )
         loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
-        return views.weight.at(progress) * loss, {"views": loss.detach(), "share": confident}
+        return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": confident}
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def taught_maps(
     strong: JointView,
     threshold: float,
     generator: torch.Generator,
-    share: float = 1.0,
+    fraction: float = 1.0,
     cutmix: float = 0.0,
     temperature: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,12 +76,12 @@ def taught_maps(
         weak, strong: the views; the strong one is applied on top of the weak one.
         threshold: the smallest probability of a place's most likely class at which it teaches.
         generator: of the views.
-        share: of the places of every class, the surest of which are taught.
-        cutmix: share of the strong views that get a box of another one (`semivae.game.teaching.mixing`).
+        fraction: of the places of every class, the surest of which are taught.
+        cutmix: probability that a strong view gets a box of another one (`semivae.game.teaching.mixing`).
         temperature: at which the classes are drawn from the teacher's posterior; None: the most likely ones.
 
     Returns:
-        The strong views, their maps int64 [batch, height, width], and the share of places that the teacher was
+        The strong views, their maps int64 [batch, height, width], and the fraction of places that the teacher was
         confident of, [].
     """
     weakly = weak(images, generator)
@@ -89,7 +89,7 @@ def taught_maps(
     confidence, maps = posterior.probs.max(dim=-1)
     if temperature is not None:
         maps = drawn_maps(posterior, temperature, generator)
-    confident = (confidence >= threshold) & surest_places(posterior, share)
+    confident = (confidence >= threshold) & surest_places(posterior, fraction)
     strongly, moved = strong.joint(weakly, maps.masked_fill(~confident, VOID), generator)
     if cutmix:
         count, height, width = moved.shape
@@ -109,21 +109,21 @@ def drawn_maps(posterior: Categorical, temperature: float, generator: torch.Gene
     return drawn.view(posterior.logits.shape[:-1]).to(posterior.logits.device)
 
 
-def surest_places(posterior: Categorical, share: float) -> Tensor:
+def surest_places(posterior: Categorical, fraction: float) -> Tensor:
     """Marks the surest places of every class, bool [batch, height, width]; 1 marks all.
 
     Certainty is the log-odds of the most likely class against the second. Of the places where a class is the most
-    likely one in the whole batch, that share is marked: were all taught alike, what is common would be taught long
+    likely one in the whole batch, that fraction is marked: were all taught alike, what is common would be taught long
     before what is small, also in the places of what is small (class-balanced self-training, Zou et al. 2018).
     """
     top = posterior.logits.topk(2, dim=-1)
     margin, maps = top.values[..., 0] - top.values[..., 1], top.indices[..., 0]
     marked = torch.ones_like(maps, dtype=torch.bool)
-    if share >= 1.0:
+    if fraction >= 1.0:
         return marked
     for number in range(posterior.logits.shape[-1]):
         of_class = maps == number
         if of_class.any():
-            least = margin[of_class].quantile(1.0 - share)
+            least = margin[of_class].quantile(1.0 - fraction)
             marked &= ~of_class | (margin >= least)
     return marked

@@ -24,35 +24,35 @@ def mixed(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor,
     Args:
         images: [batch, ...].
         labels: int64 [batch].
-        alpha: shares are drawn from Beta(alpha, alpha): near 0 images stay apart, at 1 all shares are equally likely.
+        alpha: lam is drawn from Beta(alpha, alpha): near 0 images stay apart, at 1 all lam are equally likely.
 
     Returns:
-        The mixtures, [batch, ...]; the labels that were mixed in, [batch]; and the share that every image has kept,
+        The mixtures, [batch, ...]; the labels that were mixed in, [batch]; and lam, what every image has kept,
         [batch], at least a half, so that its own label stays the one that it mostly shows (Berthelot et al. 2019).
     """
-    share = Beta(alpha, alpha).sample((len(images),)).to(images)
-    share = torch.maximum(share, 1.0 - share)
+    lam = Beta(alpha, alpha).sample((len(images),)).to(images)
+    lam = torch.maximum(lam, 1.0 - lam)
     partners = torch.randperm(len(images)).to(images.device)
-    kept = share.view(-1, *[1] * (images.ndim - 1))
-    return kept * images + (1.0 - kept) * images[partners], labels[partners], share
+    kept = lam.view(-1, *[1] * (images.ndim - 1))
+    return kept * images + (1.0 - kept) * images[partners], labels[partners], lam
 
 
-def boxes(count: int, height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
-    """Marks a random box in a share of so many images, bool [count, height, width]; in the others nothing.
+def boxes(count: int, height: int, width: int, p: float, generator: torch.Generator) -> Tensor:
+    """Marks a random box in each image with probability p, bool [count, height, width]; in the others nothing.
 
-    A box lies inside the image; its area is a share in `BOX_AREA` of the image's. All draws are from `generator`, and
-    made on its device.
+    A box lies inside the image; its area is a fraction in `BOX_AREA` of the image's. All draws are from `generator`,
+    and made on its device.
     """
     draws = torch.rand(5, count, generator=generator, device=generator.device)
     area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
     ratio = torch.exp((2 * draws[1] - 1) * math.log(BOX_RATIO))
     rows = _inside(height, (area * ratio).sqrt().clamp_max(1.0), draws[2])
     columns = _inside(width, (area / ratio).sqrt().clamp_max(1.0), draws[3])
-    return rows[:, :, None] & columns[:, None, :] & (draws[4] < share)[:, None, None]
+    return rows[:, :, None] & columns[:, None, :] & (draws[4] < p)[:, None, None]
 
 
 def _inside(length: int, extent: Tensor, position: Tensor) -> Tensor:
-    """Marks [n, length] the places within an interval of `extent` (shares of the length) at `position` in [0, 1]."""
+    """Marks [n, length] the places within an interval of `extent` (fractions of the length) at `position` in [0, 1]."""
     places = (torch.arange(length, device=extent.device) + 0.5) / length
     first = position * (1.0 - extent)
     return (places >= first[:, None]) & (places < (first + extent)[:, None])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 
-FIRST_SHARE = 0.1  # of every class, that a ramp starts with
+FIRST_FRACTION = 0.1  # of every class, that a ramp starts with
 
 
 class Teacher(nn.Module, ABC):
@@ -41,8 +41,8 @@ class Teacher(nn.Module, ABC):
             progress: the fraction of the training that is done, in [0, 1].
 
         Returns:
-            The weighted loss, and at least "views", without its weight, and "share", the share of the labels that were
-            sure enough to be taught.
+            The weighted loss, and at least "views", without its weight, and "mask_rate", the fraction of the labels
+            that were sure enough to be taught.
         """
 
 
@@ -52,7 +52,7 @@ MakeTeacher = Callable[[str, "StreamViews", Player, Player], Teacher]
 
 @dataclass(frozen=True)
 class Vote:
-    """How strongly the decoder votes on labels (`semivae.game.teaching.vote`), and from which share of training on."""
+    """How strongly the decoder votes on labels (`semivae.game.teaching.vote`), from which fraction of training on."""
 
     strength: float
     draws: int = 1
@@ -68,7 +68,7 @@ class StreamViews:
     and so moves along with the image `variable`.
     With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class; of a map
     a draw of it at every place.
-    `cutmix` is the share of strong views that get a patch of another one, and of its label
+    `cutmix` is the probability that a strong view gets a patch of another one, and as much of its label
     (`semivae.game.teaching.mixing`).
     """
 
@@ -91,9 +91,9 @@ class StreamViews:
         """Whether anything is taught when that fraction of the training is done."""
         return bool(self.weight.at(progress) or self.information.at(progress))
 
-    def taught_share(self, progress: float) -> float:
-        """Of every class, the share that is taught when that fraction of the training is done."""
-        return FIRST_SHARE + (1.0 - FIRST_SHARE) * progress / self.ramp if progress < self.ramp else 1.0
+    def taught_fraction(self, progress: float) -> float:
+        """Of every class, the fraction that is taught when that fraction of the training is done."""
+        return FIRST_FRACTION + (1.0 - FIRST_FRACTION) * progress / self.ramp if progress < self.ramp else 1.0
 
 
 class JointView(Protocol):
