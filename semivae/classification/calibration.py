@@ -15,12 +15,12 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
@@ -46,12 +46,12 @@ class Calibration:
             calibration.
     """
 
-    temperature: float = 1.0
-    strength: float = 0.0
-    draws: int = 0
-    count: int = 0
-    nll_before: float | None = None
-    nll: float | None = None
+    temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0  # bounds: of what a folder holds
+    strength: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    draws: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=0)] = 0
+    nll_before: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    nll: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     def apply(self, terms: Sequence[Floats]) -> Floats:
         """log p(y | x), (n, K) or (n, K, H, W), from log q(y | x) and, where `draws` says so, the vote."""

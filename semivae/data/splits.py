@@ -222,7 +222,7 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"there is no split manifest {path.absolute()}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no split manifest that can be read: {error}") from error
     number = content.get("format") if isinstance(content, dict) else None
     if isinstance(number, int) and number > FORMAT:
@@ -242,7 +242,7 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         )
     try:
         return _from_content(content, dataset)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch's, beyond int64
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
         raise DataError(f"{path} has a right checksum but a wrong content ({reason}); get it again") from error
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.splits import Split, save_split
@@ -185,7 +186,10 @@ def kept_data_root(folder: Path) -> Path | None:
     """Where the run's data lay when it was trained; None if that is not known. They may have moved since."""
     try:
         text = (folder / DATA_ROOT_FILE).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):  # a run of before, or a damaged file: data are looked for as always
+        os.stat(text or ".")
+    except FileNotFoundError:
+        return Path(text) if (folder / DATA_ROOT_FILE).exists() else None
+    except (OSError, ValueError):  # a damaged file, or a name that no file can have: data are looked for as always
         return None
     return Path(text) if text else None
 
@@ -211,7 +215,7 @@ def kept_encoding(folder: Path) -> TableEncoding | None:
         return None
     try:
         return TableEncoding.model_validate(upgrade.encoding(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: was changed or damaged; put it back, or train again with --overwrite") from error
 
 
@@ -254,20 +258,65 @@ def differences(before: object, now: object, path: str = "") -> Iterator[str]:
         yield f"{path}: was {before}, now {now}"
 
 
+class MetricsWarning(BaseModel):
+    """Checks the types of a warning in a row of metrics.jsonl."""
+
+    model_config = ConfigDict(strict=True)
+
+    kind: str
+    about: str
+    seen: str = ""
+    means: str = ""
+    advice: str = ""
+
+
+class MetricsRow(BaseModel):
+    """Checks the types of a row of metrics.jsonl, where other code relies on them; a row may hold more."""
+
+    model_config = ConfigDict(strict=True)
+
+    phase: Literal["model", "twin"]
+    step: Annotated[int, Field(ge=0, lt=2**63)]
+    seconds: float = 0.0
+    losses: dict[str, float] | None = None
+    bits: dict[str, float] | None = None
+    validation_error: float | None = None
+    confident: float | None = None
+    confident_error: float | None = None
+    read_as_intended: float | None = None
+    class_shares: list[float] | None = None
+    predicted_shares: list[float] | None = None
+    warnings: list[MetricsWarning] = []
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """What training wrote at its validations, in order.
 
     A row holds phase, step, seconds, losses (nats per sample), the findings of `semivae.monitoring.measures`, and
     the warnings that began then; rows of older runs hold less.
+
+    Raises:
+        RunError: a row was changed: what it holds is not of the type that training writes.
     """
     path, upgrade = folder / METRICS_FILE, upgrade_from(format_of(folder))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            rows.append(json.loads(line))
-        except ValueError:  # the last line of a run that lost its power
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # the last line of a run that lost its power
             break
-    return [upgrade.metrics(row) for row in rows]
+        try:
+            upgraded = upgrade.metrics(row)
+            MetricsRow.model_validate(upgraded)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = error.errors()[0] if isinstance(error, ValidationError) else None
+            reason = f" ({'.'.join(map(str, what['loc']))}: {what['msg']})" if what else ""
+            raise RunError(
+                f"{path}:{len(rows) + 1}: this line was changed or damaged{reason}; put it back, or train again with "
+                "--overwrite"
+            ) from error
+        rows.append(upgraded)
+    return rows
 
 
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
@@ -284,7 +333,7 @@ def read_calibrations(folder: Path) -> list[dict[str, Any]]:
     upgrade = upgrade_from(format_of(folder))
     try:
         content = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # it can always be chosen again
+    except (OSError, ValueError, RecursionError):  # it can always be chosen again
         return []
     entries = [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
     return [upgrade.calibration(entry) for entry in entries]

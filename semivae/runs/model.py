@@ -139,6 +139,12 @@ class TrainedModel:
                 f"{folder}: {checkpoint}.safetensors holds another model than {RECIPE_FILE}; one of them was changed: "
                 "put it back, or train again with --overwrite"
             ) from error
+        if (label := roles.label) is not None and len(facts.classes) != recipe.variables[label].classes:
+            raise RunError(
+                f"{folder}: {checkpoint}.safetensors names {len(facts.classes)} classes, but {label} has "
+                f"{recipe.variables[label].classes} in {RECIPE_FILE}; one of them was changed: put it back, or train "
+                "again with --overwrite"
+            )
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
         run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
         if dataset is not None:

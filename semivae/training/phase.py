@@ -21,6 +21,7 @@ from semivae.monitoring.validator import Validator
 from semivae.runs.checkpoint import Facts, with_prefix, without_prefix
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
+from semivae.training.divergence import refuse_divergence
 from semivae.training.optimizer import REMEDIES, Optimizers
 from semivae.training.records import Records
 
@@ -122,6 +123,8 @@ class Phase:
             last = self.step == self.spec.steps
             if self.step % self.spec.validate_every == 0 or last:
                 self._validate()
+                losses = self.records.rows[-1]["losses"]
+                refuse_divergence(self.step, losses, self.game.parameters(), self.spec.learning_rate)
             elif time.monotonic() - reported > 0.5:
                 self.listener.report(self._progress())
                 reported = time.monotonic()
@@ -222,6 +225,7 @@ class Phase:
                 seconds=self.seconds,
                 best_error=None if math.isinf(self.best_error) else self.best_error,
                 counts={name: count for name, (_, count) in self.sums.items()},
+                threads=torch.get_num_threads() if self.device.type == "cpu" else None,
             ),
         )
 
@@ -239,3 +243,11 @@ class Phase:
             ) from error
         self.step, self.seconds = facts.step, facts.seconds
         self.best_error = math.inf if facts.best_error is None else facts.best_error
+        threads = torch.get_num_threads()
+        if self.device.type == "cpu" and facts.threads not in (None, threads) and self.step < self.spec.steps:
+            message = (
+                f"the run was computed with {facts.threads} threads and goes on with {threads}: sums are rounded "
+                "otherwise, so the result will not be equal bit for bit to that of an uninterrupted run; set "
+                f"OMP_NUM_THREADS={facts.threads} for that"
+            )
+            self.listener.report(replace(self._progress(), message=message))
