@@ -66,3 +66,10 @@ def test_information_is_as_exact_within_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = information_loss(first, second)
     assert torch.equal(found, information_loss(first, second))
+
+
+def test_information_of_bfloat16_posteriors_is_summed_in_float32() -> None:
+    first, second = torch.randn(2, 500, 3, generator=torch.Generator().manual_seed(0)).softmax(dim=-1).bfloat16()
+    found = information_loss(first, second)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, information_loss(first.float(), second.float()))

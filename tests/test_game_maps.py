@@ -206,6 +206,8 @@ def test_a_share_of_the_strong_views_gets_a_box() -> None:
     strongly, _, _ = taught_maps(
         teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0), cutmix=0.5
     )
+    plain, _, _ = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0))
+    assert torch.equal(plain, images), "none unless asked"
     patched = [len(one.unique()) == 2 for one in strongly]
     assert 8 <= sum(patched) <= 32  # 40 draws of a half: outside once in 5,000
     for own, following, one in zip(images, images.roll(-1, 0), strongly, strict=True):

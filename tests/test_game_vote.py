@@ -19,6 +19,7 @@ from semivae.recipe import read_recipe
 from semivae.scenario.build import build_game
 from semivae.scenario.plan import plan_of
 from semivae.variables import Variable
+from tests.game_steps import players as game_players
 
 
 def test_combination_adds_in_the_log_and_normalises() -> None:
@@ -90,6 +91,38 @@ def test_more_draws_make_the_bound_tighter() -> None:
     one, many = (decoder_vote(*tiny_players(1.0), {"x": images}, "y", 2, draws).view(400, 2, 2) for draws in (1, 100))
     assert (one.mean(0) < exact - 0.05).all() and (many.mean(0) - exact).abs().max() < 0.01
     assert (many.std(0) < one.std(0) / 5).all()
+
+
+def test_a_vote_draws_codes_that_are_else_handed_over_as_their_mean() -> None:
+    """A mean code has no probability of its own: its weight would be none."""
+    decoder, encoder = tiny_players(0.0)
+    drawn = decoder_vote(decoder, seeded(encoder), {"x": IMAGES}, "y", 2, 5)
+    mean = Variable("h", "bernoulli", (1,), complete_with="mean")
+    other = Player([encoder["y"], NetworkConditional(mean, (PIXELS, CLASS), Says(0.0))])
+    assert other.complete({"x": IMAGES})["h"].tolist() == [[0.5], [0.5]]
+    assert torch.equal(decoder_vote(decoder, seeded(other), {"x": IMAGES}, "y", 2, 5), drawn)
+
+
+def seeded(player: Player) -> Player:
+    torch.manual_seed(0)
+    return player
+
+
+def test_a_vote_is_of_one_draw_unless_asked_and_carries_no_gradient() -> None:
+    decoder, encoder = game_players()
+    observed = {"x": torch.rand(5, 1, 2, 2)}
+    one = decoder_vote(decoder, seeded(encoder), observed, "y", 3)
+    assert torch.equal(one, decoder_vote(decoder, seeded(encoder), observed, "y", 3, draws=1))
+    assert one.shape == (5, 3) and not one.requires_grad
+
+
+def test_a_combined_posterior_has_the_encoders_precision() -> None:
+    mixed = combined(Categorical(logits=torch.zeros(1, 2)), torch.zeros(1, 2, dtype=torch.float64), 1.0)
+    assert mixed.logits.dtype == torch.float32
+
+
+def test_a_stream_votes_from_the_start_with_one_draw_unless_it_says_otherwise() -> None:
+    assert Vote(2.0) == Vote(strength=2.0, draws=1, start=0.0)
 
 
 def test_a_streams_vote_has_the_draws_and_the_strength_that_it_asks_for() -> None:
