@@ -77,6 +77,7 @@ def make_game(
     average: float = 0.999,
     frequencies: Tensor | None = None,
     mixup: float | None = None,
+    kind: type[Game] = Game,
 ) -> Game:
     """The game of a decoder and an encoder on pairs, images and labels.
 
@@ -87,6 +88,7 @@ def make_game(
         average: decay of the encoder's average.
         frequencies: class frequencies of the pairs, to which q(y | x) is adjusted.
         mixup: alpha of the mixtures of pairs.
+        kind: the game, or the lower bound.
     """
     decoder, encoder = both or players()
     teaches = views is not None and (views.weak is not None or views.vote is not None)
@@ -99,7 +101,7 @@ def make_game(
     if views is not None and views.teacher is None:
         views = replace(views, teacher=ClassTeacher)
     pairs = None if frequencies is None and mixup is None else PairsTeacher("y", frequencies, mixup)
-    return Game(
+    return kind(
         decoder,
         encoder,
         plan,

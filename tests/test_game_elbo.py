@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,12 @@ from torch.distributions import Bernoulli, Categorical, Independent, kl_divergen
 import semivae
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import (
+    Bounds,
+    Estimator,
+    LowerBound,
     differentiable_draw,
     divergence,
     entropy,
@@ -24,13 +29,16 @@ from semivae.game.lower_bound import (
     straight_through_bits,
     straight_through_classes,
 )
+from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
+from semivae.game.schedules import Weight
 from semivae.nets import Mlp
 from semivae.nets.layers import without_head
 from semivae.recipe import change_recipe, read_recipe
 from semivae.recipe.schema import Recipe
 from semivae.runs.folder import read_metrics
 from semivae.variables import Sample, Variable
+from tests.game_steps import PAIR, STILL, batches, make_game, play, teacher
 
 X = Variable("x", "bernoulli", (1, 2, 2))
 Z0, Z1 = Variable("z0", "bernoulli", (2,)), Variable("z1", "bernoulli", (2,))
@@ -213,6 +221,86 @@ def test_families_without_differentiable_draws_are_named() -> None:
 
     with pytest.raises(ValueError, match="no differentiable draws of a DiscretizedLogistic"):
         differentiable_draw(DiscretizedLogistic(torch.zeros(1), torch.ones(1)))
+
+
+# Steps ---------------------------------------------------------------------------------------------------------------
+
+
+def test_both_players_move_together_up_the_bound_of_what_is_observed() -> None:
+    """The decoder's images teach nobody: neither the stream of labels alone nor its lessons cost anything."""
+    played = play(make_game(kind=LowerBound))
+    assert played.turns == [("decoder", "encoder")]
+    assert set(played.losses) == {
+        "decoder.labelled.x", "decoder.labelled.y", "encoder.labelled.h", "encoder.labelled.y",
+        "decoder.unlabelled.x", "encoder.unlabelled.y", "encoder.unlabelled.h",
+    }  # fmt: skip
+    assert played.gradient("decoder").abs().max() > 0 and played.gradient("encoder").abs().max() > 0
+
+
+def test_a_step_up_the_bound_descends_its_terms_beside_the_loss_of_pairs_and_views() -> None:
+    """Gradients of both players, against the bounds of both streams and the encoder's other lessons, one by one."""
+    half = Weight(0.5)
+    game = make_game(kind=LowerBound, views=PAIR, weights={("encoder", "labelled", "y"): half})
+    played = play(game, rates=STILL, seed=3)
+    given = batches()
+    torch.manual_seed(3)  # streams come in the order of the plan
+    labelled, pairs_terms = lower_bound(game.decoder, game.encoder, given["labelled"])
+    supervised = game.encoder.log_prob(given["labelled"], ["y"])["y"]
+    unlabelled, image_terms = lower_bound(game.decoder, game.encoder, given["unlabelled"])
+    taught, _ = teacher(game).loss(game.encoder, given["unlabelled"]["x"], torch.Generator(), 0.0)
+    total = -labelled.mean() - 0.5 * supervised.mean() - unlabelled.mean() + taught
+    for player in (game.decoder, game.encoder):
+        name: PlayerName = "decoder" if player is game.decoder else "encoder"
+        expected = torch.autograd.grad(total, list(player.parameters()), retain_graph=True, allow_unused=True)
+        found = played.gradients[name].values()
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, torch.zeros_like(one) if other is None else other)
+    for stream, terms in (("labelled", pairs_terms), ("unlabelled", image_terms)):
+        for (by, factor), term in terms.items():
+            torch.testing.assert_close(played.losses[f"{by}.{stream}.{factor}"], -term.mean().detach())
+    torch.testing.assert_close(played.losses["encoder.labelled.y"], -supervised.mean().detach())
+
+
+def test_the_bound_that_is_climbed_has_the_estimator_asked_for() -> None:
+    decoder, encoder = two_levels("reverse")
+    plan = derive_plan(
+        [Factor("z0", learnable=False), Factor("z1", ("z0",)), Factor("x", ("z1",))],
+        [Factor("z1", ("x",)), Factor("z0", ("z1",))],
+        [StreamGraph("images", ("x",)), StreamGraph("prior", ())],
+    )
+    given: dict[str, Sample] = {"images": {"x": IMAGE.expand(5, 1, 2, 2)}, "prior": {}}
+    bounds: dict[Estimator, Callable[[Player, Player, Sample], tuple[Tensor, Bounds]]] = {
+        "zgr": lower_bound,
+        "leave_one_out": leave_one_out_bound,
+    }
+    for estimator, bound in bounds.items():
+        game = LowerBound(decoder, encoder, plan, estimator=estimator)
+        torch.manual_seed(0)
+        step = game.begin(given, {"images": 5, "prior": 5}, 0.0, torch.Generator())
+        losses = game.loss(("decoder", "encoder"), step)
+        torch.manual_seed(0)
+        surrogate, terms = bound(decoder, encoder, given["images"])
+        torch.testing.assert_close(losses.total, -surrogate.mean())
+        named = losses.by_name()
+        assert set(named) == {f"{player}.images.{factor}" for player, factor in terms}
+        for (player, factor), term in terms.items():
+            torch.testing.assert_close(named[f"{player}.images.{factor}"], -term.mean().detach())
+    assert LowerBound(decoder, encoder, plan).estimator == "zgr"
+
+
+def test_a_ladder_passes_gradients_to_the_decoder_in_the_bound_alone() -> None:
+    kinds: list[tuple[type[Game], bool]] = [(LowerBound, True), (Game, False)]
+    for kind, passes in kinds:
+        decoder, encoder = two_levels("ladder")
+        for level in encoder.levels.values():
+            level.decoder_too = False
+        plan = derive_plan(
+            [Factor("z0", learnable=False), Factor("z1", ("z0",)), Factor("x", ("z1",))],
+            [Factor("z0", ("x",)), Factor("z1", ("x", "z0"))],
+            [StreamGraph("images", ("x",)), StreamGraph("prior", ())],
+        )
+        game = kind(decoder, encoder, plan)
+        assert {level.decoder_too for level in game.encoder.levels.values()} == {passes}
 
 
 # Whole runs ----------------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ import math
 import pytest
 import torch
 from scipy.stats import chi2
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from semivae.game.families import FAMILIES, DiscretizedLogistic
-from semivae.variables import Variable
+from semivae.game.families import FAMILIES, DiscretizedLogistic, most_likely
+from semivae.variables import VOID, Variable
 
 CODE = Variable("h", "bernoulli", (3,))
 LABEL = Variable("y", "categorical", (), classes=4)
@@ -117,3 +118,119 @@ def test_batched_parameters_give_batched_distributions(variable: Variable) -> No
     value = distribution.sample()
     assert distribution.log_prob(value).shape == (5,)
     assert family.as_input(variable, value).shape == (5, *variable.input_shape)
+
+
+# By hand -------------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def test_a_level_has_the_mass_of_its_interval_and_the_ends_take_the_tails() -> None:
+    """Of a logistic at 0.4 with scale 0.1, at levels 0, 102 (0.4 itself) and 255."""
+    distribution = DiscretizedLogistic(torch.tensor(0.4).double(), torch.tensor(0.1).double())
+    half = 0.5 / 255
+    masses = [
+        sigmoid((half - 0.4) / 0.1),
+        sigmoid(half / 0.1) - sigmoid(-half / 0.1),
+        1 - sigmoid((1 - half - 0.4) / 0.1),
+    ]
+    found = distribution.log_prob(torch.tensor([0.0, 102 / 255, 1.0]).double())
+    torch.testing.assert_close(found.exp(), torch.tensor(masses).double())
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(0.4, 0.1), (0.9, 0.3), (-0.2, 0.05), (1.5, 0.2)])
+def test_the_mean_of_a_logistic_is_that_of_its_levels(loc: float, scale: float) -> None:
+    distribution = DiscretizedLogistic(torch.tensor(loc).double(), torch.tensor(scale).double())
+    levels = torch.arange(256).double() / 255
+    exact = (levels * distribution.log_prob(levels).exp()).sum().item()
+    assert distribution.mean.item() == pytest.approx(exact, abs=1e-4)
+
+
+def test_a_logistic_is_drawn_at_levels_of_eight_bits_of_which_the_ends_take_the_tails() -> None:
+    torch.manual_seed(0)
+    distribution = DiscretizedLogistic(torch.tensor([0.0, 1.0]), torch.tensor(0.1))
+    drawn = distribution.sample((4000,))
+    assert drawn.shape == (4000, 2) and not drawn.requires_grad
+    torch.testing.assert_close(drawn * 255, (drawn * 255).round(), atol=1e-4, rtol=0)
+    assert drawn.min() == 0.0 and drawn.max() == 1.0
+    ends = (drawn == torch.tensor([0.0, 1.0])).float().mean(0)
+    half_a_level = sigmoid(0.5 / 255 / 0.1)
+    assert ends.tolist() == pytest.approx([half_a_level] * 2, abs=0.05)  # six standard errors
+
+
+def test_a_logistic_expands_to_a_batch_and_draws_without_gradient() -> None:
+    loc = torch.tensor([0.2, 0.8], requires_grad=True)
+    expanded = DiscretizedLogistic(loc, torch.tensor(0.1)).expand(torch.Size((5, 2)))
+    assert expanded.batch_shape == (5, 2) and expanded.sample().shape == (5, 2)
+    assert not expanded.sample().requires_grad and expanded.log_prob(torch.zeros(5, 2)).requires_grad
+    torch.testing.assert_close(expanded.mean[3], DiscretizedLogistic(loc, torch.tensor(0.1)).mean)
+    assert not DiscretizedLogistic.has_rsample
+
+
+def test_a_logistic_refuses_what_is_none() -> None:
+    with pytest.raises(ValueError, match="scale"):
+        DiscretizedLogistic(torch.tensor(0.5), torch.tensor(-1.0), validate_args=True)
+    with pytest.raises(ValueError, match="loc"):
+        DiscretizedLogistic(torch.tensor(math.nan), torch.tensor(1.0), validate_args=True)
+
+
+def base_of(variable: Variable, parameters: torch.Tensor) -> Distribution:
+    distribution = FAMILIES[variable.family].distribution(variable, parameters)
+    assert isinstance(distribution, Independent) and distribution.event_shape == variable.shape
+    base: Distribution = distribution.base_dist
+    return base
+
+
+def test_a_number_has_its_location_and_a_scale_with_a_floor() -> None:
+    """Channels come first: of [4, 1, 2] parameters the first two are locations. A raw 0 is a scale of 1, -50 none."""
+    variable = Variable("z", "gaussian", (2, 1, 2))
+    parameters = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]], [[0.0, 1.0]], [[-50.0, 0.0]]])
+    for given in (parameters, parameters.expand(3, 4, 1, 2)):
+        base = base_of(variable, given)
+        assert isinstance(base, Normal)
+        assert base.loc.shape[-3:] == (2, 1, 2)
+        torch.testing.assert_close(base.loc, torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]).expand(base.loc.shape))
+        scale = math.log(1 + math.exp(1) * (math.e - 1))
+        expected = torch.tensor([[[1.001, scale + 0.001]], [[0.001, 1.001]]]).expand(base.loc.shape)
+        torch.testing.assert_close(base.scale, expected)
+
+
+def test_a_channel_starts_at_mid_grey_with_a_tenth_for_a_scale() -> None:
+    parameters = torch.tensor([[[1.0]], [[-1.0]], [[0.0]], [[-50.0]]])  # of two channels
+    for given in (parameters, parameters.expand(3, 4, 1, 1)):
+        base = base_of(PIXELS, given)
+        assert isinstance(base, DiscretizedLogistic)
+        torch.testing.assert_close(base.loc, torch.tensor([[[1.0]], [[0.0]]]).expand(base.loc.shape))
+        torch.testing.assert_close(base.scale, torch.tensor([[[0.101]], [[0.001]]]).expand(base.loc.shape))
+
+
+def test_values_are_fed_as_numbers_of_about_unit_size() -> None:
+    value = torch.tensor([[0.0, 0.25, 1.0]])
+    assert FAMILIES["bernoulli"].as_input(CODE, value).tolist() == [[-1.0, -0.5, 1.0]]
+    assert FAMILIES["discretized_logistic"].as_input(PIXELS, value).tolist() == [[-2.0, -1.0, 2.0]]
+    assert FAMILIES["gaussian"].as_input(REAL, value) is value
+    one_hot = FAMILIES["categorical"].as_input(LABEL, torch.tensor([2, 0]))
+    assert one_hot.tolist() == [[0, 0, 2, 0], [2, 0, 0, 0]]
+
+
+def test_classes_are_fed_one_hot_at_every_place_and_one_hot_ones_as_they_are() -> None:
+    maps = torch.tensor([[[0], [VOID]], [[2], [1]]])
+    fed = FAMILIES["categorical"].as_input(MASK, maps)
+    root = math.sqrt(3)
+    assert fed.shape == (2, 3, 2, 1) and fed.dtype == torch.float32
+    torch.testing.assert_close(fed[0, :, :, 0], torch.tensor([[root, 0], [0, 0], [0, 0]]))
+    torch.testing.assert_close(fed[1, :, :, 0], torch.tensor([[0, 0], [0, root], [root, 0]]))
+    soft = torch.rand(2, 2, 1, 3)
+    torch.testing.assert_close(FAMILIES["categorical"].as_input(MASK, soft), soft.permute(0, 3, 1, 2) * root)
+    torch.testing.assert_close(FAMILIES["categorical"].as_input(LABEL, torch.eye(4)), 2 * torch.eye(4))
+
+
+def test_the_most_likely_class_of_labels_and_of_places() -> None:
+    probabilities = torch.tensor([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])
+    probability, value = most_likely(Categorical(probs=probabilities))
+    assert value.tolist() == [1, 0] and probability.tolist() == pytest.approx([0.5, 0.7])
+    places = FAMILIES["categorical"].distribution(MASK, probabilities.log().T[None, :, :, None])
+    probability, value = most_likely(places)
+    assert value.tolist() == [[[1], [0]]] and probability.shape == (1, 2, 1)
