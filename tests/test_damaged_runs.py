@@ -91,6 +91,7 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
         {"seconds": "long"}, {"seconds": float("nan")}, {"seconds": float("inf")}, {"seconds": -1.0},
         {"best_error": "low"}, {"best_error": float("nan")}, {"classes": "0123456789"}, {"classes": {"0": 1}},
         {"classes": list(range(10))}, {"classes": ["0"]}, {"classes": []}, {"labelled_counts": [5]},
+        {"classes": ["0"], "labelled_counts": []},
         {"labelled_counts": ["5"] * 10}, {"labelled_counts": {}}, {"counts": []}, {"counts": {"a": "b"}},
         {"counts": {"a": -1}}, {"beside": 3}, {"phase": 3}, {"threads": "1"}, {"threads": -1},
     ],

@@ -27,7 +27,8 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import PlayerName
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
-from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, replacing, start_folder
+from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, start_folder
+from semivae.runs.replacing import REPLACED, replacing
 from semivae.scenario.build import build_scenario
 from semivae.tasks.splitting import make_split
 from semivae.training.interruption import interruption
@@ -252,7 +253,7 @@ def test_a_run_is_replaced_only_by_one_that_has_made_a_step(
         return batch(self, step)
 
     def seen(state: Progress) -> None:
-        assert (folder / ".replaced").is_dir() == (state.step == 0)
+        assert (folder / REPLACED).is_dir() == (state.step == 0)
 
     monkeypatch.setattr(ArrayStream, "batch", broken)
     breaks_at = 0
@@ -263,14 +264,6 @@ def test_a_run_is_replaced_only_by_one_that_has_made_a_step(
     with pytest.raises(ConnectionAbortedError):
         train(DIGITS, set=SHORT, out=folder, overwrite=True, progress=seen)
     assert not (folder / "calibration.json").exists() and read_metrics(folder)[-1]["step"] == 3
-
-
-def test_a_resumed_run_drops_what_it_was_to_replace(uninterrupted: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(uninterrupted, folder)
-    (folder / ".replaced").mkdir()  # as a training killed before its first step leaves it
-    train(DIGITS, set=SHORT, out=folder, resume=True)
-    assert not (folder / ".replaced").exists()
 
 
 def test_what_a_killed_training_set_aside_stays_there(uninterrupted: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from semivae.cli.options import Checkpoint
+from semivae.cli.showing import note
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -48,9 +48,13 @@ def as_written(value: Any, text: str) -> Any:
 def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
     """The run, with a note on stderr where its training has not been finished."""
     from semivae.api import Run
+    from semivae.runs.folder import being_written
 
     run = Run.load(path, checkpoint.value, data_root=data_root, device=device)
     if checkpoint is Checkpoint.last and not run.finished:
-        at, of = run.facts.step, run.facts.steps
-        print(f"note: {path} was stopped at step {at} of {of}; train --resume goes on", file=sys.stderr)
+        where = f"step {run.facts.step:,} of {run.facts.steps:,}"
+        if being_written(path):
+            note(f"{path} is being trained now; this is its checkpoint at {where}")
+        else:
+            note(f"{path} was stopped at {where}; train --resume goes on")
     return run

@@ -119,8 +119,11 @@ def seed_numbers(text: str) -> list[int]:
 def refuse_seed_folders(base: Path, seeds: Iterable[int], overwrite: bool, resume: bool) -> None:
     """Found out before the first of several runs, not after hours: what one of them would be refused for."""
     from semivae.runs.folder import check_folder, is_run_folder
+    from semivae.runs.replacing import put_back
 
     folders = [base / f"seed{seed}" for seed in seeds]
+    for folder in folders:
+        put_back(folder)
     there = [folder for folder in folders if is_run_folder(folder)]
     if there and not (overwrite or resume):
         names = ", ".join(map(str, there))

@@ -6,10 +6,8 @@ import contextlib
 import errno
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +25,7 @@ RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.js
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE, PALETTE_FILE = "calibration.json", "source_palette.txt"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
-LOCK_FILE, REPLACED = ".training.lock", ".replaced"
+LOCK_FILE = ".training.lock"
 CHECKPOINTS = ("last", "selected", "twin")
 OF_A_RUN = (
     *(RUN_FILE, RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
@@ -36,7 +34,13 @@ OF_A_RUN = (
 
 
 def is_run_folder(folder: Path) -> bool:
+    """Returns whether a folder looks like a run: it holds a recipe and a split."""
     return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
+
+
+def was_trained(folder: Path) -> bool:
+    """Returns whether training wrote a folder: a recipe and a split may also lie side by side by chance."""
+    return is_run_folder(folder) and any((folder / name).is_file() for name in (RUN_FILE, "last.safetensors"))
 
 
 def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
@@ -58,6 +62,11 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
     ):
         if not is_run_folder(folder):
             raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
+        if overwrite and not was_trained(folder):
+            raise RunError(
+                f"{folder}: holds {RECIPE_FILE} and {SPLIT_FILE}, but neither {RUN_FILE} nor a checkpoint, so training "
+                "has not written it and does not replace it; choose another folder with --out"
+            )
         if not overwrite:
             raise RunError(
                 f"{folder}: a run is there already; go on with it by --resume, replace it by --overwrite, or "
@@ -76,7 +85,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=0.2, poll_interval=0.02)  # `being_written` holds it for a moment
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -85,61 +94,40 @@ def only_writer(folder: Path) -> Iterator[None]:
             f"{folder}: another training writes there; wait for it, or choose another folder with --out"
         ) from None
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise not_writable(folder, error) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _not_writable(folder: Path, error: OSError) -> RunError:
+def being_written(folder: Path) -> bool:
+    """Returns whether a training writes to a folder now, as far as its lock tells."""
+    if not (folder / LOCK_FILE).is_file():
+        return False
+    lock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that may only be read, or a file system without locks
+        return False
+    lock.release()
+    return False
+
+
+def refuse_lost(folder: Path) -> None:
+    """Raises RunError where the folder of a run has gone while it was trained."""
+    if not is_run_folder(folder):
+        what = "replaced by a file" if folder.is_file() else "emptied" if folder.is_dir() else "removed or renamed"
+        raise RunError(
+            f"{folder}: the run's folder was {what} while it was trained, so nothing more can be kept; put it back and "
+            "go on with --resume, or train again"
+        )
+
+
+def not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out")
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Callable[[], None]]:
-    """Sets the run that is there aside, nothing else in its folder; yields what removes it for good.
-
-    If training fails before that was called, the run is put back: a mistake in the new one must not cost the old one.
-    What a killed training had set aside stays set aside, and the files that it left are removed.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
-    aside = folder / REPLACED
-    try:
-        if aside.is_dir():
-            _remove(folder)
-        else:
-            aside.mkdir()
-            _move(folder, aside)
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-    try:
-        yield partial(drop_replaced, folder)
-    except BaseException:
-        if aside.is_dir():
-            _remove(folder)
-            _move(aside, folder)
-            shutil.rmtree(aside)
-        raise
-    drop_replaced(folder)
-
-
-def drop_replaced(folder: Path) -> None:
-    """Removes a run that was set aside, if there is one."""
-    shutil.rmtree(folder / REPLACED, ignore_errors=True)
-
-
-def _move(source: Path, target: Path) -> None:
-    for name in OF_A_RUN:
-        if (source / name).exists():
-            os.replace(source / name, target / name)
-
-
-def _remove(folder: Path) -> None:
-    for name in OF_A_RUN:
-        (folder / name).unlink(missing_ok=True)
 
 
 def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
@@ -152,7 +140,7 @@ def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
         write_run_file(folder)
         write_recipe(folder, recipe)
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise not_writable(folder, error) from error
     save_split(split, folder / SPLIT_FILE)
 
 
@@ -170,7 +158,7 @@ def upgrade_folder(folder: Path) -> None:
             replace_calibrations(folder, calibrations)
         write_run_file(folder)  # last: until then the folder counts as one of its former format
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise not_writable(folder, error) from error
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:

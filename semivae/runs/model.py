@@ -30,11 +30,13 @@ from semivae.runs.folder import (
     PALETTE_FILE,
     RECIPE_FILE,
     SPLIT_FILE,
+    being_written,
     is_run_folder,
     kept_data_root,
     kept_encoding,
     kept_recipe,
 )
+from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
@@ -110,8 +112,11 @@ class TrainedModel:
         """
         folder = Path(path)
         format_of(folder)
+        refuse_set_aside(folder)
         if not is_run_folder(folder):
             what = "is not a run's folder" if folder.exists() else "there is no such folder"
+            if is_run_folder("runs" / folder):
+                raise RunError(f"{folder}: {what}; did you mean {'runs' / folder}?")
             if (folder / RECIPE_FILE).is_file():
                 what = "is half written"
             raise RunError(
@@ -126,6 +131,8 @@ class TrainedModel:
             )
         if checkpoint == "twin" and not (folder / "twin.safetensors").exists():
             raise RunError(f"{folder}: this run has no supervised twin; train it along with --twin --resume")
+        if not (folder / f"{checkpoint}.safetensors").exists() and being_written(folder):
+            raise RunError(f"{folder}: the run is being trained and has no checkpoint yet; wait for its first one")
         chosen = choose_device(device)
         tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
         recipe = kept_recipe(folder)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semivae.errors import RunError
 from semivae.runs.checkpoint import Facts, read_checkpoint, write_checkpoint
-from semivae.runs.folder import append_metrics, read_metrics, replace_metrics
+from semivae.runs.folder import append_metrics, read_metrics, refuse_lost, replace_metrics
 
 PhaseName = Literal["model", "twin"]
 
@@ -41,7 +41,8 @@ class Records:
         return (self.folder / self.name_of("last")).exists() or any(row["phase"] == self.phase for row in rows)
 
     def write(self, which: str, tensors: Mapping[str, Tensor], facts: Facts) -> None:
-        """Writes a checkpoint. Raises RunError where it cannot be written."""
+        """Writes a checkpoint. Raises RunError where it cannot be written, or the folder has gone."""
+        refuse_lost(self.folder)
         whole = facts.model_copy(update={"phase": self.phase, **self.about_data})
         write_checkpoint(self.folder / self.name_of(which), tensors, whole)
 
@@ -60,9 +61,16 @@ class Records:
         return tensors, facts
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row of metrics."""
+        """Adds a row of metrics. Raises RunError where it cannot be written, or the folder has gone."""
         self.rows.append({"phase": self.phase, **row})
-        append_metrics(self.folder, self.rows[-1])
+        refuse_lost(self.folder)
+        try:
+            append_metrics(self.folder, self.rows[-1])
+        except OSError as error:
+            raise RunError(
+                f"{error.filename}: cannot be written ({error.strerror}); make room, or make the folder writable, and "
+                "go on with --resume"
+            ) from error
 
     def rewind(self, step: int) -> None:
         """Reads the rows, and drops those after a step, which a resumed phase writes again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +28,10 @@ from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import (
     SPLIT_FILE,
     check_folder,
-    drop_replaced,
     kept_data_root,
     kept_recipe,
     only_writer,
     refuse_changed_recipe,
-    replacing,
     start_folder,
     upgrade_folder,
     write_data_root,
@@ -43,6 +40,7 @@ from semivae.runs.folder import (
     write_recipe,
 )
 from semivae.runs.model import TrainedModel
+from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.tasks.kinds import task_called
@@ -99,6 +97,7 @@ def train(
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
     folder = Path(out) if out is not None else Path("runs") / name
     chosen = choose_device(device)
+    put_back(folder)
     check_folder(folder, overwrite, resume)
     kept = kept_recipe(folder) if resume else None
     root = find_data_root(data_root, kept_data_root(folder) if resume else None)
@@ -117,7 +116,8 @@ def train(
     twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
-        with replacing(folder) if overwrite else nullcontext(partial(drop_replaced, folder)) as begun:
+        refuse_set_aside(folder)
+        with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
             _begin(folder, scenario.recipe, kept, parts, data, root)
             report = _reporting(progress, begun)
             for warning in data.warnings:
