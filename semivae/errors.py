@@ -29,3 +29,7 @@ class TrainingError(SemivaeError):
 
 class ExportError(SemivaeError):
     """An exported model could not be written, or did not agree with the model it came from."""
+
+
+class DataWarning(UserWarning):
+    """Data that a user gives to a run can be read, but perhaps not as they are meant."""

@@ -22,7 +22,7 @@ from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
-from semivae.cli.showing import complain
+from semivae.cli.showing import complain, data_warnings
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
@@ -41,7 +41,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with data_warnings():
+                return super().invoke(ctx)
         except SemivaeError as error:
             complain(str(error))
             raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from semivae.errors import DataWarning
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,11 +39,28 @@ def complain(message: str) -> None:
     shown.print(message)
 
 
-def note(message: str) -> None:
+def note(message: str, what: str = "note") -> None:
     """Something to know that is no error, on stderr, so that it never mixes with a report."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True).print(f"note: {message}")
+    Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True).print(f"{what}: {message}")
+
+
+@contextmanager
+def data_warnings() -> Iterator[None]:
+    """Inside, what semivae warns of about data goes to stderr, each time, in a line of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, DataWarning):
+                note(str(message), "warning")
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def say(message: str) -> None:

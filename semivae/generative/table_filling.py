@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.data.formats.csv_cells import read_cells
-from semivae.data.inputs.table_encoding import is_missing
+from semivae.data.inputs.columns import Column
+from semivae.data.inputs.table_encoding import TableEncoding
+from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError, RunError
 from semivae.generative.imputation import Imputed, impute
 from semivae.runs.model import TrainedModel
@@ -27,7 +31,7 @@ class FilledTable:
         imputed: the draws behind it, in the encoding's vectors; all labels are the one that was there, if it was.
     """
 
-    cells: dict[str, list[str]]
+    cells: dict[str, Sequence[str]]
     filled: dict[str, int]
     imputed: Imputed
 
@@ -50,54 +54,52 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
     if encoding is None:
         raise RunError(f"{run.path}: this run did not learn from a table file, so it has no columns to fill in")
     cells = read_cells(path)
-    values, gaps = (torch.from_numpy(each) for each in encoding.encode_with_gaps(cells, str(path)))
+    columns = encoding.read(cells, str(path))
+    values, gaps = (torch.from_numpy(each) for each in encoding.encode_with_gaps(columns, str(path)))
+    empty = encoding.missing(columns)
     column = cells.get(encoding.label) if run.roles.labels else None  # of an unsupervised run there is none to fill in
-    given = _given_labels(run, path, encoding.label, column)
-    known = {column.name: cells[column.name] for column in encoding.columns}
+    given = None if column is None else _given_labels(run, path, encoding, column)
     if given is not None:
-        known[encoding.label] = cells[encoding.label]
-    empty = {name: [is_missing(cell) for cell in column] for name, column in known.items()}
-    filled = {name: sum(marks) for name, marks in empty.items() if any(marks)}
+        empty[encoding.label] = given < 0
+    filled = {name: int(marks.sum()) for name, marks in empty.items() if marks.any()}
     if not filled:
         raise DataError(
-            f"{path}: no cell is empty in the columns {join_names(list(known), 12)}; there is nothing to fill"
+            f"{path}: no cell is empty in the columns {join_names(list(empty), 12)}; there is nothing to fill"
         )
-    imputed = _imputed(run, values, gaps, given, draws, rounds, seed)
+    numbers = torch.full((len(values),), -1) if given is None else torch.from_numpy(given)
+    imputed = _imputed(run, values, gaps, numbers, draws, rounds, seed)
     found = encoding.decode(imputed.mean.numpy())
     if given is not None:
         likeliest = imputed.label_shares(len(run.classes)).argmax(dim=1)
         found[encoding.label] = [run.classes[place] for place in likeliest.tolist()]
     complete = {
-        name: [new if is_missing(old) else old for old, new in zip(column, found[name], strict=True)]
-        for name, column in known.items()
+        name: [new if lacks else old for old, new, lacks in zip(cells[name], found[name], marks.tolist(), strict=True)]
+        for name, marks in empty.items()
     }
     return FilledTable(cells | complete, filled, imputed)
 
 
-def _given_labels(run: TrainedModel, path: Path, name: str, column: Sequence[str] | None) -> list[int | None] | None:
-    """Class numbers of the rows, None where the label is missing; None if the table has no such column."""
-    if column is None:
-        return None
-    written = [None if is_missing(cell) else cell.strip() for cell in column]
-    if unknown := sorted({cell for cell in written if cell is not None and cell not in run.classes}):
+def _given_labels(run: TrainedModel, path: Path, encoding: TableEncoding, cells: Sequence[str]) -> NDArray[np.int64]:
+    """Class numbers of the rows, [n]; -1 where the label is missing."""
+    labels = TableLabels(Column(cells, encoding.style), encoding.unlabelled)
+    if unknown := sorted(labels.names - set(run.classes)):
         raise DataError(
-            f"{path}: column {name} holds classes that the run does not know: {join_names(unknown)}; it knows "
-            f"{join_names(run.classes)}"
+            f"{path}: column {encoding.label} holds classes that the run does not know: {join_names(unknown)}; it "
+            f"knows {join_names(run.classes)}"
         )
-    return [None if cell is None else run.classes.index(cell) for cell in written]
+    return labels.numbers(run.classes)
 
 
 def _imputed(
-    run: TrainedModel, values: Tensor, gaps: Tensor, given: list[int | None] | None, draws: int, rounds: int, seed: int
+    run: TrainedModel, values: Tensor, gaps: Tensor, numbers: Tensor, draws: int, rounds: int, seed: int
 ) -> Imputed:
-    """`impute` of rows with their labels held fixed, and of those without, put together again."""
-    numbers = given or [None] * len(values)
-    labelled = torch.tensor([number is not None for number in numbers])
+    """`impute` of rows with their labels held fixed, and of those without (-1), put together again."""
+    labelled = numbers >= 0
     parts = []
     for rows in (labelled.nonzero()[:, 0], (~labelled).nonzero()[:, 0]):
         if len(rows):
             # an array holds numbers of classes; in a list 1 might also be the class called "1"
-            known = {run.label: torch.tensor([numbers[row] for row in rows.tolist()])} if labelled[rows[0]] else {}
+            known = {run.label: numbers[rows]} if labelled[rows[0]] else {}
             found = impute(run, values[rows], gaps[rows], known, draws=draws, rounds=rounds, seed=seed)
             parts.append((rows, found))
     order = torch.cat([rows for rows, _ in parts]).argsort()

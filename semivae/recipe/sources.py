@@ -119,7 +119,7 @@ class TableSource(Section):
     """A .csv or .tsv file with one example per row; the first line names the columns.
 
     Rows without a label are the unlabelled examples. Columns of numbers are standardised, columns of text become
-    categories, and cells that are empty (or NA, NaN, ?) are missing.
+    categories, and cells that are empty (or NA, NaN, null, ?, #N/A) are missing.
     """
 
     example: ClassVar[str] = "{name: table, path: plants.csv, label: kind, ignore: [id], categorical: [region]}"
@@ -133,13 +133,37 @@ class TableSource(Section):
     test_share: ProperShare = Field(
         0.2, description="Fraction of each class that is set aside for testing where there is no `test` file."
     )
-    ignore: tuple[str, ...] = Field((), description="Columns to leave out, such as row numbers.")
+    ignore: tuple[str, ...] = Field(
+        (), description='Columns to leave out, such as row numbers; "" is a first column without a name.'
+    )
     categorical: tuple[str, ...] = Field((), description="Columns of numbers that stand for categories.")
+    decimal: Literal["point", "comma"] = Field(
+        "point", description="What parts whole numbers from fractions: 3.5 has a `point`, 3,5 a `comma`."
+    )
+    thousands: Literal["comma", "point", "space", "apostrophe"] | None = Field(
+        None, description="What groups the digits of large numbers, as the comma in 1,163.50. By default nothing may."
+    )
+    missing: tuple[str, ...] | None = Field(
+        None,
+        description="Texts that mean a missing cell, in whatever case; an empty cell always does. By default NA, N/A, "
+        "NaN, NaT, null, ? and Excel's errors.",
+    )
+    unlabelled: tuple[str, ...] | None = Field(
+        None,
+        description='Further texts that mean that a row has no label, such as "-1" or unknown. An empty list says that '
+        "there are none, so that no class is warned of.",
+    )
 
     @model_validator(mode="after")
     def _label_is_used(self) -> TableSource:
         if self.label in self.ignore:
             raise ValueError(f"ignore: {self.label} is the label; leave it out there")
+        return self
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> TableSource:
+        if self.thousands == self.decimal:
+            raise ValueError(f"thousands: a {self.thousands} cannot both group digits and part fractions; correct one")
         return self
 
 

@@ -1,51 +1,154 @@
-"""Tables as text: the cells of a .csv or .tsv file."""
+"""Tables as text: the cells of a .csv or .tsv file, row by row as they are."""
 
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
+from semivae.data.formats.cell_texts import CellStyle
+from semivae.data.formats.csv_dialect import dialect_of, refuse_no_text
 from semivae.data.formats.regular_files import LONGEST_LINE, bounded_lines, open_text
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 from semivae.text import join_names
 
-TABLE_ENDINGS = (".csv", ".tsv", ".txt")
-
-
-DELIMITERS = (",", ";", "\t")
 MOST_COLUMNS = 100_000
+Rows = list[tuple[int, list[str]]]  # of each the line on which it starts, and its cells
 
 
-def read_cells(path: Path) -> dict[str, list[str]]:
-    """The columns of a file by the names in its first line; cells are separated by comma, semicolon or tab.
+def read_cells(path: Path) -> dict[str, Sequence[str]]:
+    """The columns of a table by the names in its first line, all cells as they are.
+
+    Cells are separated by commas, semicolons, tabs or |, or by what a line `sep=;` before the names says. The first
+    column may lack a name, as pandas writes its index: it is called "". Separators that end every line are left out.
+    Every line below the names is a row, but for empty ones at the end: row 0 is the first.
 
     Raises:
-        DataError: no such file, no text, no row, names that are missing or double, or a row of another length.
+        DataError: no such file, no text, no row, names that are missing or double, quotes that do not match, a row of
+            another length, or an empty line among the rows.
     """
     if not reachable(path).is_file():
         raise DataError(f"there is no file {path.absolute()}")
     try:
+        refuse_no_text(path)
         with open_text(path) as stream:
-            first = stream.readline(LONGEST_LINE)
-            stream.seek(0)
-            reader = csv.reader(bounded_lines(stream, path), delimiter=max(DELIMITERS, key=first.count))
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+            text = stream.read()
+        if "\0" in text:
+            raise DataError(f"{path} holds zero bytes, so it is no text, or UTF-16 without a mark; save it in UTF-8")
+        return _columns(text, path)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.absolute()} is no UTF-8 text; save the table as CSV in UTF-8") from error
+        raise DataError(
+            f"{path.absolute()} is no UTF-8 text; save the table as CSV in UTF-8. A file of an older Windows is "
+            f"converted by: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new.csv"
+        ) from error
     except (OSError, csv.Error) as error:
         raise DataError(f"{path.absolute()} cannot be read as a table: {error}") from error
-    if len(rows) < 2:
-        raise DataError(f"{path} holds no rows; the first line names the columns, and a row an example follows")
-    names = [name.strip() for name in rows[0][1]]
+
+
+def _columns(text: str, path: Path) -> dict[str, Sequence[str]]:
+    dialect = dialect_of(text)
+    before = len(re.findall(r"\r\n|\r|\n", text[: dialect.start]))  # lines above the names
+    text = text[dialect.start :]
+    if '"' in text:
+        names, cells = _regular(_quoted_rows(text, dialect.delimiter, before, path), path)
+    else:
+        names, cells = _plain_cells(text, dialect.delimiter, before, path)
     if len(names) > MOST_COLUMNS:
         raise DataError(f"{path} has {len(names):,} columns; up to {MOST_COLUMNS:,} are read")
-    if "" in names:
-        raise DataError(f"{path}: column {names.index('') + 1} has no name; name every column in the first line")
-    if doubles := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise DataError(f"{path}: two columns are called {join_names(doubles)}; give each its own name")
-    for line, row in rows[1:]:
+    columns = [cells[place :: len(names)] for place in range(len(names))]
+    names = [name.strip() for name in names]
+    while len(names) > 1 and not names[-1] and not any(map(str.strip, columns[-1])):
+        names.pop()
+        columns.pop()
+    _refuse_names(names, path)
+    return dict(zip(names, columns, strict=True))
+
+
+def _plain_cells(text: str, delimiter: str, before: int, path: Path) -> tuple[list[str], list[str]]:
+    """Names and cells, row after row, of a text without quotes, in which each line is a row."""
+    lines = (text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text).split("\n")
+    spaces = " \t".replace(delimiter, "")
+    while lines and not lines[-1].strip(spaces):
+        lines.pop()
+    longest = max(map(len, lines), default=0)
+    if longest > LONGEST_LINE:
+        number = before + 1 + next(place for place, line in enumerate(lines) if len(line) == longest)
+        raise OSError(f"line {number:,} of {path} has more than {LONGEST_LINE:,} characters")
+    widths = {line.count(delimiter) for line in lines}
+    if len(widths) != 1 or widths == {0} or len(lines) < 2 or longest > csv.field_size_limit():
+        rows = [line.split(delimiter) if line.strip(spaces) else [] for line in lines]
+        return _regular(list(enumerate(rows, before + 1)), path)
+    names = lines[0].split(delimiter)
+    return names, delimiter.join(lines).split(delimiter)[len(names) :]
+
+
+def _quoted_rows(text: str, delimiter: str, before: int, path: Path) -> Rows:
+    """Rows of a text with quotes, in which cells may hold separators and ends of lines."""
+    reader = csv.reader(bounded_lines(io.StringIO(text, newline=""), path), delimiter=delimiter, strict=True)
+    rows: Rows = []
+    start = 0
+    try:
+        for row in reader:
+            blank = not row or (len(row) == 1 and not row[0].strip() and rows and len(rows[0][1]) > 1)
+            rows.append((before + start + 1, [] if blank else row))
+            start = reader.line_num
+    except csv.Error as error:
+        if "field limit" in str(error):
+            raise
+        raise DataError(
+            f"{path}:{before + start + 1}: the quotes of the row that starts here do not match ({error}); write a "
+            "quote within a cell twice, and put quotes around the whole cell"
+        ) from error
+    while rows and not rows[-1][1]:
+        rows.pop()
+    return rows
+
+
+def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
+    """Names and cells, row after row, after it is seen that all rows have the same length."""
+    if len(rows) < 2:
+        raise DataError(f"{path} holds no rows; the first line names the columns, and each line below it is a row")
+    names = rows.pop(0)[1]
+    width = len(names)
+    widths = {len(row) for _, row in rows}
+    if widths == {width + 1}:
+        if any(row[-1].strip() for _, row in rows):
+            raise DataError(
+                f"{path}: each row has {width + 1} cells, but the first line names {width} columns; if the first "
+                "column holds names of rows, name it too (R: write.csv does, write.table does not)"
+            )
+        names = [*names, ""]  # separators end each row, but not the line of names
+    elif widths == {width - 1} and not names[-1].strip():
+        names = names[:-1]
+    for line, row in rows:
+        if not row:
+            raise DataError(
+                f"{path}:{line} is an empty line among the rows; remove it, or, for a row in which every cell is "
+                f"missing, write {'two quotes' if width == 1 else 'its separators'}"
+            )
         if len(row) != len(names):
-            raise DataError(f"{path}:{line}: {len(row)} cells; the first line names {len(names)} columns")
-    return {name: [row[place] for _, row in rows[1:]] for place, name in enumerate(names)}
+            raise DataError(f"{path}:{line}: {len(row)} cells; the first line names {width} columns")
+    cells = list(chain.from_iterable(row for _, row in rows))
+    if max(map(len, cells), default=0) > (limit := csv.field_size_limit()):
+        raise csv.Error(f"field larger than field limit ({limit})")
+    return names, cells
+
+
+def _refuse_names(names: Sequence[str], path: Path) -> None:
+    """Raises DataError for columns without a name, but for the first, and for two of one name."""
+    if "" in (names[1:] if len(names) > 1 else names):
+        place = names.index("", min(1, len(names) - 1)) + 1
+        raise DataError(f"{path}: column {place} has no name; name every column in the first line")
+    if doubles := sorted(name for name, count in Counter(names).items() if count > 1):
+        hint = "; the first line seems to be a row: add a line of names above it" if look_like_a_row(names) else ""
+        raise DataError(f"{path}: two columns are called {join_names(doubles)}; give each its own name{hint}")
+
+
+def look_like_a_row(names: Sequence[str]) -> bool:
+    """Whether most names of columns are numbers."""
+    return 2 * sum(CellStyle().number(name) is not None for name in names) > len(names)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +18,11 @@ from semivae.errors import DataError
 from semivae.text import join_names
 
 MOST_DIGITS = 1000  # of a class called by a number; Python reads no number of more than 4,300
+NO_LABEL = {
+    *("unknown", "unlabelled", "unlabeled", "not labelled", "not labeled", "none", "missing", "undefined", "na", "n/a"),
+    *("nan", "null", "nil", "?", "-", "--", "#n/a", "<na>", "-99", "-999", "-9999", "tbd", "todo", "not available"),
+}  # names of classes, in whatever case, that may mean that there is no label
+WHOLE = re.compile(r"[+-]?[0-9]{1,15}(?:\.0*)?")
 HEADERS = {"y", "label", "labels", "class", "classes", "name", "target"}
 
 
@@ -122,6 +129,39 @@ def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
     values = set(names)
     numbers = all(value.isdecimal() and len(value) <= MOST_DIGITS for value in values)
     return tuple(sorted(values, key=lambda name: (int(name) if numbers else 0, name)))  # 1 and 01 in a fixed order
+
+
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """What different classes are called: whole numbers without a fraction, where all are whole and one has a fraction.
+
+    Tables whose labels lack somewhere hold 1.0 for 1, as pandas writes it.
+    """
+    names = list(names)
+    if any("." in name for name in names) and all(WHOLE.fullmatch(name) for name in names):
+        return {name: name.partition(".")[0] for name in names}
+    return {name: name for name in names}
+
+
+def class_doubts(classes: Sequence[str], what: str, advice: str) -> list[str]:
+    """Warnings of classes whose names may mean that there is no label, and of names that differ in case alone.
+
+    Args:
+        classes: their names.
+        what: where they are.
+        advice: what to do about names that mean no label.
+    """
+    found = []
+    doubtful = [name for name in classes if name.strip().lower() in NO_LABEL]
+    if "-1" in classes and set(classes) != {"-1", "1"}:  # those two are how some write two classes
+        doubtful.append("-1")
+    if doubtful:
+        found.append(f"{what}: {join_names(doubtful)} is read as a class; if it means that there is no label, {advice}")
+    alike = Counter(name.casefold() for name in classes)
+    if twins := [name for name in classes if alike[name.casefold()] > 1]:
+        found.append(
+            f"{what}: classes differ only in capital letters: {join_names(twins)}; write them alike if they are one"
+        )
+    return found
 
 
 def _all(classes: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
 
 
 def open_text(path: str | Path) -> TextIO:
-    """A regular file, opened for reading as UTF-8, line ends as they are.
+    """A regular file, opened for reading as UTF-8, or UTF-16 where it starts with its mark, line ends as they are.
 
     Raises:
         OSError: as `open_regular`, or a file whose lines would not fit into memory as Python's texts.
@@ -58,7 +58,9 @@ def open_text(path: str | Path) -> TextIO:
     if size * TEXT_MEMORY > memory:
         stream.close()
         raise OSError(f"{path} has {size:,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free")
-    return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")
+    buffered = io.BufferedReader(stream)
+    marked = buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")  # what Excel calls Unicode text
+    return io.TextIOWrapper(buffered, encoding="utf-16" if marked else "utf-8-sig", newline="")
 
 
 def bounded_lines(stream: TextIO, path: str | Path) -> Iterator[str]:

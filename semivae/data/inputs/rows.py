@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
-from semivae.data.formats.csv_cells import TABLE_ENDINGS, read_cells
+from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.paths import reachable
 from semivae.data.views import View
-from semivae.errors import DataError
+from semivae.errors import DataError, DataWarning
 from semivae.recipe.schema import PairOfViews, Recipe
 
 
@@ -44,8 +45,8 @@ class Rows:
         """
         if not isinstance(given, str | Path):
             rows = as_examples(given, self.shape)
-        elif self.reads_cells(Path(given)) and self.encoding is not None:
-            rows = torch.from_numpy(self.encoding.encode(read_cells(Path(given)), str(given)))
+        elif self.encoding is not None and self.reads_cells(Path(given)):
+            rows = self._read_cells(Path(given), self.encoding)
         elif Path(given).suffix.lower() in (".npy", ".npz"):
             rows = as_examples(read_array_file(Path(given)), self.shape, str(given))
         elif not reachable(Path(given)).exists():
@@ -56,9 +57,16 @@ class Rows:
             )
         return rows, [str(row) for row in range(len(rows))]
 
+    def _read_cells(self, path: Path, encoding: TableEncoding) -> Tensor:
+        columns = encoding.read(read_cells(path), str(path))
+        rows = torch.from_numpy(encoding.encode(columns, str(path)))
+        for doubt in encoding.doubts(columns, str(path)):
+            warnings.warn(doubt, DataWarning, stacklevel=4)
+        return rows
+
     def reads_cells(self, path: Path) -> bool:
         """Whether a file is read as a table of cells with the columns that the run learnt from."""
-        return self.encoding is not None and path.suffix.lower() in TABLE_ENDINGS
+        return self.encoding is not None and path.suffix.lower() not in (".npy", ".npz")
 
     def values(self, raw: Tensor) -> Tensor:
         """Rows as the model takes them: float32."""

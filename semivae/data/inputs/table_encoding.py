@@ -7,7 +7,6 @@ the run, so that other rows are encoded alike.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -15,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from semivae.data.formats.cell_texts import NO_NUMBER_MARK, NOTHING, TEXT, CellStyle
+from semivae.data.formats.number_looks import ADVICE, look_of
+from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
 from semivae.text import join_names
 
 MOST_DEVIATIONS = 1e9  # a number farther out stands for something else, or for nothing
-MISSING = {"", "na", "n/a", "nan", "null", "?"}  # of a cell, in whatever case; none may well be a class
-MOST_CATEGORIES = 100
-NEARLY_ALL = 0.9  # of a column's cells, that look like numbers: the others are mistakes rather than categories
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
 
 
@@ -40,27 +39,46 @@ class NumberColumn(BaseModel):
     def width(self) -> int:
         return 2 if self.may_miss else 1
 
-    def encode(self, cells: Sequence[str], what: str) -> NDArray[np.float64]:
-        values = np.array([_number(cell, f"{what}, row {row}, column {self.name}") for row, cell in enumerate(cells)])
-        missing = np.isnan(values)
+    def encode(self, column: Column, what: str) -> NDArray[np.float64]:
+        values, kinds = column.numbers.values, column.numbers.kinds
+        if (wrong := np.flatnonzero((kinds == TEXT) | np.isinf(values))).size:
+            raise DataError(_no_number(column, int(wrong[0]), f"{what}, row {wrong[0]}, column {self.name}"))
+        missing = self.missing(column)
         scaled = np.where(missing, 0.0, (values - self.mean) / self.deviation)
         if (far := np.flatnonzero(np.abs(scaled) > MOST_DEVIATIONS)).size:
             raise DataError(
-                f"{what}, row {far[0]}, column {self.name}: {cells[far[0]].strip()} is {MOST_DEVIATIONS:,.0f} or more "
-                "standard deviations from what was learnt; leave the cell empty if that means no value"
+                f"{what}, row {far[0]}, column {self.name}: {column.cells[far[0]].strip()} is {MOST_DEVIATIONS:,.0f} "
+                "or more standard deviations from what was learnt; leave the cell empty if that means no value"
             )
         return np.stack([scaled, missing] if self.may_miss else [scaled], axis=1)
 
-    def gaps(self, cells: Sequence[str]) -> NDArray[np.bool_]:
+    def missing(self, column: Column) -> NDArray[np.bool_]:
+        """Where no number is, [n]."""
+        kinds = column.numbers.kinds
+        return np.isin(kinds, (NOTHING, NO_NUMBER_MARK))
+
+    def gaps(self, column: Column) -> NDArray[np.bool_]:
         """Of missing cells the value, and not whether there is one: what fills it is a number."""
-        missing = np.array([is_missing(cell) for cell in cells])
+        missing = self.missing(column)
         return np.stack([missing, np.zeros_like(missing)] if self.may_miss else [missing], axis=1)
 
-    def decode(self, values: NDArray[np.float64]) -> list[str]:
+    def decode(self, values: NDArray[np.float64], style: CellStyle) -> list[str]:
         numbers = values[:, 0] * self.deviation + self.mean
-        shown = [f"{number:.0f}" if self.whole else f"{number:.6g}" for number in numbers]
+        shown = [style.written(f"{number:.0f}" if self.whole else f"{number:.6g}") for number in numbers]
         lacking = values[:, 1] > 0.5 if self.may_miss else np.zeros(len(values), bool)
         return ["" if lacks else text for text, lacks in zip(shown, lacking, strict=True)]
+
+    def doubts(self, column: Column, what: str) -> list[str]:
+        """What a user should know of cells that are read otherwise than training rows were."""
+        marks = marks_of(column)
+        found = [f"{what}, column {self.name}: {marks} is read as a missing number"] if marks else []
+        lacking = int(self.missing(column).sum())
+        if lacking and not self.may_miss:
+            found.append(
+                f"{what}, column {self.name}: {lacking:,} cells are missing, as none was in training; they are read as "
+                f"the mean there, {self.mean:g}"
+            )
+        return found
 
 
 class CategoryColumn(BaseModel):
@@ -75,20 +93,41 @@ class CategoryColumn(BaseModel):
     def width(self) -> int:
         return len(self.categories)
 
-    def encode(self, cells: Sequence[str], what: str) -> NDArray[np.float64]:
-        found = np.array([cell.strip() for cell in cells])
-        return np.stack([found == category for category in self.categories], axis=1).astype(np.float64)
+    def encode(self, column: Column, what: str) -> NDArray[np.float64]:
+        places = {category: place for place, category in enumerate(self.categories)}
+        known = np.array([places.get(text, -1) for text in column.coded.texts] + [-1])  # the last is of missing cells
+        found = known[column.coded.codes]
+        encoded = np.zeros((len(found), self.width))
+        rows = np.flatnonzero(found >= 0)
+        encoded[rows, found[rows]] = 1.0
+        return encoded
 
-    def gaps(self, cells: Sequence[str]) -> NDArray[np.bool_]:
+    def missing(self, column: Column) -> NDArray[np.bool_]:
+        """Where no text is, [n]."""
+        return column.coded.codes < 0
+
+    def gaps(self, column: Column) -> NDArray[np.bool_]:
         """Of missing cells all places."""
-        missing = np.array([is_missing(cell) for cell in cells])
-        return np.repeat(missing[:, None], self.width, axis=1)
+        return np.repeat(self.missing(column)[:, None], self.width, axis=1)
 
-    def decode(self, values: NDArray[np.float64]) -> list[str]:
+    def decode(self, values: NDArray[np.float64], style: CellStyle) -> list[str]:
         return [self.categories[place] for place in values.argmax(axis=1)]
 
+    def doubts(self, column: Column, what: str) -> list[str]:
+        """What a user should know of texts that were not among the training rows."""
+        counts = column.coded.counts()
+        strange = sorted({text for text, count in zip(column.coded.texts, counts, strict=True) if count}
+                         - set(self.categories))  # fmt: skip
+        if not strange:
+            return []
+        rows = sum(int(counts[column.coded.texts.index(text)]) for text in strange)
+        return [
+            f"{what}, column {self.name}: {rows:,} cells hold texts that were in no training row and are read as none "
+            f"of its categories: {join_names(strange)}; those are {join_names(self.categories, 8)}"
+        ]
 
-Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
+
+FittedColumn = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
 
 
 class TableEncoding(BaseModel):
@@ -97,31 +136,45 @@ class TableEncoding(BaseModel):
     Attributes:
         label: name of the label's column.
         columns: the others that are used, in order.
+        style: how cells are written.
+        unlabelled: texts in the label's column that mean no label, beside those that mean a missing cell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: str
-    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    columns: Annotated[tuple[FittedColumn, ...], Field(min_length=1)]
+    style: CellStyle = CellStyle()
+    unlabelled: tuple[str, ...] = ()
 
-    def encode(self, cells: Cells, what: str) -> NDArray[np.float32]:
-        """Rows as float32 [n, width]; columns that the encoding does not know are left out.
+    def read(self, cells: Cells, what: str) -> dict[str, Column]:
+        """The columns that the encoding knows, for the methods below; `what` names the table.
 
         Raises:
-            DataError: a column is missing, or a cell of numbers holds none; `what` names the table.
+            DataError: a column is missing.
         """
         if missing := [column.name for column in self.columns if column.name not in cells]:
             raise DataError(f"{what} has no column {join_names(missing)}; it has {join_names(list(cells), 12)}")
-        parts = [column.encode(cells[column.name], what) for column in self.columns]
+        return {column.name: Column(cells[column.name], self.style) for column in self.columns}
+
+    def encode(self, columns: Mapping[str, Column], what: str) -> NDArray[np.float32]:
+        """Rows as float32 [n, width]; columns that the encoding does not know are left out.
+
+        Raises:
+            DataError: a cell of numbers holds none; `what` names the table.
+        """
+        parts = [column.encode(columns[column.name], what) for column in self.columns]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def encode_with_gaps(self, cells: Cells, what: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def encode_with_gaps(
+        self, columns: Mapping[str, Column], what: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """`encode` for cells that are to be filled: no number is told to be missing, and where gaps are, [n, width].
 
         Raises:
             DataError: as `encode`.
         """
-        encoded = self.encode(cells, what)
-        gaps = np.concatenate([column.gaps(cells[column.name]) for column in self.columns], axis=1)
+        encoded = self.encode(columns, what)
+        gaps = np.concatenate([column.gaps(columns[column.name]) for column in self.columns], axis=1)
         for column, end in zip(self.columns, np.cumsum([column.width for column in self.columns]), strict=True):
             if isinstance(column, NumberColumn) and column.may_miss:
                 encoded[:, end - 1] = 0.0
@@ -131,104 +184,38 @@ class TableEncoding(BaseModel):
         """Vectors [n, width] as the cells of each column, in the table's own units."""
         ends = np.cumsum([column.width for column in self.columns])
         parts = np.split(values.astype(np.float64), ends[:-1], axis=1)
-        return {column.name: column.decode(part) for column, part in zip(self.columns, parts, strict=True)}
+        return {column.name: column.decode(part, self.style) for column, part in zip(self.columns, parts, strict=True)}
 
+    def missing(self, columns: Mapping[str, Column]) -> dict[str, NDArray[np.bool_]]:
+        """Where cells are missing, [n], by column."""
+        return {column.name: column.missing(columns[column.name]) for column in self.columns}
 
-def fit_encoding(cells: Cells, label: str, categorical: Sequence[str], what: str) -> tuple[TableEncoding, list[str]]:
-    """The encoding of some rows, and warnings of columns that tell nothing and are left out.
-
-    Args:
-        cells: the rows to learn means, deviations and categories from; the label's column may be among them.
-        label: the label's column.
-        categorical: columns of numbers that stand for categories.
-        what: names the table in messages.
-
-    Raises:
-        DataError: a column of very many different texts, or no column that tells anything.
-    """
-    columns: list[NumberColumn | CategoryColumn] = []
-    idle: list[str] = []
-    warnings: list[str] = []
-    for name, column in cells.items():
-        if name == label:
-            continue
-        found = _fitted(name, column, name in categorical, what)
-        if found is None:
-            idle.append(name)
-        else:
-            columns.append(found)
-            if isinstance(found, CategoryColumn) and name not in categorical:
-                warnings += _nearly_numbers(found, column, what)
-    if not columns:
-        raise DataError(
-            f"{what}: no column beside {label} holds two different values, so there is nothing to learn from"
-        )
-    if idle:
-        warnings.append(f"{what}: columns of one value are left out: {join_names(idle)}")
-    return TableEncoding(label=label, columns=tuple(columns)), warnings
-
-
-def _fitted(name: str, cells: Sequence[str], categorical: bool, what: str) -> NumberColumn | CategoryColumn | None:
-    present = [cell.strip() for cell in cells if not is_missing(cell)]
-    if len(set(present)) < 2:
-        return None
-    if not categorical and all(_is_number(cell) for cell in present):
-        values = np.array([_number(cell, f"{what}, column {name}") for cell in present])
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
-            mean, deviation = float(values.mean()), float(values.std())
-        if not deviation:
-            return None
-        if not math.isfinite(deviation):
-            raise DataError(
-                f"{what}: column {name} holds numbers up to {np.abs(values).max():g}, too large to be compared; if "
-                "they stand for cells that are not known, empty these"
+    def doubts(self, columns: Mapping[str, Column], what: str) -> list[str]:
+        """What a user should know of rows that are read otherwise than those that were learnt from."""
+        found = [doubt for column in self.columns for doubt in column.doubts(columns[column.name], what)]
+        empty = np.flatnonzero(np.logical_and.reduce(list(self.missing(columns).values())))
+        if empty.size:
+            rows = join_names([str(row) for row in empty[:6].tolist()], 5) if empty.size < 6 else f"{empty[0]} ..."
+            found.append(
+                f"{what}: {empty.size:,} rows hold nothing in the columns that were learnt from (row {rows}); what is "
+                "said of them is said of a row of which nothing is known"
             )
-        whole = bool((values == values.round()).all())
-        may_miss = len(present) < len(cells)
-        return NumberColumn(name=name, mean=mean, deviation=deviation, whole=whole, may_miss=may_miss)
-    categories = sorted(set(present))
-    if len(categories) > MOST_CATEGORIES:
-        raise DataError(
-            f"{what}: column {name} holds {len(categories):,} different texts, such as {join_names(categories, 3)}; at "
-            f"most {MOST_CATEGORIES} can be categories. Leave it out with source.ignore: [{name}], or repair cells "
-            "that should be numbers (3.5, with a point)"
-        )
-    return CategoryColumn(name=name, categories=tuple(categories))
+        return found
 
 
-def _nearly_numbers(column: CategoryColumn, cells: Sequence[str], what: str) -> list[str]:
-    """A warning where nearly all cells of a column of categories are numbers, but for a comma or a few texts."""
-    present = [cell.strip() for cell in cells if not is_missing(cell)]
-    texts = [cell for cell in present if not _is_number(cell)]
-    if sum(_is_number(cell.replace(",", ".")) for cell in present) < NEARLY_ALL * len(present):
-        return []
-    return [
-        f"{what}: column {column.name} is taken for {len(column.categories):,} categories, not for numbers, because of "
-        f"cells such as {join_names(texts, 3)}; write numbers as 3.5, with a point, and empty what is none, or "
-        "name the column in source.categorical"
-    ]
+def marks_of(column: Column) -> str:
+    """Texts that stand for no number in a column of numbers, with how many cells; "" if there are none."""
+    kinds = column.numbers.kinds
+    rows = np.flatnonzero(kinds == NO_NUMBER_MARK)
+    if not rows.size:
+        return ""
+    texts = sorted({column.cells[row].strip() for row in rows.tolist()})
+    return f"{join_names(texts)} ({rows.size:,} cells)"
 
 
-def is_missing(cell: str) -> bool:
-    return cell.strip().lower() in MISSING
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str, where: str) -> float:
-    """The number in a cell; NaN where it is missing."""
-    if is_missing(cell):
-        return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise DataError(f"{where}: {cell.strip()!r} is no finite number")
-    return value
+def _no_number(column: Column, row: int, where: str) -> str:
+    """The message on a cell that holds no number, and what it may stand for."""
+    cell = column.cells[row].strip()
+    look = look_of(cell, column.style)
+    advice = f"; {ADVICE[look]}" if look in ADVICE else ""
+    return f"{where}: {cell!r} is no finite number{advice}"

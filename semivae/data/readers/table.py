@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from semivae.data.dataset import Dataset, class_label
-from semivae.data.formats.csv_cells import read_cells
+from semivae.data.doubts import split_doubts
+from semivae.data.formats.cell_texts import MISSING, CellStyle
+from semivae.data.formats.csv_cells import look_like_a_row, read_cells
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
-from semivae.data.inputs.table_encoding import Cells, TableEncoding, fit_encoding, is_missing
+from semivae.data.inputs.columns import Column
+from semivae.data.inputs.table_encoding import Cells, TableEncoding
+from semivae.data.inputs.table_fitting import fit_encoding
+from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
 from semivae.text import join_names
 from semivae.variables import Sample
+
+INDEX = ""  # the name of a first column that has none
 
 
 def read_table(source: TableSource, path: Path, test_path: Path | None) -> Dataset:
@@ -24,6 +31,7 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     Class names are those in the label's column, in order: numbers by value, texts by alphabet. Where there is no test
     file, `source.test_share` of each class is set aside for it by the hash of the rows' cells; equal rows stay
     together as far as shares allow. How columns become numbers is learnt from the rows that are not for the test.
+    Rows that hold nothing at all are left out, with a warning.
 
     Args:
         source: the recipe's section.
@@ -39,68 +47,82 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     """
     cells = read_cells(path)
     _refuse_unknown(source, cells, path)
-    used = {name: column for name, column in cells.items() if name not in source.ignore}
-    labels, known = _labels(used, source.label)
-    classes = ordered_classes(labels[row] for row in known)
+    missing = MISSING if source.missing is None else source.missing
+    style = CellStyle(decimal=source.decimal, thousands=source.thousands, missing=missing)
+    warnings = []
+    if INDEX in cells and INDEX not in source.ignore:
+        warnings.append(
+            f"{path}: the first column has no name and is left out, as the numbers of rows that pandas writes; name "
+            'the column to use it, or write source.ignore: [""]'
+        )
+    used = {name: column for name, column in cells.items() if name not in (*source.ignore, INDEX)}
+    columns = {name: Column(column, style) for name, column in used.items() if name != source.label}
+    labels = TableLabels(Column(used[source.label], style), source.unlabelled or ())
+    warnings += labels.doubts(str(path), source.label, all_said=source.unlabelled is not None)
+    known, classes = labels.rows, ordered_classes(labels.names)
     if not classes:
         raise DataError(f"{path}: no row has a {source.label}; label some rows of at least two classes")
     if len(classes) < 2:
         raise DataError(
             f"{path}: column {source.label} holds only the class {join_names(classes)}; at least two are needed"
         )
-    numbers = torch.tensor([classes.index(labels[row]) for row in known])
+    numbers = torch.from_numpy(labels.numbers(classes)[known])
     origin, kept = "given", torch.arange(len(known))
     held = torch.zeros(0, dtype=torch.int64)
     if test_path is None:
-        keys = ["\x1f".join(column[row] for column in used.values()) for row in known]
-        kept, held = hold_out(numbers, keys, source.test_share)
+        keys = list(map("\x1f".join, zip(*used.values(), strict=True)))
+        kept, held = hold_out(numbers, [keys[row] for row in known.tolist()], source.test_share)
         origin = f"test split off by hash, {source.test_share:.0%}"
-    held_rows = {known[place] for place in held.tolist()}
-    seen = _rows(used, [row for row in range(len(labels)) if row not in held_rows])
-    encoding, warnings = fit_encoding(seen, source.label, source.categorical, str(path))
-    x = torch.from_numpy(encoding.encode(used, str(path)))
-    places = torch.tensor(known)
-    train, test = ({"x": x[places[part]], "y": numbers[part]} for part in (kept, held))
+    seen = np.ones(len(labels.codes), np.bool_)
+    seen[known[held.numpy()]] = False
+    encoding, found = fit_encoding(columns, np.flatnonzero(seen), source.label, source.categorical, style, str(path))
+    encoding = encoding.model_copy(update={"unlabelled": source.unlabelled or ()})
+    warnings += found
+    x = torch.from_numpy(encoding.encode(columns, str(path)))
+    train, test = ({"x": x[torch.from_numpy(known[part.numpy()])], "y": numbers[part]} for part in (kept, held))
     if test_path is not None:
         test, lost = _test_part(test_path, encoding, classes)
         warnings += lost
-    without = sorted(set(range(len(labels))) - set(known))
-    unlabelled = {"x": x[without]} if without else {}
+    without = np.flatnonzero(labels.codes < 0)
+    empty = np.logical_and.reduce(list(encoding.missing(columns).values()))
+    if count := int(empty[without].sum()):
+        first = int(without[empty[without]][0])
+        warnings.append(f"{path}: {count:,} rows hold nothing (the first is row {first}) and are left out")
+        without = without[~empty[without]]
+    unlabelled = {"x": x[torch.from_numpy(without)]} if len(without) else {}
+    warnings += split_doubts(classes, train, test, unlabelled, str(path))
     name = f"table:{path.name}"
     return Dataset(name, class_label(classes), train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
-
-
-def _labels(cells: Cells, label: str) -> tuple[list[str], list[int]]:
-    """The label of each row, and the rows that have one."""
-    labels = [cell.strip() for cell in cells[label]]
-    return labels, [row for row, found in enumerate(labels) if not is_missing(found)]
-
-
-def _rows(cells: Mapping[str, Sequence[str]], rows: Sequence[int]) -> dict[str, list[str]]:
-    return {name: [column[row] for row in rows] for name, column in cells.items()}
 
 
 def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) -> tuple[Sample, list[str]]:
     cells = read_cells(path)
     if encoding.label not in cells:
         raise DataError(f"{path} has no column {encoding.label}; it has {join_names(list(cells), 12)}")
-    labels, known = _labels(cells, encoding.label)
-    if not known:
+    labels = TableLabels(Column(cells[encoding.label], encoding.style), encoding.unlabelled)
+    if not len(labels.rows):
         raise DataError(f"{path}: no row has a {encoding.label}; label some, or leave out source.test")
-    if unknown := sorted({labels[row] for row in known} - set(classes)):
+    if unknown := sorted(labels.names - set(classes)):
         raise DataError(
             f"{path}: column {encoding.label} holds classes that are not in the training rows: {join_names(unknown)}; "
             f"those have {join_names(classes)}"
         )
-    x = torch.from_numpy(encoding.encode(_rows(cells, known), str(path)))
-    lost = len(labels) - len(known)
+    columns = encoding.read(cells, str(path))
+    x = torch.from_numpy(encoding.encode(columns, str(path)))[torch.from_numpy(labels.rows)]
+    lost = len(labels.codes) - len(labels.rows)
     warnings = [f"{path}: {lost:,} rows without a {encoding.label} are not tested on"] if lost else []
-    return {"x": x, "y": torch.tensor([classes.index(labels[row]) for row in known])}, warnings
+    y = torch.from_numpy(labels.numbers(classes)[labels.rows])
+    return {"x": x, "y": y}, warnings + encoding.doubts(columns, str(path))
 
 
 def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
     for key, names in (("label", (source.label,)), ("ignore", source.ignore), ("categorical", source.categorical)):
-        if missing := [name for name in names if name not in cells]:
+        if missing := [name for name in names if name not in cells and name != INDEX]:
+            hint = (
+                "; the first line seems to be a row: add a line of names above it"
+                if look_like_a_row(list(cells))
+                else ""
+            )
             raise DataError(
-                f"{path} has no column {join_names(missing)} (source.{key}); it has {join_names(list(cells), 12)}"
+                f"{path} has no column {join_names(missing)} (source.{key}); it has {join_names(list(cells), 12)}{hint}"
             )
