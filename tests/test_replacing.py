@@ -14,7 +14,6 @@ from semivae.api import Run, train
 from semivae.cli import app
 from semivae.errors import RunError
 from semivae.recipe import read_recipe
-from semivae.runs import replacing as module
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 from semivae.runs.folder import LOCK_FILE, OF_A_RUN, only_writer, start_folder
 from semivae.runs.replacing import DROPPED, MOVING, REPLACED, drop_replaced, put_back, replacing, set_aside
@@ -50,7 +49,7 @@ def killed_at(folder: Path, copies: Path, moves: int, monkeypatch: pytest.Monkey
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "replace", counted)
+        patch.setattr(os, "replace", counted)
         try:
             with replacing(folder) as drop:
                 start_folder(folder, read_recipe(DIGITS), Run.load(copies / "old").split())
@@ -100,7 +99,7 @@ def test_a_kill_while_the_old_run_is_put_back_loses_no_file(
             replace(source, target)
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(module.os, "replace", counted)
+            patch.setattr(os, "replace", counted)
             put_back(folder)
     assert put_back(folder)
     assert files_of(folder) == old
