@@ -173,7 +173,7 @@ def test_a_stopped_run_is_kept_and_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "Traceback" not in said
+    assert "Traceback" not in said and "error" not in said
     assert f"To go on: semivae train digits_50labels --out {folder}" in said
     assert said.rstrip().endswith("--resume")
     assert not Run.load(folder).finished
@@ -201,6 +201,34 @@ def test_training_goes_on_when_nobody_reads_its_output(
         train_by_main(tmp_path / "run", monkeypatch, stdout)
         assert os.path.samestat(os.fstat(writer), os.stat(os.devnull)), "what is still printed goes nowhere"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_training_goes_on_when_its_output_is_full(tmp_path: Path) -> None:
+    for folder, stream, options in (("text", "stdout", []), ("json", "stderr", ["--json"])):
+        words = ["train", "digits_50labels", "--out", str(tmp_path / folder), "--no-twin", *FEW_STEPS, *options]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with Path("/dev/full").open("w") as full:
+            pipes[stream] = full  # type: ignore[assignment]
+            done = subprocess.run([sys.executable, "-m", "semivae", *words], text=True, **pipes)  # type: ignore[call-overload]
+        assert done.returncode == 1 and Run.load(tmp_path / folder).finished
+        if stream == "stdout":
+            assert "standard output: No space left on device; training goes on unseen" in done.stderr
+            assert f"semivae evaluate {tmp_path / folder} shows the results again" in " ".join(done.stderr.split())
+            assert "Traceback" not in done.stderr
+        else:
+            assert json.loads(done.stdout)["last"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_on_a_full_disk_is_no_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "semivae", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode and done.stderr.startswith("error: standard output: no space is left on the device")
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
 def test_output_may_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,12 @@ def test_rows_and_summary(trained: Run, tmp_path: Path) -> None:
     np.save(images, np.random.default_rng(0).random((5, 8, 8), dtype=np.float32))
     shown = command(trained.path, images, "--out", out)
     assert shown.exit_code == 0, shown.output
-    for part in ("5 images beside 500 test images", "the decoder's likelihood flags", "the encoder's doubt flags"):
+    for part in (
+        "5 images beside 500 test images",
+        "the decoder's likelihood flags",
+        "the encoder's doubt flags",
+        "measures detection only if every given image is novel",
+    ):
         assert part in shown.stdout
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["name"] for row in rows] == ["0", "1", "2", "3", "4"]

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
-from semivae.cli.showing import complain, data_warnings
+from semivae.cli.showing import complain, data_warnings, note
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
@@ -49,7 +50,7 @@ class Commands(TyperGroup):
         except OSError as error:
             if error.errno not in OF_THE_SYSTEM:
                 raise
-            complain(f"{error.filename or 'standard output'}: {OF_THE_SYSTEM[error.errno]}")
+            complain(refusal_of_the_system(error))
             raise typer.Exit(1) from None
         except (typer.Exit, typer.Abort):  # runtime errors too, though nothing failed: --help ends so
             raise
@@ -61,8 +62,13 @@ class Commands(TyperGroup):
             complain("no memory is left; close what else takes it, give fewer images, or try --device cpu")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            complain("stopped by Ctrl-C")
+            note("stopped by Ctrl-C; the same command starts again, and no file is left half written")
             raise typer.Exit(130) from None
+
+
+def refusal_of_the_system(error: OSError) -> str:
+    """Returns what a disk or its owner refuses, of an error whose number is in OF_THE_SYSTEM."""
+    return f"{error.filename or 'standard output'}: {OF_THE_SYSTEM[error.errno or 0]}"
 
 
 app = typer.Typer(
@@ -121,4 +127,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks becomes ?, no traceback after hours
             stream.reconfigure(errors="replace")
-    app(prog_name="semivae")
+    try:
+        app(prog_name="semivae")
+    except OSError as error:  # --help is printed before a command begins
+        if error.errno not in OF_THE_SYSTEM:
+            raise
+        complain(refusal_of_the_system(error))
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer
+        sys.exit(1)

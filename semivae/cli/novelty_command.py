@@ -67,6 +67,7 @@ def summary(report: dict[str, Any], out: Path | None) -> list[str]:
             by = report[player]
             at = f"{report['false_alarms']:.0%} false alarms"
             lines.append(f"{what} flags {by['flagged']:.1%} of them at {at}; AUROC {by['auroc']:.3f}")
+    lines.append(f"AUROC: the chance that a given image scores higher than a test image. {report['auroc_assumes']}")
     return lines + ([f"{out}: a row an image; p is the share of test images that are as novel"] if out else [])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from semivae.errors import DataWarning
@@ -16,11 +17,31 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
-def console(to_stderr: bool = False) -> Console:
-    """Texts are shown as they are: names of classes and files hold brackets, and `recipe.yaml:100:` is no emoji."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}  # what may keep an output from being written while work can go on
+
+
+def console(to_stderr: bool = False, outlived: bool = False) -> Console:
+    """Returns what prints to standard output, or to stderr; work that `outlived` it goes on where its disk is full.
+
+    Texts are shown as they are: names of classes and files hold brackets, and `recipe.yaml:100:` is no emoji.
+    """
     from rich.console import Console
 
     class Output(Console):
+        lost = False  # whether something could not be written
+
+        def _check_buffer(self) -> None:
+            try:
+                super()._check_buffer()
+            except OSError as error:
+                if not outlived or error.errno not in FULL:
+                    raise
+                self.lost = True
+                del self._buffer[:]
+                self.on_broken_pipe()
+                with suppress(OSError):  # stderr may be full too
+                    note(f"standard {'error' if to_stderr else 'output'}: {error.strerror}; training goes on unseen")
+
         def on_broken_pipe(self) -> None:
             """Whoever read has gone: the work goes on, silently, where rich would end it."""
             self.quiet = True
@@ -61,6 +82,11 @@ def data_warnings() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def lost_output(shown: Console) -> bool:
+    """Returns whether a console that work outlives could not write all that it was given."""
+    return bool(getattr(shown, "lost", False))
 
 
 def say(message: str) -> None:

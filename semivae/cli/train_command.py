@@ -12,7 +12,7 @@ import typer
 
 from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
 from semivae.cli.recipe_commands import note_former_names
-from semivae.cli.showing import complain, console, reply, result_tables
+from semivae.cli.showing import console, lost_output, note, reply, result_tables
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train the model of a recipe, and measure it on the test images."""
-    shown = console(to_stderr=as_json)
+    shown = console(to_stderr=as_json, outlived=True)
     note_former_names(recipe, changes)
     options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
     if seeds is None:
         folder = out or Path("runs") / Path(recipe).stem
         report = train_one(shown, recipe, changes, folder, split=split, **options)
         reply(report, as_json, shown, *result_tables(report))
+        refuse_lost_output(shown, folder)
         return
     if split is not None:
         raise typer.BadParameter("a split manifest fixes the split; leave out --seeds or --split")
@@ -74,6 +75,16 @@ def train(
     by_seed = {"recipe": recipe, "seeds": {str(seed): report for seed, report in reports.items()}}
     tables = shown_as(reports[numbers[0]]["kind"]).seeds(reports)
     reply(by_seed, as_json, shown, *tables, f"The runs are in {base}")
+    refuse_lost_output(shown, base / f"seed{numbers[0]}")
+
+
+def refuse_lost_output(shown: Console, folder: Path) -> None:
+    """Raises RunError where training has ended well, but not all of its output could be written."""
+    if lost_output(shown):
+        raise RunError(
+            f"training has ended and its runs are kept, but not all output could be written; semivae evaluate {folder} "
+            "shows the results again"
+        )
 
 
 def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
         with display:
             run = api.train(recipe, set=changes, out=folder, progress=display, **options)
     except KeyboardInterrupt:
-        complain(resume_hint(folder, display.begun or not options["overwrite"]))
+        note(resume_hint(folder, display.begun or not options["overwrite"]))
         raise typer.Exit(130) from None
     return run.evaluate() if run.roles.labels else {"run": str(folder), "kind": run.task.name}
 

@@ -25,6 +25,10 @@ from semivae.tasks.task import takes
 
 Floats = NDArray[np.float64]
 FALSE_ALARMS = 0.05  # share of familiar images that the summary lets be flagged
+AUROC_ASSUMES = (
+    "It measures detection only if every given image is novel; familiar ones among them draw it towards 0.5. Give "
+    "known and unknown images in two calls."
+)
 NOVEL = 1e300  # score of an image whose probability is too small for a number
 FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
 
@@ -52,7 +56,8 @@ class Novelty:
         p_values: by player, [n]: share of familiar images that are at least as novel, the image itself counted in
             (a conformal p-value: of familiar images at most a share p has a value of p or less).
         report: JSON-serialisable: counts, and by player "auroc" (the chance that one of the images scores higher than a
-            test image) and "flagged" (share with a p-value of 0.05 or less).
+            test image; how well novel images are detected only if all of them are novel, see "auroc_assumes") and
+            "flagged" (share with a p-value of 0.05 or less).
     """
 
     scores: Scores
@@ -98,6 +103,7 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
         "seed": seed,
         "false_alarms": FALSE_ALARMS,
         "slope": slope,
+        "auroc_assumes": AUROC_ASSUMES,
         **by_player,
     }
     return Novelty(found, p_values, report)
