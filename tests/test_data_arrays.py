@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.npz import load_arrays
+from semivae.data.inputs.arrays import as_examples
 from semivae.data.sources import load_source
-from semivae.errors import DataError
+from semivae.errors import DataError, DataWarning
 from semivae.recipe.schema import ArraysSource
 
 BYTES = np.random.default_rng(0).integers(0, 256, (12, 8, 6), dtype=np.uint8)
@@ -29,9 +31,10 @@ def read(tmp_path: Path, **arrays: object) -> Dataset:
     ids=["nhw", "nchw", "nhwc", "float64", "float32"],
 )
 def test_all_forms_of_grey_images_give_the_same_bytes(tmp_path: Path, x: np.ndarray) -> None:
-    data = read(tmp_path, x=x, y=NUMBERS, x_test=x[:3], y_test=NUMBERS[:3], x_unlabelled=x[:5])
-    assert data.train["x"].dtype == torch.uint8 and np.array_equal(data.train["x"][:, 0].numpy(), BYTES)
-    assert data.test["y"].tolist() == [0, 1, 2] and data.unlabelled["x"].shape == (5, 1, 8, 6)
+    arrays = {"x": x[:7], "y": NUMBERS[:7], "x_test": x[7:10], "y_test": NUMBERS[7:10], "x_unlabelled": x[10:]}
+    data = read(tmp_path, **arrays)
+    assert data.train["x"].dtype == torch.uint8 and np.array_equal(data.train["x"][:, 0].numpy(), BYTES[:7])
+    assert data.test["y"].tolist() == [1, 2, 0] and data.unlabelled["x"].shape == (2, 1, 8, 6)
     assert data.test_origin == "given" and data.warnings == ()
 
 
@@ -75,8 +78,11 @@ GOOD = {"x": BYTES, "y": NUMBERS}
         ({"y_test": NUMBERS}, "has no array x_test"),
         ({"y": NUMBERS[:5]}, "y has 5 labels for 12 examples"),
         ({"y": NUMBERS - 1}, "y holds -1; class numbers start at 0 .*x_unlabelled"),
-        ({"y": NUMBERS.astype(float)}, r"y has type float64; classes are integers"),
-        ({"y": np.eye(3)[NUMBERS]}, r"y has shape \[12, 3\]; one class"),
+        ({"y": NUMBERS.astype(float)}, r"y has type float64; classes are integers or strings: convert with .astype"),
+        ({"y": np.where(NUMBERS == 1, np.nan, 1.0)}, "4 are NaN: examples without a label belong in x_unlabelled"),
+        ({"y": NUMBERS / 4}, "numbers such as 0.25 are no classes; part them into ranges"),
+        ({"y": np.eye(3)[NUMBERS]}, r"y has shape \[12, 3\]; one class .* of one-hot rows, take .argmax\(axis=1\)"),
+        ({"y": np.ones((12, 3))}, r"y has shape \[12, 3\]; one class name or number for each example is expected$"),
         ({"y": np.zeros(12, int)}, "only the class 0"),
         ({"y": OBJECTS}, "holds Python objects"),
         ({"y": np.array([b"caf\xe9", b"tea"] * 6)}, "y holds bytes that are no UTF-8 text"),
@@ -104,6 +110,87 @@ def test_mismatches_are_told(tmp_path: Path, change: dict[str, np.ndarray | None
 def test_what_looks_like_a_slip_is_a_warning(tmp_path: Path) -> None:
     data = read(tmp_path, x=BYTES // 128, y=NUMBERS, xtest=BYTES)
     assert "not used: xtest" in data.warnings[0] and "black" in data.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("integers", "advice", "convert"),
+    [
+        (np.uint16(BYTES) * 257, r"\(x / 65535\)\.astype\('float32'\) if white is 65535", lambda x: x / 65535),
+        (
+            np.uint16(BYTES) * 16,
+            r"\(x / 4095\)\.astype\('float32'\) if white is 4095, as with 12 bits",
+            lambda x: x / 4095,
+        ),
+        (np.int64(BYTES), r"convert with \.astype\('uint8'\)", lambda x: x.astype("uint8")),
+        (np.int64(BYTES > 127), r"convert with \.astype\(bool\)", lambda x: x.astype(bool)),
+        (np.int32(BYTES) * 10_000, "divide all arrays by what white is", lambda x: x / 2_550_000),
+    ],
+)
+def test_what_is_advised_for_integers_keeps_the_picture(
+    tmp_path: Path, integers: np.ndarray, advice: str, convert: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    for given in (lambda: read(tmp_path, x=integers, y=NUMBERS), lambda: as_examples(integers, (1, 8, 6))):
+        with pytest.raises(DataError, match=advice):
+            given()
+    found = as_examples(convert(integers), (1, 8, 6))[:, 0].numpy()
+    assert np.abs(found - integers / integers.max()).max() < 0.005
+    with pytest.raises(DataError, match=r"from -1 to .*, but black is 0: scale all arrays alike"):
+        as_examples(np.int64(BYTES) - 1, (1, 8, 6))
+
+
+@pytest.mark.parametrize("high", [1023, 4095, 65535])
+def test_floats_of_a_camera_are_divided_by_its_white(high: int) -> None:
+    with pytest.raises(DataError, match=f"divide them by {high}, if that is white"):
+        as_examples(BYTES / 255.0 * high, (1, 8, 6))
+
+
+def test_images_that_are_black_but_for_their_scale_are_warned_of_wherever_they_are_given(tmp_path: Path) -> None:
+    bits, faint = BYTES // 128, BYTES / 255.0 / 255
+    for black, said in ((bits, "no byte above 1, which is black"), (faint, "no float above 0.0039, which is black")):
+        warnings = read(tmp_path, x=BYTES, y=NUMBERS, x_test=black, y_test=NUMBERS, x_unlabelled=black).warnings
+        named = zip(("x_test", "x_unlabelled"), warnings[:2], strict=True)
+        assert all(f": {name} holds" in warning and said in warning for name, warning in named)
+        with pytest.warns(DataWarning, match=said):
+            as_examples(black, (1, 8, 6))
+        with pytest.warns(DataWarning, match=said):
+            as_examples(black, (1, 4, 4))  # resized
+    as_examples(np.zeros_like(BYTES), (1, 8, 6))  # a black picture is one
+    as_examples(bits.astype(bool), (1, 8, 6))
+    maps = read(tmp_path, x=bits, s=np.int64(BYTES > 99), xs=BYTES).warnings
+    assert "not used: xs" in maps[0] and "no byte above 1" in maps[1]
+
+
+def test_columns_of_large_numbers_are_warned_of_as_arrays_are_used_as_they_are(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(12, 3)) * [1, 1, 5000]
+    assert "large (column 2 has mean" in read(tmp_path, x=rows, y=NUMBERS).warnings[0]
+    assert read(tmp_path, x=rows / [1, 1, 5000], y=NUMBERS).warnings == ()
+
+
+@pytest.mark.parametrize("mark", ["unknown", "nan", "None", "-1"])
+def test_names_that_mean_no_label_are_warned_of(tmp_path: Path, mark: str) -> None:
+    (warning,) = read(tmp_path, x=BYTES, y=np.array(["a", "b", mark] * 4)).warnings
+    assert f"y: {mark} is read as a class; if it means that there is no label, move these examples to x_un" in warning
+
+
+def test_classes_of_one_example_and_examples_that_are_there_twice_are_warned_of(tmp_path: Path) -> None:
+    rare = np.array([0] * 6 + [1] * 5 + [2])
+    assert "the test part has no example of 2" in read(tmp_path, x=BYTES, y=rare).warnings[0]
+    found = read(tmp_path, x=BYTES, y=NUMBERS, x_test=BYTES[:4], y_test=NUMBERS[:4], x_unlabelled=BYTES[:2]).warnings
+    assert "4 of 4 test examples are also among those to train on" in found[0] and len(found) == 1
+    found = read(
+        tmp_path, x=BYTES[:6], y=NUMBERS[:6], x_test=BYTES[7:], y_test=NUMBERS[7:], x_unlabelled=BYTES[7:9]
+    ).warnings
+    assert "2 of 5 test examples" in found[0]
+    other = np.concatenate([BYTES, BYTES[:2]])
+    found = read(tmp_path, x=other, y=np.append(NUMBERS, [1, 1]), x_test=BYTES[:1] + 1, y_test=NUMBERS[:1]).warnings
+    assert "2 labelled examples are equal to one of another class, such as 0, 1" in found[-1]
+    maps = (BYTES > 99).astype(np.int64)
+    found = read(tmp_path, x=BYTES, s=maps, x_test=BYTES[:4], s_test=maps[:4]).warnings
+    assert "4 of 4 test examples" in found[0]
+
+
+def test_spaces_around_names_are_no_part_of_them(tmp_path: Path) -> None:
+    assert read(tmp_path, x=BYTES, y=np.array(["a", "b ", " b", "a"] * 3)).classes == ("a", "b")
 
 
 def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:

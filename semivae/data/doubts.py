@@ -1,14 +1,16 @@
-"""What looks wrong about a data set as a whole: classes that are never tested, and examples that are there twice."""
+"""What looks wrong about a data set as a whole: classes that are never tested, examples twice, arrays of odd scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.data.inputs.pixels import Array, pixel_doubts, table_doubts
 from semivae.text import join_names
 from semivae.variables import Sample
 
@@ -22,20 +24,42 @@ def split_doubts(classes: Sequence[str], train: Sample, test: Sample, unlabelled
         unlabelled: {"x": [n, ...]}, or {}.
         what: names the data in messages.
     """
+    found = seen_doubts(train, test, unlabelled, what)
     tested = set(test["y"].tolist())
-    lacking = [name for number, name in enumerate(classes) if number not in tested]
-    found = (
-        [f"{what}: the test part has no example of {join_names(lacking)}, so nothing is said of it"] if lacking else []
-    )
-    keys = {name: _keys(part["x"]) for name, part in (("train", train), ("test", test), ("more", unlabelled)) if part}
-    known = np.concatenate([keys["train"], keys.get("more", keys["train"])])
-    if count := int(np.isin(keys["test"], known).sum()):
-        found.append(
-            f"{what}: {count:,} of {len(test['y']):,} test examples are also among those to train on, so the test "
-            "error is in part that of examples that were seen; leave duplicates out"
-        )
-    labels = torch.cat([train["y"], test["y"]]).numpy()
-    return found + _contradictions(np.concatenate([keys["train"], keys["test"]]), labels, classes, what)
+    if lacking := [name for number, name in enumerate(classes) if number not in tested]:
+        found.append(f"{what}: the test part has no example of {join_names(lacking)}, so nothing is measured of it")
+    keys, labels = (torch.cat([train[name], test[name]]) for name in ("x", "y"))
+    return found + _contradictions(_keys(keys), labels.numpy(), classes, what)
+
+
+def seen_doubts(train: Sample, test: Sample, unlabelled: Sample, what: str) -> list[str]:
+    """A warning of test examples that are also trained on. Arguments as of `split_doubts`."""
+    known = np.concatenate([_keys(part["x"]) for part in (train, unlabelled) if part])
+    count = int(np.isin(_keys(test["x"]), known).sum())
+    if not count:
+        return []
+    return [
+        f"{what}: {count:,} of {len(test['x']):,} test examples are also among those to train on, so the test error is "
+        "in part that of examples that were seen; leave duplicates out"
+    ]
+
+
+def array_doubts(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> list[str]:
+    """Warnings of named arrays that are not used, and of images or rows that are scaled otherwise than their type says.
+
+    Args:
+        path: the file, for messages.
+        arrays: all that it holds.
+        names: of those that are read.
+    """
+    found = []
+    if unused := sorted(set(arrays) - set(names)):
+        found.append(f"{path}: arrays that are not used: {join_names(unused)}; read are {', '.join(names)}")
+    for name in names:
+        if name in arrays and name.startswith("x"):
+            doubts = pixel_doubts if arrays[name].ndim > 2 else table_doubts
+            found += doubts(arrays[name], f"{path}: {name}")
+    return found
 
 
 def _keys(x: Tensor) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.regular_files import bounded_lines, open_text
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
@@ -34,7 +36,7 @@ def class_number(written: str, classes: Sequence[str]) -> int | None:
     written = written.strip()
     if written in classes:
         return classes.index(written)
-    if any(name.isdecimal() and name != str(place) for place, name in enumerate(classes)):
+    if any(_value(name) is not None and name != str(place) for place, name in enumerate(classes)):
         return None
     if written.isdecimal() and len(written) <= MOST_DIGITS and int(written) < len(classes):
         return int(written)
@@ -58,7 +60,9 @@ def read_label_lines(path: Path, classes: Sequence[str], header: str = "y") -> T
                 rows = [(reader.line_num, cells) for cells in reader]
             else:
                 rows = [(number, [line]) for number, line in enumerate(lines, start=1)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.absolute()} is no UTF-8 text; save the list of labels in UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path.absolute()} cannot be read as a list of labels: {error}") from error
     numbers: list[int] = []
     for line, cells in rows:
@@ -105,18 +109,23 @@ def label_names(labels: Array, what: str) -> Array:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected")
+        one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and bool(((labels != 0).sum(axis=1) == 1).all())
+        hint = ": of one-hot rows, take .argmax(axis=1)" if one_hot else ""
+        raise DataError(
+            f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected{hint}"
+        )
     if labels.dtype.kind == "S":
         try:
             labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{what} holds bytes that are no UTF-8 text; save the names as str") from error
     if labels.dtype.kind == "U":
-        if blank := int((np.char.strip(labels) == "").sum()):
+        names: Array = np.char.strip(labels)
+        if blank := int((names == "").sum()):
             raise DataError(f"{what} holds {blank:,} empty names; images without a label belong in x_unlabelled")
-        return labels
+        return names
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{what} has type {labels.dtype}; classes are integers (.astype('int64')) or strings")
+        raise DataError(f"{what} has type {labels.dtype}; classes are integers or strings: {_as_classes(labels)}")
     if len(labels) and labels.min() < 0:
         raise DataError(
             f"{what} holds {labels.min()}; class numbers start at 0 (images without a label belong in x_unlabelled)"
@@ -124,11 +133,29 @@ def label_names(labels: Array, what: str) -> Array:
     return labels.astype(np.str_)
 
 
+def _as_classes(labels: Array) -> str:
+    """How labels of another type become classes, by the values that they have."""
+    if labels.dtype.kind == "f" and (lacking := int(np.isnan(labels).sum())):
+        return f"{lacking:,} are NaN: examples without a label belong in x_unlabelled, the others to .astype('int64')"
+    if labels.dtype.kind == "f" and (fractions := labels[labels != np.rint(labels)]).size:
+        return f"numbers such as {fractions[0]:g} are no classes; part them into ranges first, for example np.digitize"
+    return "convert with .astype('int64')"
+
+
 def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Different class names in order: numbers of up to `MOST_DIGITS` digits by value, else all by alphabet."""
-    values = set(names)
-    numbers = all(value.isdecimal() and len(value) <= MOST_DIGITS for value in values)
-    return tuple(sorted(values, key=lambda name: (int(name) if numbers else 0, name)))  # 1 and 01 in a fixed order
+    """Different class names in order: by value where all are numbers, else all by alphabet."""
+    values = {name: _value(name) for name in names}
+    if any(value is None for value in values.values()):
+        return tuple(sorted(values))
+    return tuple(sorted(values, key=lambda name: (values[name], name)))  # 1 and 01 in a fixed order
+
+
+def _value(name: str) -> int | float | None:
+    """The number that a class is called by, whole numbers of up to `MOST_DIGITS` digits exactly; None for a text."""
+    if name.isdecimal():
+        return int(name) if len(name) <= MOST_DIGITS else None
+    value = CellStyle().number(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:

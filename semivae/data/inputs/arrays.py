@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from semivae.data.formats.npz import load_arrays
-from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, pixels_as_floats, table_as_floats
-from semivae.errors import DataError
+from semivae.data.inputs.pixels import (
+    Array,
+    channels_first,
+    pixel_doubts,
+    pixels_as_bytes,
+    pixels_as_floats,
+    table_as_floats,
+)
+from semivae.errors import DataError, DataWarning
 from semivae.text import join_names
 
 if TYPE_CHECKING:
@@ -42,6 +50,8 @@ def as_examples(array: ArrayLike | Tensor | object, shape: tuple[int, ...], what
         shape: the model's (channels, height, width) or (columns,).
         what: a name for messages.
 
+    Warns (`DataWarning`) of images that are black but for their scale.
+
     Returns:
         float32 [n, *shape], images in [0, 1]; n is 1 for a single image.
 
@@ -61,8 +71,15 @@ def as_examples(array: ArrayLike | Tensor | object, shape: tuple[int, ...], what
         raise DataError(f"{what} has shape {list(values.shape)}; expected is {_expected(shape)}")
     if not len(ordered):
         raise DataError(f"{what} is empty (shape {list(values.shape)})")
-    floats = pixels_as_floats(ordered, what) if len(shape) == 3 else table_as_floats(ordered, what)
+    floats = _as_pixels(ordered, values, what) if len(shape) == 3 else table_as_floats(ordered, what)
     return torch.from_numpy(np.ascontiguousarray(floats))
+
+
+def _as_pixels(images: Array, given: Array, what: str) -> Array:
+    """Images as floats in [0, 1]; `given` is what they were before they were resized."""
+    for doubt in pixel_doubts(given, what):
+        warnings.warn(doubt, DataWarning, stacklevel=5)
+    return pixels_as_floats(images, what)
 
 
 def _resized(values: Array, shape: tuple[int, ...], what: str) -> Array | None:

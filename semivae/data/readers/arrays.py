@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, class_label
-from semivae.data.formats.label_files import label_names, ordered_classes
+from semivae.data.doubts import array_doubts, split_doubts
+from semivae.data.formats.label_files import class_doubts, label_names, ordered_classes
 from semivae.data.formats.npz import load_arrays
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
@@ -75,9 +76,9 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
         kept, held = hold_out(train["y"], [str(row) for row in range(len(train["y"]))], source.test_share)
         train, test = ({key: value[rows] for key, value in train.items()} for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
-    return Dataset(
-        f"arrays:{path.name}", class_label(classes), train, test, unlabelled, _warnings(path, arrays), origin
-    )
+    warnings = [*array_doubts(path, arrays, NAMES), *_label_doubts(classes, path)]
+    warnings += split_doubts(classes, train, test, unlabelled, str(path))
+    return Dataset(f"arrays:{path.name}", class_label(classes), train, test, unlabelled, tuple(warnings), origin)
 
 
 def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:
@@ -117,10 +118,5 @@ def _labelled(x: Tensor, labels: Array, classes: tuple[str, ...], path: Path, na
     return {"x": x, "y": torch.tensor([number[str(value)] for value in names])}
 
 
-def _warnings(path: Path, arrays: dict[str, Array]) -> tuple[str, ...]:
-    warnings: tuple[str, ...] = ()
-    if unused := sorted(set(arrays) - set(NAMES)):
-        warnings += (f"{path}: arrays that are not used: {join_names(unused)}; read are {', '.join(NAMES)}",)
-    if arrays["x"].ndim > 2 and arrays["x"].dtype == np.uint8 and arrays["x"].max() <= 1:
-        warnings += (f"{path}: x holds no byte above 1, which is black; store 0/1 images as floats or booleans",)
-    return warnings
+def _label_doubts(classes: tuple[str, ...], path: Path) -> list[str]:
+    return class_doubts(classes, f"{path}: y", "move these examples to x_unlabelled")

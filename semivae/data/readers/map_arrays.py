@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, map_label
+from semivae.data.doubts import array_doubts, seen_doubts
 from semivae.data.formats.palettes import (
     Map,
     Palette,
@@ -68,7 +69,8 @@ def read_map_arrays(source: ArraysSource, path: Path, arrays: Mapping[str, Array
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": images["x_unlabelled"]} if "x_unlabelled" in images else {}
     alone = {"s": read["s_alone"]} if "s_alone" in read else {}
-    return Dataset(f"arrays:{path.name}", map_label(classes), train, test, unlabelled, (), origin, alone)
+    warnings = (*array_doubts(path, arrays, NAMES), *seen_doubts(train, test, unlabelled, str(path)))
+    return Dataset(f"arrays:{path.name}", map_label(classes), train, test, unlabelled, warnings, origin, alone)
 
 
 def set_aside(pairs: Sample, keys: list[str], share: float) -> tuple[Sample, Sample]:
