@@ -35,7 +35,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "data/inputs/rows.py": (3, "rows of a table file, or of an array"),
         "data/views.py": (2, "a view of rows adds noise alone"),
         "cli/generative_commands.py": (1, "only images make pictures"),
-        "cli/impute_command.py": (2, "only images make pictures, and need a mask"),
+        "cli/impute_command.py": (1, "only images make pictures"),
         "cli/run_commands.py": (2, "a .csv file is for runs that learnt from one"),
         "export/encoder.py": (2, "sides of images that an exported file leaves open"),
         "generative/grids.py": (1, "only images make pictures"),

@@ -71,10 +71,12 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (6, 8), level * 100).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("x")
-    images, names = inputs_of((1, 8, 6)).read(tmp_path)
+    found = inputs_of((1, 8, 6)).read(tmp_path)
+    images, names = found.values, found.names
     assert names == ["a.png", "b/1.jpg", "b/2.png"] and images.dtype == torch.uint8
     assert images[:, 0, 0, 0].tolist() == [0, 100, 200] and images.shape == (3, 1, 8, 6)
-    one, names = inputs_of((3, 4, 4)).read(tmp_path / "b" / "2.png")
+    found = inputs_of((3, 4, 4)).read(tmp_path / "b" / "2.png")
+    one, names = found.values, found.names
     assert names == ["2.png"] and one.shape == (1, 3, 4, 4) and torch.equal(as_examples(one, (3, 4, 4)), one / 255)
 
 
@@ -83,7 +85,8 @@ def test_arrays_come_from_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "only.npz", images=GREY)
     np.savez(tmp_path / "named.npz", x=GREY, y=np.zeros(4))
     for name in ("one.npy", "only.npz", "named.npz"):
-        images, names = inputs_of((1, 8, 6)).read(tmp_path / name)
+        found = inputs_of((1, 8, 6)).read(tmp_path / name)
+        images, names = found.values, found.names
         assert torch.equal(images[:, 0], torch.from_numpy(GREY) / 255) and names == ["0", "1", "2", "3"]
     np.savez(tmp_path / "two.npz", a=GREY, b=GREY)
     with pytest.raises(DataError, match="several arrays, a, b, and none is called x"):
@@ -101,20 +104,25 @@ def test_files_arrays_and_pillow_images_of_any_size_are_read_alike(tmp_path: Pat
         assert picture.mode == mode
         picture.save(tmp_path / f"{number}.png")
     inputs = inputs_of(shape)
-    expected = inputs.values(inputs.read(tmp_path)[0])
+    expected = inputs.values(inputs.read(tmp_path).values)
     paths = [tmp_path / f"{number}.png" for number in range(len(large))]
     for given in (large, large / 255, pictures, paths, [*paths[:1], *pictures[1:]], torch.from_numpy(large)):
-        assert torch.equal(inputs.values(inputs.read(given)[0]), expected)
-    assert torch.equal(inputs.values(inputs.read(pictures[2])[0]), expected[2:3])
-    assert torch.equal(inputs.values(inputs.read(large[2])[0]), expected[2:3])
-    assert inputs.read(paths)[1] == [str(path) for path in paths] and inputs.read(pictures)[1] == ["0", "1", "2", "3"]
+        assert torch.equal(inputs.values(inputs.read(given).values), expected)
+    assert torch.equal(inputs.values(inputs.read(pictures[2]).values), expected[2:3])
+    assert torch.equal(inputs.values(inputs.read(large[2]).values), expected[2:3])
+    assert inputs.read(paths).names == [str(path) for path in paths] and inputs.read(pictures).names == [
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_folders_in_a_list_name_their_files(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (6, 8)).save(tmp_path / name)
-    _, names = inputs_of((1, 8, 6)).read([tmp_path / "a", tmp_path / "b.png"])
+    names = inputs_of((1, 8, 6)).read([tmp_path / "a", tmp_path / "b.png"]).names
     assert names == [f"{tmp_path}/a/1.png", f"{tmp_path}/a/2.png", f"{tmp_path}/b.png"]
 
 
@@ -134,7 +142,7 @@ def test_places_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 1 image files .* bad.png \(not a PNG, JPEG.* image\)"):
         inputs_of((1, 8, 8)).read(tmp_path / "bad.png")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"neither a folder nor a .zip"):
+    with pytest.raises(DataError, match=r"notes.txt is no folder and no .zip, and .txt is no ending of an image"):
         inputs_of((1, 8, 8)).read(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="rows of 5 numbers, not images"):
         inputs_of((5,)).read(tmp_path)

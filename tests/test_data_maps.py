@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from semivae.data.dataset import Dataset, map_label
-from semivae.data.formats.palettes import Palette, decode_map, read_palette
+from semivae.data.formats.mask_files import decode_map
+from semivae.data.formats.palettes import Palette, read_palette
 from semivae.data.readers.celebamask_hq import CLASSES, merged_map, read_celebamask_hq
 from semivae.data.sources import load_source
 from semivae.data.splits import load_split, save_split
@@ -157,7 +158,7 @@ def test_parts_pairs_and_what_has_no_partner(tmp_path: Path) -> None:
         assert torch.equal(data.train["x"][row].permute(1, 2, 0), torch.from_numpy(an_image(row)))
     assert data.validation is not None and data.validation.tolist() == [5, 6]
     assert len(data.unlabelled["x"]) == 2 and torch.equal(data.alone["s"][0].long(), torch.from_numpy(a_map(92)).long())
-    assert "1 files" in data.warnings[0] and "no_mask.png" in data.warnings[0]
+    assert "1 file in" in data.warnings[0] and "no_mask.png" in data.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semivae.data.formats.image_files import decode_image, upright_size
-from semivae.data.formats.palettes import Palette, decode_map, read_palette
+from semivae.data.formats.image_files import decode_image, decode_picture
+from semivae.data.formats.mask_files import decode_map
+from semivae.data.formats.palettes import Palette, read_palette
+from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.raster import open_raster
 from semivae.data.inputs.inputs import inputs_of
 from semivae.errors import DataError
@@ -76,16 +78,18 @@ def test_an_eps_file_under_another_name_never_starts_ghostscript(
 @pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "gif", "tiff", "webp", "ppm"])
 def test_every_kind_is_told_by_its_content_and_not_by_its_name(kind: str) -> None:
     content = saved(Image.new("RGB", (8, 8), (255, 255, 255)), kind)
-    assert decode_image(content, 3, 4, 4).min() >= 250 and upright_size(content) == (8, 8)
+    assert decode_image(content, Preprocessing(3, 4, 4)).min() >= 250 and decode_picture(
+        content, Preprocessing(1, 8, 8)
+    ).size == (8, 8)
 
 
 def test_a_picture_of_196_megapixels_is_read_and_scaled_down() -> None:
-    assert decode_image(blank_png(14_000, 14_000), 3, 32, 32).tolist() == np.zeros((3, 32, 32)).tolist()
+    assert decode_image(blank_png(14_000, 14_000), Preprocessing(3, 32, 32)).tolist() == np.zeros((3, 32, 32)).tolist()
     mask = decode_map(blank_png(14_000, 14_000), Palette(("a", "b")), 4, 4)
     assert mask.tolist() == [[0] * 4] * 4
     before = Image.MAX_IMAGE_PIXELS
     scan = saved(Image.new("1", (14_000, 14_000), 1), "tiff", compression="group4")
-    assert decode_image(scan, 1, 4, 4).min() == 255 and before == Image.MAX_IMAGE_PIXELS
+    assert decode_image(scan, Preprocessing(1, 4, 4)).min() == 255 and before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_large_picture_is_averaged_to_what_a_small_one_gives() -> None:
@@ -95,7 +99,9 @@ def test_a_large_picture_is_averaged_to_what_a_small_one_gives() -> None:
     small = large.resize((600, 600))
     for options in ({}, {"exif": turned(6)}):
         content, expected = saved(large, "png", compress_level=1, **options), saved(small, "png", **options)
-        difference = decode_image(content, 1, 32, 32).astype(int) - decode_image(expected, 1, 32, 32)
+        difference = decode_image(content, Preprocessing(1, 32, 32)).astype(int) - decode_image(
+            expected, Preprocessing(1, 32, 32)
+        )
         assert np.abs(difference).max() <= 1
 
 
@@ -104,16 +110,24 @@ def test_pictures_that_lie_are_turned_upright(kind: str) -> None:
     picture = np.zeros((4, 8), np.uint8)
     picture[:, :4] = 255
     content = saved(Image.fromarray(picture), kind, exif=turned(6))
-    upright = decode_image(content, 1, 8, 4)[0]
-    assert upright_size(content) == (4, 8) and upright[:4].min() > 240 and upright[4:].max() < 15
+    upright = decode_image(content, Preprocessing(1, 8, 4))[0]
+    assert (
+        decode_picture(content, Preprocessing(1, 8, 8)).size == (4, 8)
+        and upright[:4].min() > 240
+        and upright[4:].max() < 15
+    )
 
 
 def test_a_large_tiff_that_lies_is_turned_upright() -> None:
     picture = np.zeros((5_000, 8_000), np.uint8)
     picture[:, :4_000] = 255
     content = saved(Image.fromarray(picture), "tiff", compression="packbits", exif=turned(6))
-    upright = decode_image(content, 1, 16, 10)[0]
-    assert upright_size(content) == (5_000, 8_000) and upright[:7].min() > 240 and upright[9:].max() < 15
+    upright = decode_image(content, Preprocessing(1, 16, 10))[0]
+    assert (
+        decode_picture(content, Preprocessing(1, 8, 8)).size == (5_000, 8_000)
+        and upright[:7].min() > 240
+        and upright[9:].max() < 15
+    )
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -130,7 +144,9 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same() -> None:
         assert opened.size == (250, 188)
     with open_raster(content) as opened:
         whole = saved(opened, "png")
-    difference = decode_image(content, 3, 64, 64).astype(int) - decode_image(whole, 3, 64, 64)
+    difference = decode_image(content, Preprocessing(3, 64, 64)).astype(int) - decode_image(
+        whole, Preprocessing(3, 64, 64)
+    )
     assert np.abs(difference).max() <= 3
 
 
@@ -151,7 +167,10 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same() -> None:
     ids=["png", "ppm", "gif", "tiff", "tile", "strip", "old jpeg"],
 )
 def test_what_would_unpack_to_far_too_much_is_refused_by_its_header(content: bytes, message: str) -> None:
-    for read in (lambda: decode_image(content, 3, 8, 8), lambda: decode_map(content, Palette(("a", "b")), 8, 8)):
+    for read in (
+        lambda: decode_image(content, Preprocessing(3, 8, 8)),
+        lambda: decode_map(content, Palette(("a", "b")), 8, 8),
+    ):
         with pytest.raises(ValueError, match=message):
             read()
 
@@ -170,14 +189,15 @@ def test_a_jpeg_beyond_the_limit_is_read_where_it_is_scaled_down() -> None:
     content = bytearray(saved(Image.new("L", (64, 64)), "jpeg"))
     frame = content.index(b"\xff\xc0")
     content[frame + 5 : frame + 9] = struct.pack(">HH", 30_000, 30_000)  # libjpeg fills in what is missing
-    assert decode_image(bytes(content), 1, 8, 8).shape == (1, 8, 8) and upright_size(bytes(content)) == (30_000, 30_000)
+    picture = decode_picture(bytes(content), Preprocessing(1, 8, 8))
+    assert picture.pixels.shape == (1, 8, 8) and picture.size == (30_000, 30_000)
 
 
 def test_a_jpeg_that_is_read_over_and_over_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scans of 10,000 x 10,000 pixels; save the JPEG again, not progressive"):
-        decode_image(jpeg_of_scans(10_000, 100), 1, 8, 8)
+        decode_image(jpeg_of_scans(10_000, 100), Preprocessing(1, 8, 8))
     with pytest.raises(ValueError, match="400 million; up to 200 million"):
-        decode_image(jpeg_of_scans(20_000, 3), 1, 8, 8)
+        decode_image(jpeg_of_scans(20_000, 3), Preprocessing(1, 8, 8))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the memory of a process")
@@ -187,10 +207,11 @@ def test_a_large_picture_takes_the_memory_of_its_pixels_and_not_twice_that(tmp_p
 import resource, sys
 from pathlib import Path
 from semivae.data.formats.image_files import decode_image
+from semivae.data.formats.preprocessing import Preprocessing
 content = Path(sys.argv[1]).read_bytes()
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + 350 * 2**20,) * 2)
-assert not decode_image(content, 3, 32, 32).any()
+assert decode_image(content, Preprocessing(3, 32, 32)).min() == 255  # nothing, on white
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "large.png")], check=True)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.opening import open_run
+from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -221,7 +221,7 @@ def codes(
     from semivae.generative.codes import draw_codes
 
     opened = open_run(run, checkpoint, device, data_root)
-    pixels = opened.dataset().train[opened.image] if images is None else opened.read(images)[0]
+    pixels = opened.dataset().train[opened.image] if images is None else read_given(opened, images).values
     arrays = draw_codes(opened, pixels, seed)
     write_arrays(out, arrays)
     report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))

@@ -10,7 +10,7 @@ import typer
 
 from semivae.cli.generative_commands import OutFolder, SeedOption, check_folder, head
 from semivae.cli.kinds import shown_as
-from semivae.cli.opening import given_values, open_run
+from semivae.cli.opening import given_values, open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -20,6 +20,7 @@ from semivae.cli.options import (
     JsonOption,
     OverwriteOption,
     RunArgument,
+    SkipOption,
 )
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import csv_bytes, make_folder, write_arrays, write_file
@@ -27,6 +28,7 @@ from semivae.errors import DataError
 
 if TYPE_CHECKING:
     from semivae.api import Run
+    from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 
@@ -48,6 +50,7 @@ def impute(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Number of completions of each image.")] = 8,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often encoder and decoder alternate.")] = 50,
     seed: SeedOption = 0,
+    skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -61,7 +64,9 @@ def impute(
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}
     if mask is not None:
-        facts, lines = impute_images(opened, images, mask, out, values, asked, overwrite)
+        found = read_given(opened, images, skip_unreadable=skip_unreadable)
+        by_name = all(place.is_dir() or place.suffix.lower() == ".zip" for place in (images, mask))  # arrays have none
+        facts, lines = impute_images(opened, found, mask, by_name, out, values, asked, overwrite)
     elif not opened.inputs.reads_cells(images):
         raise typer.BadParameter("tell what is missing: an image, white where it is", param_hint="--mask")
     elif values:
@@ -72,29 +77,33 @@ def impute(
 
 
 def impute_images(
-    run: Run, images: Path, mask: Path, out: Path, values: dict[str, Any], asked: dict[str, int], overwrite: bool
+    run: Run,
+    images: Reading,
+    mask: Path,
+    by_name: bool,
+    out: Path,
+    values: dict[str, Any],
+    asked: dict[str, int],
+    overwrite: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Write OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; what to report, and lines of it."""
+    import numpy as np
     import torch
 
-    from semivae.data.inputs.inputs import inputs_of
     from semivae.generative.grids import save_grid
     from semivae.generative.imputation import impute as fill
     from semivae.generative.imputation import missing_of
 
-    pixels, names = run.read(images)
-    known = run.inputs.values(pixels)
-    shape = run.recipe.variables[run.image].shape or ()
-    places = inputs_of((1, *shape[1:]) if run.inputs.are_images else shape)
-    marks, mask_names = places.read(mask)
-    if all(place.is_dir() or place.suffix.lower() == ".zip" for place in (images, mask)):  # arrays have no names
-        marks = marks[partners(names, mask_names, mask)]
-    marks = places.values(marks)
+    names, known = images.names, run.inputs.values(images.values)
+    places = run.inputs.masks()
+    found = places.read(mask)
+    marks = places.values(found.values[partners(names, found.names, mask)] if by_name else found.values)
     missing = missing_of(run, marks, len(known), given=bool(values))
     result = fill(run, known, missing, values, **asked)
     make_folder(out)
     shown = shown_as(run.task.name)
-    write_imputed(out, names, result, shown.arrays(result, run.classes))
+    passed = {"unreadable": np.asarray(list(images.unreadable))} if images.unreadable else {}
+    write_imputed(out, names, result, shown.arrays(result, run.classes) | passed)
     lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
     if run.inputs.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
@@ -102,7 +111,7 @@ def impute_images(
         picture = shown.imputed(run, out, names, result, rows, values)
         save_grid(picture, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
         lines.append("imputed.png: known part, mean, spread, then the draws")
-    return {"count": len(known), "given": values}, lines
+    return {"count": len(known), "given": values, **images.report()}, lines
 
 
 def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:

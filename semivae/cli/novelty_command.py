@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.generative_commands import SeedOption
-from semivae.cli.opening import open_run
+from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -19,6 +19,7 @@ from semivae.cli.options import (
     JsonOption,
     OverwriteOption,
     RunArgument,
+    SkipOption,
 )
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
@@ -41,6 +42,7 @@ def novelty(
         int, typer.Option("-n", "--count", min=20, help="Largest number of test images to compare with.")
     ] = 1000,
     seed: SeedOption = 0,
+    skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -52,11 +54,12 @@ def novelty(
     from semivae.generative.novelty import novelty as measure
 
     opened = open_run(run, checkpoint, device, data_root)
-    pixels, names = opened.read(images)
-    found = measure(opened, pixels, draws, count, seed)
+    given = read_given(opened, images, skip_unreadable=skip_unreadable)
+    found = measure(opened, given.values, draws, count, seed)
     if out is not None:
-        write_file(out, novelty_csv(names, found))
-    reply(found.report | ({"out": str(out)} if out else {}), as_json, console(), *summary(found.report, out))
+        write_file(out, novelty_csv(given.names, found, list(given.unreadable)))
+    report = found.report | ({"out": str(out)} if out else {}) | given.report()
+    reply(report, as_json, console(), *summary(found.report, out))
 
 
 def summary(report: dict[str, Any], out: Path | None) -> list[str]:
@@ -71,10 +74,14 @@ def summary(report: dict[str, Any], out: Path | None) -> list[str]:
     return lines + ([f"{out}: a row an image; p is the share of test images that are as novel"] if out else [])
 
 
-def novelty_csv(names: Sequence[str], found: Novelty) -> bytes:
-    """Rows `name,decoder,decoder_p[,encoder,encoder_p]`, scores and p-values; higher scores are more novel."""
+def novelty_csv(names: Sequence[str], found: Novelty, unreadable: Sequence[str] = ()) -> bytes:
+    """Rows `name,decoder,decoder_p[,encoder,encoder_p]`, scores and p-values; higher scores are more novel.
+
+    Files that cannot be read are at the end, with empty cells.
+    """
     columns = [column for player, p in found.p_values.items() for column in (getattr(found.scores, player), p)]
+    rows = [[name, *(f"{value:.6g}" for value in row)] for name, *row in zip(names, *columns, strict=True)]
+    empty = [[name, *[""] * len(columns)] for name in unreadable]
     return csv_bytes(
-        ["name", *(column for player in found.p_values for column in (player, f"{player}_p"))],
-        ([name, *(f"{value:.6g}" for value in row)] for name, *row in zip(names, *columns, strict=True)),
+        ["name", *(column for player in found.p_values for column in (player, f"{player}_p"))], rows + empty
     )

@@ -13,6 +13,7 @@ from semivae.cli.showing import note
 
 if TYPE_CHECKING:
     from semivae.api import Run
+    from semivae.data.inputs.reading import Reading
 
 
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
@@ -58,3 +59,11 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
         else:
             note(f"{path} was stopped at {where}; train --resume goes on")
     return run
+
+
+def read_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Reading:
+    """What a user gives to a run, with notes on stderr of what is left out, cut off or nearly black in it."""
+    found = run.reading(given, skip_unreadable=skip_unreadable)
+    for line in found.remarks():
+        print(f"note: {line}", file=sys.stderr)
+    return found

@@ -88,5 +88,11 @@ CheckpointOption = Annotated[
         "--checkpoint", help="Weights to use: the last, those with the lowest validation error, or the twin's."
     ),
 ]
+SkipOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="Pass over image files that cannot be read; the answer names and counts them."
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from semivae.cli.kinds import shown_as
-from semivae.cli.opening import given_values, open_run
+from semivae.cli.opening import given_values, open_run, read_given
 from semivae.cli.options import (
     CalibrateOption,
     Checkpoint,
@@ -22,6 +22,7 @@ from semivae.cli.options import (
     Part,
     PriorOption,
     RunArgument,
+    SkipOption,
     SplitPart,
     VoteOption,
 )
@@ -84,6 +85,7 @@ def predict(
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
     prior: PriorOption = None,
+    skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -96,9 +98,9 @@ def predict(
     opened = open_run(run, checkpoint, device, data_root)
     shown = shown_as(opened.task.name)
     shown.check_out(out, overwrite)
-    pixels, names = opened.read(images)
+    found = read_given(opened, images, skip_unreadable=skip_unreadable)
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
-    shown.predict(classifier, pixels, names, out, overwrite, as_json)
+    shown.predict(classifier, found, out, overwrite, as_json)
 
 
 def sample(
@@ -152,6 +154,7 @@ def embed(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.npz", help="File for the arrays `features` and `names`.")
     ],
+    skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
@@ -164,11 +167,12 @@ def embed(
     from semivae.classification.posterior import embed as embed_images
 
     opened = open_run(run, checkpoint, device)
-    pixels, names = opened.read(images)
-    features = embed_images(opened, pixels)
-    write_arrays(out, {"features": features, "names": np.asarray(names)})
+    found = read_given(opened, images, skip_unreadable=skip_unreadable)
+    features = embed_images(opened, found.values)
+    passed = {"unreadable": np.asarray(list(found.unreadable))} if found.unreadable else {}
+    write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape
-    report = {"run": str(run), "out": str(out), "count": count, "features": size}
+    report = {"run": str(run), "out": str(out), "count": count, "features": size, **found.report()}
     reply(report, as_json, console(), f"{out}: {count} images, {size} features each")
 
 

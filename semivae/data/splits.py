@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,12 +78,14 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     `proportional` follows the classes' frequencies and `{ratio: r}` a long tail (`long_tail`), with at least one label
     each. Validation follows the frequencies.
     Within a class the first ranked are labelled and the next ones are for validation, so that for one seed a smaller
-    balanced split is a part of a larger one.
+    balanced split is a part of a larger one. Examples that the data keep for validation are that and nothing else.
 
     Raises:
-        DataError: a class has no example, or more labels or validation examples are asked for than there are.
+        DataError: a class has no example, more labels or validation examples are asked for than there are, or
+            validation examples of data that bring their own.
     """
-    members = _members(dataset)
+    own = _own_validation(dataset, spec)
+    members = _members(dataset, set(own.tolist()))
     groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
     sizes = [len(group) for group in groups]
     labels = [0] * len(sizes) if spec.labelled == "all" else _label_counts(dataset, spec, spec.labelled, sizes)
@@ -101,7 +103,8 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     rest = [group[end:] for group, end in zip(groups, ends, strict=True)]
     labelled = rest if spec.labelled == "all" else [group[:a] for group, a in zip(groups, labels, strict=True)]
     unlabelled = [] if spec.labelled == "all" else rest
-    return Split(_indices(labelled), _indices(unlabelled), _indices(validation), dataset.name, dataset.digest, spec)
+    checked = _indices([*validation, own.tolist()])
+    return Split(_indices(labelled), _indices(unlabelled), checked, dataset.name, dataset.digest, spec)
 
 
 def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
@@ -111,13 +114,8 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
         DataError: more labels or validation examples are asked for than there are, or validation examples of data that
             bring their own.
     """
-    given = dataset.validation
-    if given is not None and spec.validation:
-        raise DataError(
-            f"split.validation is {spec.validation}, but {dataset.name} has its own {len(given):,} examples for "
-            "validation; leave it out"
-        )
-    kept = set() if given is None else set(given.tolist())
+    own = _own_validation(dataset, spec)
+    kept = set(own.tolist())
     free = [row for row in range(len(dataset.train["x"])) if row not in kept]
     order = ranked(free, lambda index: f"semivae-split:{spec.seed}:{index}")
     labels = len(order) - spec.validation if spec.labelled == "all" else spec.labelled
@@ -128,14 +126,29 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
         )
     checks, labelled = order[labels : labels + spec.validation], order[:labels]
     unlabelled = order[labels + spec.validation :]
-    validation = _indices([checks]) if given is None else given.sort().values
+    validation = _indices([checks, own.tolist()])
     return Split(_indices([labelled]), _indices([unlabelled]), validation, dataset.name, dataset.digest, spec)
 
 
-def _members(dataset: Dataset) -> list[list[int]]:
+def _own_validation(dataset: Dataset, spec: SplitSpec) -> Tensor:
+    """The rows that the data keep for validation, int64 [n]. Raises DataError where the split asks for others."""
+    own = dataset.validation
+    if own is None:
+        return torch.zeros(0, dtype=torch.int64)
+    if spec.validation:
+        raise DataError(
+            f"split.validation is {spec.validation}, but {dataset.name} has its own {len(own):,} examples for "
+            "validation; leave it out"
+        )
+    return own
+
+
+def _members(dataset: Dataset, kept: Collection[int]) -> list[list[int]]:
+    """The rows of each class, without those that are kept for validation."""
     members: list[list[int]] = [[] for _ in dataset.classes]
     for index, number in enumerate(dataset.train[dataset.label].tolist()):
-        members[number].append(index)
+        if index not in kept:
+            members[number].append(index)
     empty = [name for name, group in zip(dataset.classes, members, strict=True) if not group]
     if empty:
         raise DataError(

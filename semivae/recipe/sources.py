@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,11 +13,15 @@ from semivae.recipe.section import (
     NoTruth,
     Pixels,
     Positive,
+    PositiveFloat,
     ProperShare,
     Section,
     Seed,
     Side,
 )
+
+Fit = Literal["crop", "pad", "stretch"]
+Background = Literal["white", "black"]
 
 
 class BuiltInSource(Section):
@@ -33,11 +37,28 @@ class BuiltInSource(Section):
     )
 
 
+CHANNELS: Any = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
+FIT: Any = Field(
+    "crop",
+    description="How a picture of another ratio of sides gets this size: `crop` cuts off what protrudes around its "
+    "centre, `pad` keeps all of it and fills up with the background, `stretch` changes its ratio.",
+)
+BACKGROUND: Any = Field(
+    "white", description="What is seen through transparent pixels, and what `fit: pad` fills up with."
+)
+WHITE: Any = Field(
+    None,
+    description="The value of white in files of more than 8 bits, such as 4095 of a 12-bit camera. By default it is "
+    "the largest value that the file can hold.",
+)
+
+
 class FolderSource(Section):
     """Image files in one folder per class, or a .zip of them.
 
-    The layout is `train/CLASS/*.png`, with optional `test/CLASS/*.png` and `unlabelled/*.png`; or `CLASS/*.png` alone,
-    of which a part is set aside for testing. Every image is scaled by its shorter side and cropped around its centre.
+    The layout is `train/CLASS/*.png`, with optional `val/CLASS/*.png`, `test/CLASS/*.png` and `unlabelled/*.png`; or
+    `CLASS/*.png` alone, of which a part is set aside for testing. `valid`, `validation`, `training`, `testing` and
+    `unlabeled` are read too, in any case.
     """
 
     example: ClassVar[str] = "{name: folder, path: pets, size: 32, channels: 3}"
@@ -46,8 +67,13 @@ class FolderSource(Section):
     path: FilePath = Field(
         description="The folder or .zip file; a relative path starts at the data root (`--data-root`)."
     )
-    size: Pixels = Field(32, description="Height and width of the images, in pixels.")
-    channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
+    size: Pixels | tuple[Pixels, Pixels] = Field(
+        32, description="The side, or [height, width], to which images are scaled, in pixels."
+    )
+    channels: Literal[1, 3] = CHANNELS
+    fit: Fit = FIT
+    background: Background = BACKGROUND
+    white: PositiveFloat | None = WHITE
     test_share: ProperShare = Field(
         0.2, description="Fraction of each class that is set aside for testing where there is no `test` folder."
     )
@@ -93,7 +119,8 @@ class MasksSource(Section):
     The layout is `train/images/*` and `train/masks/*`, with the same optional folders in `val` and `test`, and
     `unlabelled/*`; or `images/*` and `masks/*` alone, of which a part is set aside for testing. An image and its mask
     have the same file name up to the ending. An image without a mask is unlabelled; a mask without an image shows what
-    masks look like. A mask holds class numbers, or colours that `palette` explains.
+    masks look like. A mask holds class numbers, or colours that `palette` explains; it is a PNG or another file that
+    keeps every pixel.
     """
 
     example: ClassVar[str] = "{name: masks, path: faces, size: [64, 48], palette: palette.txt, void: 255}"
@@ -103,7 +130,10 @@ class MasksSource(Section):
     size: Side | tuple[Side, Side] = Field(
         64, description="The side, or [height, width], to which images and masks are scaled, in pixels."
     )
-    channels: Literal[1, 3] = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
+    channels: Literal[1, 3] = CHANNELS
+    fit: Fit = FIT
+    background: Background = BACKGROUND
+    white: PositiveFloat | None = WHITE
     palette: FilePath | None = Field(
         None,
         description="A text file, relative to `path`, with one class per line in the order of the class numbers: "

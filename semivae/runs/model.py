@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.palettes import Palette, read_palette
+from semivae.data.formats.preprocessing import preprocessing_of
+from semivae.data.former_readings import as_recorded
 from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.inputs import Inputs, inputs_of
+from semivae.data.inputs.reading import Reading
 from semivae.data.paths import resolve
 from semivae.data.readers.masks import palette_of
 from semivae.data.readers.memory import dataset_in_memory
@@ -23,7 +26,7 @@ from semivae.devices import choose_device
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.players import Player
 from semivae.recipe import Recipe
-from semivae.recipe.schema import BuiltInSource, MasksSource, MemorySource
+from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.folder import (
     CHECKPOINTS,
@@ -199,7 +202,10 @@ class TrainedModel:
                 all, where the test part is chosen among its examples.
         """
         if self._dataset is None:
-            self._dataset = self._checked(load_source(self.recipe.source, self.data_root))
+            found = load_source(self.recipe.source, self.data_root)
+            if isinstance(self.recipe.source, FolderSource):
+                found = as_recorded(found, self.path / SPLIT_FILE)
+            self._dataset = self._checked(found)
         return self._dataset
 
     def _checked(self, found: Dataset) -> Dataset:
@@ -264,7 +270,11 @@ class TrainedModel:
         """What one example of one of the inputs is."""
         shape = self.recipe.variables[name].shape
         assert shape is not None
-        return inputs_of(shape, self.threshold, self.encoding) if name == self.image else inputs_of(shape)
+        if name != self.image:
+            return inputs_of(shape)
+        source = self.recipe.source
+        how = preprocessing_of(source) if isinstance(source, FolderSource | MasksSource) else None
+        return inputs_of(shape, self.threshold, self.encoding, how)
 
     def examples(self, arrays: Sample) -> Tensor | Examples:
         """The inputs among the arrays of a data set, as `read` gives them."""
@@ -281,7 +291,20 @@ class TrainedModel:
         Raises:
             DataError: nothing there, or what does not fit.
         """
-        return self.inputs.read(given)
+        found = self.reading(given)
+        return found.values, found.names
+
+    def reading(self, given: object, *, skip_unreadable: bool = False) -> Reading:
+        """As `read`, with all that was found there: files that are left out, and what a user should know of the others.
+
+        Args:
+            given: as for `read`.
+            skip_unreadable: pass over image files that cannot be read, and name them.
+
+        Raises:
+            DataError: nothing there, or what does not fit.
+        """
+        return self.inputs.read(given, skip_unreadable=skip_unreadable)
 
     def read_all(self, given: object) -> tuple[Tensor | Examples, list[str]]:
         """As `read`; of a run of several inputs, `given` maps the name of each to what `read` takes.
@@ -296,7 +319,7 @@ class TrainedModel:
             raise DataError(f"{self.path} starts from {' and '.join(self.roles.inputs)}; give {{{needed}}}")
         del lacking
         read = {name: self.inputs_of(name).read(given[name]) for name in self.roles.inputs}
-        return Examples({name: part for name, (part, _) in read.items()}), read[self.image][1]
+        return Examples({name: part.values for name, part in read.items()}), read[self.image].names
 
     def values(self, raw: Tensor | Examples) -> Sample:
         """Inputs as `read_all` gives them, as the model takes them: float32 [n, *shape] on the run's device."""

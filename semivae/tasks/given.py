@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.image_files import reason_of
-from semivae.data.formats.palettes import Palette, decode_map
+from semivae.data.formats.mask_files import decode_map
+from semivae.data.formats.palettes import Palette
 from semivae.data.formats.regular_files import read_regular
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec

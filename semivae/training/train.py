@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
+from semivae.data.former_readings import as_recorded
 from semivae.data.paths import resolve as resolve_path
 from semivae.data.readers.masks import palette_path
 from semivae.data.readers.memory import dataset_in_memory
@@ -23,7 +24,7 @@ from semivae.game.game import Game
 from semivae.game.plan import Plan
 from semivae.monitoring.validator import Validator
 from semivae.recipe import Recipe, change_recipe, read_recipe
-from semivae.recipe.schema import BuiltInSource, MasksSource, MemorySource
+from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import (
     SPLIT_FILE,
@@ -103,6 +104,9 @@ def train(
     root = find_data_root(data_root, kept_data_root(folder) if resume else None)
     if dataset is None:
         data = load_source(loaded.source, root)
+        manifest = folder / SPLIT_FILE if resume else split
+        if isinstance(loaded.source, FolderSource) and manifest is not None:
+            data = as_recorded(data, Path(manifest))
     else:
         threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None
         data = binarized_dataset(dataset_in_memory(dataset), threshold)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from semivae.api import Run
     from semivae.classification import Classifier
+    from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 Report = Mapping[str, Any]
@@ -32,7 +33,7 @@ class KindOfLabel:
         details: of an evaluation, all further tables.
         seeds: one line for each split seed, from the evaluations by seed.
         check_out: refuses a place where predictions cannot or may not be written (out, overwrite).
-        predict: writes and shows what a classifier says of images (classifier, images, names, out, overwrite, as_json).
+        predict: writes and shows what a classifier says of images (classifier, images, out, overwrite, as_json).
         picture: what is shown of samples, images [n, channels, height, width].
         arrays: of imputed images, what is kept of their labels, by name.
         imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings
@@ -43,7 +44,7 @@ class KindOfLabel:
     details: Callable[[Report], Shown]
     seeds: Callable[[Mapping[int, Report]], Shown]
     check_out: Callable[[Path | None, bool], None]
-    predict: Callable[[Classifier, Tensor, Sequence[str], Path | None, bool, bool], None]
+    predict: Callable[[Classifier, Reading, Path | None, bool, bool], None]
     picture: Callable[[Run, Mapping[str, Tensor]], Tensor]
     arrays: Callable[[Imputed, Sequence[str]], dict[str, Any]]
     imputed: Callable[[Run, Path, Sequence[str], Imputed, Tensor, Mapping[str, Any]], Tensor]

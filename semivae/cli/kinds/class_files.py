@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from semivae.api import Run
     from semivae.classification import Classifier
+    from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 
@@ -25,15 +26,14 @@ def check_csv(out: Path | None, overwrite: bool) -> None:
     check_target(out, overwrite, ".csv")
 
 
-def predict_csv(
-    classifier: Classifier, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
-) -> None:
+def predict_csv(classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write OUT.csv, or show it; as JSON the rows too where there is no file."""
-    run = classifier.run
-    answer = classifier.answer(images)
+    run, names = classifier.run, images.names
+    answer = classifier.answer(images.values)
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer)
-    text, notes = predictions_csv(names, probabilities, run.classes), classifier_lines(facts)
-    report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts}
+    text = predictions_csv(names, probabilities, run.classes, list(images.unreadable))
+    notes = classifier_lines(facts)
+    report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
         reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
@@ -48,14 +48,18 @@ def predict_csv(
             print(f"note: {note}", file=sys.stderr)
 
 
-def predictions_csv(names: Sequence[str], probabilities: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
-    """Rows `name,label,prob_CLASS...`."""
+def predictions_csv(
+    names: Sequence[str],
+    probabilities: Sequence[Sequence[float]],
+    classes: Sequence[str],
+    unreadable: Sequence[str] = (),
+) -> bytes:
+    """Rows `name,label,prob_CLASS...`; of files that cannot be read at the end, with empty cells."""
     labels = [classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
     rows = zip(names, labels, probabilities, strict=True)
-    return csv_bytes(
-        ["name", "label", *(f"prob_{name}" for name in classes)],
-        ([name, label, *(f"{value:.6f}" for value in row)] for name, label, row in rows),
-    )
+    answers = [[name, label, *(f"{value:.6f}" for value in row)] for name, label, row in rows]
+    empty = [[name, *[""] * (1 + len(classes))] for name in unreadable]
+    return csv_bytes(["name", "label", *(f"prob_{name}" for name in classes)], answers + empty)
 
 
 def image_alone(run: Run, drawn: Mapping[str, Tensor]) -> Tensor:

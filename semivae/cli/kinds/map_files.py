@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from semivae.cli.showing import classifier_lines, console, reply
-from semivae.cli.writing import write_file
+from semivae.cli.writing import csv_bytes, write_file
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from semivae.api import Run
     from semivae.classification import Classifier
+    from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 
@@ -32,9 +33,7 @@ def check_masks(out: Path | None, overwrite: bool) -> None:
         raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
 
 
-def predict_masks(
-    classifier: Classifier, images: Tensor, names: Sequence[str], out: Path | None, overwrite: bool, as_json: bool
-) -> None:
+def predict_masks(classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write an index mask, an overlay and the confidence of every image, and the palette.
 
     OUT/masks/NAME.png, OUT/overlays/NAME.png, OUT/confidence/NAME.png and OUT/palette.txt.
@@ -43,12 +42,15 @@ def predict_masks(
     from semivae.tasks.map_pictures import confidence_png, mask_png, overlay_png, palette_text
 
     assert out is not None
-    run, files, start = classifier.run, mask_names(names), 0
+    run, names, start = classifier.run, images.names, 0
+    files = mask_names(names)
     palette = run_palette(run)
     write_in(out, "palette.txt", palette_text(palette).encode())
-    for probabilities in classifier.in_parts(images):
+    if images.unreadable:
+        write_in(out, "unreadable.csv", csv_bytes(["name", "reason"], images.unreadable.items()))
+    for probabilities in classifier.in_parts(images.values):
         batch = len(probabilities)
-        pixels = images[start : start + batch]
+        pixels = images.values[start : start + batch]
         shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
         confidences, maps = (found.numpy() for found in probabilities.max(dim=1))
         chosen = files[start : start + batch]
@@ -59,6 +61,7 @@ def predict_masks(
         start += batch
     facts = classifier.facts()
     report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes), **facts}
+    report |= images.report()
     done = f"{out}: masks, overlays and confidences of {len(names)} images, and palette.txt"
     reply(report, as_json, console(), done, *classifier_lines(facts))
 

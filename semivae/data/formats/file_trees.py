@@ -15,7 +15,13 @@ from semivae.data.formats.regular_files import MOST_BYTES, read_regular
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 
-LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# in lower case: what systems, network drives and Python leave in folders, beside all that starts with a dot
+LEFT_BY_SYSTEMS = {
+    "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r",
+    "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost+found",
+    "@eadir", "@tmp", "@synoresource", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",
+    "network trash folder", "temporary items", "__pycache__",
+}  # fmt: skip
 DEEPEST = 100  # folders in each other
 # what a .zip may unpack to; pictures hardly shrink in one
 MEMBER_SMALL, ARCHIVE_SMALL, RATIO = 2**28, 2**33, 100  # bytes that are always read; beyond, how many times the packed
@@ -152,4 +158,4 @@ def _listing(place: Path, entries: Sequence[str], read: Callable[[str], bytes]) 
 
 
 def _hidden(part: str) -> bool:
-    return part.startswith(".") or part in LEFT_BY_SYSTEMS
+    return part.startswith(".") or part.lower() in LEFT_BY_SYSTEMS

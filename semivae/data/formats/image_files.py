@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,11 +14,16 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from torch import Tensor
 
 from semivae.data.formats.file_trees import Files
+from semivae.data.formats.levels import Levels
+from semivae.data.formats.preprocessing import Preprocessing, Size, filled_part, fitted_picture, shown_part
 from semivae.data.formats.raster import KINDS, LARGE, open_header, open_raster
 from semivae.errors import DataError
 from semivae.text import join_names
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+SUFFIXES = {
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".webp", ".pbm", ".pgm", ".ppm", ".pnm",
+}  # fmt: skip
 THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
 MOST_AVERAGED = 128  # pixels a side that become one; with more Pillow's `reduce` divides too coarsely, white gets grey
 BAND = 4_000_000  # pixels of a large picture that are averaged at once
@@ -28,100 +34,158 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def decode_image(content: bytes, channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """The pixels of an image file, resized (shorter side) and centre-cropped: uint8 [channels, height, width].
+def why_no_image(name: str) -> str:
+    """Why a file is not read as an image, by its name."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"{suffix} is no ending of an image that is read" if suffix else "it has no ending, such as .png"
 
-    The picture is turned as its EXIF orientation says; transparency is dropped; 16-bit grey becomes 8-bit. A JPEG of
-    four times the size or more is decoded at a fraction of its own, and a picture of many megapixels is averaged before
-    it is resized; both keep at least twice the size.
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as an example, and what it was as a file.
+
+    Attributes:
+        pixels: uint8 [channels, height, width].
+        size: width and height of the file's picture, upright.
+        levels: what its pixels were.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    size: Size
+    levels: Levels
+
+
+def decode_picture(content: bytes, preprocessing: Preprocessing) -> Picture:
+    """An image file as an example.
+
+    The picture is turned as its EXIF orientation says. A JPEG of four times the size or more is decoded at a fraction
+    of its own, and a picture of many megapixels is averaged before it is resized; both keep at least twice the size.
 
     Raises:
-        ValueError: 32-bit pixels, of which nobody says what is white; or more pixels than are decoded.
+        ValueError: pixels of which nobody says what is white; a picture that cannot be told from the background; or
+            more pixels than are decoded.
         OSError, SyntaxError and more: Pillow's, for what is no image.
     """
-    needed = 2 * max(height, width)
+    target = preprocessing.width, preprocessing.height
+    needed = 2 * max(target)
     with open_raster(content, needed) as opened:
-        if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
-            raise ValueError("32-bit pixels, which have no white; save them with 8 or 16 bits")
+        levels = Levels.of(opened, content, preprocessing)
+        given = open_header(content).size if opened.format in ("JPEG", "MPO") else opened.size  # before it is shrunk
+        size = _upright(opened, given)
         factor = min(min(opened.size) // needed, MOST_AVERAGED)
         if factor > 1 and opened.width * opened.height > LARGE:
-            image = _averaged(opened, channels, factor, height, width)
+            image = _averaged(opened, factor, preprocessing, levels)
         else:
             ImageOps.exif_transpose(opened, in_place=True)
-            image = _eight_bits(opened, channels)
-            if image.size != (width, height):
-                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+            image = levels.eight_bits(opened)
+            background = (preprocessing.level,) * preprocessing.channels
+            image = fitted_picture(image, target, preprocessing.fit, background, Image.Resampling.BICUBIC)
+        levels.refuse_invisible()
         pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    pixels = pixels[None] if preprocessing.channels == 1 else pixels.transpose(2, 0, 1)
+    return Picture(pixels, size, levels)
 
 
-def _eight_bits(image: Image.Image, channels: int) -> Image.Image:
-    """An image as one byte of grey, or three of colour, a pixel."""
-    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut everything above 255 off
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:  # without this Pillow warns
-        image = image.convert("RGBA")
-    return image.convert("L" if channels == 1 else "RGB")
+def decode_image(content: bytes, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+    """The pixels of an image file, uint8 [channels, height, width]; raises as `decode_picture`."""
+    return decode_picture(content, preprocessing).pixels
 
 
-def _averaged(image: Image.Image, channels: int, factor: int, height: int, width: int) -> Image.Image:
-    """A large image, averaged to 1/`factor` of its sides, then resized, cropped and turned upright.
+def _averaged(image: Image.Image, factor: int, preprocessing: Preprocessing, levels: Levels) -> Image.Image:
+    """A large image, averaged to 1/`factor` of its sides, then resized, fitted and turned upright.
 
     It is averaged band by band: a second copy of it, in another mode, would not fit into memory.
     """
     image.load()  # turns a TIFF
     across, down = image.size
-    small = Image.new("L" if channels == 1 else "RGB", (-(-across // factor), -(-down // factor)))
+    small = Image.new(preprocessing.mode, (-(-across // factor), -(-down // factor)))
     rows = max(1, BAND // (across * factor)) * factor
     for top in range(0, down, rows):
         band = image.crop((0, top, across, min(top + rows, down)))
-        small.paste(_eight_bits(band, channels).reduce(factor), (0, top // factor))
+        small.paste(levels.eight_bits(band).reduce(factor), (0, top // factor))
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    size = (height, width) if orientation >= 5 else (width, height)
-    scale = min(across / size[0], down / size[1]) / factor
-    left, upper = (across / factor - scale * size[0]) / 2, (down / factor - scale * size[1]) / 2
-    box = (left, upper, left + scale * size[0], upper + scale * size[1])  # its last row and column may be half full
-    small = small.resize(size, Image.Resampling.BICUBIC, box)
-    small.getexif()[ExifTags.Base.Orientation] = orientation
-    ImageOps.exif_transpose(small, in_place=True)
-    return small
+    target = preprocessing.width, preprocessing.height
+    target = target[::-1] if orientation >= 5 else target
+    # in averaged pixels, of which the last row and column may be half full
+    left, upper, right, lower = (side / factor for side in shown_part((across, down), target, preprocessing.fit))
+    x, y, end, bottom = filled_part((across, down), target, preprocessing.fit)
+    part = small.resize((end - x, bottom - y), Image.Resampling.BICUBIC, (left, upper, right, lower))
+    fitted = Image.new(preprocessing.mode, target, (preprocessing.level,) * preprocessing.channels)
+    fitted.paste(part, (x, y))
+    fitted.getexif()[ExifTags.Base.Orientation] = orientation
+    ImageOps.exif_transpose(fitted, in_place=True)
+    return fitted
 
 
-def upright_size(content: bytes) -> tuple[int, int]:
-    """Width and height of an image file, turned as its EXIF orientation says."""
-    with open_header(content) as opened:
-        width, height = opened.size
-        if isinstance(opened, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have turned its size already
-            width, height = opened.tag_v2[ExifTags.Base.ImageWidth], opened.tag_v2[ExifTags.Base.ImageLength]
-        lies = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return (height, width) if lies else (width, height)
+def _upright(opened: Image.Image, size: Size) -> Size:
+    """The size of an image that was just opened, turned as its EXIF orientation says; a PNG is decoded for it."""
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have turned its size already
+        size = opened.tag_v2[ExifTags.Base.ImageWidth], opened.tag_v2[ExifTags.Base.ImageLength]
+    return size[::-1] if opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else size
 
 
-def read_pixels(files: Files, names: Sequence[str], shape: tuple[int, int, int]) -> Tensor:
-    """The images `names` as uint8 [n, channels, height, width], in that order.
+@dataclass
+class Pictures:
+    """Image files that were read.
+
+    Attributes:
+        pixels: uint8 [n, channels, height, width], of those that can be read.
+        names: n names, in the order in which they were asked for.
+        sizes: width and height of each in its file, upright.
+        levels: what the pixels of each were.
+        unreadable: names of the others, with the reasons.
+    """
+
+    pixels: Tensor
+    names: list[str]
+    sizes: list[Size]
+    levels: list[Levels]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+ADVICE = "Repair or remove them"
+
+
+def read_pictures(
+    files: Files, names: Sequence[str], preprocessing: Preprocessing, *, skip: bool = False, advice: str = ADVICE
+) -> Pictures:
+    """The images `names`, in that order; with `skip` those that can be read.
 
     Raises:
-        DataError: some files cannot be read as images; names the first five and says how many.
+        DataError: some files cannot be read as images, or with `skip` all of them; names the first five and says how
+            many.
     """
-    pixels = np.empty((len(names), *shape), np.uint8)
+    pixels = np.empty((len(names), *preprocessing.shape), np.uint8)
 
-    def fill(row: int) -> str | None:
+    def fill(row: int) -> tuple[Size, Levels] | str:
         try:
-            pixels[row] = decode_image(files.read(names[row]), *shape)
+            picture = decode_picture(files.read(names[row]), preprocessing)
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and more, by the byte that is wrong
-            return f"{names[row]} ({reason_of(error)})"
-        return None
+            return reason_of(error)
+        pixels[row] = picture.pixels
+        return picture.size, picture.levels
 
     with ThreadPoolExecutor() as threads:
         # photographs decode in parallel; with small pictures the interpreter's lock makes threads slower than none
         rows = threads.map(fill, range(len(names))) if _threads_pay(files, names) else map(fill, range(len(names)))
-        broken = [message for message in rows if message is not None]
-    if broken:
+        found = list(rows)
+    unreadable = {name: met for name, met in zip(names, found, strict=True) if isinstance(met, str)}
+    kept = [row for row, met in enumerate(found) if not isinstance(met, str)]
+    if unreadable and (not skip or not kept):
+        named = join_names([f"{name} ({reason})" for name, reason in unreadable.items()])
         raise DataError(
-            f"{len(broken):,} of {len(names):,} image files in {files.place} cannot be read: {join_names(broken)}. "
-            "Repair or remove them"
+            f"{len(unreadable):,} of {len(names):,} image files in {files.place} cannot be read: {named}. {advice}"
         )
-    return torch.from_numpy(pixels)
+    met = [one for one in found if not isinstance(one, str)]
+    whole = torch.from_numpy(pixels if not unreadable else pixels[kept])
+    return Pictures(
+        whole, [names[row] for row in kept], [size for size, _ in met], [levels for _, levels in met], unreadable
+    )
+
+
+def read_pixels(files: Files, names: Sequence[str], preprocessing: Preprocessing) -> Tensor:
+    """The images `names` as uint8 [n, channels, height, width], in that order; raises as `read_pictures`."""
+    return read_pictures(files, names, preprocessing).pixels
 
 
 def _threads_pay(files: Files, names: Sequence[str]) -> bool:

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from semivae.data.formats.raster import LARGE, open_raster
+from semivae.data.formats.preprocessing import fitted_picture
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
+from semivae.recipe.sources import Fit
 from semivae.text import join_names
 from semivae.variables import VOID
 
@@ -96,63 +97,7 @@ def _colour(words: Sequence[str], where: str) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
-def decode_map(content: bytes, palette: Palette, height: int, width: int) -> Map:
-    """A mask file as class numbers or `VOID`, resized (shorter side, nearest pixel) and centre-cropped like its image.
-
-    Raises:
-        ValueError: a colour or a number that is no class; the message says which.
-    """
-    with open_raster(content) as opened:
-        ImageOps.exif_transpose(opened, in_place=True)
-        image: Image.Image = opened
-        if opened.width * opened.height > LARGE:  # only the pixels that are kept become numbers, of eight bytes each
-            image = ImageOps.fit(opened, (width, height), Image.Resampling.NEAREST)
-        numbers = _numbers(image, palette)
-    return fitted(class_map(numbers, palette, len(palette.names) or MOST_CLASSES), height, width)
-
-
-def _numbers(image: Image.Image, palette: Palette) -> Array:
-    """What a mask's pixels say, as class numbers where it holds these, else by colour; the void colour is -1.
-
-    Grey pixels are class numbers, unless every colour of the palette is a grey: then they are these. Indexed pixels are
-    class numbers too; where their colours are all in the palette, they must mean the same.
-    """
-    colours = palette.colours
-    greys = colours is not None and bool((colours == colours[:, :1]).all())
-    if image.mode == "P" or image.mode.startswith("I") or (image.mode in ("1", "L") and not greys):
-        numbers = np.asarray(image).astype(np.int64)
-        if image.mode == "P" and colours is not None:
-            _refuse_two_meanings(numbers, np.asarray(image.convert("RGB")).astype(np.int64), palette)
-        return numbers
-    pixels = np.asarray(image.convert("RGB")).astype(np.int64)
-    if colours is None:
-        if (pixels[..., :1] == pixels).all():
-            return pixels[..., 0]
-        raise ValueError("a colour mask, and no palette says what its colours mean")
-    return _by_colour(pixels, palette, colours)
-
-
-def _refuse_two_meanings(numbers: Array, pixels: Array, palette: Palette) -> None:
-    """Raises ValueError where an indexed mask's colours, void aside all of the palette, are of other classes than its
-    numbers; colours of its own are for viewers, and the numbers count."""
-    assert palette.colours is not None
-    known = numbers != palette.void
-    numbers, pixels = numbers[known], pixels[known]
-    try:
-        coloured = _by_colour(pixels, palette, palette.colours)
-    except ValueError:
-        return
-    wrong = coloured != numbers
-    if wrong.any():
-        number, place = numbers[wrong][0], coloured[wrong][0]
-        meant = "void" if place == VOID else f"class {place}, {palette.names[place]}"
-        raise ValueError(
-            f"an indexed mask in which number {number} has the colour of {meant}: save it as RGB to go by its colours, "
-            "or leave the colours out of the palette to go by its numbers"
-        )
-
-
-def _by_colour(pixels: Array, palette: Palette, colours: npt.NDArray[np.uint8]) -> Array:
+def by_colour(pixels: Array, palette: Palette, colours: npt.NDArray[np.uint8]) -> Array:
     """Class numbers, -1 where void, of colours [..., 3]. Raises ValueError for one that is not in the palette."""
     code = _codes(pixels)
     known = _codes(colours.astype(np.int64))
@@ -189,12 +134,12 @@ def class_map(numbers: Array, palette: Palette, classes: int) -> Map:
     return np.where(void, VOID, numbers).astype(np.int16)
 
 
-def fitted(numbers: Map, height: int, width: int) -> Map:
-    """A map resized (shorter side, nearest pixel) and centre-cropped, as images are."""
+def fitted(numbers: Map, height: int, width: int, fit: Fit = "crop") -> Map:
+    """A map at another size, fitted like its image, by the nearest pixel; what `pad` leaves free is `VOID`."""
     if numbers.shape == (height, width):
         return numbers
     image = Image.fromarray(numbers.astype(np.int32))
-    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.NEAREST)).astype(np.int16)
+    return np.asarray(fitted_picture(image, (width, height), fit, VOID, Image.Resampling.NEAREST)).astype(np.int16)
 
 
 def resized_images(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -225,6 +170,23 @@ def refuse_gaps(numbers: Sequence[int], what: str, names: str) -> None:
             f"{numbers[-1]} never occur. If {numbers[-1]} stands for places that are not known, say source.void: "
             f"{numbers[-1]}; else number the classes 0, 1, ..., or name them all in {names}"
         )
+
+
+def unseen_classes(maps: Tensor, classes: Sequence[str], what: str) -> tuple[str, ...]:
+    """A warning of classes that are at no place of any map, or nothing.
+
+    Args:
+        maps: class numbers of any shape, `VOID` among them.
+        classes: their names.
+        what: holds the maps, for the message.
+    """
+    counts = torch.bincount(maps[maps >= 0].long(), minlength=len(classes)).tolist()
+    unseen = [f"{number} ({name})" if name != str(number) else name
+              for number, (name, count) in enumerate(zip(classes, counts, strict=True)) if not count]  # fmt: skip
+    if not unseen:
+        return ()
+    first = "; if their numbers start at 1, subtract 1" if not counts[0] else ""
+    return (f"{what} show no place of class {join_names(unseen)}, so that it is never learnt{first}",)
 
 
 def refuse_other_ratio(given: tuple[int, ...], size: tuple[int, int]) -> None:

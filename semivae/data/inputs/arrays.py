@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from semivae.data.formats.npz import load_arrays
+from semivae.data.formats.preprocessing import Preprocessing, Size, fitted_picture
 from semivae.data.inputs.pixels import (
     Array,
     channels_first,
@@ -39,16 +40,22 @@ def read_array_file(path: Path) -> Array:
     return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
 
 
-def as_examples(array: ArrayLike | Tensor | object, shape: tuple[int, ...], what: str = "the array") -> Tensor:
+def as_examples(
+    array: ArrayLike | Tensor | object,
+    shape: tuple[int, ...],
+    what: str = "the array",
+    preprocessing: Preprocessing | None = None,
+) -> Tensor:
     """Arrays of images or rows in the model's form.
 
-    Images of another size are resized (shorter side) and centre-cropped like image files, and become bytes for it.
+    Images of another size are fitted like image files, and become bytes for it.
 
     Args:
         array: bytes, booleans or floats in [0, 1]: [n, channels, height, width], [n, height, width, channels], or
             [n, height, width] for one channel; or a single image without n. For tables [n, columns] or [columns].
         shape: the model's (channels, height, width) or (columns,).
         what: a name for messages.
+        preprocessing: how images are fitted; None: cropped.
 
     Warns (`DataWarning`) of images that are black but for their scale.
 
@@ -66,7 +73,7 @@ def as_examples(array: ArrayLike | Tensor | object, shape: tuple[int, ...], what
         raise DataError(f"{what} is no regular array; expected is {_expected(shape)}") from error
     ordered = _ordered(values, shape)
     if ordered is None:
-        ordered = _resized(values, shape, what)
+        ordered = _resized(values, shape, preprocessing, what)
     if ordered is None:
         raise DataError(f"{what} has shape {list(values.shape)}; expected is {_expected(shape)}")
     if not len(ordered):
@@ -82,11 +89,23 @@ def _as_pixels(images: Array, given: Array, what: str) -> Array:
     return pixels_as_floats(images, what)
 
 
-def _resized(values: Array, shape: tuple[int, ...], what: str) -> Array | None:
+def image_size(array: ArrayLike | Tensor | object, shape: tuple[int, ...]) -> Size:
+    """Width and height of the images in an array that `as_examples` takes for images of `shape`."""
+    channels, height, width = shape
+    given = tuple(array.shape) if isinstance(array, Tensor) else np.shape(array)  # type: ignore[call-overload]
+    if _fits(given, shape):
+        return width, height
+    if given[-1] == channels and not (channels == 1 and len(given) == 2):  # channels last
+        return given[-2], given[-3]
+    return given[-1], given[-2]
+
+
+def _resized(values: Array, shape: tuple[int, ...], how: Preprocessing | None, what: str) -> Array | None:
     """Images of another size as bytes [n, *shape]; None if the array holds no images of as many channels."""
     if len(shape) != 3:
         return None
     channels, height, width = shape
+    how = how or Preprocessing(channels, height, width)
     grey = channels == 1 and values.ndim in (2, 3) and 1 not in (values.shape[0], values.shape[-1])
     if values.ndim == (2 if grey else 3) and not (grey and values.ndim == 3):
         values = values[None]  # a single image
@@ -97,9 +116,18 @@ def _resized(values: Array, shape: tuple[int, ...], what: str) -> Array | None:
     if images.shape[1] != channels or 0 in images.shape:
         return None
     pixels = pixels_as_bytes(images, what).transpose(0, 2, 3, 1)
-    fitted = [ImageOps.fit(Image.fromarray(image[..., 0] if channels == 1 else image), (width, height),
-                           Image.Resampling.BICUBIC) for image in pixels]  # fmt: skip
+    pictures = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in pixels]
+    ground = (how.level,) * channels
+    fitted = [
+        fitted_picture(picture, (width, height), how.fit, ground, Image.Resampling.BICUBIC) for picture in pictures
+    ]
     return np.stack([np.asarray(image) for image in fitted]).reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def _fits(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of a shape holds images of the model's size, in any layout."""
+    channels, height, width = shape
+    return bool({given[-3:]} & {shape, (height, width, channels)}) or (channels == 1 and given[-2:] == (height, width))
 
 
 def _ordered(values: Array, shape: tuple[int, ...]) -> Array | None:

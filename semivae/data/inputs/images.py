@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import decode_image, is_image, read_pixels
+from semivae.data.formats.image_files import ADVICE, decode_image, is_image, read_pictures, why_no_image
+from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.regular_files import read_regular
-from semivae.data.inputs.arrays import as_examples, read_array_file
+from semivae.data.formats.remarks import remarks
+from semivae.data.inputs.arrays import as_examples, image_size, read_array_file
 from semivae.data.inputs.pixels import as_model_values, binarized
+from semivae.data.inputs.reading import Reading, joined
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe
+from semivae.text import join_names
 
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 
@@ -32,23 +37,28 @@ class Images:
     Args:
         shape: (channels, height, width).
         threshold: where black and white are parted, in [0, 1], of images that are binarised; else None.
+        preprocessing: how files and images of another size become such images; None: cropped, on white.
     """
 
     are_images = True
 
-    def __init__(self, shape: tuple[int, ...], threshold: float | None = None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], threshold: float | None = None, preprocessing: Preprocessing | None = None
+    ) -> None:
+        self.shape, self.threshold = shape, threshold
         channels, height, width = shape
-        self.shape, self.size, self.threshold = shape, (channels, height, width), threshold
+        self.preprocessing = preprocessing or Preprocessing(channels, height, width)
 
-    def read(self, given: object) -> tuple[Tensor, list[str]]:
+    def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
         """Images in files, Pillow images, or arrays.
 
-        Image files are resized (shorter side) and centre-cropped, and so are Pillow images and arrays of another size.
+        Image files, Pillow images and arrays of another size are fitted as the images were that the run learnt from.
 
         Args:
             given: the path of an image file, of a folder or .zip of them (searched to any depth), of an .npy, or of an
                 .npz whose array x, or only one, is taken; a Pillow image; a list of such paths or images; or an array
                 (see `semivae.data.inputs.arrays.as_examples`).
+            skip_unreadable: pass over image files that cannot be read, and name them.
 
         Returns:
             uint8 [n, *shape] from image files, float32 [n, *shape] from arrays; and n names, in order: the files'
@@ -58,40 +68,46 @@ class Images:
             DataError: nothing there, no image in it, files that are no images, or arrays of other channels.
         """
         if isinstance(given, str | Path):
-            return self._read_path(Path(given))
+            return self._read_path(Path(given), skip_unreadable)
         if isinstance(given, Image.Image):
-            return torch.from_numpy(self._decoded(given)[None].copy()), ["0"]
+            return Reading(torch.from_numpy(self._decoded(given)[None].copy()), ["0"], [given.size])
         if isinstance(given, Sequence) and given and all(isinstance(one, str | Path | Image.Image) for one in given):
-            return self._read_each(given)
-        examples = as_examples(given, self.shape)
-        return examples, [str(row) for row in range(len(examples))]
+            parts = [self.read(one, skip_unreadable=skip_unreadable) for one in given]
+            places = [str(one) if isinstance(one, str | Path) else str(row) for row, one in enumerate(given)]
+            return joined(list(zip(places, parts, strict=True)))
+        return self._from_array(given)
 
-    def _read_each(self, given: Sequence[object]) -> tuple[Tensor, list[str]]:
-        """A list of paths or Pillow images, one after the other; a folder's files are named below it."""
-        parts, names = [], []
-        for number, one in enumerate(given):
-            part, found = self.read(one)
-            place = str(one) if isinstance(one, str | Path) else str(number)
-            parts.append(part)
-            names += [place] if len(found) == 1 else [f"{place}/{name}" for name in found]
-        if len({part.dtype for part in parts}) > 1:
-            parts = [as_model_values(part) for part in parts]
-        return torch.cat(parts), names
+    def _from_array(self, given: object, what: str = "the array") -> Reading:
+        values = as_examples(given, self.shape, what, self.preprocessing)
+        size = image_size(given, self.shape)
+        return Reading(values, [str(row) for row in range(len(values))], [size] * len(values))
 
-    def _read_path(self, path: Path) -> tuple[Tensor, list[str]]:
+    def _read_path(self, path: Path, skip: bool) -> Reading:
         if reachable(path).suffix.lower() in (".npy", ".npz") and not path.is_dir():
-            images = as_examples(read_array_file(path), self.shape, str(path))
-            return images, [str(row) for row in range(len(images))]
+            return self._from_array(read_array_file(path), str(path))
         if not path.exists():
             raise DataError(f"there is no file or folder {path.absolute()}")
-        if path.is_file() and is_image(path.name):
+        if path.is_file() and path.suffix.lower() != ".zip":
+            if not is_image(path.name):
+                raise DataError(f"{path.absolute()} is no folder and no .zip, and {why_no_image(path.name)}")
             files = Files(path.parent, (path.name,), (), lambda name: read_regular(path.parent / name))
-            return read_pixels(files, [path.name], self.size), [path.name]
+            return self._read_files(files, [path.name], {}, False)
         with open_files(path) as files:
             names = [name for name in files.names if is_image(name)]
+            others = {name: why_no_image(name) for name in files.names if not is_image(name)}
             if not names:
-                raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
-            return read_pixels(files, names, self.size), names
+                named = f"; it holds {join_names([f'{name} ({reason})' for name, reason in others.items()], 3)}"
+                raise DataError(
+                    f"{path.absolute()} holds no image files (.png, .jpg and so on){named if others else ''}"
+                )
+            return self._read_files(files, names, others, skip)
+
+    def _read_files(self, files: Files, names: list[str], others: dict[str, str], skip: bool) -> Reading:
+        found = read_pictures(
+            files, names, self.preprocessing, skip=skip, advice=f"{ADVICE}, or pass over them (--skip-unreadable)"
+        )
+        notes = remarks([found], self.preprocessing)
+        return Reading(found.pixels, found.names, found.sizes, found.unreadable, others, notes)
 
     def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
         """A Pillow image by way of the file that it would be, so that both are read alike."""
@@ -99,7 +115,12 @@ class Images:
             raise DataError("a Pillow image has 32-bit pixels, which have no white level; convert it to 8 or 16 bits")
         content = io.BytesIO()
         (image if image.mode in PNG_MODES else image.convert("RGB")).save(content, format="PNG")
-        return decode_image(content.getvalue(), *self.size)
+        return decode_image(content.getvalue(), self.preprocessing)
+
+    def masks(self) -> Images:
+        """Images of one channel, fitted alike; nothing is missing where a mask is transparent or does not reach."""
+        how = replace(self.preprocessing, channels=1, background="black", white=None)
+        return Images(how.shape, preprocessing=how)
 
     def reads_cells(self, path: Path) -> bool:
         """No file of images is a table of cells."""

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
+from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs.images import Images
+from semivae.data.inputs.reading import Reading
 from semivae.data.inputs.rows import Rows
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.recipe.schema import Recipe
@@ -27,12 +29,20 @@ class Inputs(Protocol):
     shape: tuple[int, ...]
     are_images: bool
 
-    def read(self, given: object) -> tuple[Tensor, list[str]]:
-        """Examples in files or arrays as they are kept, bytes or floats [n, *shape], and their names.
+    def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
+        """Examples in files or arrays as they are kept, bytes or floats [n, *shape], with their names.
+
+        Args:
+            given: where they are, or they themselves.
+            skip_unreadable: pass over files that cannot be read, and name them.
 
         Raises:
             DataError: nothing there, or what does not fit.
         """
+        ...
+
+    def masks(self) -> Inputs:
+        """What masks of missing places are, white where something is missing: of one channel, fitted like images."""
         ...
 
     def reads_cells(self, path: Path) -> bool:
@@ -56,12 +66,18 @@ class Inputs(Protocol):
         ...
 
 
-def inputs_of(shape: tuple[int, ...], threshold: float | None = None, encoding: TableEncoding | None = None) -> Inputs:
+def inputs_of(
+    shape: tuple[int, ...],
+    threshold: float | None = None,
+    encoding: TableEncoding | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Inputs:
     """Returns what examples of a shape are.
 
     Args:
         shape: of one x.
         threshold: where black and white are parted, in [0, 1], of images that are binarised; else None.
         encoding: of the columns of a table file; None for all other data.
+        preprocessing: how image files become examples; None: cropped, on white.
     """
-    return Images(shape, threshold) if len(shape) == 3 else Rows(shape, encoding)
+    return Images(shape, threshold, preprocessing) if len(shape) == 3 else Rows(shape, encoding)

@@ -14,6 +14,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values
+from semivae.data.inputs.reading import Reading
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.paths import reachable
 from semivae.data.views import View
@@ -34,7 +35,7 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], encoding: TableEncoding | None = None) -> None:
         self.shape, self.encoding = shape, encoding
 
-    def read(self, given: object) -> tuple[Tensor, list[str]]:
+    def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
         """Rows of another table file (of a run that learnt from one), of an .npy or .npz, or of an array.
 
         Returns:
@@ -55,7 +56,11 @@ class Rows:
             raise DataError(
                 f"the model takes rows of {self.shape[0]} numbers, not images; give them in an .npy or .npz file"
             )
-        return rows, [str(row) for row in range(len(rows))]
+        return Reading(rows, [str(row) for row in range(len(rows))])
+
+    def masks(self) -> Rows:
+        """Rows of as many numbers, one where something is missing."""
+        return Rows(self.shape)
 
     def _read_cells(self, path: Path, encoding: TableEncoding) -> Tensor:
         columns = encoding.read(read_cells(path), str(path))

@@ -19,6 +19,7 @@ from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import read_pixels
 from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.palettes import Map, fitted
+from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.raster import open_raster
 from semivae.data.formats.regular_files import read_regular
 from semivae.errors import DataError
@@ -118,7 +119,7 @@ def _read(path: Path, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
     names = [f"{IMAGES}/{row}.jpg" for row in range(count)]
     files = Files(path, tuple(names), (), lambda name: read_regular(path / name))
-    images = read_pixels(files, names, (3, size, size)).numpy()
+    images = read_pixels(files, names, Preprocessing(3, size, size)).numpy()
     with ThreadPoolExecutor() as threads:
         maps = np.stack(list(threads.map(one, range(count)))).astype(np.uint8)
     _keep(path, size, images, maps)

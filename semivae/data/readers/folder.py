@@ -11,8 +11,12 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import is_image, read_pixels
+from semivae.data.formats.image_files import Pictures, read_pictures
+from semivae.data.formats.label_files import ordered_classes
+from semivae.data.formats.preprocessing import preprocessing_of
+from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
+from semivae.data.readers.parts import Part, composed, folders_in, images_in, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
 from semivae.text import join_names
@@ -21,60 +25,78 @@ from semivae.variables import Sample
 Labelled = list[tuple[str, str]]  # (file name, class name)
 
 
-TRAIN_LIKE = ("train", "training")  # in whatever letters: what people call the part to train on
-
-
 @dataclass(frozen=True)
 class Layout:
-    """What a folder's structure says: which file belongs where. `test` is None if a part of train is to be set aside.
+    """What a folder's structure says: which file belongs where.
 
-    `top` is what the names of the class folders to train on start with, for example "train/".
+    Attributes:
+        top: what the names of the class folders to train on start with, for example "train/".
+        classes: their names, in the order of the class numbers.
+        train: to train on.
+        val: for validation; None where the split chooses among `train`.
+        test: to test on; None where a share of `train` is set aside.
+        unlabelled: without a class.
+        warnings: what a user should know.
     """
 
     top: str
     classes: tuple[str, ...]
     train: Labelled
+    val: Labelled | None
     test: Labelled | None
     unlabelled: list[str]
     warnings: tuple[str, ...]
 
 
 def read_folder(source: FolderSource, path: Path) -> Dataset:
-    """Read train/CLASS/*, optionally test/CLASS/* and unlabelled/*; or CLASS/* alone, from a folder or a .zip.
+    """Read train/CLASS/*, optionally val/CLASS/*, test/CLASS/* and unlabelled/*; or CLASS/* alone; also from a .zip.
 
-    Classes are in the order of their names. Where there is no test part, `source.test_share` of each class is set
-    aside for it by the hash of the files' names.
+    Classes are in the order of their names, numbers by value. Where there is no test part, `source.test_share` of each
+    class is set aside for it by the hash of the files' names.
 
     Args:
         source: the recipe's section.
         path: its path, made absolute.
 
     Returns:
-        x is uint8 [n, source.channels, source.size, source.size].
+        x is uint8 [n, channels, height, width]; the rows from val are the last, and `Dataset.validation`.
 
     Raises:
-        DataError: no such folder, a class without an image, a test class that is not in train, a file that is no image.
+        DataError: no such folder, a class without an image, a class that is not in train, a file that is no image.
     """
-    shape = (source.channels, source.size, source.size)
+    preprocessing = preprocessing_of(source)
     with open_files(path) as files:
         layout = arrange(files)
-        train = _sample(files, layout.train, layout.classes, shape)
-        test = None if layout.test is None else _sample(files, layout.test, layout.classes, shape)
-        unlabelled = {"x": read_pixels(files, layout.unlabelled, shape)} if layout.unlabelled else {}
-    origin = "given"
-    if test is None:
+        given = [layout.train, layout.val or [], layout.test or [], [(name, "") for name in layout.unlabelled]]
+        parts = [read_pictures(files, [name for name, _ in part], preprocessing) for part in given]
+    train, val, test = (
+        _sample(pictures, members, layout.classes) for pictures, members in zip(parts[:3], given[:3], strict=True)
+    )
+    origin, validation = "given", None
+    if layout.test is None:
         keys = [name.removeprefix(layout.top) for name, _ in layout.train]  # the same zipped and unzipped
         kept, held = hold_out(train["y"], keys, source.test_share)
         train, test = _rows(train, kept), _rows(train, held)
         origin = f"test split off by hash, {source.test_share:.0%}"
-    name = f"folder:{path.name}"
-    return Dataset(name, class_label(layout.classes), train, test, unlabelled, layout.warnings, origin)
+    if layout.val is not None:
+        validation = torch.arange(len(train["y"]), len(train["y"]) + len(val["y"]))
+        train = {name: torch.cat([train[name], val[name]]) for name in train}
+    unlabelled = {"x": parts[3].pixels} if layout.unlabelled else {}
+    return Dataset(
+        f"folder:{path.name}",
+        class_label(layout.classes),
+        train,
+        test,
+        unlabelled,
+        layout.warnings + remarks(parts, preprocessing),
+        origin,
+        validation=validation,
+    )
 
 
-def _sample(files: Files, members: Labelled, classes: Sequence[str], shape: tuple[int, int, int]) -> Sample:
+def _sample(pictures: Pictures, members: Labelled, classes: Sequence[str]) -> Sample:
     number = {name: index for index, name in enumerate(classes)}
-    labels = torch.tensor([number[label] for _, label in members], dtype=torch.int64)
-    return {"x": read_pixels(files, [name for name, _ in members], shape), "y": labels}
+    return {"x": pictures.pixels, "y": torch.tensor([number[label] for _, label in members], dtype=torch.int64)}
 
 
 def _rows(sample: Sample, rows: Tensor) -> Sample:
@@ -87,52 +109,37 @@ def arrange(files: Files) -> Layout:
     Raises:
         DataError: the folder has none of the two structures, or a class lacks images.
     """
-    top = _top(files)
-    parts = {name for name in ("train", "test", "unlabelled") if top + name in files.folders}
-    if parts and "train" not in parts:
-        raise DataError(f"{files.place} has {' and '.join(sorted(parts))} but no train; add train/CLASS/...")
-    train_top = f"{top}train/" if parts else top
-    inside = [name[len(top) :] for name in files.folders if name.startswith(top)]
-    if not parts and (likely := [name for name in inside if name.lower() in TRAIN_LIKE]):
-        raise DataError(
-            f"{files.place}/{top}{likely[0]} would be taken for a class; call the parts train, test and unlabelled"
-        )
+    top = top_of(files)
+    parts = _parts(files, top)
+    train_top = parts.get("train", top)
     classes, train = _train(files, train_top)
-    test = _test(files, f"{top}test/", classes) if "test" in parts else None
-    unlabelled = _images(files, f"{top}unlabelled/") if "unlabelled" in parts else []
-    used = {name for name, _ in train + (test or [])} | set(unlabelled)
-    unused = [name for name in files.names if name not in used]
-    warnings: tuple[str, ...] = ()
-    if unused:
-        warnings += (f"{len(unused):,} files in {files.place} are not used: {join_names(unused)}",)
-    if test is not None and (lacking := sorted(set(classes) - {label for _, label in test})):
-        warnings += (f"{files.place}/{top}test has no image of {join_names(lacking)}",)
-    return Layout(train_top, classes, train, test, unlabelled, warnings)
+    val, test = (_further(files, parts[part], classes) if part in parts else None for part in ("val", "test"))
+    unlabelled = images_in(files, parts["unlabelled"]) if "unlabelled" in parts else []
+    used = {*(name for part in (train, val or [], test or []) for name, _ in part), *unlabelled}
+    warnings = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
+    if test is not None and (lacking := [name for name in classes if name not in {label for _, label in test}]):
+        warnings += (f"{files.place}/{parts['test'][:-1]} has no image of {join_names(lacking)}",)
+    return Layout(train_top, classes, train, val, test, unlabelled, warnings)
 
 
-def _top(files: Files) -> str:
-    """Where the structure starts: below a folder that holds one folder of folders and no images, as in many a .zip."""
-    top = ""
-    while True:
-        inside = [name for name in files.folders if name.startswith(top) and "/" not in name[len(top) :]]
-        images = any(is_image(name) and "/" not in name[len(top) :] for name in files.names if name.startswith(top))
-        if len(inside) != 1 or images or inside[0][len(top) :] in ("train", "test", "unlabelled"):
-            return top
-        if not any(name.startswith(f"{inside[0]}/") for name in files.folders):
-            return top
-        top = f"{inside[0]}/"
-
-
-def _images(files: Files, prefix: str) -> list[str]:
-    return [name for name in files.names if name.startswith(prefix) and is_image(name)]
+def _parts(files: Files, top: str) -> dict[Part, str]:
+    """The folders that are parts; none where all are classes. Raises DataError for parts without one to train on."""
+    parts = parts_in(files, top)
+    if "train" in parts or not parts:
+        return parts
+    if set(parts) == {"val"} and not folders_in(files, parts["val"]):  # a class: `valid` beside `invalid`
+        return {}
+    names = " and ".join(sorted(folder[len(top) : -1] for folder in parts.values()))
+    raise DataError(
+        f"{files.place} has {names} but no train; add train/CLASS/... The parts are called train, val, test and "
+        "unlabelled"
+    )
 
 
 def _members(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
-    """The class folders right below `prefix`, sorted, and the images in each, at any depth."""
-    inside = [name.removeprefix(prefix) for name in files.folders if name.startswith(prefix)]
-    classes = tuple(sorted(name for name in inside if "/" not in name))
-    images = [(name, name.removeprefix(prefix).partition("/")) for name in _images(files, prefix)]
-    return classes, [(name, label) for name, (label, slash, _) in images if slash]
+    """The class folders right below `prefix`, in order, and the images in each, at any depth."""
+    images = [(name, name.removeprefix(prefix).partition("/")) for name in images_in(files, prefix)]
+    return ordered_classes(folders_in(files, prefix)), [(name, label) for name, (label, slash, _) in images if slash]
 
 
 def _train(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
@@ -147,10 +154,12 @@ def _train(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
     return classes, members
 
 
-def _test(files: Files, prefix: str, classes: Sequence[str]) -> Labelled:
+def _further(files: Files, prefix: str, classes: Sequence[str]) -> Labelled:
+    """The images of another part, by the classes of the part to train on."""
     place = f"{files.place}/{prefix}".rstrip("/")
     found, members = _members(files, prefix)
-    unknown = sorted(set(found) - set(classes))
+    spelt = {composed(name): name for name in classes}
+    unknown = [name for name in found if composed(name) not in spelt]
     if unknown:
         raise DataError(
             f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
@@ -160,4 +169,4 @@ def _test(files: Files, prefix: str, classes: Sequence[str]) -> Labelled:
         raise DataError(
             f"{place} has no image in a class folder; add some, or remove it and a part of train is set aside"
         )
-    return members
+    return [(name, spelt[composed(label)]) for name, label in members]

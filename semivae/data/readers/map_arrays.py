@@ -19,6 +19,7 @@ from semivae.data.formats.palettes import (
     refuse_gaps,
     refuse_other_ratio,
     resized_images,
+    unseen_classes,
 )
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes
@@ -69,7 +70,12 @@ def read_map_arrays(source: ArraysSource, path: Path, arrays: Mapping[str, Array
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": images["x_unlabelled"]} if "x_unlabelled" in images else {}
     alone = {"s": read["s_alone"]} if "s_alone" in read else {}
-    warnings = (*array_doubts(path, arrays, NAMES), *seen_doubts(train, test, unlabelled, str(path)))
+    seen = torch.cat([numbers.flatten() for numbers in read.values()])
+    warnings = (
+        *array_doubts(path, arrays, NAMES),
+        *seen_doubts(train, test, unlabelled, str(path)),
+        *unseen_classes(seen, classes, f"{path}: {', '.join(read)}"),
+    )
     return Dataset(f"arrays:{path.name}", map_label(classes), train, test, unlabelled, warnings, origin, alone)
 
 

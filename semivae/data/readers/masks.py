@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,20 +12,22 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset, map_label
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import is_image, read_pixels, reason_of, upright_size
-from semivae.data.formats.palettes import Map, Palette, decode_map, read_palette, refuse_gaps
+from semivae.data.formats.image_files import Pictures, is_image, read_pictures, reason_of
+from semivae.data.formats.mask_files import Mask, SharedColours, decode_mask
+from semivae.data.formats.palettes import Palette, read_palette, refuse_gaps, unseen_classes
+from semivae.data.formats.preprocessing import Preprocessing, Size, preprocessing_of
+from semivae.data.formats.remarks import remarks
 from semivae.data.paths import resolve
 from semivae.data.readers.map_arrays import set_aside
+from semivae.data.readers.parts import composed, images_in, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import MasksSource
 from semivae.text import join_names
 from semivae.variables import Sample
 
-Shape = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
-class Part:
+class Pairs:
     """The files of one part (train, val, test), by their names without ending: pairs, and what has no partner.
 
     Attributes:
@@ -34,9 +36,68 @@ class Part:
         masks: mask files without an image.
     """
 
-    pairs: tuple[tuple[str, str, str], ...]
-    images: tuple[str, ...]
-    masks: tuple[str, ...]
+    pairs: tuple[tuple[str, str, str], ...] = ()
+    images: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+
+
+@dataclass
+class Reader:
+    """Reads the files of one data set, and keeps what they have to share."""
+
+    files: Files
+    preprocessing: Preprocessing
+    palette: Palette
+    pictures: list[Pictures] = field(default_factory=list)
+    colours: SharedColours = field(default_factory=SharedColours)
+
+    def images(self, names: Sequence[str]) -> Tensor:
+        """uint8 [n, channels, height, width]; raises DataError for what is no image."""
+        found = read_pictures(self.files, names, self.preprocessing)
+        self.pictures.append(found)
+        return found.pixels
+
+    def maps(self, names: Sequence[str]) -> Tensor:
+        """int16 [n, height, width]; raises DataError for what is no mask of these classes."""
+        return torch.from_numpy(np.stack([mask.numbers for mask in self._masks(names)]))
+
+    def _masks(self, names: Sequence[str]) -> list[Mask]:
+        masks: list[Mask] = []
+        broken: list[str] = []
+        how = self.preprocessing
+        for name in names:
+            try:
+                mask = decode_mask(self.files.read(name), self.palette, how.height, how.width, how.fit)
+                self.colours.add(name, mask.colours)
+                masks.append(mask)
+            except Exception as error:  # ours for a wrong number or colour; Pillow raises much, by the wrong byte
+                broken.append(f"{name} ({reason_of(error)})")
+        if broken:
+            raise DataError(
+                f"{len(broken):,} of {len(names):,} masks in {self.files.place} cannot be read: "
+                f"{join_names(broken, 3)}. Repair them, or say source.palette or source.void"
+            )
+        return masks
+
+    def pairs(self, pairs: Sequence[tuple[str, str, str]]) -> Sample:
+        """x and s; raises DataError for files that cannot be read, or pairs of which one has another ratio of sides."""
+        images = self.images([image for _, image, _ in pairs])
+        masks = self._masks([mask for *_, mask in pairs])
+        sizes = zip(self.pictures[-1].sizes, [mask.size for mask in masks], strict=True)
+        self._refuse_other_ratios([mask for *_, mask in pairs], list(sizes))
+        return {"x": images, "s": torch.from_numpy(np.stack([mask.numbers for mask in masks]))}
+
+    def _refuse_other_ratios(self, names: Sequence[str], sizes: Sequence[tuple[Size, Size]]) -> None:
+        """Raise DataError for a mask with another ratio of sides than its image, which would not fit after scaling."""
+        wrong: list[str] = []
+        for name, ((width, height), (across, down)) in zip(names, sizes, strict=True):
+            if abs(width * down - across * height) > max(width, height, across, down):  # a pixel may go in scaling
+                wrong.append(f"{name} is {across}x{down}, its image {width}x{height}")
+        if wrong:
+            raise DataError(
+                f"{len(wrong):,} of {len(names):,} masks in {self.files.place} have another ratio of sides than their "
+                f"images: {join_names(wrong, 3)}. Crop both alike"
+            )
 
 
 def read_masks(source: MasksSource, path: Path) -> Dataset:
@@ -50,39 +111,50 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         path: its path, made absolute; a folder or a .zip.
 
     Returns:
-        x is uint8 [n, channels, height, width], s int16 [n, height, width]; rows from val are `Dataset.validation`.
+        x is uint8 [n, channels, height, width], s int16 [n, height, width]; rows from val are the last, and
+        `Dataset.validation`.
 
     Raises:
         DataError: no such folder, no pair in it, a file that is no image, or a mask that holds what is no class.
     """
-    height, width = source.size if isinstance(source.size, tuple) else (source.size, source.size)
     palette = palette_of(source, path)
-    shape = (source.channels, height, width)
     with open_files(path) as files:
-        parted = any(folder.split("/")[0] == "train" for folder in files.folders)
-        train = part_of(files, "train/" if parted else "")
-        val, test = (part_of(files, f"{name}/") if parted else None for name in ("val", "test"))
+        read = Reader(files, preprocessing_of(source), palette)
+        top = top_of(files)
+        tops = parts_in(files, top)
+        train = part_of(files, tops.get("train", top))
+        val, test = (part_of(files, tops[part]) if part in tops else Pairs() for part in ("val", "test"))
         if not train.pairs:
-            raise DataError(_no_pairs(files, "train/" if parted else ""))
-        pairs = [*train.pairs, *(val.pairs if val else ())]
-        known = _pairs(files, pairs, palette, shape)
-        tested = _pairs(files, test.pairs, palette, shape) if test and test.pairs else None
-        lone = [*train.images, *(name for name in files.names if name.startswith("unlabelled/") and is_image(name))]
-        unlabelled = {"x": read_pixels(files, lone, shape)} if lone else {}
-        alone = {"s": _maps(files, train.masks, palette, shape)} if train.masks else {}
-    warnings = _unused(files, val, test)
-    validation = torch.arange(len(train.pairs), len(pairs)) if val and val.pairs else None
-    origin = "given"
-    if tested is None:
-        if validation is not None:
-            raise DataError(f"{path} has val but no test; add test/images and test/masks, or join val to train")
-        known, tested = set_aside(known, [name for name, *_ in pairs], source.test_share)
+            raise DataError(_no_pairs(files, tops.get("train", top)))
+        known = read.pairs(train.pairs)
+        checked = read.pairs(val.pairs) if val.pairs else {}
+        tested = read.pairs(test.pairs) if test.pairs else {}
+        lone = [*train.images, *(images_in(files, tops["unlabelled"]) if "unlabelled" in tops else [])]
+        unlabelled = {"x": read.images(lone)} if lone else {}
+        alone = {"s": read.maps(train.masks)} if train.masks else {}
+        used = {file for part in (train, val, test) for pair in part.pairs for file in pair[1:]}
+        warnings = unused_files(
+            files,
+            used | {*lone, *train.masks, *_palette_files(source)},
+            "an image and its mask have one name; parts are train, val, test, unlabelled",
+        )
+    origin, validation = "given", None
+    if not tested:
+        known, tested = set_aside(known, [name for name, *_ in train.pairs], source.test_share)
         origin = f"test split off by hash, {source.test_share:.0%}"
+    if checked:
+        validation = torch.arange(len(known["s"]), len(known["s"]) + len(checked["s"]))
+        known = {name: torch.cat([known[name], checked[name]]) for name in known}
     maps = torch.cat([part["s"].flatten() for part in (known, tested, alone) if part])
     classes = palette.names or _numbered(maps, path)
+    warnings += remarks(read.pictures, read.preprocessing) + unseen_classes(maps, classes, f"{path}: the masks")
     return Dataset(
         f"masks:{path.name}", map_label(classes), known, tested, unlabelled, warnings, origin, alone, validation
     )
+
+
+def _palette_files(source: MasksSource) -> list[str]:
+    return [] if source.palette is None else [PurePosixPath(source.palette).as_posix()]
 
 
 def palette_of(source: MasksSource, path: Path) -> Palette:
@@ -102,26 +174,32 @@ def palette_path(source: MasksSource, path: Path) -> Path:
     return resolve(source.palette, path)
 
 
-def part_of(files: Files, prefix: str) -> Part:
+def part_of(files: Files, prefix: str) -> Pairs:
     """Sort the files below PREFIXimages and PREFIXmasks into pairs and the rest.
 
     Raises:
         DataError: two files of one folder differ in their endings alone.
     """
     images, masks = _by_name(files, f"{prefix}images/"), _by_name(files, f"{prefix}masks/")
-    pairs = tuple((name, file, masks[name]) for name, file in images.items() if name in masks)
-    return Part(
+    pairs = tuple(
+        (_stem(file, f"{prefix}images/"), file, masks[name]) for name, file in images.items() if name in masks
+    )
+    return Pairs(
         pairs,
         tuple(file for name, file in images.items() if name not in masks),
         tuple(file for name, file in masks.items() if name not in images),
     )
 
 
+def _stem(file: str, prefix: str) -> str:
+    return str(PurePosixPath(file.removeprefix(prefix)).with_suffix(""))
+
+
 def _by_name(files: Files, prefix: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in files.names:
         if file.startswith(prefix) and is_image(file):
-            name = str(PurePosixPath(file.removeprefix(prefix)).with_suffix(""))
+            name = composed(_stem(file, prefix))
             if name in found:
                 raise DataError(f"{files.place}: {found[name]} and {file} have the same name; remove one")
             found[name] = file
@@ -141,43 +219,6 @@ def _no_pairs(files: Files, prefix: str) -> str:
     )
 
 
-def _pairs(files: Files, pairs: Sequence[tuple[str, str, str]], palette: Palette, shape: Shape) -> Sample:
-    images = read_pixels(files, [image for _, image, _ in pairs], shape)
-    maps = _maps(files, [mask for *_, mask in pairs], palette, shape)
-    _refuse_other_ratios(files, pairs)
-    return {"x": images, "s": maps}
-
-
-def _refuse_other_ratios(files: Files, pairs: Sequence[tuple[str, str, str]]) -> None:
-    """Raise DataError for a mask with another ratio of sides than its image: both are cropped, and would not fit."""
-    wrong: list[str] = []
-    for _, image, mask in pairs:
-        (width, height), (across, down) = (upright_size(files.read(name)) for name in (image, mask))
-        if abs(width * down - across * height) > max(width, height, across, down):  # a pixel may go in scaling
-            wrong.append(f"{mask} is {across}x{down}, its image {width}x{height}")
-    if wrong:
-        raise DataError(
-            f"{len(wrong):,} of {len(pairs):,} masks in {files.place} have another ratio of sides than their images: "
-            f"{join_names(wrong, 3)}. Crop both alike"
-        )
-
-
-def _maps(files: Files, names: Sequence[str], palette: Palette, shape: Shape) -> Tensor:
-    maps: list[Map] = []
-    broken: list[str] = []
-    for name in names:
-        try:
-            maps.append(decode_map(files.read(name), palette, *shape[1:]))
-        except Exception as error:  # ours for a wrong number or colour; Pillow raises much, by the byte that is wrong
-            broken.append(f"{name} ({reason_of(error)})")
-    if broken:
-        raise DataError(
-            f"{len(broken):,} of {len(names):,} masks in {files.place} cannot be read: {join_names(broken, 3)}. Repair "
-            "them, or say source.palette or source.void"
-        )
-    return torch.from_numpy(np.stack(maps))
-
-
 def _numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
     largest = int(maps.max())
     if largest < 1:
@@ -185,8 +226,3 @@ def _numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
     names = "source.palette, with their greys where these are not the numbers (`thing 255 255 255`)"
     refuse_gaps(torch.unique(maps[maps >= 0]).tolist(), f"{path}: the masks", names)
     return tuple(str(number) for number in range(largest + 1))
-
-
-def _unused(files: Files, *parts: Part | None) -> tuple[str, ...]:
-    unused = [file for part in parts if part for file in (*part.images, *part.masks)]
-    return (f"{len(unused):,} files in {files.place} have no partner: {join_names(unused)}",) if unused else ()

@@ -1,0 +1,76 @@
+"""The parts of users' folders, train, val, test and unlabelled, by the names that people give them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from semivae.data.formats.file_trees import Files
+from semivae.data.formats.image_files import is_image
+from semivae.errors import DataError
+from semivae.text import join_names
+
+Part = Literal["train", "val", "test", "unlabelled"]
+# in lower case
+PARTS: Mapping[str, Part] = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
+    "validation": "val", "unlabelled": "unlabelled", "unlabeled": "unlabelled",
+}  # fmt: skip
+
+
+def top_of(files: Files) -> str:
+    """Where the structure starts: below a folder that holds one folder of folders and no images, as in many a .zip."""
+    top = ""
+    while True:
+        inside = folders_in(files, top)
+        images = any(is_image(name) and "/" not in name[len(top) :] for name in files.names if name.startswith(top))
+        if len(inside) != 1 or images or inside[0].lower() in PARTS:
+            return top
+        if not folders_in(files, f"{top}{inside[0]}/"):
+            return top
+        top = f"{top}{inside[0]}/"
+
+
+def folders_in(files: Files, prefix: str) -> list[str]:
+    """The names of the folders right below `prefix`."""
+    inside = (name[len(prefix) :] for name in files.folders if name.startswith(prefix))
+    return [name for name in inside if "/" not in name]
+
+
+def images_in(files: Files, prefix: str) -> list[str]:
+    """The image files below `prefix`, at any depth."""
+    return [name for name in files.names if name.startswith(prefix) and is_image(name)]
+
+
+def parts_in(files: Files, top: str) -> dict[Part, str]:
+    """The folders below `top` that are parts, each with a slash at its end.
+
+    Raises:
+        DataError: two folders are one part.
+    """
+    found: dict[Part, str] = {}
+    for name in folders_in(files, top):
+        part = PARTS.get(name.lower())
+        if part is not None and part in found:
+            raise DataError(
+                f"{files.place} has {found[part][len(top) : -1]} and {name}, which are both the part {part}; join them"
+            )
+        if part is not None:
+            found[part] = f"{top}{name}/"
+    return found
+
+
+def unused_files(files: Files, used: Iterable[str], advice: str) -> tuple[str, ...]:
+    """A warning of the files that no part uses, or nothing."""
+    rest = sorted(set(files.names) - set(used))
+    if not rest:
+        return ()
+    count = "1 file" if len(rest) == 1 else f"{len(rest):,} files"
+    verb = "is" if len(rest) == 1 else "are"
+    return (f"{count} in {files.place} {verb} not used: {join_names(rest)}; {advice}",)
+
+
+def composed(name: str) -> str:
+    """A name with letters and accents as one sign, to compare names by: macOS writes them as two."""
+    return unicodedata.normalize("NFC", name)
