@@ -65,5 +65,5 @@ def read_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Readi
     """What a user gives to a run, with notes on stderr of what is left out, cut off or nearly black in it."""
     found = run.reading(given, skip_unreadable=skip_unreadable)
     for line in found.remarks():
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     return found
