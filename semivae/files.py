@@ -13,7 +13,7 @@ from semivae.errors import RunError, SemivaeError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, with its ending; what is written there is moved to `path` at the end.
+    """Yields a temporary name beside `path`, with its ending; what is written there is moved to `path` at the end.
 
     Folders above are made.
 

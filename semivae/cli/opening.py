@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
-    """`["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: a class may be called so."""
+    """Returns `["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: they may name a class."""
     from semivae.recipe.parsing import UnreadableError, parse_value
     from semivae.text import shortened
 
@@ -38,7 +38,7 @@ def given_values(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def as_written(value: Any, text: str) -> Any:
-    """A value, or its text where YAML made another number, or nothing, of it; of a list each entry."""
+    """Returns a value, or its text where YAML reads another number or nothing in it; of a list, each entry."""
     entries = text.removeprefix("[").removesuffix("]").split(",")
     if isinstance(value, list) and len(entries) == len(value):
         return [as_written(each, entry.strip()) for each, entry in zip(value, entries, strict=True)]
@@ -47,7 +47,7 @@ def as_written(value: Any, text: str) -> Any:
 
 
 def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
-    """The run, with a note on stderr where its training has not been finished."""
+    """Opens a run, with a note on stderr where its training is not finished."""
     from semivae.api import Run
     from semivae.runs.folder import being_written
 

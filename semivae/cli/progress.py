@@ -85,7 +85,7 @@ def with_last_validation(progress: Progress, earlier: Progress | None) -> Progre
 
 
 def progress_line(progress: Progress) -> str:
-    """One line of a log: phase, step, losses in nats per sample, what was measured, time left."""
+    """Returns one line of a log: phase, step, losses in nats per sample, what was measured, time left."""
     parts = [f"{progress.phase} {progress.step:,}/{progress.steps:,}"]
     parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
     parts.append(", ".join(f"{name} {value:.1f} bits" for name, value in progress.bits.items()))
@@ -101,7 +101,7 @@ def progress_line(progress: Progress) -> str:
 
 
 def progress_table(progress: Progress) -> RenderableType:
-    """The same as a block for a terminal: a bar, then one row per player."""
+    """Returns the same as a block for a terminal: a bar, then one row per player."""
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
         Text("supervised twin" if progress.phase == "twin" else progress.phase, style="bold"),
@@ -129,12 +129,12 @@ def progress_table(progress: Progress) -> RenderableType:
 
 
 def wrong_text(progress: Progress) -> str:
-    """How many of the validation images that are labelled as confidently get a wrong label."""
+    """Returns which share of the equally confident validation images gets a wrong label, as text."""
     return "" if progress.confident_error is None else f", wrong {progress.confident_error:.1%}"
 
 
 def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """`{"decoder.x": 1.0}` as `{"decoder": {"x": 1.0}}`."""
+    """Returns `{"decoder.x": 1.0}` as `{"decoder": {"x": 1.0}}`."""
     players: dict[str, dict[str, float]] = {}
     for name, value in losses.items():
         player, _, factor = name.partition(".")

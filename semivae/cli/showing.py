@@ -43,7 +43,7 @@ def console(to_stderr: bool = False, outlived: bool = False) -> Console:
                     note(f"standard {'error' if to_stderr else 'output'}: {error.strerror}; training goes on unseen")
 
         def on_broken_pipe(self) -> None:
-            """Whoever read has gone: the work goes on, silently, where rich would end it."""
+            """Lets the work go on in silence when the reader has gone, where rich would end it."""
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -52,7 +52,7 @@ def console(to_stderr: bool = False, outlived: bool = False) -> Console:
 
 
 def complain(message: str) -> None:
-    """An error on stderr, in red where there are colours; a list of mistakes starts on a line of its own."""
+    """Prints an error to stderr, in red where there are colours; a list of mistakes starts on a new line."""
     from rich.console import Console
 
     shown = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -61,7 +61,7 @@ def complain(message: str) -> None:
 
 
 def note(message: str, what: str = "note") -> None:
-    """Something to know that is no error, on stderr, so that it never mixes with a report."""
+    """Prints to stderr what is worth knowing but no error, so that it never mixes with a report."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True).print(f"{what}: {message}")
@@ -94,7 +94,7 @@ def say(message: str) -> None:
 
 
 def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: RenderableType) -> None:
-    """The report as one JSON object, or its parts for people."""
+    """Prints a report as one JSON object, or its parts for people."""
     if as_json:
         print(json.dumps(report, default=str))
         return
@@ -106,14 +106,14 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
 
 
 def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """What an evaluation has found, in short, and where the run is."""
+    """Returns an evaluation's main figures, and where the run is."""
     from semivae.cli.kinds import shown_as
 
     return [*shown_as(report["kind"]).results(report), f"The run is in {report['run']}"]
 
 
 def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
-    """What the steps after the encoder were: temperature, vote, prior."""
+    """Returns lines about the steps after the encoder: temperature, vote, prior."""
     lines = []
     if facts["calibrated_on"]:
         vote = f", the decoder's vote weighed {facts['strength']:.3g}" if facts["draws"] else ""

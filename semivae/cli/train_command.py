@@ -88,7 +88,7 @@ def refuse_lost_output(shown: Console, folder: Path) -> None:
 
 
 def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
-    """Train with a display, then evaluate; the evaluation's report, or only {"run": ...} where there are no labels."""
+    """Trains with a display; returns the evaluation's report, or only {"run": ...} where there are no labels."""
     from semivae.cli.progress import ProgressDisplay
     from semivae.cli.tables import plan_table
     from semivae.recipe import read_recipe
@@ -108,7 +108,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
 
 
 def resume_hint(folder: Path, own: bool) -> str:
-    """What to type after Ctrl-C: the same command with --resume. A run that was to be replaced is not one's `own`."""
+    """Returns what to type after Ctrl-C: the same command with --resume, if the run in the folder is its `own`."""
     if not own or not (folder / "last.safetensors").exists():
         return "stopped before training began"
     words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
@@ -116,7 +116,7 @@ def resume_hint(folder: Path, own: bool) -> str:
 
 
 def seed_numbers(text: str) -> list[int]:
-    """`0..4` or `0,2,5` as numbers."""
+    """Returns `0..4` or `0,2,5` as numbers."""
     first, dots, last = text.partition("..")
     try:
         numbers = list(range(int(first), int(last) + 1)) if dots else [int(part) for part in text.split(",")]
@@ -128,7 +128,7 @@ def seed_numbers(text: str) -> list[int]:
 
 
 def refuse_seed_folders(base: Path, seeds: Iterable[int], overwrite: bool, resume: bool) -> None:
-    """Found out before the first of several runs, not after hours: what one of them would be refused for."""
+    """Refuses before the first of several runs, not after hours, what one of them would be refused for."""
     from semivae.runs.folder import check_folder, is_run_folder
     from semivae.runs.replacing import put_back
 

@@ -16,7 +16,7 @@ from semivae.files import refuse_occupied, write_whole
 
 
 def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = "") -> None:
-    """Refuse a file that cannot or may not be written, before any work is done for it."""
+    """Refuses a file that cannot or may not be written, before any work is done for it."""
     if path is None:
         return
     if endings and path.suffix.lower() not in endings:
@@ -25,7 +25,7 @@ def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = 
 
 
 def make_folder(folder: Path) -> None:
-    """The folder and all above it, where they are not there yet."""
+    """Makes a folder and all above it, where they do not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -33,7 +33,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """An .npz file, complete or not at all."""
+    """Writes an .npz file, whole or not at all."""
     import numpy as np
 
     data = io.BytesIO()
@@ -45,7 +45,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def csv_bytes(header: Iterable[object], rows: Iterable[Iterable[object]]) -> bytes:
-    """A .csv file, UTF-8, with names of files as they are on the disk, where they need not be UTF-8."""
+    """Returns a .csv file in UTF-8; names of files keep the bytes that they have on the disk, which may be others."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -54,7 +54,7 @@ def csv_bytes(header: Iterable[object], rows: Iterable[Iterable[object]]) -> byt
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """A file, complete or not at all."""
+    """Writes a file, whole or not at all."""
     try:
         write_whole(path, data)
     except OSError as error:

@@ -105,7 +105,7 @@ def export(
 
 
 def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor) -> float:
-    """Largest absolute difference between an exported model and `expected` (n, ...), on one image and on the rest.
+    """Returns the largest absolute difference of an exported model from `expected` (n, ...), on one image and the rest.
 
     Two batch sizes, because a batch size that was frozen in is the usual fault.
 
@@ -179,7 +179,7 @@ def _format_of(path: Path, format: str | None) -> Format:
 
 @contextlib.contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk as `path`, gone afterwards: exporters may write more than one file."""
+    """Yields a temporary folder on the disk of `path`, deleted afterwards: exporters may write more than one file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
@@ -213,7 +213,7 @@ def _larger(images: Tensor, model: EncoderPart) -> Tensor:
 
 
 def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str]:
-    """Shape of inputs or outputs `values` in words: n for the batch, and for sides that are free."""
+    """Returns the shape of inputs or outputs `values` in words: n for the batch, and for sides that are free."""
     shape: list[int | str] = ["n", *values.shape[1:]]
     if values.ndim == 4:
         for place in model.free_sides(images):

@@ -93,13 +93,13 @@ def write_pt2(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[
 
 
 def write_safetensors(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
-    """The weights of q(label | image), named as in `NetworkConditional`."""
+    """Writes the weights of q(label | image), named as in `NetworkConditional`."""
     weights = {name: value.contiguous() for name, value in model.conditional.state_dict().items()}
     safetensors.torch.save_file(weights, path, metadata=dict(metadata))
 
 
 def read_onnx(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
-    """The file as onnxruntime runs it on the CPU."""
+    """Returns the file as onnxruntime runs it on the CPU."""
     (onnxruntime,) = _need("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of devices that the check does not use
@@ -108,13 +108,13 @@ def read_onnx(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
 
 
 def read_pt2(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
-    """The file as torch runs it."""
+    """Returns the file as torch runs it."""
     module = torch.export.load(path).module()
     return lambda images: module(images).detach()
 
 
 def read_safetensors(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
-    """The file's weights in a copy of the network whose own weights were wiped first."""
+    """Returns the file's weights in a copy of the network whose own weights are erased first."""
     empty = copy.deepcopy(model)
     with torch.no_grad():
         for value in empty.conditional.state_dict().values():

@@ -166,7 +166,7 @@ def _format_of(path: Path, metadata: Mapping[str, str]) -> int:
 
 
 def repeated_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that an earlier name holds too, with that name: a ladder's levels share one network."""
+    """Returns, by name, which earlier name holds the same tensor: a ladder's levels share one network."""
     first: dict[tuple[object, ...], str] = {}
     repeated: dict[str, str] = {}
     for name, tensor in tensors.items():

@@ -76,7 +76,7 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Makes the folder, and inside no other training may write to it; the system frees it when this one ends or dies.
+    """Makes the folder and locks it for one training; the system frees the lock when the process ends or dies.
 
     Raises:
         RunError: another training writes there, or the folder cannot be written.
@@ -171,7 +171,7 @@ def write_data_root(folder: Path, root: Path) -> None:
 
 
 def kept_data_root(folder: Path) -> Path | None:
-    """Where the run's data lay when it was trained; None if that is not known. They may have moved since."""
+    """Returns where the run's data lay when it was trained; None if that is not known. They may have moved since."""
     try:
         text = (folder / DATA_ROOT_FILE).read_text(encoding="utf-8").strip()
         os.stat(text or ".")
@@ -193,7 +193,7 @@ def write_palette(folder: Path, text: str) -> None:
 
 
 def kept_encoding(folder: Path) -> TableEncoding | None:
-    """How the columns of a table became numbers; None where the run learnt from other data.
+    """Returns how the columns of a table became numbers; None where the run learnt from other data.
 
     Raises:
         RunError: the file was changed or damaged.
@@ -208,7 +208,7 @@ def kept_encoding(folder: Path) -> TableEncoding | None:
 
 
 def kept_recipe(folder: Path) -> Recipe:
-    """The recipe that a run was started from, as resolved.
+    """Returns the recipe that a run was started from, as resolved.
 
     Raises:
         RunError: the file was changed or damaged, or a newer version of semivae wrote the run.
@@ -238,7 +238,7 @@ def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
 
 
 def differences(before: object, now: object, path: str = "") -> Iterator[str]:
-    """What differs between two recipes as plain values: `training.steps: was 500, now 600`."""
+    """Yields what differs between two recipes as plain values: `training.steps: was 500, now 600`."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
             yield from differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
@@ -278,7 +278,7 @@ class MetricsRow(BaseModel):
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """What training wrote at its validations, in order.
+    """Returns what training wrote at its validations, in order.
 
     A row holds phase, step, seconds, losses (nats per sample), the findings of `semivae.monitoring.measures`, and
     the warnings that began then; rows of older runs hold less.
@@ -317,7 +317,7 @@ def replace_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_calibrations(folder: Path) -> list[dict[str, Any]]:
-    """What was chosen on the validation images after training (`semivae.classification.calibration`)."""
+    """Returns what was chosen on the validation images after training (`semivae.classification.calibration`)."""
     upgrade = upgrade_from(format_of(folder))
     try:
         content = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from semivae.tasks.kinds import task_of
 
 
 def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor:
-    """What a user gave for a variable, (count, *shape): int64 classes or float32 numbers.
+    """Returns what a user gave for a variable, (count, *shape): int64 classes or float32 numbers.
 
     Raises:
         RunError: an unknown variable, or a value that does not fit it.

@@ -195,7 +195,7 @@ class TrainedModel:
         return kept_encoding(self.path)
 
     def dataset(self) -> Dataset:
-        """The data set that the run was trained on, read again.
+        """Returns the data set that the run was trained on, read at the first call.
 
         Raises:
             DataError: it is gone, or holds other classes or another shape than the run has learnt; or it has changed at
@@ -209,7 +209,7 @@ class TrainedModel:
         return self._dataset
 
     def _checked(self, found: Dataset) -> Dataset:
-        """Data, after it is seen that they are those that the run was trained on."""
+        """Returns data once they have proved to be those that the run was trained on."""
         self._refuse_changed(found)
         chosen = found.test_origin != "given"  # among these data: of others, what was learnt would be tested on
         if chosen or isinstance(self.recipe.source, MemorySource):
@@ -233,11 +233,11 @@ class TrainedModel:
             )
 
     def split(self) -> Split:
-        """The split that the run was trained with."""
+        """Returns the split that the run was trained with."""
         return load_split(self.path / SPLIT_FILE, self.dataset())
 
     def at(self, checkpoint: str) -> Self:
-        """The same run at another checkpoint, "last", "selected" or "twin"; data that were read are not read again."""
+        """Returns the same run at another checkpoint, "last", "selected" or "twin", with the same data."""
         if checkpoint == self.checkpoint:
             return self
         other = self.load(self.path, checkpoint, data_root=self.data_root, device=str(self.device))
@@ -344,7 +344,7 @@ class TrainedModel:
 
 
 def run_palette(run: TrainedModel) -> Palette:
-    """What masks given to this run mean: by the palette that it was trained with, else by class numbers, 255 void."""
+    """Returns what masks given to this run mean: by the palette that it was trained with, else by class numbers."""
     source = run.recipe.source
     if isinstance(source, MasksSource) and source.palette is not None:
         try:

@@ -112,7 +112,7 @@ def _put_back(folder: Path) -> bool:
 
 
 def _is_ours(place: Path) -> bool:
-    """Whether a place is a folder, no link, that holds nothing but files of a run."""
+    """Returns whether a place is a folder, no link, that holds nothing but files of a run."""
     try:
         return not place.is_symlink() and place.is_dir() and all(path.name in OF_A_RUN for path in place.iterdir())
     except OSError:

@@ -53,7 +53,7 @@ class Upgrade:
     encoding: Callable[[Content], Content] = unchanged
 
     def then(self, later: Upgrade) -> Self:
-        """Both upgrades as one, this one first."""
+        """Returns both upgrades as one, this one first."""
         names = [field.name for field in fields(self)]
         return type(self)(**{name: _chained(getattr(self, name), getattr(later, name)) for name in names})
 
@@ -68,12 +68,12 @@ UPGRADES: tuple[Upgrade, ...] = (
 
 
 def present_format() -> int:
-    """The format that this version writes, and the newest that it reads."""
+    """Returns the format that this version writes, which is the newest that it reads."""
     return 1 + len(UPGRADES)
 
 
 def upgrade_from(number: int) -> Upgrade:
-    """All that leads from a format to the present one."""
+    """Returns the upgrade from a format to the present one."""
     return reduce(Upgrade.then, UPGRADES[number - 1 :], Upgrade())
 
 
@@ -113,5 +113,5 @@ def refuse_newer(what: str, number: int, version: str) -> None:
 
 
 def write_run_file(folder: Path) -> None:
-    """Writes the present format and version. Raises OSError where that is not possible."""
+    """Writes the present format and version. Raises OSError where the file cannot be written."""
     write_whole(folder / RUN_FILE, RunFile(format=present_format(), semivae=__version__).model_dump_json() + "\n")
