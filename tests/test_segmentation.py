@@ -286,6 +286,45 @@ def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path)
     assert "folder" in command("predict", run.path, images).stderr
 
 
+def test_masks_have_the_size_of_their_images(run: Run, data: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    with Image.open(data / "image0.png") as image:
+        wide = Image.new("RGB", (8 * SIDE, 4 * SIDE))
+        wide.paste(image.resize((4 * SIDE, 4 * SIDE), Image.Resampling.NEAREST), (2 * SIDE, 0))
+        wide.save(images / "wide.png")
+        image.save(images / "own.png")
+    result = command("predict", run.path, images, "--out", tmp_path / "out", "--device", "cpu")
+    assert "1 of 2 images were cropped; their masks are void, 255, outside" in result.stdout
+    assert "note: 1 of 2 image files are cropped by more than 20%, wide.png by 50% of its area" in result.stderr
+    masks = {name: np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png")) for name in ("wide", "own")}
+    assert masks["own"].shape == (SIDE, SIDE) and masks["wide"].shape == (4 * SIDE, 8 * SIDE)
+    assert (masks["wide"][:, : 2 * SIDE] == 255).all() and (masks["wide"][:, 6 * SIDE :] == 255).all()
+    middle = masks["wide"][:, 2 * SIDE : 6 * SIDE]
+    assert (middle == np.kron(masks["own"], np.ones((4, 4), np.uint8))).mean() > 0.8  # but for the edges
+    with Image.open(tmp_path / "out" / "confidence" / "wide.png") as sure:
+        assert sure.size == wide.size and np.asarray(sure)[:, 0].max() == 0 < np.asarray(sure)[:, 4 * SIDE].min()
+    legend = (tmp_path / "out" / "legend.csv").read_text().splitlines()
+    assert legend[0] == "number,class,red,green,blue" and legend[2].startswith("1,square,") and len(legend) == 5
+    assert legend[-1] == "255,void,224,224,224"
+    with Image.open(tmp_path / "out" / "masks" / "own.png") as mask:
+        assert mask.getpalette()[3:6] == [int(level) for level in legend[2].split(",")[2:]]  # type: ignore[index]
+    report = json.loads(
+        command("predict", run.path, images, "--out", tmp_path / "more", "--device", "cpu", "--json").stdout
+    )
+    assert report["cropped_count"] == 1 and len(report["notes"]) == 1
+
+
+def test_broken_images_are_named_beside_the_masks(run: Run, data: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.png").write_bytes((data / "image0.png").read_bytes())
+    (images / "b.png").write_text("<html>")
+    command("predict", run.path, images, "--out", tmp_path / "out", "--skip-unreadable", "--device", "cpu")
+    assert (tmp_path / "out" / "unreadable.csv").read_text().startswith('name,reason\nb.png,"not a PNG, JPEG')
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["a.png"]
+
+
 def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path: Path) -> None:
     given = ["--given", f"s={data / 'mask0.png'}", "-n", 3, "--seed", 1]
     assert command("sample", run.path, *given, "--out", tmp_path / "a.npz").exit_code == 0

@@ -108,7 +108,7 @@ def impute_images(
     if run.inputs.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
-        picture = shown.imputed(run, out, names, result, rows, values)
+        picture = shown.imputed(run, out, images, result, rows, values)
         save_grid(picture, out / "imputed.png", columns=rows.shape[1], overwrite=overwrite)
         lines.append("imputed.png: known part, mean, spread, then the draws")
     return {"count": len(known), "given": values, **images.report()}, lines

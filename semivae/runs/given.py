@@ -24,5 +24,6 @@ def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
     given = Given(name, value, count, variables[name])
     if name == run.roles.label:
-        given = Given(name, value, count, variables[name], run.classes, partial(run_palette, run))
+        fit = run.preprocessing.fit if run.preprocessing else "crop"
+        given = Given(name, value, count, variables[name], run.classes, partial(run_palette, run), fit)
     return task_of(name, variables[name]).parse(given)

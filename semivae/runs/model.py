@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.palettes import Palette, read_palette
-from semivae.data.formats.preprocessing import preprocessing_of
+from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.former_readings import as_recorded
 from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.inputs import Inputs, inputs_of
@@ -272,9 +272,13 @@ class TrainedModel:
         assert shape is not None
         if name != self.image:
             return inputs_of(shape)
+        return inputs_of(shape, self.threshold, self.encoding, self.preprocessing)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How the recipe's source makes examples of picture files; None where it holds none."""
         source = self.recipe.source
-        how = preprocessing_of(source) if isinstance(source, FolderSource | MasksSource) else None
-        return inputs_of(shape, self.threshold, self.encoding, how)
+        return preprocessing_of(source) if isinstance(source, FolderSource | MasksSource) else None
 
     def examples(self, arrays: Sample) -> Tensor | Examples:
         """The inputs among the arrays of a data set, as `read` gives them."""

@@ -17,6 +17,7 @@ from semivae.data.formats.palettes import Palette
 from semivae.data.formats.regular_files import read_regular
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
+from semivae.recipe.sources import Fit
 from semivae.text import shown
 from semivae.variables import VOID
 
@@ -32,6 +33,7 @@ class Given:
         variable: the recipe's, as resolved.
         classes: class names, where the data name them.
         palette: reads what masks mean, where the variable is the label; None elsewhere.
+        fit: how masks are brought to the variable's size.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Given:
     variable: VariableSpec
     classes: Sequence[str] = ()
     palette: Callable[[], Palette] | None = None
+    fit: Fit = "crop"
 
 
 # Classes -------------------------------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ def read_masks(given: Given, paths: Sequence[str | Path], palette: Palette) -> T
         if not path.is_file():
             raise RunError(f"{given.name}: there is no mask file {path.absolute()}")
         try:
-            maps.append(decode_map(read_regular(path), palette, height, width))
+            maps.append(decode_map(read_regular(path), palette, height, width, given.fit))
         except Exception as error:  # ours for a number or colour that is no class; Pillow raises much
             known = ", ".join(f"{number} {name}" for number, name in enumerate(given.classes[:12]))
             raise RunError(

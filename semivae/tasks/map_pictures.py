@@ -9,9 +9,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate, one_hot
 
 from semivae.data.formats.palettes import Palette, shown_colours
+from semivae.data.formats.preprocessing import Size, filled_part, shown_part
+from semivae.data.formats.raster import LARGE
 from semivae.errors import RunError
+from semivae.recipe.sources import Fit
+from semivae.variables import VOID
 
 VOID_NUMBER = 255  # in index masks, as is usual
 OPACITY = 0.5  # of the classes' colours over the image
@@ -42,6 +47,44 @@ def mask_png(numbers: NDArray[np.int64], palette: Palette) -> bytes:
     return _png(image)
 
 
+def at_own_size(probabilities: Tensor, size: Size, fit: Fit) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What a model says of an image, at the size that the image has by itself.
+
+    Probabilities are interpolated, not classes, so that edges stay smooth; of images of more than `LARGE` pixels each
+    place has those of the nearest one.
+
+    Args:
+        probabilities: [classes, height, width], of the image as the model saw it.
+        size: the image's own width and height.
+        fit: how it was brought to the model's size.
+
+    Returns:
+        Class numbers [own height, own width], `VOID` where the model saw nothing of the image, and their probabilities,
+        0 there.
+    """
+    height, width = probabilities.shape[1:]
+    left, upper, right, lower = filled_part(size, (width, height), fit)
+    x, y, x_end, y_end = (round(side) for side in shown_part(size, (width, height), fit))
+    seen = probabilities[None, :, upper:lower, left:right].float()
+    numbers = np.full((size[1], size[0]), VOID, np.int64)
+    sure = np.zeros((size[1], size[0]), np.float32)
+    shape = max(1, y_end - y), max(1, x_end - x)
+    mode = {"mode": "nearest-exact"} if size[0] * size[1] > LARGE else {"mode": "bilinear", "align_corners": False}
+    best, place = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.int64)
+    for number in range(seen.shape[1]):  # all classes at once would take the memory of as many images
+        (one,) = interpolate(seen[:, number : number + 1], shape, **mode)[0]
+        place.masked_fill_(one > best, number)
+        best = torch.maximum(best, one)
+    numbers[y : y + shape[0], x : x + shape[1]] = place.numpy()
+    sure[y : y + shape[0], x : x + shape[1]] = best.numpy()
+    return numbers, sure
+
+
+def map_at_own_size(numbers: Tensor, size: Size, fit: Fit, classes: int) -> NDArray[np.int64]:
+    """A map [height, width] of class numbers at the size that its image has by itself; see `at_own_size`."""
+    return at_own_size(one_hot(numbers, classes).permute(2, 0, 1), size, fit)[0]
+
+
 def confidence_png(probabilities: NDArray[np.float32]) -> bytes:
     """How sure each place is of its class, [height, width] in [0, 1], as a grey PNG: 255 is 1."""
     return _png(Image.fromarray((probabilities * 255).round().astype(np.uint8)))
@@ -70,6 +113,12 @@ def palette_text(palette: Palette) -> str:
     """The palette as a file that a `masks` source reads."""
     rows = zip(palette.names, colours_of(palette).tolist(), strict=True)
     return "".join(f"{name} {' '.join(map(str, colour))}\n" for name, colour in rows)
+
+
+def legend_rows(palette: Palette) -> list[list[object]]:
+    """What the pixels of an index mask mean: rows of number, name, red, green, blue; the last is void."""
+    colours = enumerate(zip(palette.names, colours_of(palette).tolist(), strict=True))
+    return [[number, name, *colour] for number, (name, colour) in colours] + [[VOID_NUMBER, "void", *[VOID_GREY] * 3]]
 
 
 def _png(image: Image.Image) -> bytes:

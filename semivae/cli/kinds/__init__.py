@@ -37,7 +37,7 @@ class KindOfLabel:
         picture: what is shown of samples, images [n, channels, height, width].
         arrays: of imputed images, what is kept of their labels, by name.
         imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings
-            (run, out, names, imputed, rows [some, 3 + draws, channels, height, width], values that were given).
+            (run, out, images, imputed, rows [some, 3 + draws, channels, height, width], values that were given).
     """
 
     results: Callable[[Report], Shown]
@@ -47,7 +47,7 @@ class KindOfLabel:
     predict: Callable[[Classifier, Reading, Path | None, bool, bool], None]
     picture: Callable[[Run, Mapping[str, Tensor]], Tensor]
     arrays: Callable[[Imputed, Sequence[str]], dict[str, Any]]
-    imputed: Callable[[Run, Path, Sequence[str], Imputed, Tensor, Mapping[str, Any]], Tensor]
+    imputed: Callable[[Run, Path, Reading, Imputed, Tensor, Mapping[str, Any]], Tensor]
 
 
 def shown_as(kind: str) -> KindOfLabel:

@@ -75,7 +75,7 @@ def share_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def images_alone(
-    run: Run, out: Path, names: Sequence[str], imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
+    run: Run, out: Path, images: Reading, imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
 ) -> Tensor:
     """The fillings as they are, one after the other."""
     return rows.flatten(0, 1)

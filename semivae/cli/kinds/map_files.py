@@ -34,35 +34,47 @@ def check_masks(out: Path | None, overwrite: bool) -> None:
 
 
 def predict_masks(classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Write an index mask, an overlay and the confidence of every image, and the palette.
+    """Write an index mask and the confidence of every image at its own size, an overlay at the model's, and legends.
 
-    OUT/masks/NAME.png, OUT/overlays/NAME.png, OUT/confidence/NAME.png and OUT/palette.txt.
+    OUT/masks/NAME.png, OUT/confidence/NAME.png, OUT/overlays/NAME.png, OUT/legend.csv and OUT/palette.txt.
     """
+    from semivae.data.formats.preprocessing import lost_share
+    from semivae.data.inputs.pixels import as_model_values
     from semivae.runs.model import run_palette
-    from semivae.tasks.map_pictures import confidence_png, mask_png, overlay_png, palette_text
+    from semivae.tasks.map_pictures import (
+        VOID_NUMBER,
+        at_own_size,
+        confidence_png,
+        legend_rows,
+        mask_png,
+        overlay_png,
+        palette_text,
+    )
 
     assert out is not None
-    run, names, start = classifier.run, images.names, 0
-    files = mask_names(names)
+    run, names, row = classifier.run, images.names, 0
     palette = run_palette(run)
     write_in(out, "palette.txt", palette_text(palette).encode())
+    write_in(out, "legend.csv", csv_bytes(["number", "class", "red", "green", "blue"], legend_rows(palette)))
     if images.unreadable:
         write_in(out, "unreadable.csv", csv_bytes(["name", "reason"], images.unreadable.items()))
+    files = mask_names(names)
     for probabilities in classifier.in_parts(images.values):
-        batch = len(probabilities)
-        pixels = images.values[start : start + batch]
-        shown = pixels.float() / 255 if pixels.dtype.is_floating_point is False else pixels
-        confidences, maps = (found.numpy() for found in probabilities.max(dim=1))
-        chosen = files[start : start + batch]
-        for file, image, numbers, confidence in zip(chosen, shown.numpy(), maps, confidences, strict=True):
-            write_in(out, f"masks/{file}", mask_png(numbers, palette))
-            write_in(out, f"overlays/{file}", overlay_png(image, numbers, palette))
-            write_in(out, f"confidence/{file}", confidence_png(confidence))
-        start += batch
+        for each in probabilities:
+            numbers, sure = at_own_size(each, images.sizes[row], images.fit)
+            write_in(out, f"masks/{files[row]}", mask_png(numbers, palette))
+            write_in(out, f"confidence/{files[row]}", confidence_png(sure))
+            shown = run.inputs.as_shown(as_model_values(images.values[row]))
+            write_in(out, f"overlays/{files[row]}", overlay_png(shown.numpy(), each.argmax(0).numpy(), palette))
+            row += 1
     facts = classifier.facts()
     report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes), **facts}
-    report |= images.report()
-    done = f"{out}: masks, overlays and confidences of {len(names)} images, and palette.txt"
+    done = f"{out}: masks and confidences of {len(names)} images at their own size, overlays, legend.csv, palette.txt"
+    height, width = run.inputs.shape[1:]
+    cropped = sum(lost_share(size, (width, height), images.fit) > 0 for size in images.sizes)
+    report |= {"cropped_count": cropped, **images.report()}
+    if cropped:
+        done += f"\n{cropped:,} of {len(names)} images were cropped; their masks are void, {VOID_NUMBER}, outside"
     reply(report, as_json, console(), done, *classifier_lines(facts))
 
 
@@ -98,14 +110,14 @@ def map_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def finish_maps(
-    run: Run, out: Path, names: Sequence[str], imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
+    run: Run, out: Path, images: Reading, imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
 ) -> Tensor:
     """Write every image's likeliest map as OUT/masks/NAME.png; the images of `rows` with their maps beside them.
 
     Args:
         run: the run.
         out: a folder.
-        names: of the images.
+        images: those with something missing.
         imputed: all of them.
         rows: [some, 3 + draws, channels, height, width]: known part, mean, spread, draws.
         values: what the user gave, for the map's known part.
@@ -114,13 +126,13 @@ def finish_maps(
 
     from semivae.runs.given import given_values
     from semivae.runs.model import run_palette
-    from semivae.tasks.map_pictures import beside, mask_png
+    from semivae.tasks.map_pictures import beside, map_at_own_size, mask_png
     from semivae.variables import VOID
 
     assert imputed.labels is not None
-    likeliest, palette = imputed.labels.mode(dim=1).values, run_palette(run)
-    for file, numbers in zip(mask_names(names), likeliest.numpy(), strict=True):
-        write_in(out, f"masks/{file}", mask_png(numbers, palette))
+    likeliest, palette, names = imputed.labels.mode(dim=1).values, run_palette(run), images.names
+    for file, numbers, size in zip(mask_names(names), likeliest, images.sizes, strict=True):
+        write_in(out, f"masks/{file}", mask_png(map_at_own_size(numbers, size, images.fit, len(run.classes)), palette))
     unknown = torch.full_like(likeliest, VOID)
     known = given_values(run, run.label, values[run.label], len(names)) if run.label in values else unknown
     maps = torch.cat([torch.stack([known, likeliest, unknown], dim=1), imputed.labels], dim=1)

@@ -104,16 +104,19 @@ def _averaged(image: Image.Image, factor: int, preprocessing: Preprocessing, lev
         band = image.crop((0, top, across, min(top + rows, down)))
         small.paste(levels.eight_bits(band).reduce(factor), (0, top // factor))
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    lies = orientation >= 5
     target = preprocessing.width, preprocessing.height
-    target = target[::-1] if orientation >= 5 else target
+    upright = image.size[::-1] if lies else image.size
+    x, y, end, bottom = filled_part(upright, target, preprocessing.fit)
     # in averaged pixels, of which the last row and column may be half full
-    left, upper, right, lower = (side / factor for side in shown_part((across, down), target, preprocessing.fit))
-    x, y, end, bottom = filled_part((across, down), target, preprocessing.fit)
-    part = small.resize((end - x, bottom - y), Image.Resampling.BICUBIC, (left, upper, right, lower))
+    part = shown_part(image.size, target[::-1] if lies else target, preprocessing.fit)
+    left, upper, right, lower = (side / factor for side in part)
+    size = (bottom - y, end - x) if lies else (end - x, bottom - y)
+    small = small.resize(size, Image.Resampling.BICUBIC, (left, upper, right, lower))
+    small.getexif()[ExifTags.Base.Orientation] = orientation
+    ImageOps.exif_transpose(small, in_place=True)
     fitted = Image.new(preprocessing.mode, target, (preprocessing.level,) * preprocessing.channels)
-    fitted.paste(part, (x, y))
-    fitted.getexif()[ExifTags.Base.Orientation] = orientation
-    ImageOps.exif_transpose(fitted, in_place=True)
+    fitted.paste(small, (x, y))
     return fitted
 
 

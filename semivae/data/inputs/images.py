@@ -70,7 +70,9 @@ class Images:
         if isinstance(given, str | Path):
             return self._read_path(Path(given), skip_unreadable)
         if isinstance(given, Image.Image):
-            return Reading(torch.from_numpy(self._decoded(given)[None].copy()), ["0"], [given.size])
+            return Reading(
+                torch.from_numpy(self._decoded(given)[None].copy()), ["0"], [given.size], self.preprocessing.fit
+            )
         if isinstance(given, Sequence) and given and all(isinstance(one, str | Path | Image.Image) for one in given):
             parts = [self.read(one, skip_unreadable=skip_unreadable) for one in given]
             places = [str(one) if isinstance(one, str | Path) else str(row) for row, one in enumerate(given)]
@@ -80,7 +82,7 @@ class Images:
     def _from_array(self, given: object, what: str = "the array") -> Reading:
         values = as_examples(given, self.shape, what, self.preprocessing)
         size = image_size(given, self.shape)
-        return Reading(values, [str(row) for row in range(len(values))], [size] * len(values))
+        return Reading(values, [str(row) for row in range(len(values))], [size] * len(values), self.preprocessing.fit)
 
     def _read_path(self, path: Path, skip: bool) -> Reading:
         if reachable(path).suffix.lower() in (".npy", ".npz") and not path.is_dir():
@@ -107,7 +109,8 @@ class Images:
             files, names, self.preprocessing, skip=skip, advice=f"{ADVICE}, or pass over them (--skip-unreadable)"
         )
         notes = remarks([found], self.preprocessing)
-        return Reading(found.pixels, found.names, found.sizes, found.unreadable, others, notes)
+        fit = self.preprocessing.fit
+        return Reading(found.pixels, found.names, found.sizes, fit, found.unreadable, others, notes)
 
     def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
         """A Pillow image by way of the file that it would be, so that both are read alike."""

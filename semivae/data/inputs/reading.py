@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semivae.data.formats.preprocessing import Size
 from semivae.data.inputs.pixels import as_model_values
+from semivae.recipe.sources import Fit
 from semivae.text import join_names
 
 
@@ -21,6 +22,7 @@ class Reading:
         values: [n, *shape], bytes or floats.
         names: n names: of files, relative to the folder, or numbers from 0.
         sizes: width and height that each image has by itself; empty where examples are no images.
+        fit: how images were brought to the model's size.
         unreadable: names of image files that were passed over because they cannot be read, with the reasons.
         left_out: names of files that are no images, with the reasons.
         notes: what a user should know of the files.
@@ -29,6 +31,7 @@ class Reading:
     values: Tensor
     names: list[str]
     sizes: Sequence[Size] = ()
+    fit: Fit = "crop"
     unreadable: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ def joined(parts: Sequence[tuple[str, Reading]]) -> Reading:
         torch.cat(values),
         names,
         [size for _, part in parts for size in part.sizes] if sized else (),
+        parts[0][1].fit,
         {f"{place}/{name}": reason for place, part in parts for name, reason in part.unreadable.items()},
         {f"{place}/{name}": reason for place, part in parts for name, reason in part.left_out.items()},
         tuple(dict.fromkeys(note for _, part in parts for note in part.notes)),
