@@ -118,7 +118,11 @@ def test_files_that_are_no_images_are_told_and_those_of_systems_are_not(tmp_path
     write_image(tmp_path / "pets" / "dev" / "cat" / "1.png", 1)
     (tmp_path / "pets" / "test" / "ant" / "a.png").unlink()
     first, second = read(tmp_path, "pets").warnings
-    assert "2 files" in first and "dev/cat/1.png, train/cat/notes.txt" in first and second.endswith("no image of ant")
+    assert (
+        "2 files" in first
+        and "dev/cat/1.png, train/cat/notes.txt" in first
+        and second.endswith("the test part has no example of ant, so nothing is measured of it")
+    )
 
 
 def test_corrupt_images_are_named(tmp_path: Path) -> None:

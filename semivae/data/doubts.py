@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +15,20 @@ from semivae.data.inputs.pixels import Array, pixel_doubts, table_doubts
 from semivae.text import join_names
 from semivae.variables import Sample
 
+Names = Mapping[str, Sequence[str]]  # of the examples in train, test and unlabelled
+Checked = Literal["test", "validation"]
+MOST_NAMED = 3  # pairs of equal examples
 
-def split_doubts(classes: Sequence[str], train: Sample, test: Sample, unlabelled: Sample, what: str) -> list[str]:
+
+def split_doubts(
+    classes: Sequence[str],
+    train: Sample,
+    test: Sample,
+    unlabelled: Sample,
+    what: str,
+    names: Names | None = None,
+    checked: Checked = "test",
+) -> list[str]:
     """Warnings of classes without a test example, and of equal examples in train and test, or in two classes.
 
     Args:
@@ -23,24 +36,38 @@ def split_doubts(classes: Sequence[str], train: Sample, test: Sample, unlabelled
         train, test: {"x": [n, ...], "y": int64 [n]}.
         unlabelled: {"x": [n, ...]}, or {}.
         what: names the data in messages.
+        names: what the examples of train, test and unlabelled are called; None where they have no names.
+        checked: what `test` is for.
     """
-    found = seen_doubts(train, test, unlabelled, what)
+    found = seen_doubts(train, test, unlabelled, what, names, checked)
     tested = set(test["y"].tolist())
     if lacking := [name for number, name in enumerate(classes) if number not in tested]:
-        found.append(f"{what}: the test part has no example of {join_names(lacking)}, so nothing is measured of it")
-    keys, labels = (torch.cat([train[name], test[name]]) for name in ("x", "y"))
-    return found + _contradictions(_keys(keys), labels.numpy(), classes, what)
+        part = f"{checked} part"
+        found.append(f"{what}: the {part} has no example of {join_names(lacking)}, so nothing is measured of it")
+    x, y = (torch.cat([train[name], test[name]]) for name in ("x", "y"))
+    called = None if names is None else [*names["train"], *names["test"]]
+    return found + _contradictions(_keys(x), y.numpy(), classes, what, called)
 
 
-def seen_doubts(train: Sample, test: Sample, unlabelled: Sample, what: str) -> list[str]:
+def seen_doubts(
+    train: Sample, test: Sample, unlabelled: Sample, what: str, names: Names | None = None, checked: Checked = "test"
+) -> list[str]:
     """A warning of test examples that are also trained on. Arguments as of `split_doubts`."""
-    known = np.concatenate([_keys(part["x"]) for part in (train, unlabelled) if part])
-    count = int(np.isin(_keys(test["x"]), known).sum())
+    parts = [(part, rows) for part, rows in (("train", train), ("unlabelled", unlabelled)) if rows]
+    known = np.concatenate([_keys(rows["x"]) for _, rows in parts])
+    keys = _keys(test["x"])
+    seen = np.isin(keys, known)
+    count = int(seen.sum())
     if not count:
         return []
+    pairs = ""
+    if names is not None:
+        called = np.array([name for part, _ in parts for name in names[part]], dtype=object)
+        first = [f"{names['test'][row]} = {called[known == keys[row]][0]}" for row in np.flatnonzero(seen)[:MOST_NAMED]]
+        pairs = f": {join_names(first)}" + (", ..." if count > MOST_NAMED else "")
     return [
-        f"{what}: {count:,} of {len(test['x']):,} test examples are also among those to train on, so the test error is "
-        "in part that of examples that were seen; leave duplicates out"
+        f"{what}: {count:,} of {len(keys):,} {checked} examples are also among those to train on, so the {checked} "
+        f"error is in part that of examples that were seen; leave duplicates out{pairs}"
     ]
 
 
@@ -68,7 +95,9 @@ def _keys(x: Tensor) -> NDArray[np.int64]:
     return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))
 
 
-def _contradictions(keys: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str], what: str) -> list[str]:
+def _contradictions(
+    keys: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str], what: str, called: Sequence[str] | None
+) -> list[str]:
     """A warning of equal examples that have different labels."""
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     differing = labels != labels[first][group]  # from the first example that is equal
@@ -76,7 +105,11 @@ def _contradictions(keys: NDArray[np.int64], labels: NDArray[np.int64], classes:
         return []
     rows = np.isin(group, group[differing])
     names = [classes[number] for number in np.unique(labels[group == group[differing][0]]).tolist()]
+    pairs = ""
+    if called is not None:
+        wrong = np.flatnonzero(differing)[:MOST_NAMED]
+        pairs = f": {join_names([f'{called[first[group[row]]]} = {called[row]}' for row in wrong])}"
     return [
         f"{what}: {int(rows.sum()):,} labelled examples are equal to one of another class, such as "
-        f"{join_names(names, 3)}; nothing can tell them apart, so check their labels"
+        f"{join_names(names, 3)}; nothing can tell them apart, so check their labels{pairs}"
     ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, class_label
+from semivae.data.doubts import split_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import Pictures, read_pictures
 from semivae.data.formats.label_files import ordered_classes
@@ -22,6 +23,7 @@ from semivae.recipe.schema import FolderSource
 from semivae.text import join_names
 from semivae.variables import Sample
 
+PARTS = ("train", "val", "test", "unlabelled")
 Labelled = list[tuple[str, str]]  # (file name, class name)
 
 
@@ -72,23 +74,29 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     train, val, test = (
         _sample(pictures, members, layout.classes) for pictures, members in zip(parts[:3], given[:3], strict=True)
     )
+    names = {part: [name for name, _ in members] for part, members in zip(PARTS, given, strict=True)}
     origin, validation = "given", None
     if layout.test is None:
-        keys = [name.removeprefix(layout.top) for name, _ in layout.train]  # the same zipped and unzipped
+        keys = [name.removeprefix(layout.top) for name in names["train"]]  # the same zipped and unzipped
         kept, held = hold_out(train["y"], keys, source.test_share)
         train, test = _rows(train, kept), _rows(train, held)
+        names["train"], names["test"] = ([names["train"][row] for row in rows.tolist()] for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
+    unlabelled = {"x": parts[3].pixels} if layout.unlabelled else {}
+    warnings = layout.warnings + remarks(parts, preprocessing)
+    warnings += tuple(split_doubts(layout.classes, train, test, unlabelled, str(path), names))
     if layout.val is not None:
+        of_val = names | {"test": names["val"]}
+        warnings += tuple(split_doubts(layout.classes, train, val, {}, str(path), of_val, "validation"))
         validation = torch.arange(len(train["y"]), len(train["y"]) + len(val["y"]))
         train = {name: torch.cat([train[name], val[name]]) for name in train}
-    unlabelled = {"x": parts[3].pixels} if layout.unlabelled else {}
     return Dataset(
         f"folder:{path.name}",
         class_label(layout.classes),
         train,
         test,
         unlabelled,
-        layout.warnings + remarks(parts, preprocessing),
+        warnings,
         origin,
         validation=validation,
     )
@@ -117,8 +125,6 @@ def arrange(files: Files) -> Layout:
     unlabelled = images_in(files, parts["unlabelled"]) if "unlabelled" in parts else []
     used = {*(name for part in (train, val or [], test or []) for name, _ in part), *unlabelled}
     warnings = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
-    if test is not None and (lacking := [name for name in classes if name not in {label for _, label in test}]):
-        warnings += (f"{files.place}/{parts['test'][:-1]} has no image of {join_names(lacking)}",)
     return Layout(train_top, classes, train, val, test, unlabelled, warnings)
 
 

@@ -26,7 +26,6 @@ from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 from semivae.text import join_names
-from semivae.variables import Sample
 
 NAMES = ("x", "s", "x_test", "s_test", "x_unlabelled", "s_alone")
 
@@ -66,7 +65,8 @@ def read_map_arrays(source: ArraysSource, path: Path, arrays: Mapping[str, Array
     if "x_test" in images:
         test = {"x": images["x_test"], "s": read["s_test"]}
     else:
-        train, test = set_aside(train, [str(row) for row in range(len(read["s"]))], source.test_share)
+        kept, held = set_aside([str(row) for row in range(len(read["s"]))], source.test_share)
+        train, test = ({name: value[rows] for name, value in train.items()} for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": images["x_unlabelled"]} if "x_unlabelled" in images else {}
     alone = {"s": read["s_alone"]} if "s_alone" in read else {}
@@ -79,11 +79,9 @@ def read_map_arrays(source: ArraysSource, path: Path, arrays: Mapping[str, Array
     return Dataset(f"arrays:{path.name}", map_label(classes), train, test, unlabelled, warnings, origin, alone)
 
 
-def set_aside(pairs: Sample, keys: list[str], share: float) -> tuple[Sample, Sample]:
-    """Pairs to train on and to test on, by the hash of their keys."""
-    kept, held = hold_out(torch.zeros(len(keys), dtype=torch.int64), keys, share)
-    train, test = ({name: value[rows] for name, value in pairs.items()} for rows in (kept, held))
-    return train, test
+def set_aside(keys: list[str], share: float) -> tuple[Tensor, Tensor]:
+    """Rows of pairs to train on and to test on, by the hash of their keys."""
+    return hold_out(torch.zeros(len(keys), dtype=torch.int64), keys, share)
 
 
 def _size(source: ArraysSource, x: Array, path: Path) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, map_label
+from semivae.data.doubts import seen_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import Pictures, is_image, read_pictures, reason_of
 from semivae.data.formats.mask_files import Mask, SharedColours, decode_mask
@@ -139,10 +140,19 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
             "an image and its mask have one name; parts are train, val, test, unlabelled",
         )
     origin, validation = "given", None
+    names = {part: [file for _, file, _ in pairs.pairs] for part, pairs in (("train", train), ("test", test))}
     if not tested:
-        known, tested = set_aside(known, [name for name, *_ in train.pairs], source.test_share)
+        kept, held = set_aside([name for name, *_ in train.pairs], source.test_share)
+        known, tested = ({name: rows[part] for name, rows in known.items()} for part in (kept, held))
+        names = {
+            part: [names["train"][row] for row in rows.tolist()] for part, rows in (("train", kept), ("test", held))
+        }
         origin = f"test split off by hash, {source.test_share:.0%}"
+    names["unlabelled"] = lone
+    warnings += tuple(seen_doubts(known, tested, unlabelled, str(path), names))
     if checked:
+        of_val = names | {"test": [file for _, file, _ in val.pairs]}
+        warnings += tuple(seen_doubts(known, checked, {}, str(path), of_val, "validation"))
         validation = torch.arange(len(known["s"]), len(known["s"]) + len(checked["s"]))
         known = {name: torch.cat([known[name], checked[name]]) for name in known}
     maps = torch.cat([part["s"].flatten() for part in (known, tested, alone) if part])
