@@ -72,8 +72,8 @@ def test_names_are_those_of_the_files_where_a_test_part_is_set_aside(tmp_path: P
     data = folder(tmp_path, test_share=share)
     (warning,) = data.warnings
     for both in warning.partition("duplicates out: ")[2].removesuffix(", ...").split(", "):
-        (one, row), (other, again) = (name[:-4].split("/") for name in both.split(" = "))
-        assert one == other and int(row) // 2 == int(again) // 2 and row != again
+        (one, first), (other, again) = (name[:-4].split("/") for name in both.split(" = "))
+        assert one == other and int(first) // 2 == int(again) // 2 and first != again
 
 
 def test_images_in_two_classes_are_told(tmp_path: Path) -> None:
