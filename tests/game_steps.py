@@ -16,7 +16,7 @@ from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.class_teacher import ClassTeacher
-from semivae.game.teaching.pairs import PairsTeacher
+from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews
 from semivae.nets import Mlp
 from semivae.recipe.schema import TrainingSpec
@@ -74,7 +74,7 @@ def make_game(
     both: tuple[Player, Player] | None = None,
     views: StreamViews | None = None,
     weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
-    average: float = 0.999,
+    ema_decay: float = 0.999,
     frequencies: Tensor | None = None,
     mixup: float | None = None,
     kind: type[Game] = Game,
@@ -85,14 +85,14 @@ def make_game(
         both: decoder and encoder; by default `players()`.
         views: of the stream `unlabelled`; a pair of views, or a vote, teaches y.
         weights: as `Game` has them.
-        average: decay of the encoder's average.
+        ema_decay: decay of the encoder's exponential moving average.
         frequencies: class frequencies of the pairs, to which q(y | x) is adjusted.
         mixup: alpha of the mixtures of pairs.
         kind: the game, or the lower bound.
     """
     decoder, encoder = both or players()
     teaches = views is not None and (views.weak is not None or views.vote is not None)
-    streams = [STREAMS[0], StreamGraph("unlabelled", ("x",), views_of="y" if teaches else None), STREAMS[2]]
+    streams = [STREAMS[0], StreamGraph("unlabelled", ("x",), pseudo_label="y" if teaches else None), STREAMS[2]]
     plan = derive_plan(
         [Factor(name, tuple(given.name for given in decoder[name].given), name == "x") for name in decoder.names],
         [Factor(name, tuple(given.name for given in encoder[name].given)) for name in encoder.names],
@@ -100,14 +100,14 @@ def make_game(
     )
     if views is not None and views.teacher is None:
         views = replace(views, teacher=ClassTeacher)
-    pairs = None if frequencies is None and mixup is None else PairsTeacher("y", frequencies, mixup)
+    pairs = None if frequencies is None and mixup is None else LabelledLoss("y", frequencies, mixup)
     return kind(
         decoder,
         encoder,
         plan,
         weights,
         {"unlabelled": views} if views else None,
-        average,
+        ema_decay,
         {("labelled", "y"): pairs} if pairs else None,
     )
 

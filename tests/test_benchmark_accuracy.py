@@ -26,6 +26,7 @@ from semivae.recipe.schema import SplitSpec
 from semivae.runs.checkpoint import read_checkpoint, without_prefix
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import plan_of, roles_of
+from semivae.scenario.plan_rows import plan_rows
 from semivae.tasks.splitting import make_split
 from semivae.training.phase import Progress
 
@@ -90,9 +91,9 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_variants_learn_what_they_say(recipe: Recipe) -> None:
-    lessons = {name: [row[:3] for row in plan_of(variant(recipe)).table()] for name, variant in VARIANTS.items()}
+    lessons = {name: [row[:3] for row in plan_rows(plan_of(variant(recipe)))] for name, variant in VARIANTS.items()}
     pairs = ("labelled", "encoder", "all observed")
-    views = ("unlabelled", "encoder", "the encoder's average labels y on the weak view")
+    views = ("unlabelled", "encoder", "the encoder's EMA labels y on the weak view")
     assert lessons["labels_only"] == lessons["all_labels"] == [pairs]
     assert lessons["labels_views"] == [pairs, views]  # and no label that a decoder without images would guess
     assert lessons["game"] == [row for row in lessons["whole"] if row != views]

@@ -13,7 +13,7 @@ from semivae.api import Run
 from semivae.classification.priors import trained_prior
 from semivae.errors import RecipeError
 from semivae.game.families import categorical_of
-from semivae.game.teaching.logit_adjustment import adjusted
+from semivae.game.teaching.logit_adjustment import adjust_logits
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
 from tests.game_steps import STILL, batches, certain_players, make_game, play
@@ -29,13 +29,15 @@ def posterior(prior: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_adjusted_posterior_is_the_one_under_the_pairs_shares() -> None:
-    found = adjusted(Categorical(probs=posterior(PRIOR)), SHARES, PRIOR)
+    found = adjust_logits(Categorical(probs=posterior(PRIOR)), SHARES, PRIOR)
     torch.testing.assert_close(found.probs, posterior(SHARES))
 
 
 def test_an_adjusted_logit_gains_the_log_ratio_of_the_shares() -> None:
     """By hand: 0.3/0.8 and 0.7/0.2 turn a fair posterior into 3/31 and 28/31."""
-    found = adjusted(Categorical(probs=torch.tensor([[0.5, 0.5]])), torch.tensor([0.3, 0.7]), torch.tensor([0.8, 0.2]))
+    found = adjust_logits(
+        Categorical(probs=torch.tensor([[0.5, 0.5]])), torch.tensor([0.3, 0.7]), torch.tensor([0.8, 0.2])
+    )
     torch.testing.assert_close(found.probs, torch.tensor([[3 / 31, 28 / 31]]))
 
 
@@ -58,7 +60,7 @@ def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
     logits = posterior(PRIOR).log().requires_grad_()
     learner = Categorical(logits=logits)
     if adjust:
-        learner = adjusted(learner, SHARES, PRIOR)
+        learner = adjust_logits(learner, SHARES, PRIOR)
     pairs = SHARES[:, None] * P_X_GIVEN_Y
     torch.stack([pairs[y] * learner.log_prob(torch.tensor(y)) for y in range(2)]).sum().backward()
     assert logits.grad is not None
@@ -67,7 +69,7 @@ def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
 
 def test_a_class_that_never_comes_keeps_its_logit() -> None:
     nothing = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    found = adjusted(Categorical(probs=torch.tensor([[0.5, 0.5]], dtype=torch.float64)), SHARES, nothing)
+    found = adjust_logits(Categorical(probs=torch.tensor([[0.5, 0.5]], dtype=torch.float64)), SHARES, nothing)
     torch.testing.assert_close(
         found.probs, torch.tensor([[3 / 13, 10 / 13]], dtype=torch.float64)
     )  # 0.3 and 1, normalised

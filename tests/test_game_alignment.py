@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from semivae.game.teaching.alignment import aligned
+from semivae.game.teaching.alignment import align_distribution
 
 
 def given_after(posterior: Categorical, prior: Tensor, steps: int = 4000) -> Tensor:
     shares, offsets = prior.clone(), torch.zeros_like(prior)
     for _ in range(steps):
-        moved = aligned(posterior, prior, shares, offsets)
+        moved = align_distribution(posterior, prior, shares, offsets)
     return moved.logits.argmax(dim=-1)
 
 
@@ -37,7 +37,7 @@ def test_a_teacher_that_leans_gives_labels_as_the_prior_says() -> None:
 def test_labels_that_agree_with_the_prior_stay() -> None:
     posterior = Categorical(logits=torch.tensor([[0.1, 0.0], [0.0, 0.1]]))
     prior, offsets = torch.tensor([0.5, 0.5]), torch.zeros(2)
-    moved = aligned(posterior, prior, prior.clone(), offsets)
+    moved = align_distribution(posterior, prior, prior.clone(), offsets)
     assert torch.equal(moved.logits.argmax(1), torch.tensor([0, 1])) and torch.equal(offsets, torch.zeros(2))
 
 
@@ -45,7 +45,7 @@ def test_one_call_by_hand() -> None:
     """All four labels of 0.6 against 0.4 go to class 0: a fiftieth of the running shares, and 0.3 of the log-ratio."""
     posterior = Categorical(probs=torch.tensor([[0.6, 0.4]] * 4))
     prior, shares, offsets = torch.tensor([0.7, 0.3]), torch.tensor([0.5, 0.5]), torch.tensor([0.1, -0.1])
-    moved = aligned(posterior, prior, shares, offsets)
+    moved = align_distribution(posterior, prior, shares, offsets)
     odds = 0.6 / 0.4 * math.exp(0.2)
     torch.testing.assert_close(moved.probs[0], torch.tensor([odds / (1 + odds), 1 / (1 + odds)]))
     torch.testing.assert_close(shares, torch.tensor([0.98 * 0.5 + 0.02, 0.98 * 0.5]))
@@ -57,7 +57,7 @@ def test_one_call_by_hand() -> None:
 def test_labels_are_counted_as_they_are_given_with_their_offsets() -> None:
     posterior = Categorical(probs=torch.tensor([[0.6, 0.4]]))
     shares = torch.tensor([0.5, 0.5])
-    aligned(posterior, torch.tensor([0.5, 0.5]), shares, torch.tensor([-1.0, 1.0]))
+    align_distribution(posterior, torch.tensor([0.5, 0.5]), shares, torch.tensor([-1.0, 1.0]))
     torch.testing.assert_close(shares, torch.tensor([0.49, 0.51]))
 
 
@@ -66,6 +66,6 @@ def test_a_class_that_is_never_given_is_not_thrown_far() -> None:
     posterior, shares = Categorical(probs=torch.tensor([[0.99, 0.01]])), torch.tensor([1.0, 0.0])
     for prior, gain in ((torch.tensor([0.5, 0.5]), math.log(500)), (torch.tensor([1.0, 0.0]), 0.0)):
         offsets = torch.zeros(2)
-        aligned(posterior, prior, shares.clone(), offsets)
+        align_distribution(posterior, prior, shares.clone(), offsets)
         other = math.log(prior[0].item())
         torch.testing.assert_close(offsets[1] - offsets[0], torch.tensor(0.3 * (gain - other)))

@@ -1,4 +1,4 @@
-"""The order of certainty: the surest labels and places of every class first, and what is taught of a posterior."""
+"""The curriculum: the most certain labels and pixels of every class come first; and the targets of a posterior."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch.distributions import Categorical
 
 from semivae.game.families import categorical_of
-from semivae.game.teaching.class_teacher import label_target
-from semivae.game.teaching.curriculum import surest
-from semivae.game.teaching.map_teacher import surest_places
+from semivae.game.teaching.class_teacher import target_probabilities
+from semivae.game.teaching.curriculum import curriculum_mask
+from semivae.game.teaching.map_teacher import pixel_curriculum_mask
 from semivae.game.teaching.teacher import StreamViews
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
 
@@ -32,7 +32,7 @@ LABELS = Categorical(
     ],
 )
 def test_a_share_of_every_class_is_taught_the_surest_first(share: float, marked: list[int]) -> None:
-    assert surest(LABELS, share).tolist() == marked
+    assert curriculum_mask(LABELS, share).tolist() == marked
 
 
 @pytest.mark.parametrize(
@@ -46,27 +46,27 @@ def test_a_share_of_every_class_is_taught_the_surest_first(share: float, marked:
 def test_with_a_prior_the_share_is_of_what_the_class_should_have(
     share: float, prior: list[float], marked: list[int]
 ) -> None:
-    assert surest(LABELS, share, torch.tensor(prior)).tolist() == marked
+    assert curriculum_mask(LABELS, share, torch.tensor(prior)).tolist() == marked
 
 
 def test_certainty_is_the_margin_before_the_second_class() -> None:
     """The first label has the higher probability, the second the wider margin."""
     labels = Categorical(probs=torch.tensor([[0.52, 0.47, 0.01], [0.5, 0.25, 0.25]]))
-    assert surest(labels, 0.5).tolist() == [0, 1]
+    assert curriculum_mask(labels, 0.5).tolist() == [0, 1]
 
 
 def test_a_ramp_goes_from_a_tenth_to_all() -> None:
-    views = StreamViews("x", ramp=0.5)
-    assert [views.taught_fraction(share) for share in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.1, 0.55, 1.0, 1.0])
-    assert StreamViews("x").taught_fraction(0.0) == 1.0
+    views = StreamViews("x", curriculum=0.5)
+    assert [views.curriculum_fraction(share) for share in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.1, 0.55, 1.0, 1.0])
+    assert StreamViews("x").curriculum_fraction(0.0) == 1.0
 
 
 @pytest.mark.parametrize(("progress", "taught"), [(0.0, 0.1), (0.2, 0.46), (0.4, 0.82), (0.5, 1.0)])
 def test_a_ramp_teaches_the_surest_of_the_batch(progress: float, taught: float) -> None:
-    game = make_game(certain_players(), replace(PAIR, ramp=0.5))
+    game = make_game(certain_players(), replace(PAIR, curriculum=0.5))
     images = batches()["unlabelled"]["x"]
-    posterior = categorical_of(game.average["y"]({"x": images}))
-    expected = surest(posterior, taught, torch.full((3,), 1 / 3))
+    posterior = categorical_of(game.ema_encoder["y"]({"x": images}))
+    expected = curriculum_mask(posterior, taught, torch.full((3,), 1 / 3))
     assert (expected.mean() < 1) == (progress < 0.5)
     losses = play(game, rates=STILL, progress=progress).losses
     torch.testing.assert_close(losses["share.unlabelled"], expected.mean())
@@ -76,22 +76,22 @@ def test_the_surest_places_of_every_class() -> None:
     """Class 0 holds four places by 1, 2, 3 and 4; class 1 holds two by 0.1 and 0.2, which no threshold would let by."""
     margins = torch.tensor([[[1.0, 2.0, 3.0], [4.0, -0.1, -0.2]]])
     posterior = Categorical(logits=torch.stack([margins, torch.zeros(1, 2, 3), torch.full((1, 2, 3), -9.0)], dim=-1))
-    assert surest_places(posterior, 1.0).all()
-    assert surest_places(posterior, 0.5).tolist() == [[[False, False, True], [True, False, True]]]
-    assert surest_places(posterior, 0.25).tolist() == [[[False, False, False], [True, False, True]]]
-    assert surest_places(posterior, 0.0).tolist() == [[[False, False, False], [True, False, True]]]
+    assert pixel_curriculum_mask(posterior, 1.0).all()
+    assert pixel_curriculum_mask(posterior, 0.5).tolist() == [[[False, False, True], [True, False, True]]]
+    assert pixel_curriculum_mask(posterior, 0.25).tolist() == [[[False, False, False], [True, False, True]]]
+    assert pixel_curriculum_mask(posterior, 0.0).tolist() == [[[False, False, False], [True, False, True]]]
 
 
 def test_places_are_ordered_over_the_whole_batch() -> None:
     margins = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
     posterior = Categorical(logits=torch.stack([margins, torch.zeros(2, 1, 2)], dim=-1))
-    assert surest_places(posterior, 0.5).tolist() == [[[False, False]], [[True, True]]]
+    assert pixel_curriculum_mask(posterior, 0.5).tolist() == [[[False, False]], [[True, True]]]
 
 
 def test_the_target_is_the_most_likely_class_or_the_posterior_sharpened() -> None:
     """Under temperature 1/2 probabilities are squared: 0.36, 0.09 and 0.01, normalised."""
     posterior = Categorical(probs=torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]))
-    assert label_target(posterior, None).tolist() == [[1, 0, 0], [0, 0, 1]]
-    torch.testing.assert_close(label_target(posterior, 1.0), posterior.probs)
+    assert target_probabilities(posterior, None).tolist() == [[1, 0, 0], [0, 0, 1]]
+    torch.testing.assert_close(target_probabilities(posterior, 1.0), posterior.probs)
     expected = torch.tensor([[36, 9, 1], [4, 4, 36]]) / torch.tensor([[46], [44]])
-    torch.testing.assert_close(label_target(posterior, 0.5), expected)
+    torch.testing.assert_close(target_probabilities(posterior, 0.5), expected)

@@ -66,8 +66,8 @@ def two_levels(order: str) -> tuple[Player, Player]:
         LadderConditional(Z1, (X, Z0), X, network, net(size, (2,))),
     ]
     for level in levels:
-        level.lean_on(decoder[level.target.name])
-        level.decoder_too = True
+        level.connect(decoder[level.target.name])
+        level.differentiate_prior = True
     return decoder, Player(levels)
 
 
@@ -217,9 +217,9 @@ def test_divergences_and_entropies_from_logits() -> None:
 
 
 def test_families_without_differentiable_draws_are_named() -> None:
-    from semivae.game.families import DiscretizedLogistic
+    from semivae.game.distributions import DiscretizedLogistic
 
-    with pytest.raises(ValueError, match="no differentiable draws of a DiscretizedLogistic"):
+    with pytest.raises(ValueError, match="a DiscretizedLogistic has no differentiable draws"):
         differentiable_draw(DiscretizedLogistic(torch.zeros(1), torch.ones(1)))
 
 
@@ -293,14 +293,14 @@ def test_a_ladder_passes_gradients_to_the_decoder_in_the_bound_alone() -> None:
     for kind, passes in kinds:
         decoder, encoder = two_levels("ladder")
         for level in encoder.levels.values():
-            level.decoder_too = False
+            level.differentiate_prior = False
         plan = derive_plan(
             [Factor("z0", learnable=False), Factor("z1", ("z0",)), Factor("x", ("z1",))],
             [Factor("z0", ("x",)), Factor("z1", ("x", "z0"))],
             [StreamGraph("images", ("x",)), StreamGraph("prior", ())],
         )
         game = kind(decoder, encoder, plan)
-        assert {level.decoder_too for level in game.encoder.levels.values()} == {passes}
+        assert {level.differentiate_prior for level in game.encoder.levels.values()} == {passes}
 
 
 # Whole runs ----------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def ladder_players() -> tuple[Player, Player]:
         ]
     )
     for name, level in encoder.levels.items():
-        level.lean_on(decoder[name])
+        level.connect(decoder[name])
     return decoder, encoder
 
 
@@ -132,10 +132,10 @@ def test_the_average_leans_on_the_living_decoder() -> None:
     decoder, encoder = ladder_players()
     game = Game(decoder, encoder, two_level_plan(LADDER_ORDER))
     sample = some_sample(decoder)
-    before = game.average["z0"].parameters_of(sample).clone()
+    before = game.ema_encoder["z0"].parameters_of(sample).clone()
     with torch.no_grad():
         next(decoder["z0"].parameters()).add_(1.0)
-    torch.testing.assert_close(game.average["z0"].parameters_of(sample), before + 1.0)
+    torch.testing.assert_close(game.ema_encoder["z0"].parameters_of(sample), before + 1.0)
 
 
 def test_the_bottom_up_network_runs_once_for_all_levels() -> None:
@@ -233,7 +233,7 @@ def ladder_posterior(decoder: Player) -> Player:
     below = TableLadder(B, (C, A), C, network, Rows(P_C.T.log()))
     encoder = Player([top, below])
     for name, level in encoder.levels.items():
-        level.lean_on(decoder[name])
+        level.connect(decoder[name])
     return encoder
 
 
@@ -282,7 +282,7 @@ def test_a_run_with_a_ladder_trains_loads_and_predicts(run: Run) -> None:
     assert run.finished
     assert set(run.encoder.levels) == {"y", "z0", "z1"}
     level = run.encoder.levels["z1"]
-    assert level.above is run.decoder["z1"], "a loaded ladder leans on the loaded decoder"
+    assert level.prior is run.decoder["z1"], "a loaded ladder uses the loaded decoder"
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
     assert run.predict(images).shape == (5,)
     assert run.posterior("z1", x=images, y=3).sample().shape == (5, 12)
@@ -334,7 +334,7 @@ def test_a_copy_for_export_needs_nothing_outside_itself() -> None:
             parameter.add_(1.0)
     assert torch.equal(own.parameters_of(sample), before)
     assert not torch.allclose(encoder["z1"].parameters_of(sample), before)
-    assert copy.deepcopy(own).above is not own.above
+    assert copy.deepcopy(own).prior is not own.prior
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

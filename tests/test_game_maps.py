@@ -15,7 +15,7 @@ from semivae.game.conditionals import NetworkConditional
 from semivae.game.families import FAMILIES
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.map_teacher import MapTeacher, drawn_maps, taught_maps
+from semivae.game.teaching.map_teacher import MapTeacher, pseudo_label_maps, sample_maps
 from semivae.game.teaching.teacher import StreamViews
 from semivae.recipe.schema import ViewSpec
 from semivae.variables import VOID, Variable
@@ -69,37 +69,39 @@ def test_a_map_can_be_handed_over_as_its_most_likely_classes() -> None:
 def test_the_teachers_map_lies_over_the_strong_view() -> None:
     weak = view(shift=0.1, flip=True)
     strong = view(shift=0.1, rotate=40, scale=0.3, elastic=0.05, flip=True)
-    strongly, maps, share = taught_maps(teacher(), "x", halves(), weak, strong, 0.5, torch.Generator().manual_seed(0))
+    strongly, maps, share = pseudo_label_maps(
+        teacher(), "x", halves(), weak, strong, 0.5, torch.Generator().manual_seed(0)
+    )
     known = maps != VOID
     assert 0.5 < known.float().mean() < 1 and share == 1
     right = (maps == (strongly[:, 0] > 0.5))[known].float().mean()
     assert right > 0.97, "but for the places on the line, which lie between two pixels"
     images = halves()
-    unmoved = taught_maps(teacher(), "x", images, view(), view(noise=0.1), 0.5, torch.Generator().manual_seed(0))
+    unmoved = pseudo_label_maps(teacher(), "x", images, view(), view(noise=0.1), 0.5, torch.Generator().manual_seed(0))
     assert torch.equal(unmoved[1], (images[:, 0] > 0.5).long()) and not torch.equal(unmoved[0], images)
 
 
 def test_places_that_the_teacher_is_not_sure_of_are_void() -> None:
     images = torch.full((1, 3, 16, 16), 0.5)
     images[:, :, :, 8:] = 1.0
-    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.9, torch.Generator())
+    _, maps, share = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.9, torch.Generator())
     assert (maps[..., :8] == VOID).all() and (maps[..., 8:] == 1).all() and share == 0.5
 
 
 def test_the_surest_places_of_every_class_are_taught_first() -> None:
     images = torch.full((2, 3, 16, 16), 0.1)  # the class of most places, surer than
     images[0, :, 4:6, 4:6] = torch.tensor([[0.55, 0.6], [0.65, 0.7]])  # the few of the other
-    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator(), fraction=0.5)
+    _, maps, share = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator(), fraction=0.5)
     assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]]
     assert share > 0.9, "equally sure places are taught together"
-    _, maps, share = taught_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), fraction=0.5)
+    _, maps, share = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.99, torch.Generator(), fraction=0.5)
     assert maps[0, 4:6, 4:6].tolist() == [[VOID, VOID], [1, 1]], "the threshold holds beside"
 
 
 def test_cutmix_pastes_what_the_teacher_said_of_the_other_image() -> None:
     images = torch.cat([torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)])
     draws = torch.Generator().manual_seed(0)
-    strongly, maps, _ = taught_maps(teacher(), "x", images, view(), view(), 0.5, draws, cutmix=1.0)
+    strongly, maps, _ = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.5, draws, cutmix=1.0)
     assert torch.equal(maps, strongly[:, 0].long()) and all(len(one.unique()) == 2 for one in maps)
 
 
@@ -107,7 +109,7 @@ def test_drawn_maps_are_as_frequent_as_the_sharpened_posterior_says() -> None:
     posterior = Categorical(probs=torch.tensor([0.6, 0.3, 0.1]).expand(4, 50, 50, 3))
     generator = torch.Generator().manual_seed(0)
     for temperature, expected in ((1.0, [0.6, 0.3, 0.1]), (0.5, [0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46])):
-        drawn = drawn_maps(posterior, temperature, generator)
+        drawn = sample_maps(posterior, temperature, generator)
         assert drawn.shape == (4, 50, 50) and drawn.dtype == torch.int64
         shares = torch.bincount(drawn.flatten(), minlength=3) / drawn.numel()
         assert torch.allclose(shares, torch.tensor(expected), atol=0.02)
@@ -116,10 +118,10 @@ def test_drawn_maps_are_as_frequent_as_the_sharpened_posterior_says() -> None:
 def test_places_are_taught_as_drawn_where_a_temperature_is_given() -> None:
     images = torch.full((8, 3, 16, 16), 0.51)  # class 1 has probability 0.6
     draws = torch.Generator().manual_seed(0)
-    _, likely, _ = taught_maps(teacher(), "x", images, view(), view(), 0.0, draws)
-    _, drawn, _ = taught_maps(teacher(), "x", images, view(), view(), 0.0, draws, temperature=1.0)
+    _, likely, _ = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.0, draws)
+    _, drawn, _ = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.0, draws, temperature=1.0)
     assert (likely == 1).all() and 0.55 < drawn.float().mean() < 0.65
-    _, void, _ = taught_maps(teacher(), "x", images, view(), view(), 0.7, draws, temperature=1.0)
+    _, void, _ = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.7, draws, temperature=1.0)
     assert (void == VOID).all(), "the threshold holds for the most likely class"
 
 
@@ -179,12 +181,12 @@ def test_a_map_counts_as_much_as_the_weight_of_its_views() -> None:
 
 def test_all_that_a_stream_says_of_its_views_reaches_its_maps() -> None:
     views = StreamViews(
-        "x", weak=view(shift=0.1), strong=view(noise=0.1), threshold=0.6, ramp=0.5, temperature=0.7, cutmix=0.8
+        "x", weak=view(shift=0.1), strong=view(noise=0.1), threshold=0.6, curriculum=0.5, temperature=0.7, cutmix=0.8
     )
     of_maps, encoder = learner(views)
     loss, parts = of_maps.loss(encoder, halves(4), torch.Generator().manual_seed(0), 0.25)
     assert views.weak is not None and views.strong is not None
-    strongly, maps, confident = taught_maps(
+    strongly, maps, confident = pseudo_label_maps(
         teacher(),
         "x",
         halves(4),
@@ -203,10 +205,10 @@ def test_all_that_a_stream_says_of_its_views_reaches_its_maps() -> None:
 
 def test_a_share_of_the_strong_views_gets_a_box() -> None:
     images = torch.arange(40.0).view(-1, 1, 1, 1).expand(-1, 3, 16, 16) / 40
-    strongly, _, _ = taught_maps(
+    strongly, _, _ = pseudo_label_maps(
         teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0), cutmix=0.5
     )
-    plain, _, _ = taught_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0))
+    plain, _, _ = pseudo_label_maps(teacher(), "x", images, view(), view(), 0.5, torch.Generator().manual_seed(0))
     assert torch.equal(plain, images), "none unless asked"
     patched = [len(one.unique()) == 2 for one in strongly]
     assert 8 <= sum(patched) <= 32  # 40 draws of a half: outside once in 5,000

@@ -13,8 +13,8 @@ from torch.distributions import Categorical
 import semivae
 from semivae.errors import RecipeError
 from semivae.game.families import categorical_of
-from semivae.game.teaching.class_teacher import ClassTeacher, label_target
-from semivae.game.teaching.mixing import BOX_AREA, boxes, mixed, pasted
+from semivae.game.teaching.class_teacher import ClassTeacher, target_probabilities
+from semivae.game.teaching.mixing import BOX_AREA, mix_examples, paste_boxes, random_boxes
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
@@ -26,7 +26,7 @@ def test_mixtures_lie_between_an_image_and_its_partner() -> None:
     torch.manual_seed(0)
     labels = torch.arange(50)
     images = labels.float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
-    mixtures, partners, share = mixed(images, labels, 0.75)
+    mixtures, partners, share = mix_examples(images, labels, 0.75)
     assert sorted(partners.tolist()) == labels.tolist()
     assert 0.5 <= share.min() < share.max() <= 1.0
     torch.testing.assert_close(mixtures[:, 0, 1, 1], share * labels + (1 - share) * partners)
@@ -35,7 +35,7 @@ def test_mixtures_lie_between_an_image_and_its_partner() -> None:
 def test_tables_are_mixed_too_and_a_small_alpha_keeps_examples_apart() -> None:
     torch.manual_seed(0)
     rows, labels = torch.rand(50, 3), torch.arange(50)
-    mixtures, _, share = mixed(rows, labels, 0.01)
+    mixtures, _, share = mix_examples(rows, labels, 0.01)
     assert mixtures.shape == rows.shape
     assert (share > 0.99).float().mean() > 0.9
 
@@ -43,7 +43,7 @@ def test_tables_are_mixed_too_and_a_small_alpha_keeps_examples_apart() -> None:
 def test_shares_are_drawn_from_beta() -> None:
     """Under Beta(1, 1) the larger share is uniform in [0.5, 1]; the mean of 4,000 is off by 0.01 once in 10^5."""
     torch.manual_seed(0)
-    _, _, share = mixed(torch.zeros(4000, 1), torch.zeros(4000), 1.0)
+    _, _, share = mix_examples(torch.zeros(4000, 1), torch.zeros(4000), 1.0)
     assert share.mean().item() == pytest.approx(0.75, abs=0.01)
     assert share.std().item() == pytest.approx(0.5 / math.sqrt(12), abs=0.01)
 
@@ -55,7 +55,7 @@ def test_a_pair_teaches_both_labels_of_its_mixture_by_their_shares(adjusts: bool
     pairs = batches()["labelled"]
     losses = play(game, rates=STILL, seed=7).losses
     torch.manual_seed(7)  # nothing else is drawn in this game
-    mixtures, others, share = mixed(pairs["x"], pairs["y"], 0.75)
+    mixtures, others, share = mix_examples(pairs["x"], pairs["y"], 0.75)
     assert (others != pairs["y"]).any() and (share < 0.95).any()
     log_q = categorical_of(game.encoder["y"]({"x": mixtures})).logits.detach()
     if adjusts:
@@ -71,13 +71,13 @@ def test_only_what_teaches_the_encoder_its_label_is_mixed() -> None:
 
 
 def test_a_share_of_the_images_gets_one_box_each() -> None:
-    marked = boxes(200, 16, 24, 0.5, torch.Generator().manual_seed(0))
+    marked = random_boxes(200, 16, 24, 0.5, torch.Generator().manual_seed(0))
     area = marked.float().mean(dim=(1, 2))
     assert 70 <= (area > 0).sum() <= 130  # 200 draws of a half: outside once in 50,000
     assert BOX_AREA[0] - 0.1 < area[area > 0].min() and area.max() < BOX_AREA[1] + 0.1  # whole pixels
     rows, columns = marked.any(dim=2).sum(dim=1), marked.any(dim=1).sum(dim=1)
     assert torch.equal(rows * columns, marked.sum(dim=(1, 2))), "each one rectangle"
-    assert not boxes(5, 4, 4, 0.0, torch.Generator()).any()
+    assert not random_boxes(5, 4, 4, 0.0, torch.Generator()).any()
 
 
 def test_boxes_of_images_and_of_maps_come_from_the_next_one() -> None:
@@ -85,13 +85,13 @@ def test_boxes_of_images_and_of_maps_come_from_the_next_one() -> None:
     images = maps[:, None].expand(-1, 2, -1, -1).float()
     places = torch.zeros(3, 4, 4, dtype=torch.bool)
     places[0, :2], places[2] = True, True
-    assert pasted(maps, places)[:, [0, 3], 1].tolist() == [[1, 0], [1, 1], [0, 0]]
-    assert torch.equal(pasted(images, places), pasted(maps, places)[:, None].expand(-1, 2, -1, -1).float())
+    assert paste_boxes(maps, places)[:, [0, 3], 1].tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert torch.equal(paste_boxes(images, places), paste_boxes(maps, places)[:, None].expand(-1, 2, -1, -1).float())
 
 
 def test_boxes_take_all_areas_ratios_and_places() -> None:
     """Of images of 100 x 50 places, so that whole pixels hardly matter."""
-    marked = boxes(1000, 100, 50, 1.0, torch.Generator().manual_seed(0))
+    marked = random_boxes(1000, 100, 50, 1.0, torch.Generator().manual_seed(0))
     area = marked.float().mean(dim=(1, 2))
     assert BOX_AREA == (0.1, 0.5)
     assert 0.09 < area.min() < 0.11 and 0.48 < area.max() < 0.51
@@ -110,19 +110,19 @@ def test_boxes_take_all_areas_ratios_and_places() -> None:
 def test_patched_views_are_taught_both_labels_that_are_sure_enough(temperature: float | None) -> None:
     game = make_game(certain_players())
     images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(3)).round()
-    believed = categorical_of(game.average["y"]({"x": images})).probs
+    believed = categorical_of(game.ema_encoder["y"]({"x": images})).probs
     threshold = believed.max(dim=-1).values.median().item()
     pair = replace(PAIR, threshold=threshold, cutmix=0.7, temperature=temperature)
-    of_pair = ClassTeacher("y", pair, game.decoder, game.average)
+    of_pair = ClassTeacher("y", pair, game.decoder, game.ema_encoder)
     loss, _ = of_pair.loss(game.encoder, images, torch.Generator().manual_seed(0), 1.0)
 
-    places = boxes(6, 2, 2, 0.7, torch.Generator().manual_seed(0))
-    log_q = categorical_of(game.encoder["y"]({"x": pasted(1.0 - images, places)})).logits
+    places = random_boxes(6, 2, 2, 0.7, torch.Generator().manual_seed(0))
+    log_q = categorical_of(game.encoder["y"]({"x": paste_boxes(1.0 - images, places)})).logits
     expected = []
     for row, covered in enumerate(places.float().mean(dim=(1, 2)).tolist()):
         for source, part in ((row, 1 - covered), ((row + 1) % 6, covered)):
             if believed[source].max() >= threshold:
-                target = label_target(Categorical(probs=believed[source][None]), temperature)[0]
+                target = target_probabilities(Categorical(probs=believed[source][None]), temperature)[0]
                 expected.append(-part * (target * log_q[row]).sum())
     assert 6 < len(expected) < 12 and places.any()
     torch.testing.assert_close(loss, torch.stack(expected).sum() / 6)

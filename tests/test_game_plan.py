@@ -6,6 +6,7 @@ import pytest
 
 from semivae.errors import RecipeError
 from semivae.game.plan import Factor, Lesson, StreamGraph, derive_plan
+from semivae.scenario.plan_rows import plan_rows
 
 DECODER = (Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h")))
 ENCODER = (Factor("y", ("x",)), Factor("h", ("x", "y")))
@@ -28,7 +29,7 @@ def test_a_decoder_without_the_image_draws_no_labels_for_it() -> None:
     """Its p(y) knows nothing of x: labels drawn from it would be noise to q(y given x)."""
     plan = derive_plan((Factor("y", learnable=False),), ENCODER[:1], [LABELLED, StreamGraph("unlabelled", ("x",), "y")])
     assert [lesson for lesson in plan.lessons if lesson.stream == "unlabelled"] == [
-        Lesson("unlabelled", "encoder", ("y",), ("y",), views=True)
+        Lesson("unlabelled", "encoder", ("y",), ("y",), self_training=True)
     ]
 
 
@@ -83,8 +84,8 @@ def test_prior_known_only_by_samples_is_drawn_by_nobody() -> None:
 
 
 def test_pair_of_views_adds_one_lesson() -> None:
-    plan = derive_plan(DECODER, ENCODER, [StreamGraph("unlabelled", ("x",), views_of="y"), LABELS])
-    assert plan.lessons[1] == Lesson("unlabelled", "encoder", draws=("y",), scores=("y",), views=True)
+    plan = derive_plan(DECODER, ENCODER, [StreamGraph("unlabelled", ("x",), pseudo_label="y"), LABELS])
+    assert plan.lessons[1] == Lesson("unlabelled", "encoder", draws=("y",), scores=("y",), self_training=True)
 
 
 def test_switched_off_factor_is_not_scored() -> None:
@@ -101,10 +102,10 @@ def test_factor_is_switched_off_for_one_player_alone() -> None:
 
 
 def test_table_reads_as_words() -> None:
-    plan = derive_plan(DECODER, ENCODER, [StreamGraph("unlabelled", ("x",), views_of="y"), LABELS])
-    assert plan.table() == [
+    plan = derive_plan(DECODER, ENCODER, [StreamGraph("unlabelled", ("x",), pseudo_label="y"), LABELS])
+    assert plan_rows(plan) == [
         ("unlabelled", "decoder", "encoder draws y, h", "p(x | y, h)"),
-        ("unlabelled", "encoder", "the encoder's average labels y on the weak view", "q(y | x) on the strong view"),
+        ("unlabelled", "encoder", "the encoder's EMA labels y on the weak view", "q(y | x) on the strong view"),
         ("labels", "encoder", "decoder draws h, x", "q(y | x), q(h | x, y)"),
     ]
 
@@ -116,7 +117,7 @@ def test_stream_that_teaches_nobody_is_refused() -> None:
 
 def test_learnable_factor_without_a_stream_is_refused_with_advice() -> None:
     with pytest.raises(
-        RecipeError, match=r"encoder factor q\(h \| x, y\) learns, but no stream teaches it; add a stream"
+        RecipeError, match=r"encoder factor q\(h \| x, y\) is learnable, but no stream teaches it; add a stream"
     ):
         derive_plan(DECODER, ENCODER, [LABELLED, UNLABELLED])
 

@@ -98,7 +98,7 @@ def test_priors_are_drawn_from_even_where_the_mean_is_asked_for() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_not_drawn_from(value: float) -> None:
     conditional = NetworkConditional(CODE, (CLASS, ROW), Fixed(0.0, value))
-    with pytest.raises(FloatingPointError, match="the factor of h given y, r puts out values that are not finite"):
+    with pytest.raises(FloatingPointError, match="the network of h given y, r returns values that are not finite"):
         conditional.draw({"y": torch.zeros(1).long(), "r": torch.zeros(1, 3)}, 1)
 
 
@@ -138,7 +138,7 @@ def test_a_levels_features_are_what_its_head_reads() -> None:
     network, size = without_head(Mlp((1, 2, 2), 0, (1,), hidden=(4,)))
     head = Mlp(None, size, (2,), hidden=(6,))
     level = LadderConditional(CODE, (IMAGE,), IMAGE, network, head)
-    level.lean_on(Prior(CODE, torch.tensor([1.0, -1.0])))
+    level.connect(Prior(CODE, torch.tensor([1.0, -1.0])))
     sample = {"x": torch.rand(5, 1, 2, 2)}
     assert level.features(sample).shape == (5, 6)
     torch.testing.assert_close(

@@ -50,7 +50,7 @@ def test_the_encoder_learns_from_the_decoder_just_updated() -> None:
 
 def test_the_decoder_learns_from_the_encoder_as_it_was_before_the_step() -> None:
     game = make_game(certain_players())
-    decoder, average = copy.deepcopy(game.decoder), copy.deepcopy(game.average)
+    decoder, average = copy.deepcopy(game.decoder), copy.deepcopy(game.ema_encoder)
     played = play(game, rates={"decoder": 1.0, "encoder": 5.0})
     images = batches()["unlabelled"]
     torch.testing.assert_close(played.losses["decoder.unlabelled.x"], loss_of(decoder, average.complete(images), "x"))
@@ -67,7 +67,7 @@ def says(player: Player, label: int) -> None:
 def test_the_average_completes_for_the_decoder_not_the_encoder_that_moves() -> None:
     game = make_game(certain_players())
     says(game.encoder, 0)
-    says(game.average, 2)
+    says(game.ema_encoder, 2)
     decoder = copy.deepcopy(game.decoder)
     losses = play(game, rates=STILL).losses
     images = batches()["unlabelled"]
@@ -97,12 +97,12 @@ def test_the_decoder_that_moves_completes_for_the_encoder() -> None:
 )
 def test_the_average_after_three_updates(decay: float, second: float, third: float) -> None:
     """It takes over the first encoder; then its decay is (1 + n) / (10 + n) after n updates, at most its own."""
-    game = make_game(average=decay)
+    game = make_game(ema_decay=decay)
     encoders = []
     for seed in range(3):
         play(game, rates={"encoder": 2.0}, seed=seed)
         encoders.append(state(game.encoder))
-    average = state(game.average)
+    average = state(game.ema_encoder)
     for name, value in average.items():
         one, two, three = (encoder[name] for encoder in encoders)
         expected = third * (second * one + (1 - second) * two) + (1 - third) * three
@@ -113,11 +113,11 @@ def test_the_average_after_three_updates(decay: float, second: float, third: flo
 def test_the_average_is_still_slow_after_many_updates() -> None:
     """After 1,000 updates the warm-up would allow 0.991: the decay of 0.9 holds, and 0.999 does not yet."""
     for decay, kept in ((0.9, 0.9), (0.999, 1001 / 1010)):
-        game = make_game(average=decay)
+        game = make_game(ema_decay=decay)
         game.encoder_average.n_averaged.fill_(1000)
-        before = state(game.average)
+        before = state(game.ema_encoder)
         play(game, rates={"encoder": 2.0})
-        for name, value in state(game.average).items():
+        for name, value in state(game.ema_encoder).items():
             torch.testing.assert_close(value, kept * before[name] + (1 - kept) * game.encoder.state_dict()[name])
 
 
@@ -125,7 +125,7 @@ def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
     game = make_game()
     play(game)
     assert int(game.encoder_average.n_averaged) == 1
-    assert same(state(game.average), state(game.encoder))
+    assert same(state(game.ema_encoder), state(game.encoder))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["train", "eval, then train"])
@@ -140,7 +140,7 @@ def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: 
         one, other = (player.log_prob({"x": images, "y": torch.zeros(5).long()}, ["y"])["y"] for _ in range(2))
         return not torch.equal(one, other)
 
-    assert noisy(game.encoder) and not noisy(game.average)
+    assert noisy(game.encoder) and not noisy(game.ema_encoder)
     one, other = (teacher(game).posterior(images, generator, 1.0).logits for _ in range(2))
     assert torch.equal(one, other)
     sure = categorical_of(copy.deepcopy(game.encoder).eval()["y"]({"x": images}))
@@ -207,9 +207,9 @@ def of_views(progress: float, **views: object) -> Tensor:
     return play(game, rates=STILL, progress=progress).gradient("encoder")
 
 
-@pytest.mark.parametrize("lesson", ["weight", "information"])
+@pytest.mark.parametrize("lesson", ["weight", "mutual_information"])
 def test_views_count_as_much_as_their_weight(lesson: str) -> None:
-    alone = {"weight": Weight(0.0), "information": Weight(0.0)}
+    alone = {"weight": Weight(0.0), "mutual_information": Weight(0.0)}
     full = of_views(0.0, **{**alone, lesson: Weight(1.0)})
     assert full.abs().max() > 1e-4
     torch.testing.assert_close(of_views(0.0, **{**alone, lesson: Weight(0.25)}), 0.25 * full)
@@ -219,9 +219,9 @@ def test_views_count_as_much_as_their_weight(lesson: str) -> None:
 
 
 def test_views_and_information_add_up() -> None:
-    views = of_views(0.0, weight=Weight(0.5), information=Weight(0.0))
-    information = of_views(0.0, weight=Weight(0.0), information=Weight(2.0))
-    torch.testing.assert_close(of_views(0.0, weight=Weight(0.5), information=Weight(2.0)), views + information)
+    views = of_views(0.0, weight=Weight(0.5), mutual_information=Weight(0.0))
+    information = of_views(0.0, weight=Weight(0.0), mutual_information=Weight(2.0))
+    torch.testing.assert_close(of_views(0.0, weight=Weight(0.5), mutual_information=Weight(2.0)), views + information)
 
 
 def test_views_add_to_what_the_encoder_learns_otherwise() -> None:

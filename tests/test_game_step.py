@@ -72,7 +72,7 @@ def test_threshold_of_the_views_switches_uncertain_images_off() -> None:
 def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
     game = make_game(views=PAIR)
     pair, images = game.views["unlabelled"], batches()["unlabelled"]["x"]
-    logits = categorical_of(game.average["y"]({"x": images})).logits
+    logits = categorical_of(game.ema_encoder["y"]({"x": images})).logits
     learnt = categorical_of(game.encoder["y"]({"x": 1.0 - images})).logits
     for temperature in (0.5, 1.0):
         teacher(game).views = replace(pair, temperature=temperature)
@@ -80,7 +80,7 @@ def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
         expected = -((logits / temperature).softmax(-1) * learnt).sum(-1).mean()
         torch.testing.assert_close(loss, expected)
         assert parts["mask_rate"].item() == 1.0
-    hard, _ = ClassTeacher("y", pair, game.decoder, game.average).loss(
+    hard, _ = ClassTeacher("y", pair, game.decoder, game.ema_encoder).loss(
         game.encoder, images, torch.Generator().manual_seed(0), 1.0
     )
     teacher(game).views = replace(pair, temperature=1e-3)
@@ -91,7 +91,9 @@ def test_soft_labels_teach_the_whole_posterior_tempered() -> None:
 def test_information_joins_the_views_and_says_so() -> None:
     game = make_game(views=PAIR)
     pair = game.views["unlabelled"]
-    teacher(game).views = StreamViews("x", weak=pair.weak, strong=pair.strong, information=Weight(1.0, start=0.5))
+    teacher(game).views = StreamViews(
+        "x", weak=pair.weak, strong=pair.strong, mutual_information=Weight(1.0, start=0.5)
+    )
     assert "information.unlabelled.y" not in play(game, progress=0.4).losses
     losses = play(game, progress=0.5).losses
     assert 0.0 <= losses["information.unlabelled.y"].item() <= math.log(3)
@@ -156,7 +158,7 @@ def test_a_pair_of_views_teaches_from_its_start_on() -> None:
 
 
 def test_alignment_state_is_part_of_the_game() -> None:
-    game = make_game(views=replace(PAIR, align=True))
+    game = make_game(views=replace(PAIR, distribution_alignment=True))
     play(game)
     assert {"teachers.stream_unlabelled.shares", "teachers.stream_unlabelled.offsets"} <= set(game.state_dict())
     assert teacher(game).get_buffer("offsets").abs().max() > 0.0

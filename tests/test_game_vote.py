@@ -14,7 +14,7 @@ from semivae.game.families import categorical_of
 from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
-from semivae.game.teaching.vote import combined, decoder_vote
+from semivae.game.teaching.vote import add_vote, decoder_vote
 from semivae.recipe import read_recipe
 from semivae.scenario.build import build_game
 from semivae.scenario.plan import plan_of
@@ -26,14 +26,14 @@ def test_combination_adds_in_the_log_and_normalises() -> None:
     posterior = Categorical(probs=torch.tensor([[0.5, 0.3, 0.2]]))
     vote = torch.tensor([[-100.0, -98.0, -200.0]])
     expected = torch.tensor([[0.5, 0.3 * 2.718281828, 0.2 * 0.0]])
-    mixed = combined(posterior, vote, 0.5).probs
+    mixed = add_vote(posterior, vote, 0.5).probs
     assert mixed[0, 1] / mixed[0, 0] == pytest.approx((expected[0, 1] / expected[0, 0]).item(), rel=1e-5)
     assert mixed.sum().item() == pytest.approx(1.0)
 
 
 def test_no_strength_leaves_the_encoder_alone() -> None:
     posterior = Categorical(logits=torch.randn(4, 3))
-    torch.testing.assert_close(combined(posterior, torch.randn(4, 3) * 1e3, 0.0).probs, posterior.probs)
+    torch.testing.assert_close(add_vote(posterior, torch.randn(4, 3) * 1e3, 0.0).probs, posterior.probs)
 
 
 BIT = Variable("h", "bernoulli", (1,))
@@ -117,7 +117,7 @@ def test_a_vote_is_of_one_draw_unless_asked_and_carries_no_gradient() -> None:
 
 
 def test_a_combined_posterior_has_the_encoders_precision() -> None:
-    mixed = combined(Categorical(logits=torch.zeros(1, 2)), torch.zeros(1, 2, dtype=torch.float64), 1.0)
+    mixed = add_vote(Categorical(logits=torch.zeros(1, 2)), torch.zeros(1, 2, dtype=torch.float64), 1.0)
     assert mixed.logits.dtype == torch.float32
 
 

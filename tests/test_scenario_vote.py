@@ -11,20 +11,21 @@ from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe
 from semivae.scenario.build import build_game, resolve
 from semivae.scenario.plan import plan_of
+from semivae.scenario.plan_rows import plan_rows
 
 VOTE = "streams.unlabelled.vote.strength=0.1"
 
 
 def test_the_vote_joins_the_pair_of_views() -> None:
     plan = plan_of(read_recipe("digits_50labels", [VOTE]))
-    assert Lesson("unlabelled", "encoder", ("y",), ("y",), views=True, vote=True) in plan.lessons
-    assert any("average and the decoder's vote label y" in row[2] for row in plan.table())
+    assert Lesson("unlabelled", "encoder", ("y",), ("y",), self_training=True, vote=True) in plan.lessons
+    assert any("EMA and the decoder's vote label y" in row[2] for row in plan_rows(plan))
 
 
 @pytest.mark.parametrize("views", ["null", "weak"])
 def test_the_vote_alone_is_a_lesson(views: str) -> None:
     plan = plan_of(read_recipe("digits_50labels", [VOTE, f"streams.unlabelled.views={views}"]))
-    assert Lesson("unlabelled", "encoder", ("y",), ("y",), views=True, vote=True) in plan.lessons
+    assert Lesson("unlabelled", "encoder", ("y",), ("y",), self_training=True, vote=True) in plan.lessons
 
 
 def test_codes_that_complete_with_their_mean_are_drawn_for_the_vote() -> None:

@@ -144,7 +144,7 @@ def test_every_stream_of_the_recipes_teaches(name: str) -> None:
     assert Lesson("labelled", "encoder", (), ("s",)) in lessons
     assert Lesson("pairs", "decoder", ("l",), ("x",)) in lessons
     assert not any(lesson.stream == "labelled" and lesson.learner == "decoder" for lesson in lessons)
-    assert Lesson("unlabelled", "encoder", ("s",), ("s",), views=True) in lessons
+    assert Lesson("unlabelled", "encoder", ("s",), ("s",), self_training=True) in lessons
     painted = ("l",) if name == "celebamask_hq" else ("s", "l")
     assert Lesson("masks", "encoder", ("l", "x"), painted) in lessons
 

@@ -180,9 +180,9 @@ def test_the_kind_chooses_the_teacher_where_the_scenario_is_built() -> None:
     data = animals()
     game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
     assert isinstance(game.teachers["stream_unlabelled"], ClassTeacher)
-    assert isinstance(MAPS.teacher("s", game.views["unlabelled"], game.decoder, game.average), MapTeacher)
+    assert isinstance(MAPS.teacher("s", game.views["unlabelled"], game.decoder, game.ema_encoder), MapTeacher)
     with pytest.raises(ValueError, match="h is no label"):
-        NOTHING.teacher("h", game.views["unlabelled"], game.decoder, game.average)
+        NOTHING.teacher("h", game.views["unlabelled"], game.decoder, game.ema_encoder)
 
 
 def test_labels_with_places_move_along_with_the_image() -> None:
@@ -199,16 +199,16 @@ def test_labels_with_places_move_along_with_the_image() -> None:
     )
     made = build_scenario(maps, data, make_split(data, SplitSpec(labelled=40)), CPU)
     batches = {name: stream.batch(0) for name, stream in made.streams.items()}
-    viewed = made.game.begin(batches, {}, 0.0, torch.Generator().manual_seed(0)).viewed["labelled"]
-    assert not torch.equal(viewed["x"], batches["labelled"]["x"]), "some are mirrored"
-    assert torch.equal(viewed["s"], (viewed["x"][:, 0] > 0.5).long())
+    augmented = made.game.begin(batches, {}, 0.0, torch.Generator().manual_seed(0)).augmented["labelled"]
+    assert not torch.equal(augmented["x"], batches["labelled"]["x"]), "some are mirrored"
+    assert torch.equal(augmented["s"], (augmented["x"][:, 0] > 0.5).long())
 
 
 def test_views_that_teach_need_a_teacher() -> None:
     data = animals()
     game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
     views = {"unlabelled": replace(game.views["unlabelled"], teacher=None)}
-    with pytest.raises(ValueError, match="the views of unlabelled teach y, but do not say who makes its teacher"):
+    with pytest.raises(ValueError, match="the views of stream unlabelled teach y, but they name no teacher"):
         Game(game.decoder, game.encoder, game.plan, views=views)
 
 
@@ -234,8 +234,8 @@ class Flags(Task):
         known = asked.dataset.train[label][asked.split.labelled]
         return ArrayStream(asked.name, {label: known}, torch.arange(len(known)), asked.spec.batch, asked.device, 0)
 
-    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
-        return FlagsTeacher(label, views, average)
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
+        return FlagsTeacher(label, views, ema_encoder)
 
     def parse(self, given: Given) -> Tensor:
         return numbers(given)
@@ -268,15 +268,15 @@ class Flags(Task):
 
 
 class FlagsTeacher(Teacher):
-    def __init__(self, label: str, views: StreamViews, average: Player) -> None:
+    def __init__(self, label: str, views: StreamViews, ema_encoder: Player) -> None:
         super().__init__(label, views)
-        self._average = (average,)
+        self._ema_encoder = (ema_encoder,)
 
     def loss(
         self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
-            target = self._average[0][self.label]({"x": images}).mean
+            target = self._ema_encoder[0][self.label]({"x": images}).mean
         loss = -encoder.log_prob({"x": images, self.label: target}, [self.label])[self.label].mean()
         return loss, {"views": loss.detach(), "mask_rate": torch.ones(())}
 

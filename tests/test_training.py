@@ -308,7 +308,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
         return {**sample, "x": sample["x"] * float("nan")} if self.name == "labelled" and step == 5 else sample
 
     monkeypatch.setattr(ArrayStream, "batch", poisoned)
-    with pytest.raises(TrainingError, match=r"step 5: the factor of h given x, y puts out values that are not"):
+    with pytest.raises(TrainingError, match=r"step 5: the network of h given x, y returns values that are not"):
         train(DIGITS, set=SHORT, out=tmp_path / "run")
     run = semivae.load(str(tmp_path / "run"))
     assert run.facts.step == 4

@@ -76,7 +76,7 @@ def test_a_training_is_the_game_played_step_by_step(in_float32: Run, scenario: S
             adams[player].step()
 
         play_with(descend, game, given, sizes, generator, step / STEPS)
-    for kept, played in ((in_float32.decoder, game.decoder), (in_float32.encoder, game.average)):
+    for kept, played in ((in_float32.decoder, game.decoder), (in_float32.encoder, game.ema_encoder)):
         assert kept is not None
         for name, value in played.state_dict().items():
             torch.testing.assert_close(kept.state_dict()[name], value, rtol=1e-3, atol=1e-5)

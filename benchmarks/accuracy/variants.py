@@ -38,7 +38,7 @@ def labels_views(recipe: Recipe) -> Recipe:
 def game(recipe: Recipe) -> Recipe:
     """The whole recipe without the pair of views: what the players teach each other, the decoder's vote included."""
     streams = {name: _plain(stream) for name, stream in recipe.streams.items()}
-    teaching = {lesson.stream for lesson in plan_of(recipe).lessons if not lesson.views or lesson.vote}
+    teaching = {lesson.stream for lesson in plan_of(recipe).lessons if not lesson.self_training or lesson.vote}
     for name in _paired(recipe):
         del streams[name]["views"]
         if name not in teaching:  # its pair was all that it taught

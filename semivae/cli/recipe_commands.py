@@ -67,6 +67,7 @@ def show(
     read = read_recipe(recipe, changes)
     from semivae.scenario.build import parameter_counts
     from semivae.scenario.plan import plan_of
+    from semivae.scenario.plan_rows import plan_rows
 
     plan = plan_of(read)
     resolved, lack = with_shapes(read, data_root)
@@ -77,7 +78,7 @@ def show(
         "about": read.about,
         "objective": read.training.objective,
         "variables": {name: spec.model_dump(mode="json") for name, spec in (resolved or read).variables.items()},
-        "plan": [dict(zip(columns, row, strict=True)) for row in plan.table()],
+        "plan": [dict(zip(columns, row, strict=True)) for row in plan_rows(plan)],
         "parameters": counts,
     }
     last: RenderableType = f"Parameters: not known, {lack}" if counts is None else parameters_table(counts)

@@ -25,8 +25,10 @@ NAMES = {
 
 def plan_table(plan: Plan, objective: str = "symmetric") -> Table:
     """Who learns what from which stream; under the lower bound, what of it counts."""
+    from semivae.scenario.plan_rows import plan_rows
+
     table = new_table("stream", "learns", "completed by", "scores", title="Plan")
-    for row in plan.table():
+    for row in plan_rows(plan):
         table.add_row(*row)
     if objective == "elbo":
         table.caption = (

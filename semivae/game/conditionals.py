@@ -1,7 +1,7 @@
-"""Conditionals: modules whose forward returns a distribution over one variable, given others.
+"""Conditionals: modules whose forward pass returns the distribution of one variable given others.
 
-A prior is a conditional with nothing given. A prior that is known only by samples has no conditional at all: its
-variable comes from a stream.
+A prior is a conditional without parents. A variable whose prior is known only by samples has no conditional; its
+values come from a stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from semivae.variables import Sample, Variable
 
 
 class Conditional(nn.Module, ABC):
-    """p(target | given). `learnable` says whether it has anything to learn."""
+    """p(target | given). `given` are the parents; `learnable` says whether there are parameters to learn."""
 
     learnable: bool
 
@@ -31,26 +31,27 @@ class Conditional(nn.Module, ABC):
 
     @abstractmethod
     def parameters_of(self, sample: Sample) -> Tensor:
-        """The family's parameters, [batch, *parameter_shape], or without batch where nothing is given."""
+        """Returns the family's parameters, [batch, *parameter_shape]; of a prior, [*parameter_shape]."""
 
     def forward(self, sample: Sample) -> Distribution:
-        """The distribution of the target, event shape `target.shape`; batch shape () where nothing is given."""
-        # distributions want float32 whatever the networks ran in
+        """Returns the distribution of the target, with event shape `target.shape` and batch shape [batch] or ()."""
+        # log-probabilities need float32, also where the networks run in bfloat16
         return self.family.distribution(self.target, self.parameters_of(sample).float())
 
     def draw(self, sample: Sample, batch: int, sampled: bool = False) -> Tensor:
-        """A value [batch, *shape] to complete `sample` with: a draw, or the mean or mode where the variable asks so.
+        """Returns a value of the target, [batch, *shape]: a draw, or the mean or mode if the variable asks for it.
 
-        A prior is always drawn from: its mean or mode is the same for all. So is all else if `sampled`.
+        From a prior the value is always drawn, because its mean or mode is the same for every sample; with `sampled`
+        it is drawn from every conditional.
 
         Raises:
-            FloatingPointError: the parameters are not finite; drawing from them would be undefined.
+            FloatingPointError: the parameters are not finite, so a draw would be undefined.
         """
         parameters = self.parameters_of(sample).float()
         if not bool(parameters.isfinite().all()):
             given = ", ".join(variable.name for variable in self.given)
             raise FloatingPointError(
-                f"the factor of {self.target.name} given {given} puts out values that are not finite"
+                f"the network of {self.target.name} given {given} returns values that are not finite"
             )
         distribution = self.family.distribution(self.target, parameters)
         expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
@@ -61,12 +62,12 @@ class Conditional(nn.Module, ABC):
 
 
 class Prior(Conditional):
-    """A distribution with nothing given: fixed, or learnt.
+    """A distribution without parents, fixed or learnt.
 
     Args:
         target: the variable.
-        parameters: the family's parameters; zeros give fair bits, uniform classes, the standard normal.
-        learnable: whether the decoder may change them.
+        parameters: the family's parameters; zeros (the default) are fair bits, uniform classes, the standard normal.
+        learnable: whether the decoder learns them.
     """
 
     def __init__(self, target: Variable, parameters: Tensor | None = None, learnable: bool = False) -> None:
@@ -88,8 +89,8 @@ class NetworkConditional(Conditional):
 
     Args:
         target: the variable.
-        given: the variables that it depends on, at least one.
-        net: a module of `semivae.nets`: forward(images, vectors) to parameters, features(images, vectors).
+        given: its parents, at least one.
+        net: a module of `semivae.nets`; forward(images, vectors) returns the parameters.
     """
 
     learnable = True
@@ -99,24 +100,21 @@ class NetworkConditional(Conditional):
         self.net = net
 
     def parameters_of(self, sample: Sample) -> Tensor:
-        parameters: Tensor = self.net(*self.network_inputs(sample))
+        parameters: Tensor = self.net(*network_inputs(self.given, sample))
         return parameters
 
     def features(self, sample: Sample) -> Tensor:
-        """The representation below the last layer, [batch, features]."""
-        features: Tensor = self.net.features(*self.network_inputs(sample))  # type: ignore[operator]
+        """Returns the representation below the last layer, [batch, features]."""
+        features: Tensor = self.net.features(*network_inputs(self.given, sample))  # type: ignore[operator]
         return features.float()
 
-    def network_inputs(self, sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
-        return network_inputs(self.given, sample)
-
     def standalone(self) -> NetworkConditional:
-        """A copy that depends on nothing outside itself."""
+        """Returns a copy that refers to no other module, for an export."""
         return copy.deepcopy(self)
 
 
 def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
-    """All given images joined by channel, and all other given values flattened and joined; None where none."""
+    """Returns the given images, concatenated by channel, and all other given values as one vector; None for none."""
     images: list[Tensor] = []
     vectors: list[Tensor] = []
     for variable in given:

@@ -1,8 +1,8 @@
-"""The game: two players, each learning on samples that the other completed (docs/method.md, section 3).
+"""The game: two players, each of which learns from samples that the other completed (docs/method.md, section 3).
 
-Nothing is reparametrised and no gradient crosses from one player into the other's sampling: the rival completes
-without gradients, then the learner takes one optimiser step on the negative log-probability of its own factors. The
-optimiser's turn is in the loop (`semivae.training.phase`); here are the losses.
+No gradient passes through a draw: the other player completes a sample without gradients, then the learner takes one
+optimizer step on the negative log-probability of its own factors. This module computes the losses; the training loop
+(`semivae.training.phase`) takes the optimizer steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.pairs import PairsTeacher
+from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.variables import Sample
 
@@ -28,41 +28,41 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What both players have before them in one step.
+    """The data of one step, the same for both players.
 
     Args:
-        batches: a sample per stream, as the stream has it.
-        viewed: the same after each stream's own view (augmentation).
-        sizes: batch size per stream, for streams that observe nothing.
+        batches: by stream, the sample that it shows.
+        augmented: the same samples after the single view (augmentation) of their streams.
+        sizes: by stream, its batch size, which streams that observe nothing need.
         progress: the fraction of the training that is done, in [0, 1).
-        generator: draws the views; it lives on the batches' device.
+        generator: the random numbers of the views, on the device of the batches.
     """
 
     batches: Mapping[str, Sample]
-    viewed: Mapping[str, Sample]
+    augmented: Mapping[str, Sample]
     sizes: Mapping[str, int]
     progress: float
     generator: torch.Generator
 
 
 class Game(nn.Module):
-    """Two players and what they learn from which stream.
+    """Two players and what each learns from which stream.
 
     Args:
-        decoder, encoder: the players; they may not share parameters.
+        decoder, encoder: the players, without shared parameters.
         plan: the lessons.
-        weights: of single lessons, by (learner, stream, factor); 1 where absent.
-        views: by stream.
-        ema_decay: decay of the encoder's exponential moving average, which completes samples, labels weak views and is
-            what a run keeps.
-        pairs: by (stream, label), how labelled pairs are changed before the encoder learns from them.
+        weights: loss weights by (learner, stream, factor), 1 by default.
+        views: the augmentations and the teacher of each stream that has any.
+        ema_decay: decay of the exponential moving average (EMA) of the encoder. The EMA completes samples, labels
+            unlabelled images, and is the encoder that a run keeps.
+        labelled_losses: by (stream, label), the loss of streams that adjust or mix their labelled pairs.
 
     Raises:
         ValueError: the players share parameters, or views that teach a label have no teacher.
     """
 
     turns: ClassVar[tuple[tuple[PlayerName, ...], ...]] = (("decoder",), ("encoder",))
-    """Who moves together, in order: the encoder learns from the decoder just updated."""
+    """The players that learn in each turn of a step. The decoder is first: the encoder learns from its new samples."""
 
     def __init__(
         self,
@@ -72,46 +72,46 @@ class Game(nn.Module):
         weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
         ema_decay: float = 0.999,
-        pairs: Mapping[tuple[str, str], PairsTeacher] | None = None,
+        labelled_losses: Mapping[tuple[str, str], LabelledLoss] | None = None,
     ) -> None:
         super().__init__()
         if {id(parameter) for parameter in decoder.parameters()} & {
             id(parameter) for parameter in encoder.parameters()
         }:
-            raise ValueError("decoder and encoder share parameters: each player's own moves would change the other")
+            raise ValueError("the decoder and the encoder share parameters; give each player networks of its own")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
         self.weights, self.views, self.ema_decay = dict(weights or {}), dict(views or {}), ema_decay
-        self.pairs = dict(pairs or {})
-        self.pairs_teachers = nn.ModuleList(self.pairs.values())  # so that they move between devices
-        self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._average_towards)
-        self.encoder_average.eval()  # as `train` keeps it
+        self.labelled_losses = dict(labelled_losses or {})
+        self._labelled_losses = nn.ModuleList(self.labelled_losses.values())  # modules move between devices
+        self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._update_ema)
+        self.encoder_average.eval()  # `train` keeps it there
         self.teachers = nn.ModuleDict(
             {
-                _teacher_of(lesson.stream): self._make_teacher(lesson.stream, lesson.scores[0])
+                _teacher_key(lesson.stream): self._make_teacher(lesson.stream, lesson.scores[0])
                 for lesson in plan.lessons
-                if lesson.views
+                if lesson.self_training
             }
         )
 
     def _make_teacher(self, stream: str, label: str) -> Teacher:
         views = self.views[stream]
         if views.teacher is None:
-            raise ValueError(f"the views of {stream} teach {label}, but do not say who makes its teacher")
-        return views.teacher(label, views, self.decoder, self.average)
+            raise ValueError(f"the views of stream {stream} teach {label}, but they name no teacher")
+        return views.teacher(label, views, self.decoder, self.ema_encoder)
 
-    def _average_towards(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-        # a young average must not be dominated by where it started
+    def _update_ema(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        # at first the decay is small, so that the initial weights are soon forgotten
         decay = min(self.ema_decay, (1.0 + int(count)) / (10.0 + int(count)))
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Game:
-        """Like nn.Module.train, but the average stays in eval mode: with dropout on it would teach its own noise."""
+        """Like nn.Module.train, but the EMA stays in eval mode: a teacher with dropout would teach its own noise."""
         super().train(mode)
         self.encoder_average.eval()
         return self
 
     @property
-    def average(self) -> Player:
+    def ema_encoder(self) -> Player:
         """The encoder's exponential moving average."""
         player = self.encoder_average.module
         assert isinstance(player, Player)
@@ -124,15 +124,15 @@ class Game(nn.Module):
     def begin(
         self, batches: Mapping[str, Sample], sizes: Mapping[str, int], progress: float, generator: torch.Generator
     ) -> Step:
-        """Shows a step's batches through the views of their streams, once for both players."""
-        viewed = {name: self._viewed(name, batch, generator) for name, batch in batches.items()}
-        return Step(batches, viewed, sizes, progress, generator)
+        """Augments the batches of a step, once for both players (see `Step`)."""
+        augmented = {name: self._augment(name, batch, generator) for name, batch in batches.items()}
+        return Step(batches, augmented, sizes, progress, generator)
 
     def loss(self, learners: Sequence[PlayerName], step: Step) -> Losses:
-        """Returns the loss of one turn: of all lessons of the players that learn in it.
+        """Returns the loss of one turn: the sum over all lessons of the players that learn in it.
 
         Raises:
-            FloatingPointError: a rival's factor has parameters that are not finite.
+            FloatingPointError: a network of the other player returns values that are not finite.
         """
         losses = Losses.none(step.generator.device)
         for lesson in self.plan.lessons:
@@ -141,40 +141,42 @@ class Game(nn.Module):
         return losses
 
     def update_average(self) -> None:
-        """Moves the average towards the encoder; call it once after all turns of a step."""
+        """Updates the EMA of the encoder; call it once, after all turns of a step."""
         self.encoder_average.update_parameters(self.encoder)
 
     def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns what one lesson costs its learner."""
-        return self._teacher_loss(lesson, step) if lesson.views else self._rival_loss(lesson, step)
+        """Returns the loss of one lesson."""
+        return self._teacher_loss(lesson, step) if lesson.self_training else self._sample_loss(lesson, step)
 
-    def _rival_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Minus log-probability of the learner's factors, of what the stream shows and the rival completes."""
+    def _sample_loss(self, lesson: Lesson, step: Step) -> Losses:
+        """Returns minus the log-probability of the learner's factors on samples that the other player completed."""
         nothing = Losses.none(step.generator.device)
         where = (lesson.learner, lesson.stream)
         weights = {name: self.weights.get((*where, name), Weight()).at(step.progress) for name in lesson.scores}
         scored = [name for name, weight in weights.items() if weight]
-        if not scored:  # switched off, or not yet begun: the rival need not draw
+        if not scored:  # all weights are 0 at this step, so no sample is needed
             return nothing
-        observed = step.viewed[lesson.stream]
-        rival = self.average if lesson.learner == "decoder" else self.decoder
+        observed = step.augmented[lesson.stream]
+        other = self.ema_encoder if lesson.learner == "decoder" else self.decoder
         with torch.no_grad():
-            sample = rival.complete(observed, step.sizes[lesson.stream]) if lesson.draws else observed
+            sample = other.complete(observed, step.sizes[lesson.stream]) if lesson.draws else observed
         losses = {name: -log_prob.mean() for name, log_prob in self._log_prob(lesson, sample, scored).items()}
         total = sum((weights[name] * loss for name, loss in losses.items()), start=nothing.total)
         return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        """The learner's log-probabilities; those of the labels of pairs as their stream changes them."""
-        changed = {} if lesson.learner == "decoder" else {
-            name: self.pairs[lesson.stream, name] for name in scored if (lesson.stream, name) in self.pairs
-        }  # fmt: skip
-        found = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in changed])
-        return found | {name: pairs.log_prob(self.encoder, self.decoder, sample) for name, pairs in changed.items()}
+        """Returns the learner's log-probabilities by factor; a labelled loss replaces the encoder's plain one."""
+        special = {name: loss for (stream, name), loss in self.labelled_losses.items() if stream == lesson.stream}
+        if lesson.learner == "decoder":
+            special = {}
+        plain = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in special])
+        return plain | {
+            name: special[name].log_prob(self.encoder, self.decoder, sample) for name in scored if name in special
+        }
 
     def _teacher_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """What the average teaches the encoder of a label on one stream's images."""
-        teacher = self.teachers[_teacher_of(lesson.stream)]
+        """Returns the loss of the encoder on labels that the EMA teacher gives to one stream's images."""
+        teacher = self.teachers[_teacher_key(lesson.stream)]
         assert isinstance(teacher, Teacher)
         if not teacher.views.teaches(step.progress):
             return Losses.none(step.generator.device)
@@ -184,7 +186,7 @@ class Game(nn.Module):
         terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})
 
-    def _viewed(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
+    def _augment(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
         views = self.views.get(stream)
         if views is None or views.view is None:
             return batch
@@ -194,5 +196,5 @@ class Game(nn.Module):
         return {**batch, views.variable: views.view(batch[views.variable], generator)}
 
 
-def _teacher_of(stream: str) -> str:
-    return f"stream_{stream}"  # a bare name such as `train` is an attribute of every module, which torch refuses
+def _teacher_key(stream: str) -> str:
+    return f"stream_{stream}"  # torch refuses the names of a module's own attributes, such as `train`

@@ -1,4 +1,4 @@
-"""What a turn of the game costs: the loss to descend, its terms for the display, and how much a teacher let through."""
+"""The loss of one turn of the game: the value to minimise, its terms, and how many labels a teacher accepted."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MASK_RATE = "share"  # how metrics call the fraction of a stream that was confident enough to teach
+MASK_RATE = "share"  # the key of mask rates in metrics and checkpoints
 
 
 class Term(NamedTuple):
     """One term of a loss: a factor, learnt from a stream.
 
     Args:
-        kind: "decoder" or "encoder", whose factor was scored; "views" or "information" where the average taught it.
-        stream: whose batch it was.
-        factor: the factor's target.
+        kind: "decoder" or "encoder" for a scored factor; "views" or "information" for what the EMA teaches.
+        stream: the stream that the batch came from.
+        factor: the target of the factor.
     """
 
     kind: str
@@ -31,12 +31,12 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of one turn, and what it is made of.
+    """The loss of one turn and its parts.
 
     Args:
-        total: the weighted sum that the learners descend, [], nats per sample; it carries the gradient.
+        total: the weighted sum that the learners minimise, [], nats per sample, with its gradient.
         terms: negative log-probabilities, [], nats per sample, unweighted and without gradient.
-        mask_rate: by stream, the fraction of its examples (or places) that were confident enough to teach, [].
+        mask_rate: by stream, the fraction of its examples (or pixels) with a confident pseudo-label, [].
     """
 
     total: Tensor
@@ -52,17 +52,17 @@ class Losses:
         return Losses(self.total + other.total, {**self.terms, **other.terms}, {**self.mask_rate, **other.mask_rate})
 
     def by_name(self) -> dict[str, Tensor]:
-        """Returns terms and mask rates by the names that metrics and checkpoints have for them."""
+        """Returns terms and mask rates under their keys in metrics and checkpoints."""
         named = {str(term): value for term, value in self.terms.items()}
         return named | {f"{MASK_RATE}.{stream}": value for stream, value in self.mask_rate.items()}
 
 
 def terms_of(named: Mapping[str, float]) -> dict[Term, float]:
-    """Returns the terms among values that metrics name as `Losses.by_name` does."""
+    """Returns the terms among values with the keys of `Losses.by_name`."""
     return {Term(*name.split(".")): value for name, value in named.items() if name.count(".") == 2}
 
 
 def mask_rates_of(named: Mapping[str, float]) -> dict[str, float]:
-    """Returns the mask rates by stream among values that metrics name as `Losses.by_name` does."""
+    """Returns the mask rates, by stream, among values with the keys of `Losses.by_name`."""
     prefix = f"{MASK_RATE}."
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

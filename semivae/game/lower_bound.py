@@ -1,15 +1,15 @@
-"""The evidence lower bound: the same players, one objective, to compare with the game (docs/method.md, "Hierarchies").
+"""The evidence lower bound: the same players with one objective, for comparison (docs/method.md, "Hierarchies").
 
-Both players climb E_q[log p(x, z) - log q(z | x)] of real data. What the encoder draws must then carry a gradient:
+Both players maximise E_q[log p(x, z) - log q(z | x)] on real data. Gradients must pass through the encoder's draws:
 
-- `zgr`: a second-order straight-through value for bits and classes, the reparametrised one for Gaussians. One draw, low
-  variance; exact for decoders that are quadratic in every single draw, else slightly biased (Shekhovtsov 2023,
-  "Cold analysis of Rao-Blackwellized straight-through Gumbel-Softmax gradient estimator"; for one bit it is DARN's,
-  Gregor et al. 2014). This is the authors' choice for their lower bound, so the default here.
-- `leave_one_out`: the score function with the other draw's bound as its baseline (Kool et al. 2019). Two draws, more
-  variance, unbiased for every family.
+- `zgr` (the default): a second-order straight-through estimator for bits and classes, the reparametrisation trick for
+  Gaussians. It takes one draw and has low variance. It is exact for decoders that are quadratic in every single draw,
+  and slightly biased for others (Shekhovtsov 2023, "Cold analysis of Rao-Blackwellized straight-through Gumbel-Softmax
+  gradient estimator"; for one bit it is that of DARN, Gregor et al. 2014). Flach et al. (2024) use it for their bound.
+- `leave_one_out`: the score function, with the bound of the other draw as its baseline (Kool et al. 2019). It takes two
+  draws and has more variance, but is unbiased for every family.
 
-Where the decoder's parents of a variable are known when the encoder draws it, its Kullback-Leibler term is exact.
+If the decoder's parents of a variable are known when the encoder draws it, its Kullback-Leibler term is exact.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.pairs import PairsTeacher
+from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews
 from semivae.variables import Sample
 
 Estimator = Literal["zgr", "leave_one_out"]
-Bounds = dict[tuple[PlayerName, str], Tensor]  # terms of a bound, [batch], by player and factor
-DRAWS = 2  # of leave_one_out, for every sample
+Bounds = dict[tuple[PlayerName, str], Tensor]  # the terms of a bound, [batch], by player and factor
+DRAWS = 2  # per sample, for leave_one_out
 
 
 class LowerBound(Game):
-    """The same two players, both moving together up the evidence lower bound of every stream with data.
+    """The same two players, which together maximise the evidence lower bound of every stream with data.
 
-    Of the plan's lessons those of the decoder become lower bounds of what their stream observes, unweighted. Of the
-    encoder's, known labels and views stay; what the decoder would have painted for the encoder plays no part.
+    The decoder's lessons become lower bounds of what their stream observes, unweighted. The encoder keeps its lessons
+    on labelled pairs and its self-training; the decoder's samples teach it nothing.
 
     Args:
         estimator: how gradients pass through the encoder's draws.
@@ -58,19 +58,19 @@ class LowerBound(Game):
         weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
         ema_decay: float = 0.999,
-        pairs: Mapping[tuple[str, str], PairsTeacher] | None = None,
+        labelled_losses: Mapping[tuple[str, str], LabelledLoss] | None = None,
         estimator: Estimator = "zgr",
     ) -> None:
-        super().__init__(decoder, encoder, plan, weights, views, ema_decay, pairs)
+        super().__init__(decoder, encoder, plan, weights, views, ema_decay, labelled_losses)
         self.estimator = estimator
-        for level in self.encoder.levels.values():  # a ladder's levels pass gradients to the decoder below them
-            level.decoder_too = True
+        for level in self.encoder.levels.values():
+            level.differentiate_prior = True
 
     def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns what one lesson costs; the terms of a stream's bound add up to minus the bound."""
+        """Returns the loss of one lesson; the terms of a stream's bound sum to minus the bound."""
         if lesson.learner == "decoder":
-            return self._bound_loss(lesson.stream, step.viewed[lesson.stream])
-        if lesson.draws and not lesson.views:
+            return self._bound_loss(lesson.stream, step.augmented[lesson.stream])
+        if lesson.draws and not lesson.self_training:
             return Losses.none(step.generator.device)
         return super().lesson_loss(lesson, step)
 
@@ -82,10 +82,10 @@ class LowerBound(Game):
 
 
 def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Tensor, Bounds]:
-    """One draw's bound on log p(observed), [batch], nats per sample, differentiable; its terms by player and factor.
+    """Returns the bound of one draw on log p(observed), [batch], nats per sample, differentiable, and its terms.
 
-    A term is log p for ("decoder", x), minus the divergence from the decoder's prior for ("encoder", z), or the entropy
-    of q where the decoder's parents of z are drawn later; log p(z | ...) is then a term of the decoder's.
+    The term of ("decoder", x) is log p(x | ...). That of ("encoder", z) is minus the divergence of q from the decoder's
+    prior. If the decoder's parents of z are drawn after z, it is the entropy of q, and ("decoder", z) is another term.
     """
     sample = dict(observed)
     terms: Bounds = {}
@@ -111,7 +111,7 @@ def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Ten
 def leave_one_out_bound(
     decoder: Player, encoder: Player, observed: Sample, draws: int = DRAWS
 ) -> tuple[Tensor, Bounds]:
-    """As `lower_bound`, but the first result is only to be differentiated: its gradient is the bound's, unbiased."""
+    """Returns a surrogate whose gradient estimates that of the bound without bias, [batch], and the bound's terms."""
     repeated = {name: value.repeat_interleave(draws, dim=0) for name, value in observed.items()}
     sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated)
     log_q: dict[str, Tensor] = {}
@@ -126,7 +126,7 @@ def leave_one_out_bound(
     sum_p, sum_q = sum(log_p.values(), start=start), sum(log_q.values(), start=start)
     bound = (sum_p - sum_q).detach().view(-1, draws)
     others = (bound.sum(dim=1, keepdim=True) - bound) / (draws - 1)
-    # the expected gradient of log q alone is zero, so it only enters through the score function
+    # the expected gradient of log q itself is zero, so log q enters only through the score function
     surrogate = (bound - others).flatten() * sum_q + sum_p
     terms: Bounds = {("decoder", name): value for name, value in log_p.items()}
     return surrogate, terms | {("encoder", name): -value for name, value in log_q.items()}
@@ -136,10 +136,10 @@ def leave_one_out_bound(
 
 
 def differentiable_draw(distribution: Distribution) -> Tensor:
-    """A draw that carries a gradient: bits and numbers [..., *shape]; classes as one-hot floats [..., *shape, classes].
+    """Returns a draw with a gradient: bits or numbers [..., *shape], classes as one-hot floats [..., *shape, classes].
 
     Raises:
-        ValueError: a family without one.
+        ValueError: the family has no differentiable draws.
     """
     base = _base(distribution)
     if isinstance(base, Bernoulli):
@@ -148,18 +148,21 @@ def differentiable_draw(distribution: Distribution) -> Tensor:
         return straight_through_classes(base.logits, distribution.sample())
     if isinstance(base, Normal):
         return base.rsample()
-    raise ValueError(f"no differentiable draws of a {type(base).__name__}")
+    raise ValueError(f"a {type(base).__name__} has no differentiable draws")
 
 
 def straight_through_bits(logits: Tensor, bits: Tensor) -> Tensor:
-    """`bits` drawn from `logits`, with d bit / d logit = half the other value's probability (DARN)."""
+    """Returns `bits`, drawn from `logits`, with d bit / d logit = half the probability of the other value (DARN)."""
     probability = torch.sigmoid(logits.detach())
     slope = 0.5 * (bits * (1.0 - probability) + (1.0 - bits) * probability)
     return bits + slope * (logits - logits.detach())
 
 
 def straight_through_classes(logits: Tensor, classes: Tensor) -> Tensor:
-    """One-hot `classes` drawn from normalised `logits` [..., K]; gradient: the mean of straight-through and DARN."""
+    """Returns `classes`, drawn from normalised `logits` [..., K], as one-hot floats.
+
+    Their gradient is the mean of the straight-through and the DARN gradient.
+    """
     one_hot = F.one_hot(classes, logits.shape[-1]).to(logits)
     probabilities = logits.exp()
     log_chosen = (one_hot * logits).sum(dim=-1, keepdim=True)
@@ -168,7 +171,7 @@ def straight_through_classes(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def divergence(posterior: Distribution, prior: Distribution) -> Tensor:
-    """KL(posterior || prior), [batch], nats; from logits, so that saturated bits stay finite."""
+    """Returns KL(posterior || prior), [batch], nats, computed from logits so that saturated bits stay finite."""
     q, p = _base(posterior), _base(prior)
     if isinstance(q, Bernoulli) and isinstance(p, Bernoulli):
         per_value = q.probs * (q.logits - p.logits) + F.softplus(p.logits) - F.softplus(q.logits)
@@ -180,7 +183,7 @@ def divergence(posterior: Distribution, prior: Distribution) -> Tensor:
 
 
 def entropy(posterior: Distribution) -> Tensor:
-    """Entropy, [batch], nats."""
+    """Returns the entropy, [batch], nats."""
     base = _base(posterior)
     if isinstance(base, Bernoulli):
         return _summed(F.softplus(base.logits) - base.probs * base.logits, posterior)
@@ -188,7 +191,7 @@ def entropy(posterior: Distribution) -> Tensor:
 
 
 def log_prob_of(distribution: Distribution, value: Tensor) -> Tensor:
-    """log_prob, [batch], nats; also of classes as one-hot floats, with their gradient."""
+    """Returns log_prob, [batch], nats, also of classes as one-hot floats, with their gradient."""
     base = _base(distribution)
     if isinstance(base, Categorical) and value.is_floating_point():
         return _summed((value * base.logits).sum(dim=-1), distribution)
@@ -201,6 +204,6 @@ def _base(distribution: Distribution) -> Distribution:
 
 
 def _summed(values: Tensor, distribution: Distribution) -> Tensor:
-    """Values of every number, summed over the event: [batch]."""
+    """Returns the values, one for each number, summed over the event: [batch]."""
     dimensions = len(distribution.event_shape)
     return values.flatten(-dimensions).sum(dim=-1) if dimensions else values

@@ -1,4 +1,4 @@
-"""A player: conditionals in ancestral order, and the two things that it can do with a sample: complete it, score it."""
+"""A player: conditionals in ancestral order, with which it completes samples and scores them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
 from semivae.variables import Sample
 
-_TAKEN = frozenset(dir(nn.ModuleDict()))
+_RESERVED = frozenset(dir(nn.ModuleDict()))
 
 
 class Player(nn.Module):
     """The decoder or the encoder.
 
     Args:
-        conditionals: in ancestral order: each one's given variables are observed data or come earlier.
+        conditionals: in ancestral order; the parents of each are observed data or come earlier.
     """
 
     def __init__(self, conditionals: Sequence[Conditional]) -> None:
         super().__init__()
         self.names = tuple(conditional.target.name for conditional in conditionals)
-        """The variables that it draws and scores, in ancestral order."""
+        """The variables that this player draws and scores, in ancestral order."""
         self.conditionals = nn.ModuleDict({_key(name): c for name, c in zip(self.names, conditionals, strict=True)})
 
     def __getitem__(self, name: str) -> Conditional:
@@ -36,19 +36,19 @@ class Player(nn.Module):
 
     @property
     def levels(self) -> dict[str, LadderConditional]:
-        """The levels of its ladder, by variable; empty for most players."""
+        """The levels of the player's ladder, by variable; empty for most players."""
         return {name: c for name in self.names if isinstance(c := self[name], LadderConditional)}
 
     def complete(self, sample: Sample, batch: int | None = None, sampled: bool = False) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order.
 
         Args:
-            sample: the known variables, each [batch, *shape]; kept as they are.
-            batch: how many to draw where nothing is known.
-            sampled: draw also where a variable completes with its mean or mode, as importance weights need.
+            sample: the known variables, each [batch, *shape], which do not change.
+            batch: the number of samples, if no variable is known.
+            sampled: draw also the variables that are completed with their mean or mode; importance weights need draws.
 
         Returns:
-            A new sample. Variables without a conditional here, or whose parents stay unknown, stay absent.
+            A new sample. A variable without a conditional here, or with an unknown parent, stays absent.
         """
         completed = dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
         if batch is None:
@@ -61,12 +61,12 @@ class Player(nn.Module):
         return completed
 
     def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
-        """Log-probability of each target's value given its parents' values, [batch], nats per sample."""
+        """Returns the log-probability of each target given its parents, [batch], nats per sample."""
         targets = list(targets)
         shared = with_shared_features([self[name] for name in targets], sample)
         return {name: self[name](shared).log_prob(sample[name]) for name in targets}
 
 
 def _key(name: str) -> str:
-    """Where the module keeps a variable's conditional: torch refuses names that modules need (type, values)."""
-    return f"variable:{name}" if name in _TAKEN else name
+    """Returns the module's key of a variable; torch refuses the names of a module's own attributes (type, values)."""
+    return f"variable:{name}" if name in _RESERVED else name

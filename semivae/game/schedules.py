@@ -1,4 +1,4 @@
-"""How a loss weight grows while training goes on. Needs no torch: a recipe's plan is derived without it."""
+"""Loss weights that change during training. Imports no torch, because recipes are checked without it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Weight:
-    """How much a lesson counts in its learner's loss: from which fraction of the training on, and when in full.
+    """The weight of one loss term: 0 before the fraction `start` of the training, then linearly growing until `full`.
 
-    A weight that grows evenly from `start` to `full` is a ramp-up (Laine and Aila 2017). The average that teaches is
-    short; what a sudden lesson breaks, it would go on teaching.
+    The ramp-up is that of Laine and Aila (2017). The EMA teacher has a short memory: labels that a sudden new loss
+    spoils, it would go on teaching.
     """
 
     weight: float = 1.0

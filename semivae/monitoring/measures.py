@@ -237,7 +237,7 @@ def setting_of(
         label_teachers=tuple(
             lesson.stream
             for lesson in plan.of("encoder")
-            if lesson.draws and not lesson.views and roles.label in lesson.scores
+            if lesson.draws and not lesson.self_training and roles.label in lesson.scores
         ),
         judged=len(part[roles.image]) if roles.image in part else 0,
         labelled_judged=labelled,

@@ -69,11 +69,11 @@ class Validator:
         label, samples = LabelFindings(), SampleFindings()
         if self.roles.predicted is not None:
             threshold = min((gate.threshold for gate in gates_in(self.recipe)), default=None)
-            label = examine_label(self.game.average, self.roles, self.images, threshold)
+            label = examine_label(self.game.ema_encoder, self.roles, self.images, threshold)
         if self.phase == "model":
             seed = seed_for(self.recipe.training.seed, "bits", step)
             drawn = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))
-            samples = examine_samples(self.game.decoder, self.game.average, self.roles, drawn)
+            samples = examine_samples(self.game.decoder, self.game.ema_encoder, self.roles, drawn)
         return {**asdict(label), **asdict(samples)}
 
     def new_alarms(self, rows: Sequence[Row]) -> list[Alarm]:

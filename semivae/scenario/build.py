@@ -21,10 +21,10 @@ from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
-from semivae.game.plan import RIVAL, Plan
+from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
-from semivae.game.teaching.pairs import PairsTeacher
+from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import NETS
 from semivae.nets.layers import without_head
@@ -132,7 +132,7 @@ def _players(recipe: Recipe, roles: Roles) -> tuple[Player, Player]:
         factors = {name: spec for name, spec in recipe.decoder.items() if spec != "samples"}
         decoder = Player([_conditional("decoder", name, spec, variables) for name, spec in factors.items()])
     for name, level in encoder.levels.items():
-        level.lean_on(decoder[name])
+        level.connect(decoder[name])
     return decoder, encoder
 
 
@@ -205,7 +205,7 @@ def build_game(
         (player, name, factor): weight_of(weight, player)
         for name, stream in recipe.streams.items()
         for factor, weight in stream.loss_weights.items()
-        for player in RIVAL
+        for player in OTHER_PLAYER
     }
     views = {
         name: _views(recipe, roles, stream) for name, stream in recipe.streams.items() if stream.views or stream.vote
@@ -217,7 +217,7 @@ def build_game(
     return Game(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
 
 
-def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> dict[tuple[str, str], PairsTeacher]:
+def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> dict[tuple[str, str], LabelledLoss]:
     """How streams change their pairs, by (stream, label); only those that change them.
 
     Without frequencies, as for the twin, nothing is adjusted.
@@ -227,7 +227,7 @@ def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> di
         adjusted = frequencies if stream.adjust else None
         if adjusted is not None or stream.mixup is not None:
             label, *_ = roles.labels  # there is one, as the plan says
-            found[name, label] = PairsTeacher(label, adjusted, stream.mixup)
+            found[name, label] = LabelledLoss(label, adjusted, stream.mixup)
     return found
 
 
@@ -252,9 +252,9 @@ def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamVie
             strong=View(recipe.views[spec.strong]),
             threshold=spec.threshold,
             weight=weight_of(spec.weight),
-            align=spec.align,
-            information=weight_of(spec.information),
-            ramp=spec.ramp,
+            distribution_alignment=spec.align,
+            mutual_information=weight_of(spec.information),
+            curriculum=spec.ramp,
             temperature=spec.temperature,
             cutmix=spec.cutmix,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semivae.errors import RecipeError
-from semivae.game.plan import RIVAL, Factor, Lesson, Plan, PlayerName, StreamGraph, derive_plan
+from semivae.game.plan import OTHER_PLAYER, Factor, Lesson, Plan, PlayerName, StreamGraph, derive_plan
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
@@ -130,7 +130,7 @@ def twin_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
     """
     roles = roles or roles_of(recipe)
     plan = plan_of(recipe, roles)
-    pairs = [lesson for lesson in plan.of("encoder") if not lesson.draws and not lesson.views]
+    pairs = [lesson for lesson in plan.of("encoder") if not lesson.draws and not lesson.self_training]
     scored = [(lesson, tuple(label for label in roles.labels if label in lesson.scores)) for lesson in pairs]
     lessons = tuple(Lesson(lesson.stream, "encoder", (), labels) for lesson, labels in scored if labels)
     if not lessons:
@@ -149,13 +149,13 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     _refuse_strangers(recipe, roles, name)
     if stream.views is not None and roles.image not in stream.observe:
         raise RecipeError(f"streams.{name}.views: views transform {roles.image}, but the stream does not observe it")
-    views_of = None
+    pseudo_label = None
     if stream.vote is not None:
         _refuse_vote(recipe, roles, name)
-        views_of = roles.label
+        pseudo_label = roles.label
     if isinstance(stream.views, schema.PairOfViews):
         _refuse_pair_of_views(recipe, roles, name, stream.views)
-        views_of = roles.label
+        pseudo_label = roles.label
     if stream.adjust:
         _refuse_adjust(recipe, roles, name)
     if stream.mixup is not None:
@@ -163,10 +163,10 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
     without = frozenset(
         (player, factor)
         for factor in stream.loss_weights
-        for player in RIVAL
+        for player in OTHER_PLAYER
         if player not in _players_taught(stream, factor)
     )
-    return StreamGraph(name, stream.observe, views_of, stream.vote is not None, without)
+    return StreamGraph(name, stream.observe, pseudo_label, stream.vote is not None, without)
 
 
 def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
@@ -271,13 +271,13 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
 
 
 def _players_taught(stream: schema.StreamSpec, factor: str) -> list[PlayerName]:
-    return [player for player in RIVAL if weight_of(stream.loss_weights[factor], player).weight]
+    return [player for player in OTHER_PLAYER if weight_of(stream.loss_weights[factor], player).weight]
 
 
 def _asks_to_teach(spec: float | schema.LossWeight | schema.PlayerLossWeights) -> bool:
     """Whether a weight needs a factor that is taught; where the players differ, 1 may just be the default."""
     if isinstance(spec, schema.PlayerLossWeights):
-        return any(weight_of(spec, player).weight and weight_of(spec, player) != Weight() for player in RIVAL)
+        return any(weight_of(spec, player).weight and weight_of(spec, player) != Weight() for player in OTHER_PLAYER)
     return bool(weight_of(spec).weight)
 
 

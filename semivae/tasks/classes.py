@@ -45,10 +45,10 @@ class Classes(Categorical):
 
         return class_stream(asked)
 
-    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
         from semivae.game.teaching.class_teacher import ClassTeacher
 
-        return ClassTeacher(label, views, decoder, average)
+        return ClassTeacher(label, views, decoder, ema_encoder)
 
     def parse(self, given: Given) -> Tensor:
         """Names or numbers of classes."""

@@ -62,10 +62,10 @@ class Maps(Categorical):
 
         return map_stream(asked)
 
-    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
         from semivae.game.teaching.map_teacher import MapTeacher
 
-        return MapTeacher(label, views, average)
+        return MapTeacher(label, views, ema_encoder)
 
     def parse(self, given: Given) -> Tensor:
         """Mask files, or class numbers."""

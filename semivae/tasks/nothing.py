@@ -46,7 +46,7 @@ class Nothing(Task):
 
         return file_stream(asked)
 
-    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
         raise ValueError(f"{label} is no label, so nobody teaches it on unlabelled images")
 
     def parse(self, given: Given) -> Tensor:

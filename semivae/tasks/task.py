@@ -89,7 +89,7 @@ class Task(Protocol):
         """
         ...
 
-    def teacher(self, label: str, views: StreamViews, decoder: Player, average: Player) -> Teacher:
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
         """Who teaches the label on a stream's unlabelled images.
 
         Args:

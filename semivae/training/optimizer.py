@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from semivae.errors import TrainingError
 from semivae.game.game import Game
 from semivae.game.losses import Losses
-from semivae.game.plan import RIVAL, PlayerName
+from semivae.game.plan import OTHER_PLAYER, PlayerName
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
@@ -115,7 +115,9 @@ class Optimizers:
     @classmethod
     def of_game(cls, game: Game, spec: TrainingSpec) -> Optimizers:
         """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
-        return cls({player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in RIVAL})
+        return cls(
+            {player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in OTHER_PLAYER}
+        )
 
     def step(self, learners: Sequence[PlayerName], losses: Losses, step: int) -> None:
         """Takes one step of the players that learn, down one loss.

@@ -1,1 +1,1 @@
-"""Lessons on unlabelled data: the average as a teacher of the label (docs/method.md, sections 5 and 6)."""
+"""How labels are learnt: self-training on unlabelled images, and losses of labelled pairs (docs/method.md, 5 and 6)."""

@@ -1,8 +1,8 @@
-"""Alignment: the labels that a teacher gives come as often as the prior says, which the label-only stream knows.
+"""Distribution alignment: a teacher's labels become as frequent as the prior p(y), which label-only data teach.
 
-One offset per class joins the teacher's logits, and moves until labels have the prior's frequencies: a running
-form of the optimal transport between images and labels with both marginals known (Asano et al. 2020; Tai et al. 2021).
-Where too many images have gone to a class, those that it holds by the smallest margin leave it first.
+One offset per class is added to the teacher's logits, and adapts until the labels have the frequencies of the prior.
+This is a running form of optimal transport between images and labels, both with known marginals (Asano et al. 2020; Tai
+et al. 2021). If a class has too many images, those with the smallest margins leave it first.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical
 
-DECAY = 0.98  # of the running frequencies, per step: 50 batches are enough to see one to a few per cent of itself
-RATE = 0.3  # by which offsets follow the log-ratio of prior and frequencies, per step: nats in some dozens of steps
-RAREST = 1e-3  # frequencies below it count as this, so that a class that is never given does not throw its offset far
+DECAY = 0.98  # of the running frequencies, per step: an average over some 50 batches
+RATE = 0.3  # nats per step and unit of log(prior / frequencies): offsets adapt within some dozens of steps
+RAREST = 1e-3  # lower bound of a frequency, so that a class that is never predicted gets no huge offset
 
 
-def aligned(posterior: Categorical, prior: Tensor, frequencies: Tensor, offsets: Tensor) -> Categorical:
-    """The posterior with its offsets, which this call moves.
+def align_distribution(posterior: Categorical, prior: Tensor, frequencies: Tensor, offsets: Tensor) -> Categorical:
+    """Returns the posterior with offsets on its logits, and updates frequencies and offsets in place.
 
     Args:
         posterior: of the label, batch shape [batch].
         prior: p(label), probabilities [classes].
-        frequencies: running class frequencies of the labels given, [classes], changed in place.
-        offsets: of the logits, [classes], in nats, changed in place.
+        frequencies: running class frequencies of the teacher's labels, [classes].
+        offsets: of the logits, [classes], in nats.
     """
-    moved = Categorical(logits=posterior.logits + offsets, validate_args=False)
-    given = F.one_hot(moved.logits.argmax(dim=-1), len(prior)).to(frequencies)
-    frequencies.lerp_(given.mean(dim=0), 1.0 - DECAY)
+    shifted = Categorical(logits=posterior.logits + offsets, validate_args=False)
+    labels = F.one_hot(shifted.logits.argmax(dim=-1), len(prior)).to(frequencies)
+    frequencies.lerp_(labels.mean(dim=0), 1.0 - DECAY)
     offsets.add_(RATE * (prior.clamp_min(RAREST).log() - frequencies.clamp_min(RAREST).log()))
     offsets.sub_(offsets.mean())
-    return moved
+    return shifted

@@ -1,9 +1,9 @@
-"""Mixtures of examples that are learnt with mixtures of their labels: whole images (mixup), or patches (CutMix).
+"""Mixtures of examples, learnt with mixtures of their labels: of whole images (mixup) or of boxes (CutMix).
 
-Between few labelled images a network may do as it likes, and does so with confidence; mixtures ask it to go over from
-one label to the other in proportion (Zhang et al. 2018, "mixup: beyond empirical risk minimization"). A patch of
-another image hides what it covers, as cutout does, but with something real (Yun et al. 2019, "CutMix"; of images with
-maps French et al. 2020, "Semi-supervised semantic segmentation needs strong, varied perturbations").
+Between few labelled images a network is unconstrained, and often overconfident. Mixup makes its posterior change
+linearly from one image to the other (Zhang et al. 2018, "mixup: beyond empirical risk minimization"). CutMix hides a
+box of the image, as cutout does, but behind real content (Yun et al. 2019, "CutMix"; for segmentation French et al.
+2020, "Semi-supervised semantic segmentation needs strong, varied perturbations").
 """
 
 from __future__ import annotations
@@ -14,34 +14,33 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
-BOX_AREA = (0.1, 0.5)  # of the image, that a pasted box may cover
-BOX_RATIO = 2.0  # most between a box's height and width, relative to the image's
+BOX_AREA = (0.1, 0.5)  # the smallest and the largest area of a box, as fractions of the image
+BOX_RATIO = 2.0  # the largest aspect ratio of a box, relative to the image's
 
 
-def mixed(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixes every image of a batch with another one, or with itself.
+def mix_examples(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixes every image of a batch with a random one, possibly itself.
 
     Args:
         images: [batch, ...].
         labels: int64 [batch].
-        alpha: lam is drawn from Beta(alpha, alpha): near 0 images stay apart, at 1 all lam are equally likely.
+        alpha: lam is drawn from Beta(alpha, alpha): near 0 images hardly mix, at 1 lam is uniform.
 
     Returns:
-        The mixtures, [batch, ...]; the labels that were mixed in, [batch]; and lam, what every image has kept,
-        [batch], at least a half, so that its own label stays the one that it mostly shows (Berthelot et al. 2019).
+        The mixtures, [batch, ...]; the labels of the partners, [batch]; and lam, the weight of every image's own label,
+        [batch], which is at least 1/2 (Berthelot et al. 2019).
     """
     lam = Beta(alpha, alpha).sample((len(images),)).to(images)
     lam = torch.maximum(lam, 1.0 - lam)
     partners = torch.randperm(len(images)).to(images.device)
-    kept = lam.view(-1, *[1] * (images.ndim - 1))
-    return kept * images + (1.0 - kept) * images[partners], labels[partners], lam
+    weight = lam.view(-1, *[1] * (images.ndim - 1))
+    return weight * images + (1.0 - weight) * images[partners], labels[partners], lam
 
 
-def boxes(count: int, height: int, width: int, p: float, generator: torch.Generator) -> Tensor:
-    """Marks a random box in each image with probability p, bool [count, height, width]; in the others nothing.
+def random_boxes(count: int, height: int, width: int, p: float, generator: torch.Generator) -> Tensor:
+    """Returns masks of random boxes, bool [count, height, width]: one box with probability p, otherwise none.
 
-    A box lies inside the image; its area is a fraction in `BOX_AREA` of the image's. All draws are from `generator`,
-    and made on its device.
+    A box lies inside the image; `BOX_AREA` bounds its area. The random numbers come from `generator`, on its device.
     """
     draws = torch.rand(5, count, generator=generator, device=generator.device)
     area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
@@ -52,18 +51,18 @@ def boxes(count: int, height: int, width: int, p: float, generator: torch.Genera
 
 
 def _inside(length: int, extent: Tensor, position: Tensor) -> Tensor:
-    """Marks [n, length] the places within an interval of `extent` (fractions of the length) at `position` in [0, 1]."""
-    places = (torch.arange(length, device=extent.device) + 0.5) / length
+    """Returns masks [n, length] of intervals of `extent` (as a fraction of the length) at `position` in [0, 1]."""
+    centres = (torch.arange(length, device=extent.device) + 0.5) / length
     first = position * (1.0 - extent)
-    return (places >= first[:, None]) & (places < (first + extent)[:, None])
+    return (centres >= first[:, None]) & (centres < (first + extent)[:, None])
 
 
-def pasted(images: Tensor, places: Tensor) -> Tensor:
-    """Every image with the marked places [batch, height, width] of the batch's next one.
+def paste_boxes(images: Tensor, boxes: Tensor) -> Tensor:
+    """Returns every image with the content of the next image of the batch inside its box.
 
     Args:
         images: [batch, channels, height, width], or maps [batch, height, width].
-        places: as `boxes` marks them.
+        boxes: masks, bool [batch, height, width] (see `random_boxes`).
     """
-    marked = places.to(images.device)
-    return torch.where(marked if images.ndim == 3 else marked[:, None], images.roll(-1, 0), images)
+    mask = boxes.to(images.device)
+    return torch.where(mask if images.ndim == 3 else mask[:, None], images.roll(-1, 0), images)

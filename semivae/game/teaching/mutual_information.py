@@ -1,8 +1,8 @@
-"""The mutual information of a label between two views of the same image: what views teach before anything is confident.
+"""Mutual-information loss (IIC): the label should be the same on two views of an image, and follow its prior.
 
-A label that stays under the views and takes all its values as often as its prior says is, for want of a better guess,
-the right one: the loss joins nearby images and parts classes where images are rare, with no threshold and no label that
-it could get wrong for good (Ji, Henriques and Vedaldi 2019, "Invariant information clustering").
+It needs no threshold and no pseudo-label that could be wrong for good, so it teaches before the teacher is confident:
+nearby images get the same class, and classes separate where images are rare (Ji, Henriques and Vedaldi 2019, "Invariant
+information clustering").
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-8  # probability below which a cell of the joint table counts as this; its logarithm stays finite
+SMALLEST = 1e-8  # lower bound of a joint probability, whose logarithm then stays finite
 
 
 def information_loss(first: Tensor, second: Tensor, prior: Tensor | None = None) -> Tensor:
-    """Minus the mutual information of the label between two views, in nats; kept to the prior if there is one.
+    """Returns minus the mutual information of the label on two views, in nats.
 
-    With J[i, j] the mean over the batch of first[i] second[j], made symmetric, and m its marginal, this is
-    H(J) - 2 H(m), minus the information. With a prior p, H(m) gives way to H(p) - KL(m | p): the mean posterior is
-    drawn to p, where the information alone would draw it to uniform classes.
+    J[i, j] is the batch mean of first[i] second[j], made symmetric, and m its marginal; minus the mutual information is
+    H(J) - 2 H(m). With a prior p, H(m) is replaced by H(p) - KL(m | p), which pulls the mean posterior towards p;
+    otherwise it is pulled towards uniform classes.
 
     Args:
         first, second: posteriors of the label on the two views, probabilities [batch, classes].
@@ -27,13 +27,13 @@ def information_loss(first: Tensor, second: Tensor, prior: Tensor | None = None)
     Returns:
         A scalar, at least -log(classes).
     """
-    with torch.autocast(first.device.type, enabled=False):  # a table of many small probabilities, and logarithms of it
+    with torch.autocast(first.device.type, enabled=False):  # small probabilities, and their logarithms
         joint = first.float().T @ second.float() / len(first)
     joint = ((joint + joint.T) / 2).clamp_min(SMALLEST)
     marginal = joint.sum(dim=0)
     if prior is None:
-        spread = -(marginal * marginal.log()).sum()
+        entropy = -(marginal * marginal.log()).sum()
     else:
-        known = prior.clamp_min(SMALLEST)
-        spread = -(known * known.log()).sum() - (marginal * (marginal.log() - known.log())).sum()
-    return -(joint * joint.log()).sum() - 2 * spread
+        p = prior.clamp_min(SMALLEST)
+        entropy = -(p * p.log()).sum() - (marginal * (marginal.log() - p.log())).sum()
+    return -(joint * joint.log()).sum() - 2 * entropy

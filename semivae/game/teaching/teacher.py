@@ -1,4 +1,4 @@
-"""Who teaches a label on unlabelled images: the protocol of teachers, and what a stream says of its own."""
+"""Teachers: they give pseudo-labels to unlabelled images. The base class, and a stream's settings of its teacher."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 
-FIRST_FRACTION = 0.1  # of every class, that a ramp starts with
+FIRST_CURRICULUM_FRACTION = 0.1  # of every class, at the start of a curriculum
 
 
 class Teacher(nn.Module, ABC):
-    """Teaches q(label | image) on one stream's unlabelled images. A module, so that checkpoints hold its buffers.
+    """Teaches q(label | image) on the unlabelled images of one stream. It is a module: checkpoints hold its buffers.
 
     Args:
-        label: name of the label.
-        views: of the stream, with all that is said there of its teacher.
+        label: the name of the label.
+        views: the augmentations of the stream and the settings of the teacher.
     """
 
     def __init__(self, label: str, views: StreamViews) -> None:
@@ -32,27 +32,33 @@ class Teacher(nn.Module, ABC):
     def loss(
         self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The encoder's loss on unlabelled images [batch, ...], and its parts, in nats per sample, by name.
+        """Returns the encoder's loss on unlabelled images and its parts, in nats per sample.
 
         Args:
-            encoder: who learns.
-            images: as the stream has them.
-            generator: of the views.
+            encoder: the player that learns.
+            images: [batch, ...], not augmented.
+            generator: the random numbers of the views.
             progress: the fraction of the training that is done, in [0, 1].
 
         Returns:
-            The weighted loss, and at least "views", without its weight, and "mask_rate", the fraction of the labels
-            that were sure enough to be taught.
+            The weighted loss, and by name at least "views", its unweighted value, and "mask_rate", the fraction of the
+            labels that are confident enough to be learnt.
         """
 
 
 MakeTeacher = Callable[[str, "StreamViews", Player, Player], Teacher]
-"""From a label's name, a stream's views, the decoder and the encoder's average to the teacher."""
+"""Makes a teacher from the label's name, a stream's views, the decoder and the EMA of the encoder."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """How strongly the decoder votes on labels (`semivae.game.teaching.vote`), from which fraction of training on."""
+    """The decoder's vote (`semivae.game.teaching.vote`).
+
+    Args:
+        strength: the factor of the vote, which is in nats, relative to log q(label | image).
+        draws: the number of codes per image and class.
+        start: the fraction of the training after which the decoder votes.
+    """
 
     strength: float
     draws: int = 1
@@ -61,15 +67,24 @@ class Vote:
 
 @dataclass(frozen=True)
 class StreamViews:
-    """Views of one stream: `view` for what it shows both players, or a weak and a strong one that teach the label.
+    """The augmentations (views) of one stream, and the settings of the teacher on its unlabelled images.
 
-    With a `vote` and no pair, the weak view is the image as it is and the strong one is `view`, or none either.
-    `teacher` makes the teacher of what pair or vote teach. `maps` names the label where it has a class at every place,
-    and so moves along with the image `variable`.
-    With a `temperature` the target is the teacher's whole posterior, tempered, and not its most likely class; of a map
-    a draw of it at every place.
-    `cutmix` is the probability that a strong view gets a patch of another one, and as much of its label
-    (`semivae.game.teaching.mixing`).
+    Args:
+        variable: the image that the views transform.
+        view: the single view that both players see.
+        weak, strong: the pair of views for self-training: the teacher labels the weak one, the encoder learns on the
+            strong one. With a vote and no pair, the teacher gets the plain image and the encoder `view`, if any.
+        maps: the name of the label if it is a segmentation map, which moves along with the image.
+        teacher: makes the teacher of the pair or vote.
+        threshold: the smallest confidence of a label that is learnt.
+        weight: the weight of the loss.
+        distribution_alignment: whether the teacher's labels follow the decoder's prior on average.
+        vote: the decoder's vote, which joins the teacher.
+        mutual_information: the weight of the mutual-information loss.
+        curriculum: the fraction of the training over which the fraction of learnt labels grows to 1; 0 for none.
+        temperature: divides the teacher's logits; its whole posterior is then the target (for maps, a draw from it at
+            every pixel). None for its most likely class.
+        cutmix: the probability that a strong view gets a box of another one, with the matching part of its label.
     """
 
     variable: str
@@ -80,27 +95,28 @@ class StreamViews:
     teacher: MakeTeacher | None = None
     threshold: float = 0.95
     weight: Weight = field(default_factory=Weight)
-    align: bool = False
+    distribution_alignment: bool = False
     vote: Vote | None = None
-    information: Weight = field(default_factory=lambda: Weight(0.0))
-    ramp: float = 0.0
+    mutual_information: Weight = field(default_factory=lambda: Weight(0.0))
+    curriculum: float = 0.0
     temperature: float | None = None
     cutmix: float = 0.0
 
     def teaches(self, progress: float) -> bool:
-        """Whether anything is taught when that fraction of the training is done."""
-        return bool(self.weight.at(progress) or self.information.at(progress))
+        """Returns whether any loss has a weight when a fraction `progress` of the training is done."""
+        return bool(self.weight.at(progress) or self.mutual_information.at(progress))
 
-    def taught_fraction(self, progress: float) -> float:
-        """Of every class, the fraction that is taught when that fraction of the training is done."""
-        return FIRST_FRACTION + (1.0 - FIRST_FRACTION) * progress / self.ramp if progress < self.ramp else 1.0
+    def curriculum_fraction(self, progress: float) -> float:
+        """Returns the fraction of every class that is learnt when a fraction `progress` of the training is done."""
+        first = FIRST_CURRICULUM_FRACTION
+        return first + (1.0 - first) * progress / self.curriculum if progress < self.curriculum else 1.0
 
 
 class JointView(Protocol):
-    """A random transform of images [batch, channels, height, width] and their maps [batch, height, width]."""
+    """A random augmentation of images [batch, channels, height, width] and of their maps [batch, height, width]."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
 
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Moves images and maps alike; what comes from outside is `VOID` in the maps. Colours change in images only."""
+        """Moves images and maps alike, and changes colours in images only. New pixels of the maps are `VOID`."""
         ...

@@ -1,13 +1,12 @@
-"""The decoder's vote on a label: its posterior on real data, which the plain game never uses.
+"""The decoder's vote on a label: its importance-weighted likelihood of an image under every class (docs/method.md, 6).
 
-Source: docs/method.md, section 6.
-
-For an observed x and every class y, draw the codes h ~ q(h | x, y) and weigh
+For an observed x and every class y, draw K codes h_k ~ q(h | x, y) and compute
 
     vote(y) = log 1/K sum_k p(x | y, h_k) p(h_k) / q(h_k | x, y),
 
-an importance-sampled lower bound of log p(x | y) in nats (Burda et al. 2016); added to log p(y) and normalised over y
-it is the decoder's posterior, the step that reweighted wake-sleep adds to wake-sleep (Bornschein and Bengio 2015).
+an importance-sampled lower bound of log p(x | y), in nats (Burda et al. 2016). Added to log p(y) and normalised over y,
+it is the posterior of the decoder as a generative classifier. The game alone never uses that posterior; reweighted
+wake-sleep adds the same step to wake-sleep (Bornschein and Bengio 2015).
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from semivae.variables import Sample
 def decoder_vote(
     decoder: Player, encoder: Player, observed: Sample, label: str, classes: int, draws: int = 1
 ) -> Tensor:
-    """Log-likelihood of the observed variables under every class, [batch, classes], nats per sample.
+    """Returns the log-likelihood of the observed variables under every class, [batch, classes], nats per sample.
 
     Args:
-        decoder, encoder: the players; the encoder's codes are given the label, or do not depend on it.
+        decoder, encoder: the players.
         observed: the known variables without the label, each [batch, *shape].
-        label: name of the label, a single class.
-        classes: its number of classes.
-        draws: codes drawn for every image and class; more make the bound tighter.
+        label: the name of the label, a single class.
+        classes: the number of classes.
+        draws: the number of codes per image and class (K above); more make the bound tighter.
     """
     count = len(next(iter(observed.values())))
-    # every image once per class and draw, classes running fastest
+    # one row per image, draw and class; the class changes fastest
     repeated = {name: value.repeat_interleave(classes * draws, dim=0) for name, value in observed.items()}
     value = torch.arange(classes, device=next(iter(observed.values())).device).repeat(count * draws)
     sample = encoder.complete({**repeated, label: value}, sampled=True)
@@ -49,6 +48,6 @@ def decoder_vote(
     return weight.view(count, draws, classes).logsumexp(dim=1) - math.log(draws)
 
 
-def combined(posterior: Categorical, vote: Tensor, strength: float) -> Categorical:
-    """The encoder's posterior times the decoder's vote, tempered: log q(y | x) + strength * vote(y), normalised."""
+def add_vote(posterior: Categorical, vote: Tensor, strength: float) -> Categorical:
+    """Returns the normalised posterior with logits log q(y | x) + strength * vote(y)."""
     return Categorical(logits=posterior.logits + strength * vote.float(), validate_args=False)

@@ -1,0 +1,64 @@
+"""Distributions that torch does not have: 8-bit channels, and segmentation maps with unknown pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, constraints
+
+from semivae.variables import VOID
+
+
+class DiscretizedLogistic(Distribution):
+    """A logistic variable rounded to the levels 0, 1/255, ..., 1 of an 8-bit channel; the end levels hold the tails.
+
+    Source: Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", appendix.
+
+    Args:
+        loc: location, in units where the channel runs from 0 to 1.
+        scale: positive, in the same units and of the same shape.
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (torch's own convention)
+    support = constraints.unit_interval
+    has_rsample = False
+    level = 1.0 / 255.0
+
+    def __init__(self, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)  # type: ignore[no-untyped-call]
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> DiscretizedLogistic:  # type: ignore[override]
+        return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expectation of the logistic clipped to [0, 1]; rounding changes it by less than half a level."""
+        mean: Tensor = self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1.0) / self.scale))
+        return mean
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        with torch.no_grad():
+            uniform = torch.rand(shape, device=self.loc.device).clamp(1e-6, 1.0 - 1e-6)
+            value: Tensor = self.loc + self.scale * torch.logit(uniform)
+            return (value / self.level).round().clamp(0.0, 255.0) * self.level
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Returns the log-probability (nats) of the level at `value`: an interval of one level's width around it."""
+        upper = (value + 0.5 * self.level - self.loc) / self.scale
+        lower = (value - 0.5 * self.level - self.loc) / self.scale
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): stable far out in both tails
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-self.level / self.scale))
+        half = 0.5 * self.level
+        edge_log_prob = torch.where(value < half, F.logsigmoid(upper), F.logsigmoid(-lower))
+        return torch.where((value < half) | (value > 1.0 - half), edge_log_prob, inside)
+
+
+class CategoricalMap(Categorical):
+    """Classes of the pixels of a segmentation map. An unknown pixel (`VOID`) has log_prob 0."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]
+        return log_prob * (value != VOID)
