@@ -91,7 +91,8 @@ def pseudo_label_maps(
     mask = (confidence >= threshold) & pixel_curriculum_mask(posterior, fraction)
     strong_images, moved_maps = strong.joint(weak_images, maps.masked_fill(~mask, VOID), generator)
     if cutmix:
-        boxes = random_boxes(*moved_maps.shape, cutmix, generator)
+        count, height, width = moved_maps.shape
+        boxes = random_boxes(count, height, width, cutmix, generator)
         strong_images, moved_maps = paste_boxes(strong_images, boxes), paste_boxes(moved_maps, boxes)
     return strong_images, moved_maps, mask.float().mean()
 
