@@ -9,6 +9,7 @@ original are listed, with the reason, in benchmarks/mutation_survivors.md. Needs
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import importlib
 import json
@@ -30,7 +31,17 @@ from benchmarks.mutants import Mutant, mutants_of
 PACKAGE = "semivae/game"
 COPIED = ("semivae", "tests", "recipes", "benchmarks", "pyproject.toml")
 TESTS = "tests/test_game_*.py"
-WARM = ("numpy", "pydantic", "ruamel.yaml", "safetensors.torch", "sklearn.datasets", "torch", "torch.optim", "typer")
+WARM = (
+    "numpy",
+    "pydantic",
+    "pytest",
+    "ruamel.yaml",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.datasets",
+    "torch.distributed.tensor",
+    "typer",
+)
 OPTIONS = ("-x", "-q", "-o", "addopts=", "-m", "not slow", "-p", "no:cacheprovider")
 EQUIVALENT = re.compile(r"^- `(?P<file>[^`]+)`: `(?P<before>.+)` -> `(?P<after>.+)`: .+$", re.MULTILINE)
 SURVIVED, KILLED, SLOW = "survived", "killed", "out of time"
@@ -89,6 +100,7 @@ def copied(root: Path, folder: Path) -> Path:
     for name in WARM:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # or every child would go through all of torch for garbage
     if verdict := run_tests(folder, tests_for(folder), 0):
         print(f"the tests end with {verdict} before anything is broken: run pytest {TESTS}", file=sys.stderr)
         raise typer.Exit(1)
@@ -123,16 +135,16 @@ def judge(tree: Path, name: str, mutant: Mutant, limit: int, log: Path) -> dict[
     return {key: verdict}
 
 
-def tests_for(tree: Path, name: str = "") -> tuple[list[str], list[str]]:
-    """The files of tests that import the file, or the helper that plays whole steps; and the others."""
+def tests_for(tree: Path, name: str = "") -> list[str]:
+    """The files of tests: first those that import the file, then those that play steps, and last whole trainings."""
     module = f"{PACKAGE}/{name}".removesuffix(".py").replace("/", ".")
     texts = {str(path.relative_to(tree)): path.read_text() for path in sorted(tree.glob(TESTS))}
-    near = [path for path, text in texts.items() if module in text or "tests.game_steps" in text]
-    near.sort(key=lambda path: module not in texts[path])
-    return near, [path for path in texts if path not in near]
+    return sorted(
+        texts, key=lambda path: (module not in texts[path], "game_steps" not in texts[path], "train(" in texts[path])
+    )
 
 
-def run_tests(tree: Path, tests: Sequence[Sequence[str]], limit: int) -> int:
+def run_tests(tree: Path, tests: Sequence[str], limit: int) -> int:
     """Runs pytest in a forked process until the first failure; its exit status, or minus the signal that ended it."""
     child = os.fork()
     if not child:
@@ -148,8 +160,8 @@ def run_tests(tree: Path, tests: Sequence[Sequence[str]], limit: int) -> int:
                 os.dup2(nowhere, stream)
             import pytest
 
-            for files in filter(None, tests):
-                if code := pytest.main([*OPTIONS, *files]):
+            for path in tests:  # one by one, as most mutants die in the first
+                if code := pytest.main([*OPTIONS, path]):
                     os._exit(int(code))
             os._exit(0)
         finally:

@@ -54,6 +54,12 @@ def test_the_encoder_learns_its_pairs_under_their_shares_and_the_decoders_prior(
     torch.testing.assert_close(losses["encoder.labels.y"], unchanged)  # these have the prior's shares
 
 
+def test_class_shares_go_where_the_game_goes_but_into_no_checkpoint() -> None:
+    game = make_game(certain_players(), frequencies=torch.tensor([0.2, 0.3, 0.5]))
+    assert not any("frequencies" in name for name in game.state_dict()), "the split gives them again"
+    assert [buffer.dtype for name, buffer in game.double().named_buffers() if "frequencies" in name] == [torch.float64]
+
+
 @pytest.mark.parametrize("adjust", [True, False])
 def test_what_pairs_of_other_shares_teach(adjust: bool) -> None:
     """The expected gradient over the pairs is zero at the posterior under p(y) if adjusted, and only then."""

@@ -11,7 +11,7 @@ from torch.distributions import Categorical
 from semivae.game.teaching.alignment import align_distribution
 
 
-def given_after(posterior: Categorical, prior: Tensor, steps: int = 4000) -> Tensor:
+def given_after(posterior: Categorical, prior: Tensor, steps: int = 1200) -> Tensor:
     shares, offsets = prior.clone(), torch.zeros_like(prior)
     for _ in range(steps):
         moved = align_distribution(posterior, prior, shares, offsets)

@@ -13,6 +13,7 @@ from semivae.game.teaching.class_teacher import target_probabilities
 from semivae.game.teaching.curriculum import curriculum_mask
 from semivae.game.teaching.map_teacher import pixel_curriculum_mask
 from semivae.game.teaching.teacher import StreamViews
+from semivae.recipe.streams import PairOfViews
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
 
 # log-odds of six labels: 1, 2, 3 and 4 for class 0, and 5 and 6 for class 1; class 2 is far behind
@@ -82,6 +83,14 @@ def test_the_surest_places_of_every_class() -> None:
     assert pixel_curriculum_mask(posterior, 0.0).tolist() == [[[False, False, False], [True, False, True]]]
 
 
+def test_places_belong_to_their_most_likely_class_whatever_comes_second() -> None:
+    """Two places of class 0, before class 1 and class 2, and one of class 2: by margin 1, 2 and 0.5."""
+    logits = torch.tensor([[[[1.0, 0.0, -9.0], [2.0, -9.0, 0.0], [0.0, -9.0, 0.5]]]])
+    assert pixel_curriculum_mask(Categorical(logits=logits), 0.0).tolist() == [[[False, True, True]]]
+    four = torch.tensor([[[[1.0, 0.0, -9.0, -9.0]], [[-9.0, -9.0, 0.0, 3.0]], [[-9.0, -9.0, 0.0, 2.0]]]])
+    assert pixel_curriculum_mask(Categorical(logits=four), 0.0).tolist() == [[[True], [True], [False]]]
+
+
 def test_places_are_ordered_over_the_whole_batch() -> None:
     margins = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
     posterior = Categorical(logits=torch.stack([margins, torch.zeros(2, 1, 2)], dim=-1))
@@ -95,3 +104,7 @@ def test_the_target_is_the_most_likely_class_or_the_posterior_sharpened() -> Non
     torch.testing.assert_close(target_probabilities(posterior, 1.0), posterior.probs)
     expected = torch.tensor([[36, 9, 1], [4, 4, 36]]) / torch.tensor([[46], [44]])
     torch.testing.assert_close(target_probabilities(posterior, 0.5), expected)
+
+
+def test_views_have_the_threshold_of_a_recipe_unless_they_say_otherwise() -> None:
+    assert StreamViews("x").threshold == PairOfViews().threshold == 0.95

@@ -113,6 +113,8 @@ def test_drawn_maps_are_as_frequent_as_the_sharpened_posterior_says() -> None:
         assert drawn.shape == (4, 50, 50) and drawn.dtype == torch.int64
         shares = torch.bincount(drawn.flatten(), minlength=3) / drawn.numel()
         assert torch.allclose(shares, torch.tensor(expected), atol=0.02)
+    one, other = (drawn_maps(posterior, 1.0, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert torch.equal(one, other), "all draws are from the generator"
 
 
 def test_places_are_taught_as_drawn_where_a_temperature_is_given() -> None:
@@ -201,6 +203,7 @@ def test_all_that_a_stream_says_of_its_views_reaches_its_maps() -> None:
     assert torch.equal(parts["mask_rate"], confident) and 0.1 < confident < 0.9
     torch.testing.assert_close(loss, -encoder.log_prob({"x": strongly, "s": maps}, ["s"])["s"].mean())
     torch.testing.assert_close(parts["views"], loss.detach())
+    assert loss.requires_grad and not parts["views"].requires_grad
 
 
 def test_a_share_of_the_strong_views_gets_a_box() -> None:

@@ -164,6 +164,9 @@ def test_a_network_reads_images_by_channel_and_all_else_in_a_row() -> None:
     torch.testing.assert_close(images[0, 1:4, 0, 1], torch.tensor([0.0, root, 0.0]))
     assert images[0, 1:4, 1, 1].tolist() == [0, 0, 0] and torch.equal(images[:, 4:], sample["w"])
     torch.testing.assert_close(vectors, torch.tensor([[1.0, -1.0, 0.0, 0.0, root, 0.1, 0.2, 0.3]]))
+    table = Variable("t", "gaussian", (2, 2))
+    rows = network_inputs((table, CODE), {**sample, "t": torch.arange(4.0).view(1, 2, 2)})[1]
+    assert rows is not None and rows.tolist() == [[0, 1, 2, 3, 1, -1]]
     assert network_inputs((CODE,), sample)[0] is None and network_inputs((IMAGE,), sample)[1] is None
 
 

@@ -14,6 +14,7 @@ from semivae.game.game import Game
 from semivae.game.plan import PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
+from semivae.recipe.schema import TrainingSpec
 from semivae.variables import Sample
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play, players, same, state, teacher
 
@@ -131,6 +132,7 @@ def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
 @pytest.mark.parametrize("again", [False, True], ids=["train", "eval, then train"])
 def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: bool) -> None:
     game = make_game(players(dropout=0.5, hidden=(64,)), PAIR)
+    assert game.encoder.training and not game.average.training
     if again:
         game.eval()
     game.train()
@@ -145,6 +147,11 @@ def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: 
     assert torch.equal(one, other)
     sure = categorical_of(copy.deepcopy(game.encoder).eval()["y"]({"x": images}))
     torch.testing.assert_close(one, sure.logits)
+
+
+def test_the_average_has_the_decay_of_a_recipe_unless_it_says_otherwise() -> None:
+    game = make_game()
+    assert Game(game.decoder, game.encoder, game.plan).ema_decay == TrainingSpec(steps=1).ema_decay == 0.999
 
 
 # The weights of lessons ----------------------------------------------------------------------------------------------
@@ -232,3 +239,13 @@ def test_views_add_to_what_the_encoder_learns_otherwise() -> None:
     ]
     both, views, rest = (play(game, rates=STILL).gradient("encoder") for game in games)
     torch.testing.assert_close(both, views + rest)
+
+
+def test_a_game_keeps_what_it_was_given_whatever_becomes_of_that() -> None:
+    given: dict[Where, Weight] = {}
+    views = {"unlabelled": PAIR}
+    decoder, encoder = certain_players()
+    game = Game(decoder, encoder, make_game(certain_players()).plan, given, views)
+    given.update(OFF)
+    views.clear()
+    assert game.weights == {} and game.views == {"unlabelled": PAIR}
