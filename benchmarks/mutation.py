@@ -8,6 +8,7 @@ original are listed, with the reason, in benchmarks/mutation_survivors.md. Needs
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import hashlib
@@ -79,8 +80,12 @@ def main(
 
 
 def key_of(name: str, mutant: Mutant) -> str:
-    """Tells mutants apart, also those of another state of their file."""
-    return hashlib.sha256(f"{name}\0{mutant.source}".encode()).hexdigest()[:16]
+    """Tells mutants apart, also those of another state of their file; comments and docstrings play no part."""
+    tree = ast.parse(mutant.source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = None
+    return hashlib.sha256(f"{name}\0{ast.dump(tree)}".encode()).hexdigest()[:16]
 
 
 def read_log(log: Path) -> dict[str, str]:
