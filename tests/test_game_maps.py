@@ -113,7 +113,7 @@ def test_drawn_maps_are_as_frequent_as_the_sharpened_posterior_says() -> None:
         assert drawn.shape == (4, 50, 50) and drawn.dtype == torch.int64
         shares = torch.bincount(drawn.flatten(), minlength=3) / drawn.numel()
         assert torch.allclose(shares, torch.tensor(expected), atol=0.02)
-    one, other = (drawn_maps(posterior, 1.0, torch.Generator().manual_seed(0)) for _ in range(2))
+    one, other = (sample_maps(posterior, 1.0, torch.Generator().manual_seed(0)) for _ in range(2))
     assert torch.equal(one, other), "all draws are from the generator"
 
 

@@ -132,7 +132,7 @@ def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
 @pytest.mark.parametrize("again", [False, True], ids=["train", "eval, then train"])
 def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: bool) -> None:
     game = make_game(players(dropout=0.5, hidden=(64,)), PAIR)
-    assert game.encoder.training and not game.average.training
+    assert game.encoder.training and not game.ema_encoder.training
     if again:
         game.eval()
     game.train()
