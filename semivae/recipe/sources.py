@@ -58,7 +58,8 @@ class FolderSource(Section):
 
     The layout is `train/CLASS/*.png`, with optional `val/CLASS/*.png`, `test/CLASS/*.png` and `unlabelled/*.png`; or
     `CLASS/*.png` alone, of which a part is set aside for testing. `valid`, `validation`, `training`, `testing` and
-    `unlabeled` are read too, in any case.
+    `unlabeled` are read too, in any case. With `labels`, a table says the class of each image, and folders below the
+    parts mean nothing.
     """
 
     example: ClassVar[str] = "{name: folder, path: pets, size: 32, channels: 3}"
@@ -77,6 +78,25 @@ class FolderSource(Section):
     test_share: ProperShare = Field(
         0.2, description="Fraction of each class that is set aside for testing where there is no `test` folder."
     )
+    labels: FilePath | None = Field(
+        None,
+        description="A .csv or .tsv file with the class of each image, by its name relative to `path`; or one of this "
+        "name in each part. Images without a class are unlabelled.",
+    )
+    file_column: str = Field("file_name", description="The column of `labels` that holds the names of the files.")
+    label_column: str = Field("label", description="The column of `labels` that holds the class.")
+    unlabelled: tuple[str, ...] | None = Field(
+        None,
+        description='Further texts in `labels` that mean that an image has no label, such as "-1" or unknown. An empty '
+        "list says that there are none, so that no class is warned of.",
+    )
+
+    @model_validator(mode="after")
+    def _columns_are_of_labels(self) -> FolderSource:
+        given = self.model_fields_set & {"file_column", "label_column", "unlabelled"}
+        if self.labels is None and given:
+            raise ValueError(f"{min(given)}: speaks of a table of labels; name it as labels, or remove {min(given)}")
+        return self
 
 
 ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]

@@ -50,6 +50,16 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
         raise DataError(f"{path.absolute()} cannot be read as a table: {error}") from error
 
 
+def cells_of(content: bytes, path: Path) -> dict[str, Sequence[str]]:
+    """As `read_cells`, of the content of a file; `path` names it in messages."""
+    try:
+        return _columns(content.decode("utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text; save the table as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from error
+
+
 def _columns(text: str, path: Path) -> dict[str, Sequence[str]]:
     dialect = dialect_of(text)
     before = len(re.findall(r"\r\n|\r|\n", text[: dialect.start]))  # lines above the names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,44 +16,32 @@ from semivae.data.formats.label_files import ordered_classes
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
-from semivae.data.readers.parts import Part, composed, folders_in, images_in, parts_in, top_of, unused_files
+from semivae.data.readers.label_table import arrange_by_table
+from semivae.data.readers.parts import (
+    Labelled,
+    Layout,
+    Part,
+    composed,
+    folders_in,
+    images_in,
+    parts_in,
+    top_of,
+    unused_files,
+)
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
 from semivae.text import join_names
 from semivae.variables import Sample
 
-PARTS = ("train", "val", "test", "unlabelled")
-Labelled = list[tuple[str, str]]  # (file name, class name)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a folder's structure says: which file belongs where.
-
-    Attributes:
-        top: what the names of the class folders to train on start with, for example "train/".
-        classes: their names, in the order of the class numbers.
-        train: to train on.
-        val: for validation; None where the split chooses among `train`.
-        test: to test on; None where a share of `train` is set aside.
-        unlabelled: without a class.
-        warnings: what a user should know.
-    """
-
-    top: str
-    classes: tuple[str, ...]
-    train: Labelled
-    val: Labelled | None
-    test: Labelled | None
-    unlabelled: list[str]
-    warnings: tuple[str, ...]
+ALL = ("train", "val", "test", "unlabelled")
 
 
 def read_folder(source: FolderSource, path: Path) -> Dataset:
     """Read train/CLASS/*, optionally val/CLASS/*, test/CLASS/* and unlabelled/*; or CLASS/* alone; also from a .zip.
 
-    Classes are in the order of their names, numbers by value. Where there is no test part, `source.test_share` of each
-    class is set aside for it by the hash of the files' names.
+    Where `source.labels` names a table of them, classes are taken from it and not from folders. They are in the order
+    of their names, numbers by value. Where there is no test part, `source.test_share` of each class is set aside for it
+    by the hash of the files' names.
 
     Args:
         source: the recipe's section.
@@ -68,13 +55,13 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     """
     preprocessing = preprocessing_of(source)
     with open_files(path) as files:
-        layout = arrange(files)
+        layout = arrange(files) if source.labels is None else arrange_by_table(files, source)
         given = [layout.train, layout.val or [], layout.test or [], [(name, "") for name in layout.unlabelled]]
         parts = [read_pictures(files, [name for name, _ in part], preprocessing) for part in given]
     train, val, test = (
         _sample(pictures, members, layout.classes) for pictures, members in zip(parts[:3], given[:3], strict=True)
     )
-    names = {part: [name for name, _ in members] for part, members in zip(PARTS, given, strict=True)}
+    names = {part: [name for name, _ in members] for part, members in zip(ALL, given, strict=True)}
     origin, validation = "given", None
     if layout.test is None:
         keys = [name.removeprefix(layout.top) for name in names["train"]]  # the same zipped and unzipped
@@ -153,7 +140,12 @@ def _train(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
     classes, members = _members(files, prefix)
     if len(classes) < 2:
         held = f"only the folder {classes[0]}" if classes else "no folder"
-        raise DataError(f"{place} holds {held}; it needs a folder of images for each class, and at least two classes")
+        tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
+        name = tables[0].rpartition("/")[2] if tables else ""
+        hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
+        raise DataError(
+            f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}"
+        )
     empty = sorted(set(classes) - {label for _, label in members})
     if empty:
         raise DataError(f"{place} has classes with no image: {join_names(empty)}; add images or remove the folders")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from semivae.data.formats.file_trees import Files
@@ -17,6 +18,32 @@ PARTS: Mapping[str, Part] = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
     "validation": "val", "unlabelled": "unlabelled", "unlabeled": "unlabelled",
 }  # fmt: skip
+
+
+Labelled = list[tuple[str, str]]  # (file name, class name)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a folder's structure says: which file belongs where.
+
+    Attributes:
+        top: what the names of the class folders to train on start with, for example "train/".
+        classes: their names, in the order of the class numbers.
+        train: to train on.
+        val: for validation; None where the split chooses among `train`.
+        test: to test on; None where a share of `train` is set aside.
+        unlabelled: without a class.
+        warnings: what a user should know.
+    """
+
+    top: str
+    classes: tuple[str, ...]
+    train: Labelled
+    val: Labelled | None
+    test: Labelled | None
+    unlabelled: list[str]
+    warnings: tuple[str, ...]
 
 
 def top_of(files: Files) -> str:

@@ -1,0 +1,155 @@
+"""Users' own images with a table of labels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from semivae.data.formats.cell_texts import CellStyle
+from semivae.data.formats.csv_cells import cells_of
+from semivae.data.formats.file_trees import Files
+from semivae.data.formats.image_files import is_image
+from semivae.data.formats.label_files import ordered_classes
+from semivae.data.inputs.columns import Column
+from semivae.data.inputs.table_labels import TableLabels
+from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
+from semivae.errors import DataError
+from semivae.recipe.schema import FolderSource
+from semivae.text import join_names
+
+
+def arrange_by_table(files: Files, source: FolderSource) -> Layout:
+    """Sort image files into classes by a table of labels, and into parts by their folders.
+
+    Images that the table does not list, or gives no class, are unlabelled; in parts to validate or test on they are not
+    used.
+
+    Raises:
+        DataError: no such table or column, a file that is not there or has two labels, or fewer than two classes.
+    """
+    assert source.labels is not None
+    top, tables = _tables(files, source.labels)
+    parts = parts_in(files, top)
+    images = [name for name in files.names if name.startswith(top) and is_image(name)]
+    names, cells = _columns(files, source, tables, top, images)
+    labels = TableLabels(Column(cells, CellStyle()), source.unlabelled or ())
+    called = _one_each(files, names, labels)
+    members: dict[Part, Labelled] = {"train": [], "val": [], "test": []}
+    unlabelled, unused = [], []
+    for name in images:
+        part: Part = next((part for part, folder in parts.items() if name.startswith(folder)), "train")
+        label = called.get(name)
+        if part == "unlabelled" or (part == "train" and label is None):
+            unlabelled.append(name)
+        elif label is None:
+            unused.append(name)
+        else:
+            members[part].append((name, label))
+    classes = _classes(files, source.labels, members)
+    used = {*(name for part in members.values() for name, _ in part), *unlabelled, *tables.values()}
+    advice = f"an image in a part to validate or test on needs a label in {source.labels}"
+    return Layout(
+        top,
+        classes,
+        members["train"],
+        members["val"] or None,
+        members["test"] or None,
+        unlabelled,
+        (
+            *labels.doubts(f"{files.place}/{source.labels}", source.label_column, source.unlabelled is not None),
+            *_unlisted(source.labels, sorted(set(unlabelled) - set(names))),
+            *unused_files(files, used, advice),
+        ),
+    )
+
+
+def _tables(files: Files, called: str) -> tuple[str, dict[str, str]]:
+    """Where the structure starts, and the tables there, by the folder that each lies in.
+
+    Raises:
+        DataError: there is none.
+    """
+    called = PurePosixPath(called).as_posix()
+    for top in ("", top_of(files)):
+        folders = [top, *parts_in(files, top).values()]
+        found = {folder: f"{folder}{called}" for folder in folders if f"{folder}{called}" in files.names}
+        if found:
+            return top, found
+    tables = [name for name in files.names if PurePosixPath(name).suffix.lower() in (".csv", ".tsv")]
+    has = f"it has {join_names(tables)}" if tables else "it holds no .csv or .tsv file"
+    raise DataError(f"{files.place} has no file {called} (source.labels), nor have its parts; {has}")
+
+
+def _columns(
+    files: Files, source: FolderSource, tables: Mapping[str, str], top: str, images: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The image file and the label in each row of all tables.
+
+    Raises:
+        DataError: a table without the columns, or with a file that is not there.
+    """
+    known = {composed(name): name for name in images}
+    names: list[str] = []
+    cells: list[str] = []
+    lacking: list[str] = []
+    for folder, table in tables.items():
+        path = files.place / table
+        try:
+            columns = cells_of(files.read(table), path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as a table of labels: {error}") from error
+        for key, column in (("file_column", source.file_column), ("label_column", source.label_column)):
+            if column not in columns:
+                raise DataError(f"{path} has no column {column} (source.{key}); it has {join_names(list(columns), 12)}")
+        for written in columns[source.file_column]:
+            name = composed(PurePosixPath(written.strip().replace("\\", "/")).as_posix())
+            found = known.get(f"{folder}{name}", known.get(f"{top}{name}"))
+            lacking += [written] if found is None else []
+            names.append(found or "")
+        cells += columns[source.label_column]
+    if lacking:
+        raise DataError(
+            f"{len(lacking):,} of {len(names):,} files that {source.labels} names are no images in {files.place}: "
+            f"{join_names(lacking)}{_elsewhere(lacking[0], images)}"
+        )
+    return names, cells
+
+
+def _elsewhere(lacking: str, images: Sequence[str]) -> str:
+    """A hint where a file of almost this name is there."""
+    last = PurePosixPath(lacking.strip().replace("\\", "/")).name
+    near = [name for name in images if last in (PurePosixPath(name).name, PurePosixPath(name).stem)]
+    return f"; there is {near[0]}: write names relative to the table, with their ending" if near else ""
+
+
+def _one_each(files: Files, names: Sequence[str], labels: TableLabels) -> dict[str, str]:
+    """The class of each image that has one. Raises DataError for an image with two."""
+    found: dict[str, str] = {}
+    for name, code in zip(names, labels.codes.tolist(), strict=True):
+        if code < 0:
+            continue
+        label = labels.called[labels.texts[code]]
+        if found.setdefault(name, label) != label:
+            raise DataError(f"{files.place}: {name} is labelled {found[name]} and {label}; give it one label")
+    return found
+
+
+def _classes(files: Files, table: str, members: Mapping[Part, Labelled]) -> tuple[str, ...]:
+    """The classes to train on. Raises DataError for fewer than two, or where other parts have more."""
+    classes = ordered_classes(label for _, label in members["train"])
+    if len(classes) < 2:
+        has = f"only the class {classes[0]}" if classes else "no class"
+        raise DataError(f"{table} gives images to train on in {files.place} {has}; at least two are needed")
+    for part in ("val", "test"):
+        if unknown := ordered_classes({label for _, label in members[part]} - set(classes)):
+            raise DataError(
+                f"{table} gives images in the part {part} of {files.place} classes that train has not: "
+                f"{join_names(unknown)}; train has {join_names(classes)}"
+            )
+    return classes
+
+
+def _unlisted(table: str, names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"{len(names):,} image files that {table} does not list are used as unlabelled: {join_names(names)}",)
