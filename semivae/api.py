@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -27,7 +28,6 @@ from semivae.training.phase import Progress
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
 
@@ -105,12 +105,34 @@ class Run(TrainedModel):
         chosen = {} if draws is None else {"draws": draws}
         return Classifier.of(self, calibrate=calibrate, vote=vote, prior=prior, **chosen)
 
+    @overload
     def predict(
-        self, images: Given, *, calibrate: bool = False, vote: bool = False, prior: Any = None
-    ) -> NDArray[np.int64]:
-        """The most likely class number of each image, [n], or place, [n, height, width]; options: see `classifier`."""
-        classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
-        return classifier.predict(self.read_all(images)[0])
+        self,
+        images: Given,
+        *,
+        names: Literal[False] = False,
+        calibrate: bool = False,
+        vote: bool = False,
+        prior: Any = None,
+    ) -> NDArray[np.int64]: ...
+
+    @overload
+    def predict(
+        self, images: Given, *, names: Literal[True], calibrate: bool = False, vote: bool = False, prior: Any = None
+    ) -> NDArray[np.str_]: ...
+
+    def predict(
+        self, images: Given, *, names: bool = False, calibrate: bool = False, vote: bool = False, prior: Any = None
+    ) -> NDArray[np.int64] | NDArray[np.str_]:
+        """The most likely class number of each image, [n], or place, [n, height, width].
+
+        Args:
+            images: in files or arrays.
+            names: give the names of the classes, which are `classes` of the run, instead of their numbers.
+            calibrate, vote, prior: see `classifier`.
+        """
+        numbers = self.classifier(calibrate=calibrate, vote=vote, prior=prior).predict(self.read_all(images)[0])
+        return np.array(self.classes)[numbers] if names else numbers
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3.

@@ -106,7 +106,7 @@ def test_examples_are_given_by_name(run: semivae.Run) -> None:
 )
 def test_what_is_missing_or_does_not_fit_is_refused(run: semivae.Run, given: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        run.predict(given)  # type: ignore[arg-type]
+        run.predict(given)  # type: ignore[call-overload]
 
 
 def test_what_takes_one_input_alone_says_so(run: semivae.Run, tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ def sample(
     """Generate images, of a class of your choice, or rows of a table."""
     values = given_values(given)
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
+    import numpy as np
+
     from semivae.generative.grids import save_grid
     from semivae.generative.sampling import draw
 
@@ -141,7 +143,8 @@ def sample(
             cells = {encoding.label: [opened.classes[number] for number in labels.tolist()], **cells}
         write_file(out, csv_bytes(cells, zip(*cells.values(), strict=True)))
     elif out.suffix.lower() == ".npz":
-        write_arrays(out, {name: value.numpy() for name, value in drawn.items()})
+        names = {"classes": np.asarray(opened.classes)} if opened.roles.label_in(drawn) is not None else {}
+        write_arrays(out, names | {name: value.numpy() for name, value in drawn.items()})
     else:
         save_grid(shown_as(opened.task.name).picture(opened, drawn), out, columns, overwrite=overwrite)
     report = {"run": str(run), "out": str(out), "count": count, "given": values}

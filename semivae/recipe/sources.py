@@ -93,9 +93,12 @@ class FolderSource(Section):
 
     @model_validator(mode="after")
     def _columns_are_of_labels(self) -> FolderSource:
-        given = self.model_fields_set & {"file_column", "label_column", "unlabelled"}
-        if self.labels is None and given:
-            raise ValueError(f"{min(given)}: speaks of a table of labels; name it as labels, or remove {min(given)}")
+        fields = type(self).model_fields
+        asked = (
+            key for key in ("file_column", "label_column", "unlabelled") if getattr(self, key) != fields[key].default
+        )
+        if self.labels is None and (key := next(asked, None)):
+            raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
         return self
 
 
