@@ -112,6 +112,6 @@ def test_nothing_but_broken_files_is_an_error(tiny_run: Run, images: Path) -> No
 
 def test_a_single_file_that_is_no_image_says_which_ending_it_has(tiny_run: Run, images: Path) -> None:
     result = run_command("predict", tiny_run.path, images / "scene.cr2")
-    assert "scene.cr2 is no folder and no .zip, and .cr2 is no ending of an image that is read" in result.stderr
+    assert "scene.cr2 is not read: .cr2 is no ending of an image that is read" in result.stderr
     for name in READ:
         assert run_command("predict", tiny_run.path, images / name).exit_code == 0

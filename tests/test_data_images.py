@@ -142,7 +142,7 @@ def test_places_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 1 image files .* bad.png \(not a PNG, JPEG.* image\)"):
         inputs_of((1, 8, 8)).read(tmp_path / "bad.png")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"notes.txt is no folder and no .zip, and .txt is no ending of an image"):
+    with pytest.raises(DataError, match=r"notes.txt is not read: .txt is no ending of an image"):
         inputs_of((1, 8, 8)).read(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="rows of 5 numbers, not images"):
         inputs_of((5,)).read(tmp_path)

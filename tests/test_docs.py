@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from semivae.cli import app
-from semivae.recipe.reading import former_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -86,14 +84,6 @@ def test_every_command_has_a_section_with_an_example() -> None:
     page = ROOT / "docs" / "command-line.md"
     assert set(COMMANDS) <= anchors(page)
     assert set(COMMANDS) == {line[1] for line in command_lines(page)}
-
-
-def test_the_complete_recipe_for_masks_is_valid(tmp_path: Path) -> None:
-    (recipe,) = (block for block in code(ROOT / "docs" / "own-data.md", "yaml") if block.startswith("about:"))
-    file = tmp_path / "masks.yaml"
-    file.write_text(recipe, encoding="utf-8")
-    assert CliRunner().invoke(app, ["check", str(file)]).exit_code == 0
-    assert not former_names(file)
 
 
 def test_the_readme_stays_short_and_begins_with_its_two_commands() -> None:

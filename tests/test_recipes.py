@@ -68,7 +68,7 @@ def test_all_three_streams_are_used(name: str) -> None:
     assert Lesson("labelled", "encoder", (), ("y",)) in lessons
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("folder", "table")])  # those: by their data
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("folder", "table", "masks")])  # those: by data
 def test_networks_of_the_recipes_own_width_can_be_built(name: str) -> None:
     assert build_players(read_recipe(name))
 
@@ -102,6 +102,28 @@ def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
     assert run.classes == ("cat", "dog")
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
     assert build_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
+
+
+@pytest.mark.parametrize("palette", [True, False])
+def test_masks_template_on_a_strangers_images(tmp_path: Path, palette: bool) -> None:
+    """As its comments say: with names in a palette, or without it."""
+    for index, image in enumerate(noise_images((64, 80, 3), 24, 0)):
+        for kind, picture in (("images", image), ("masks", image[..., 0] // 100)):
+            folder = tmp_path / "shapes" / "train" / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(folder / f"{index:03}.png")
+    (tmp_path / "shapes" / "unlabelled").mkdir()
+    Image.fromarray(noise_images((64, 64, 3), 1, 1)[0]).save(tmp_path / "shapes" / "unlabelled" / "new.jpg")
+    (tmp_path / "shapes" / "palette.txt").write_text("ground\nthing\nedge\n")
+    batches = {f"streams.{name}.batch": 2 for name in read_recipe("masks").streams}
+    changes = {"training.steps": 2, "training.twin": False, **batches, **narrow("masks"), "split.validation": 4}
+    if not palette:
+        source = read_recipe("masks").source.model_dump()
+        changes["source"] = {name: value for name, value in source.items() if name != "palette"}
+    run = semivae.train("masks", set=changes, out=tmp_path / "run", data_root=tmp_path)
+    assert run.classes == (("ground", "thing", "edge") if palette else ("0", "1", "2"))
+    assert run.predict(noise_images((64, 64, 3), 2, 2)).shape == (2, 64, 64)
+    assert build_players(resolve(read_recipe("masks"), run.dataset())), "at its own width too"
 
 
 def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:

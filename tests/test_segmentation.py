@@ -138,7 +138,7 @@ def test_a_class_that_nobody_has_does_not_count_and_parts_add_up() -> None:
 # A run ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["faces_masks", "faces_masks_128", "celebamask_hq"])
+@pytest.mark.parametrize("name", ["faces_masks", "faces_masks_128", "celebamask_hq", "masks"])
 def test_every_stream_of_the_recipes_teaches(name: str) -> None:
     lessons = plan_of(read_recipe(name)).lessons
     assert Lesson("labelled", "encoder", (), ("s",)) in lessons

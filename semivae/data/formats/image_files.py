@@ -16,7 +16,7 @@ from torch import Tensor
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.levels import Levels
 from semivae.data.formats.preprocessing import Preprocessing, Size, filled_part, fitted_picture, shown_part
-from semivae.data.formats.raster import KINDS, LARGE, open_header, open_raster
+from semivae.data.formats.raster import HEIF_ADVICE, KINDS, LARGE, open_header, open_raster, reads_heif
 from semivae.errors import DataError
 from semivae.text import join_names
 
@@ -24,19 +24,23 @@ SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
     ".webp", ".pbm", ".pgm", ".ppm", ".pnm",
 }  # fmt: skip
+HEIF_SUFFIXES = {".heic", ".heif", ".hif", ".avif"}
 THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
 MOST_AVERAGED = 128  # pixels a side that become one; with more Pillow's `reduce` divides too coarsely, white gets grey
 BAND = 4_000_000  # pixels of a large picture that are averaged at once
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name ends like an image's."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    """Whether a file's name ends like that of an image that is read."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
 
 
 def why_no_image(name: str) -> str:
     """Why a file is not read as an image, by its name."""
     suffix = PurePosixPath(name).suffix.lower()
+    if suffix in HEIF_SUFFIXES:
+        return HEIF_ADVICE
     return f"{suffix} is no ending of an image that is read" if suffix else "it has no ending, such as .png"
 
 

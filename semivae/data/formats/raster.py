@@ -7,6 +7,9 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 
 # each plugin registers its format; only these are ever asked, whatever a file is called
 from PIL import (
@@ -23,8 +26,11 @@ from PIL import (
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 KINDS = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
+HEIF_FORMATS = ("HEIF", "AVIF")  # read where the extra `heic` is installed
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"}
+HEIF_ADVICE = "a HEIC or AVIF image, which pip install 'semivae[heic]' lets semivae read"
 MOST_PIXELS = 400_000_000  # decoded at once: 1.6 GB of memory
-MOST_PIXELS_WEBP = 100_000_000  # its decoder holds four copies
+MOST_PIXELS_WEBP = 100_000_000  # its decoder, and those of HEIC and AVIF, hold four copies
 MOST_PIXELS_JPEG = 4 * MOST_PIXELS  # where it is decoded at a half of its sides or less
 MOST_PIXELS_SCANS = 200_000_000  # of a progressive JPEG, whose decoder holds six bytes a pixel whatever the scale
 MOST_PIXELS_READ = 20 * MOST_PIXELS_SCANS  # in all of its scans: an empty one is short in the file, not in time
@@ -49,7 +55,8 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
         needed: a JPEG is decoded at 1/2, 1/4 or 1/8 of its sides while the shorter one keeps so many pixels.
 
     Raises:
-        ValueError: more pixels than are decoded, or a TIFF that unpacks to much more than it holds.
+        ValueError: more pixels than are decoded, a TIFF that unpacks to much more than it holds, or a HEIC or AVIF
+            image where what reads them is not installed.
         UnidentifiedImageError: none of `FORMATS`.
         OSError, SyntaxError and more: Pillow's, for what is damaged.
     """
@@ -80,8 +87,14 @@ def open_header(content: bytes) -> Image.Image:
 
     Raises:
         UnidentifiedImageError: none does.
+        ValueError: a HEIC or AVIF image, and what reads them is not installed.
     """
-    for name in FORMATS:
+    formats: tuple[str, ...] = FORMATS
+    if content[4:8] == b"ftyp" and content[8:12] in HEIF_BRANDS:
+        if not reads_heif():
+            raise ValueError(HEIF_ADVICE)
+        formats = HEIF_FORMATS
+    for name in formats:
         factory, accepts = Image.OPEN[name]
         if accepts is not None and accepts(content[:16]) is not True:
             continue
@@ -94,13 +107,23 @@ def open_header(content: bytes) -> Image.Image:
     raise UnidentifiedImageError(f"not a {KINDS} image")
 
 
+@cache
+def reads_heif() -> bool:
+    """Whether HEIC and AVIF images are read, which asks for a package of its own."""
+    if find_spec("pillow_heif") is None:
+        return False
+    import_module("pillow_heif").register_heif_opener()
+    import_module("PIL.AvifImagePlugin")
+    return all(name in Image.OPEN for name in HEIF_FORMATS)
+
+
 def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]
 
 
 def _refuse_large(image: Image.Image, given: tuple[int, int], content: bytes) -> None:
     """Raises ValueError for an image that would take too much memory or time; `given` is its size in the file."""
-    most = MOST_PIXELS_WEBP if image.format == "WEBP" else MOST_PIXELS
+    most = MOST_PIXELS_WEBP if image.format in ("WEBP", *HEIF_FORMATS) else MOST_PIXELS
     most_given, scans = (MOST_PIXELS_JPEG if image.size != given else most), 0
     if image.format in ("JPEG", "MPO", "TIFF"):
         scans = content.count(b"\xff\xda") - image.info.get("exif", b"").count(b"\xff\xda")  # not of a thumbnail

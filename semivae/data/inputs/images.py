@@ -91,7 +91,7 @@ class Images:
             raise DataError(f"there is no file or folder {path.absolute()}")
         if path.is_file() and path.suffix.lower() != ".zip":
             if not is_image(path.name):
-                raise DataError(f"{path.absolute()} is no folder and no .zip, and {why_no_image(path.name)}")
+                raise DataError(f"{path.absolute()} is not read: {why_no_image(path.name)}")
             files = Files(path.parent, (path.name,), (), lambda name: read_regular(path.parent / name))
             return self._read_files(files, [path.name], {}, False)
         with open_files(path) as files:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from semivae.data.formats.file_trees import Files
-from semivae.data.formats.image_files import is_image
+from semivae.data.formats.image_files import HEIF_SUFFIXES, is_image
+from semivae.data.formats.raster import HEIF_ADVICE
 from semivae.errors import DataError
 from semivae.text import join_names
 
@@ -95,7 +97,9 @@ def unused_files(files: Files, used: Iterable[str], advice: str) -> tuple[str, .
         return ()
     count = "1 file" if len(rest) == 1 else f"{len(rest):,} files"
     verb = "is" if len(rest) == 1 else "are"
-    return (f"{count} in {files.place} {verb} not used: {join_names(rest)}; {advice}",)
+    heif = [name for name in rest if PurePosixPath(name).suffix.lower() in HEIF_SUFFIXES and not is_image(name)]
+    hint = f"; {heif[0]} is {HEIF_ADVICE}" if heif else ""
+    return (f"{count} in {files.place} {verb} not used: {join_names(rest)}; {advice}{hint}",)
 
 
 def composed(name: str) -> str:
