@@ -104,6 +104,14 @@ def test_the_background_can_be_black_and_hides_nothing_that_is_drawn() -> None:
     assert decoded(glyph(0, alpha=np.zeros_like(DRAWN))).min() == 255  # an empty picture is one
 
 
+def test_without_a_background_transparency_is_left_out() -> None:
+    hidden = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE), dtype=np.uint8)
+    image = glyph(0, hidden=hidden)  # type: ignore[arg-type]
+    assert np.array_equal(decoded(image, background="none")[0], np.where(DRAWN, 0, hidden))
+    assert decoded(glyph(255), background="none").max() == 255, "nothing is refused"
+    assert decoded(as_palette(glyph(0)), background="none")[0].tolist() == np.where(DRAWN, 0, 9).tolist()
+
+
 def test_large_transparent_pictures_are_laid_band_by_band() -> None:
     alpha = np.zeros((8000, 4100), np.uint8)
     alpha[:4000] = 255

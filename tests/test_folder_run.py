@@ -20,6 +20,7 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.data.formats.image_files import decode_image
 from semivae.data.formats.preprocessing import Preprocessing
+from semivae.errors import DataError
 from semivae.training.phase import Progress
 
 NUMBERS = [1, 2, 10]
@@ -110,3 +111,34 @@ def test_a_run_of_classes_in_the_order_of_texts_opens_and_goes_on(
     options = {"set": changes, "out": tmp_path, "data_root": data, "device": "cpu"}
     ended = semivae.train("digits_50labels", resume=True, **options)  # type: ignore[arg-type]
     assert ended.finished and ended.classes == ("1", "10", "2")
+
+
+def test_a_run_of_before_there_was_a_background_leaves_transparency_out(tmp_path: Path) -> None:
+    for number, name in enumerate(("ant", "cat")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for row in range(5):
+            pixels = np.random.default_rng(10 * number + row).integers(0, 256, (8, 8, 2), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / name / f"{row}.png")
+    source = {"name": "folder", "path": "own", "size": 8, "channels": 1}
+    changes = CHANGES | {"source": source, "variables.y.classes": 2, "training.steps": 4, "training.validate_every": 2}
+
+    def stop(state: Progress) -> None:
+        if state.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    options = {"out": tmp_path / "run", "data_root": tmp_path, "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        semivae.train("digits_50labels", set=changes | {"source.background": "none"}, progress=stop, **options)  # type: ignore[arg-type]
+    kept = tmp_path / "run" / "recipe.yaml"
+    text = kept.read_text(encoding="utf-8")
+    assert "  background: none\n" in text
+    kept.write_text(text.replace("  background: none\n", ""), encoding="utf-8")  # as version 0.1.0 wrote it
+    run = semivae.load(tmp_path / "run", device="cpu")
+    expected = np.asarray(Image.open(tmp_path / "own" / "ant" / "0.png"))[..., 0]
+    assert np.array_equal(run.read(tmp_path / "own" / "ant" / "0.png")[0][0, 0], expected)
+    assert run.evaluate()["count"] == 2
+    with pytest.raises(DataError, match="was made for folder:own with sha256"):
+        semivae.train("digits_50labels", set=changes | {"source.background": "white"}, resume=True, **options)  # type: ignore[arg-type]
+    assert semivae.train("digits_50labels", set=changes, resume=True, **options).finished  # type: ignore[arg-type]
+    assert "  background: none\n" in kept.read_text(encoding="utf-8")
+    assert semivae.train("digits_50labels", set=changes, resume=True, **options).finished  # type: ignore[arg-type]

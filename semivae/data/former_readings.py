@@ -29,7 +29,7 @@ def as_recorded(dataset: Dataset, manifest: Path) -> Dataset:
 
 def _former(dataset: Dataset) -> Iterator[Dataset]:
     as_texts = tuple(sorted(dataset.classes))
-    if as_texts != dataset.classes:
+    if "y" in dataset.labels and as_texts != dataset.classes:
         yield _in_order(dataset, as_texts)
     if dataset.validation is not None:
         first = len(dataset.train["x"]) - len(dataset.validation)  # they are the last rows

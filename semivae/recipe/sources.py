@@ -21,7 +21,7 @@ from semivae.recipe.section import (
 )
 
 Fit = Literal["crop", "pad", "stretch"]
-Background = Literal["white", "black"]
+Background = Literal["white", "black", "none"]
 
 
 class BuiltInSource(Section):

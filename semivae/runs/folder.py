@@ -19,7 +19,7 @@ from semivae.data.splits import Split, save_split
 from semivae.errors import RecipeError, RunError
 from semivae.files import write_whole
 from semivae.recipe import Recipe, dump_recipe, read_recipe
-from semivae.runs.upgrade import RUN_FILE, format_of, upgrade_from, write_run_file
+from semivae.runs.upgrade import RUN_FILE, as_before, format_of, upgrade_from, write_run_file
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
@@ -215,7 +215,7 @@ def kept_recipe(folder: Path) -> Recipe:
     """
     format_of(folder)  # refuses a newer one, whose recipes may have keys that are unknown here
     try:
-        return read_recipe(folder / RECIPE_FILE)
+        return as_before(read_recipe(folder / RECIPE_FILE))
     except RecipeError as error:
         raise RunError(
             f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"

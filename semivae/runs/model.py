@@ -203,7 +203,7 @@ class TrainedModel:
         """
         if self._dataset is None:
             found = load_source(self.recipe.source, self.data_root)
-            if isinstance(self.recipe.source, FolderSource):
+            if isinstance(self.recipe.source, FolderSource | MasksSource):
                 found = as_recorded(found, self.path / SPLIT_FILE)
             self._dataset = self._checked(found)
         return self._dataset

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from semivae.errors import RunError
 from semivae.files import write_whole
+from semivae.recipe.schema import FolderSource, MasksSource, Recipe
 from semivae.version import __version__
 
 RUN_FILE = "run.json"
@@ -36,7 +37,8 @@ class Upgrade:
 
     Content that already has the next format must be left as it is: training that is stopped while it rewrites a folder
     leaves files of both formats. A recipe needs no function: former names of its keys can be read
-    (`semivae.recipe.former_names`), and the default of a new key does what was done before the key existed.
+    (`semivae.recipe.former_names`), and the default of a new key does what was done before the key existed, but for
+    those of `as_before`.
 
     Attributes:
         tensors: the tensors of a checkpoint by name.
@@ -65,6 +67,27 @@ def _chained(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Calla
 UPGRADES: tuple[Upgrade, ...] = (
     Upgrade(),  # from 1 to 2: run.json was added, and keys of recipes have new names
 )
+
+
+def as_before(kept: Recipe) -> Recipe:
+    """Returns a run's recipe with what was done before keys existed whose default does something else now.
+
+    A run writes every default out, so what its recipe does not hold did not exist.
+    """
+    source = kept.source
+    if isinstance(source, FolderSource | MasksSource) and "background" not in source.model_fields_set:
+        kept = kept.model_copy(update={"source": source.model_copy(update={"background": "none"})})
+    return kept
+
+
+def as_kept(recipe: Recipe, kept: Recipe) -> Recipe:
+    """Returns a recipe from which a run is resumed, with what `as_before` gave the run's own, where it says nothing."""
+    source, before = recipe.source, kept.source
+    if not isinstance(source, FolderSource | MasksSource) or not isinstance(before, FolderSource | MasksSource):
+        return recipe
+    if "background" in source.model_fields_set:
+        return recipe
+    return recipe.model_copy(update={"source": source.model_copy(update={"background": before.background})})
 
 
 def present_format() -> int:

@@ -42,6 +42,7 @@ from semivae.runs.folder import (
 )
 from semivae.runs.model import TrainedModel
 from semivae.runs.replacing import put_back, refuse_set_aside, replacing
+from semivae.runs.upgrade import as_kept
 from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.tasks.kinds import task_called
@@ -101,11 +102,12 @@ def train(
     put_back(folder)
     check_folder(folder, overwrite, resume)
     kept = kept_recipe(folder) if resume else None
+    loaded = as_kept(loaded, kept) if kept is not None else loaded
     root = find_data_root(data_root, kept_data_root(folder) if resume else None)
     if dataset is None:
         data = load_source(loaded.source, root)
         manifest = folder / SPLIT_FILE if resume else split
-        if isinstance(loaded.source, FolderSource) and manifest is not None:
+        if isinstance(loaded.source, FolderSource | MasksSource) and manifest is not None:
             data = as_recorded(data, Path(manifest))
     else:
         threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None

@@ -75,7 +75,9 @@ class Levels:
         elif self.bits > 8:
             most = max(high for _, high in _extrema(image)[:3])
             self.brightest = max(self.brightest or 0, 257 * most)
-        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        if self.preprocessing.background == "none":
+            image = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+        elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
             image = self._laid(image)
         image = image.convert(self.preprocessing.mode)
         if self.alpha is not None:
@@ -101,7 +103,8 @@ class Levels:
         else:
             share = np.clip(values / white, 0, 1)
             grey = Image.fromarray(np.rint(255 * share).astype(np.uint8))
-        if isinstance(hidden := image.info.get("transparency"), int):
+        hidden = image.info.get("transparency")
+        if isinstance(hidden, int):
             grey.putalpha(Image.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8)))
         return grey
 

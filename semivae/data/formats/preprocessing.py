@@ -22,7 +22,7 @@ class Preprocessing:
         width: in pixels.
         fit: `crop` scales the picture until it covers this size and cuts off what protrudes on two sides, `pad` scales
             it until it lies within and fills the rest with the background, `stretch` scales both sides as needed.
-        background: what is seen through transparent pixels.
+        background: what is seen through transparent pixels; `none` leaves their transparency out.
         white: the value of white in files of more than 8 bits; None where it is the largest of 16 bits.
     """
 
