@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semivae.cli.impute_command import partners
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.former_readings import as_recorded
 from semivae.data.sources import load_source
@@ -230,3 +231,9 @@ def test_splits_of_folders_as_they_were_read_before_are_still_theirs(tmp_path: P
     save_split(make_split(present, SplitSpec(labelled=3)), tmp_path / "new.json")
     assert as_recorded(present, tmp_path / "new.json") is present
     assert as_recorded(present, tmp_path / "none.json") is present
+
+
+def test_masks_of_what_is_missing_belong_to_images_by_their_names_on_any_system() -> None:
+    names = [unicodedata.normalize("NFC", name) for name in ("é.png", "a.png")]
+    masks = [unicodedata.normalize("NFD", name) for name in ("a.jpg", "é.jpg")]
+    assert partners(names, masks, Path("masks")) == [1, 0]

@@ -120,11 +120,14 @@ def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
     Raises:
         DataError: an image has no mask of its name, or two masks have one name.
     """
+    from semivae.data.readers.parts import composed
     from semivae.text import join_names
 
     if len(mask_names) == 1:
         return [0] * len(names)
-    stems, known = ([str(PurePosixPath(name).with_suffix("")) for name in each] for each in (names, mask_names))
+    stems, known = (
+        [composed(str(PurePosixPath(name).with_suffix(""))) for name in each] for each in (names, mask_names)
+    )
     advice = "give one mask for all images, or one of the same name for each"
     if twice := sorted(stem for stem, count in Counter(known).items() if count > 1):
         raise DataError(f"{place} has two masks called {join_names(twice)}; {advice}")

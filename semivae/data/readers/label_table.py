@@ -31,7 +31,7 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
     top, tables = _tables(files, source.labels)
     parts = parts_in(files, top)
     images = [name for name in files.names if name.startswith(top) and is_image(name)]
-    names, cells = _columns(files, source, tables, top, images)
+    names, cells = _columns(files, source, tables, images)
     labels = TableLabels(Column(cells, CellStyle()), source.unlabelled or ())
     called = _one_each(files, names, labels)
     members: dict[Part, Labelled] = {"train": [], "val": [], "test": []}
@@ -81,7 +81,7 @@ def _tables(files: Files, called: str) -> tuple[str, dict[str, str]]:
 
 
 def _columns(
-    files: Files, source: FolderSource, tables: Mapping[str, str], top: str, images: Sequence[str]
+    files: Files, source: FolderSource, tables: Mapping[str, str], images: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The image file and the label in each row of all tables.
 
@@ -103,7 +103,7 @@ def _columns(
                 raise DataError(f"{path} has no column {column} (source.{key}); it has {join_names(list(columns), 12)}")
         for written in columns[source.file_column]:
             name = composed(PurePosixPath(written.strip().replace("\\", "/")).as_posix())
-            found = known.get(f"{folder}{name}", known.get(f"{top}{name}"))
+            found = known.get(f"{composed(folder)}{name}")
             lacking += [written] if found is None else []
             names.append(found or "")
         cells += columns[source.label_column]
