@@ -186,6 +186,7 @@ def test_probabilities_and_not_classes_are_interpolated() -> None:
 @pytest.mark.parametrize("size", [(8000, 5000), (5000, 8000)])
 def test_maps_of_large_pictures_have_their_size_too(size: tuple[int, int]) -> None:
     numbers = map_at_own_size(torch.tensor([[0, 1], [2, 1]]), size, "crop", 3)
+    assert np.array_equal(np.unique(numbers, return_counts=True)[1], [15_000_000, 6_250_000, 12_500_000, 6_250_000])
     assert numbers.shape == size[::-1] and numbers[size[1] // 2 - 1, size[0] // 2 - 1] == 0
     assert numbers[0, 0] == VOID and numbers[size[1] // 2, size[0] // 2] == 1
 

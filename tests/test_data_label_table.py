@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from semivae.data.dataset import Dataset
+from semivae.data.formats import csv_cells
 from semivae.data.sources import load_source
 from semivae.errors import DataError, RecipeError
 from semivae.recipe import read_recipe
@@ -120,7 +121,7 @@ def test_a_table_in_each_part_as_on_the_hugging_face_hub(tmp_path: Path) -> None
 def test_names_of_macos_are_those_of_other_systems(tmp_path: Path) -> None:
     for row, name in enumerate(("é", "ö", "o", "e")):
         write(tmp_path / "own" / f"{unicodedata.normalize('NFD', name)}.png", row)
-    names = [unicodedata.normalize(form, name) for name, form in zip("éöoe", ("NFC", "NFD") * 2, strict=True)]
+    names = [unicodedata.normalize("NFD" if row % 2 else "NFC", name) for row, name in enumerate("éöoe")]
     write_table(tmp_path / "own", [f"./{name}.png,{row % 2}" for row, name in enumerate(names)])
     data = read(tmp_path)
     assert levels(data, "train") | levels(data, "test") == {0: "0", 1: "1", 2: "0", 3: "1"}
@@ -155,6 +156,12 @@ def test_a_table_that_is_not_there_or_no_text(own: Path) -> None:
         read(own.parent)
     (own / "metadata.csv").unlink()
     with pytest.raises(DataError, match=r"it holds no .csv or .tsv file"):
+        read(own.parent)
+
+
+def test_a_table_that_would_not_fit_into_memory_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_cells, "free_memory", lambda: 1000)
+    with pytest.raises(DataError, match=r"metadata.csv has 186 bytes and takes 10 times as many in memory; 1,000 are"):
         read(own.parent)
 
 

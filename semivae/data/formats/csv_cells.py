@@ -12,8 +12,9 @@ from pathlib import Path
 
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_dialect import dialect_of, refuse_no_text
-from semivae.data.formats.regular_files import LONGEST_LINE, bounded_lines, open_text
+from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounded_lines, open_text
 from semivae.data.paths import reachable
+from semivae.devices import free_memory
 from semivae.errors import DataError
 from semivae.text import join_names
 
@@ -52,6 +53,10 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
 
 def cells_of(content: bytes, path: Path) -> dict[str, Sequence[str]]:
     """As `read_cells`, of the content of a file; `path` names it in messages."""
+    if len(content) * TEXT_MEMORY > (memory := free_memory()):
+        raise DataError(
+            f"{path} has {len(content):,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free"
+        )
     try:
         return _columns(content.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
