@@ -84,12 +84,18 @@ def test_damaged_ones_are_named(kind: str, tmp_path: Path) -> None:
 
 
 @installed
-def test_the_size_is_checked_before_a_pixel_is_decoded() -> None:
-    content = bytearray(saved("HEIF"))
-    place = content.index(b"ispe") + 8
-    content[place : place + 8] = struct.pack(">II", 60_000, 60_000)
-    with pytest.raises(ValueError, match=r"60,000 x 60,000 pixels, 3,600 million; up to 100 million are decoded"):
-        decode_image(bytes(content), HOW)
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("side", [16, 64])
+def test_the_size_is_checked_before_a_pixel_is_decoded(kind: str, side: int) -> None:
+    """Also that of the whole picture, where HEIC shows a part of it: of 64 pixels a side, its smallest."""
+    content = io.BytesIO()
+    Image.new("RGB", (side, side)).save(content, kind)
+    changed = bytearray(content.getvalue())
+    place = changed.index(b"ispe") + 8
+    changed[place : place + 8] = struct.pack(">II", 20_000, 20_000)
+    refused = r"20,000 x 20,000 pixels, 400 million; up to 100 million are" if kind == "HEIF" else "Failed to decode"
+    with pytest.raises((ValueError, OSError), match=refused):
+        decode_image(bytes(changed), HOW)
 
 
 @missing

@@ -129,6 +129,8 @@ def _refuse_large(image: Image.Image, given: tuple[int, int], content: bytes) ->
         scans = content.count(b"\xff\xda") - image.info.get("exif", b"").count(b"\xff\xda")  # not of a thumbnail
         if scans > 1:
             most_given = MOST_PIXELS_SCANS
+    if image.format in HEIF_FORMATS:
+        given = max([given, *_coded_sizes(content)], key=_pixels)  # of which a smaller part may be shown
     if _pixels(image.size) > most or _pixels(given) > most_given:
         raise ValueError(
             f"{given[0]:,} x {given[1]:,} pixels, {_pixels(given) // 10**6:,} million; up to "
@@ -136,6 +138,21 @@ def _refuse_large(image: Image.Image, given: tuple[int, int], content: bytes) ->
         )
     if scans > 1 and scans * _pixels(given) > MOST_PIXELS_READ:
         raise ValueError(f"{scans:,} scans of {given[0]:,} x {given[1]:,} pixels; save the JPEG again, not progressive")
+
+
+def _coded_sizes(content: bytes) -> list[tuple[int, int]]:
+    """The sizes that the boxes `ispe` in the head of a HEIC or AVIF file announce."""
+    place = 0
+    while place + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        if kind == b"meta":
+            head = content[place : place + size] if size > 1 else content[place:]
+            boxes = head.split(b"ispe")[1:]
+            return [struct.unpack_from(">4xII", box) for box in boxes if len(box) >= 12]
+        if size < 8:  # a long box, or one to the end of the file: no head that a decoder would look for here
+            break
+        place += size
+    return []
 
 
 def _refuse_swelling(image: TiffImagePlugin.TiffImageFile, size: int) -> None:
