@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
     """`names` in a line of a message: the first `most`, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` may be a slip of the pen for, capital letters aside; None if all are far."""
+    folded = {each.casefold(): each for each in reversed(list(names))}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
+    return folded[found[0]] if found else None
 
 
 def shortened(text: str, most: int = 60) -> str:

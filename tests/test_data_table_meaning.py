@@ -15,6 +15,7 @@ import semivae
 from semivae.api import Run
 from semivae.cli import app
 from semivae.data.dataset import Dataset
+from semivae.data.formats.arrow_tables import has_arrow
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn
@@ -212,6 +213,22 @@ def test_files_that_cannot_be_read_are_refused_with_advice(tmp_path: Path, conte
         read_cells(tmp_path / "t.csv")
 
 
+@pytest.mark.skipif(has_arrow(), reason="pyarrow is installed")
+def test_parquet_without_pyarrow_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"takes pyarrow; install it with pip install 'semivae\[tables\]', or save the"):
+        read_cells(tmp_path / "t.parquet")
+
+
+def test_slips_in_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no column Kind \(source.label\); it has x, kind; did you mean kind\?"):
+        read(tmp_path, labelled(["a", "b"]), label="Kind")
+    with pytest.raises(DataError, match=r"there is no file .*/T.csv \(source.path\); t.csv lies there; correct it"):
+        read(tmp_path, labelled(["a", "b"]), path="T.csv")
+    with pytest.raises(DataError, match=r"\(source.test\); correct it, or give --data-root"):
+        read(tmp_path, labelled(["a", "b"]), test="nothing/like/it.csv")
+
+
 def test_a_file_without_a_line_of_names_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no column kind .* the first line seems to be a row: add a line of names"):
         read(tmp_path, "5.1,3.5,setosa\n4.9,3.0,setosa\n")
@@ -263,8 +280,8 @@ def test_predictions_are_as_many_as_rows_and_carry_their_numbers(run: Run, tmp_p
     (tmp_path / "new.csv").write_text("size;soil\n0,5;clay\n;\n9,5;sand\n")
     rows, said = command("predict", run.path, tmp_path / "new.csv")
     assert [row["name"] for row in rows] == ["0", "1", "2"] and {row["label"] for row in rows} <= set(KINDS)
-    assert "warning:" in said and "1 rows hold nothing in the columns that were learnt from (row 1)" in said
-    assert "column size: 1 cells are missing, as none was in training" in said
+    assert "note:" in said and "all cells that were learnt from are missing in row 1;" in said
+    assert "column size: cells are missing in 1 rows, as none was in training" in said
     filled = fill_table(run, tmp_path / "new.csv", draws=2, rounds=2)
     assert filled.filled == {"size": 1, "soil": 1} and len(filled.cells["size"]) == 3
     assert filled.cells["size"][1].replace(",", "").lstrip("-").isdigit()  # with a comma, as the table has it
@@ -273,12 +290,13 @@ def test_predictions_are_as_many_as_rows_and_carry_their_numbers(run: Run, tmp_p
 def test_texts_that_were_in_no_training_row_are_warned_of_in_predict(run: Run, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("size;soil\n0,5;Clay\n-;peat\n9,5;sand\n")
     _, said = command("predict", run.path, tmp_path / "new.csv")
-    assert "2 cells hold texts that were in no training row" in said and "Clay, peat; those are clay, sand" in said
-    assert "- (1 cells) is read as a missing number" in said
+    assert "2 rows hold texts that were in no training row" in said and "Clay, peat; those are clay, sand" in said
+    assert "- (in 1 row) is read as a missing number" in said
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         run.read(tmp_path / "new.csv")
-    assert len(found) == 3 and all(issubclass(each.category, DataWarning) for each in found)
+        fill_table(run, tmp_path / "new.csv", draws=2, rounds=2)
+    assert len(found) == 5 and all(issubclass(each.category, DataWarning) for each in found)
     (tmp_path / "new.csv").write_text("size;soil\n0.5;clay\n")
     with pytest.raises(DataError, match=r"row 0, column size: '0\.5' is no finite number"):
         run.read(tmp_path / "new.csv")

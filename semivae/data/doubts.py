@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.data.inputs.pixels import Array, pixel_doubts, table_doubts
 from semivae.text import join_names
@@ -39,34 +38,39 @@ def split_doubts(
         names: what the examples of train, test and unlabelled are called; None where they have no names.
         checked: what `test` is for.
     """
-    found = seen_doubts(train, test, unlabelled, what, names, checked)
+    keys = _part_keys(train, test, unlabelled)
+    found = _seen(keys, what, names, checked)
     tested = set(test["y"].tolist())
     if lacking := [name for number, name in enumerate(classes) if number not in tested]:
         part = f"{checked} part"
         found.append(f"{what}: the {part} has no example of {join_names(lacking)}, so nothing is measured of it")
-    x, y = (torch.cat([train[name], test[name]]) for name in ("x", "y"))
+    labels = torch.cat([train["y"], test["y"]]).numpy()
     called = None if names is None else [*names["train"], *names["test"]]
-    return found + _contradictions(_keys(x), y.numpy(), classes, what, called)
+    return found + _contradictions(np.concatenate([keys["train"], keys["test"]]), labels, classes, what, called)
 
 
 def seen_doubts(
     train: Sample, test: Sample, unlabelled: Sample, what: str, names: Names | None = None, checked: Checked = "test"
 ) -> list[str]:
     """A warning of test examples that are also trained on. Arguments as of `split_doubts`."""
-    parts = [(part, rows) for part, rows in (("train", train), ("unlabelled", unlabelled)) if rows]
-    known = np.concatenate([_keys(rows["x"]) for _, rows in parts])
-    keys = _keys(test["x"])
-    seen = np.isin(keys, known)
+    return _seen(_part_keys(train, test, unlabelled), what, names, checked)
+
+
+def _seen(keys: Mapping[str, NDArray[np.int64]], what: str, names: Names | None, checked: Checked) -> list[str]:
+    parts = [part for part in ("train", "unlabelled") if len(keys[part])]
+    known = np.concatenate([keys["train"], keys["unlabelled"]])
+    seen = np.isin(keys["test"], known)
     count = int(seen.sum())
     if not count:
         return []
     pairs = ""
     if names is not None:
-        called = np.array([name for part, _ in parts for name in names[part]], dtype=object)
-        first = [f"{names['test'][row]} = {called[known == keys[row]][0]}" for row in np.flatnonzero(seen)[:MOST_NAMED]]
+        called = np.array([name for part in parts for name in names[part]], dtype=object)
+        rows = np.flatnonzero(seen)[:MOST_NAMED]
+        first = [f"{names['test'][row]} = {called[known == keys['test'][row]][0]}" for row in rows]
         pairs = f": {join_names(first)}" + (", ..." if count > MOST_NAMED else "")
     return [
-        f"{what}: {count:,} of {len(keys):,} {checked} examples are also among those to train on, so the {checked} "
+        f"{what}: {count:,} of {len(seen):,} {checked} examples are also among those to train on, so the {checked} "
         f"error is in part that of examples that were seen; leave duplicates out{pairs}"
     ]
 
@@ -89,9 +93,15 @@ def array_doubts(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) 
     return found
 
 
-def _keys(x: Tensor) -> NDArray[np.int64]:
-    """A number for each example, equal for equal ones and, but for one in many billions, for no others, [n]."""
-    rows = x.contiguous().numpy().reshape(len(x), -1)
+def _part_keys(train: Sample, test: Sample, unlabelled: Sample) -> dict[str, NDArray[np.int64]]:
+    return {"train": _keys(train), "test": _keys(test), "unlabelled": _keys(unlabelled)}
+
+
+def _keys(part: Sample) -> NDArray[np.int64]:
+    """A number for each x, equal for equal ones and, but for one in many billions, for no others, [n]; {} has none."""
+    if not part:
+        return np.zeros(0, np.int64)
+    rows = part["x"].contiguous().numpy().reshape(len(part["x"]), -1)
     return np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from semivae.data.dataset import Dataset
@@ -29,6 +31,9 @@ from semivae.recipe.schema import (
     Source,
     TableSource,
 )
+from semivae.text import nearest
+
+MOST_NAMES = 10_000  # of a folder, among which a name like one that is missing is looked for
 
 
 def load_source(source: Source, data_root: Path, *, download: bool = True) -> Dataset:
@@ -65,8 +70,21 @@ def _place(path: str, data_root: Path, where: str = "source.path") -> Path:
     """Where a user's own data lie. Raises DataError if nothing is there."""
     place = resolve(path, data_root)
     if not place.exists():
-        raise DataError(f"there is no file or folder {place.absolute()} ({where}); correct it, or give --data-root")
+        near = nearest(place.name, _names_beside(place))
+        hint = f"; {near} lies there" if near else ""
+        raise DataError(
+            f"there is no file or folder {place.absolute()} ({where}){hint}; correct it, or give --data-root"
+        )
     return place
+
+
+def _names_beside(place: Path) -> list[str]:
+    """What lies in the folder of a path, the first of very many."""
+    try:
+        with os.scandir(place.parent) as entries:
+            return [entry.name for entry in islice(entries, MOST_NAMES)]
+    except OSError:
+        return []
 
 
 def binarized_dataset(dataset: Dataset, threshold: float | None) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.inputs.table_labels import TableLabels
-from semivae.errors import DataError, RunError
+from semivae.errors import DataError, DataWarning, RunError
 from semivae.generative.imputation import Imputed, impute
 from semivae.runs.model import TrainedModel
 from semivae.text import join_names
@@ -46,6 +47,8 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
         path: a table with its columns; that of the label may lack.
         draws, rounds, seed: as of `impute`.
 
+    Warns (`DataWarning`) of texts that were in no training row.
+
     Raises:
         DataError: no such file, a column is missing, an unknown label, or no cell is empty.
         RunError: the run learnt from no table file; else as `impute`.
@@ -56,6 +59,8 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
     cells = read_cells(path)
     columns = encoding.read(cells, str(path))
     values, gaps = (torch.from_numpy(each) for each in encoding.encode_with_gaps(columns, str(path)))
+    for doubt in encoding.strange(columns, str(path)):
+        warnings.warn(doubt, DataWarning, stacklevel=2)
     empty = encoding.missing(columns)
     column = cells.get(encoding.label) if run.roles.labels else None  # of an unsupervised run there is none to fill in
     given = None if column is None else _given_labels(run, path, encoding, column)

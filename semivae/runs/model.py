@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
-from semivae.errors import DataError, RecipeError, RunError
+from semivae.errors import DataError, DataWarning, RecipeError, RunError
 from semivae.game.players import Player
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
@@ -292,10 +293,12 @@ class TrainedModel:
         Of a run that learnt from a table file, `given` may be another one with the same columns. See
         `semivae.data.inputs.images.Images.read`; for a run of several inputs, `read_all`.
 
+        Warns (`semivae.errors.DataWarning`) of what a user should know of them, which `reading` returns.
+
         Raises:
             DataError: nothing there, or what does not fit.
         """
-        found = self.reading(given)
+        found = _said(self.reading(given))
         return found.values, found.names
 
     def reading(self, given: object, *, skip_unreadable: bool = False) -> Reading:
@@ -322,7 +325,7 @@ class TrainedModel:
             needed = ", ".join(f"{name!r}: ..." for name in self.roles.inputs)
             raise DataError(f"{self.path} starts from {' and '.join(self.roles.inputs)}; give {{{needed}}}")
         del lacking
-        read = {name: self.inputs_of(name).read(given[name]) for name in self.roles.inputs}
+        read = {name: _said(self.inputs_of(name).read(given[name])) for name in self.roles.inputs}
         return Examples({name: part.values for name, part in read.items()}), read[self.image].names
 
     def values(self, raw: Tensor | Examples) -> Sample:
@@ -345,6 +348,13 @@ class TrainedModel:
         """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
         source = self.recipe.source
         return source.binarize if isinstance(source, BuiltInSource | MemorySource) else None
+
+
+def _said(found: Reading) -> Reading:
+    """Examples, after what a user should know of them was warned of."""
+    for line in found.remarks():
+        warnings.warn(line, DataWarning, stacklevel=4)
+    return found
 
 
 def run_palette(run: TrainedModel) -> Palette:

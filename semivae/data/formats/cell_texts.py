@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
@@ -27,6 +28,22 @@ GROUPING = {"comma": "[,]", "point": "[.]", "space": "[ \u00a0\u202f]", "apostro
 Thousands = Literal["comma", "point", "space", "apostrophe"]
 
 NUMBER, NOTHING, NO_NUMBER_MARK, TEXT = range(4)  # what a cell of a column of numbers is
+
+
+class QuickCells(Sequence[str]):
+    """Cells of a column for which some questions are answered faster than one by one."""
+
+    @abstractmethod
+    def distinct(self) -> tuple[list[str], NDArray[np.intp]]:
+        """The different cells in the order in which they come first, and which of them each cell is, [n]."""
+
+    @abstractmethod
+    def numbers(self, style: CellStyle) -> tuple[NDArray[np.float64], NDArray[np.int8]] | None:
+        """What `plain_numbers` says of the cells."""
+
+    @abstractmethod
+    def joined(self, columns: Sequence[Sequence[str]], separator: str) -> list[str] | None:
+        """The cells of each row of some columns in one text; None where that is no faster."""
 
 
 class CellStyle(BaseModel):
@@ -69,7 +86,7 @@ def _marks(missing: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache
-def _spellings(missing: tuple[str, ...]) -> frozenset[str]:
+def spellings(missing: tuple[str, ...]) -> frozenset[str]:
     """The marks of missing cells in every case, for a quick search."""
     short = [mark for mark in _marks(missing) if len(mark) <= 8]
     return frozenset("".join(each) for mark in short for each in product(*({c, c.upper()} for c in mark)))
@@ -89,9 +106,13 @@ def plain_numbers(cells: Sequence[str], style: CellStyle) -> tuple[NDArray[np.fl
     """
     if style.decimal != "point":
         return None
+    if isinstance(cells, QuickCells):
+        return cells.numbers(style)
     present, lacking = list(filter(None, cells)), {""}  # most missing cells are empty
+    if present and style.number(present[0]) is None and not style.is_missing(present[0]):
+        return None  # of texts, all would be looked at for nothing
     found = _plain_floats(present)
-    if found is None and (missing := _spellings(style.missing).intersection(present)):
+    if found is None and (missing := spellings(style.missing).intersection(present)):
         present, lacking = [cell for cell in present if cell not in missing], {"", *missing}
         found = _plain_floats(present)
     if found is None:
@@ -102,6 +123,21 @@ def plain_numbers(cells: Sequence[str], style: CellStyle) -> tuple[NDArray[np.fl
     values = np.full(len(cells), math.nan)
     values[kinds == NUMBER] = found
     return values, kinds
+
+
+def distinct_cells(cells: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
+    """The different cells in the order in which they come first, and which of them each cell is, [n]."""
+    if isinstance(cells, QuickCells):
+        return cells.distinct()
+    places = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
+    return list(places), np.fromiter(map(places.__getitem__, cells), np.intp, len(cells))
+
+
+def joined_rows(columns: Sequence[Sequence[str]], separator: str) -> list[str]:
+    """The cells of each row in one text."""
+    first = columns[0]
+    quick = first.joined(columns, separator) if isinstance(first, QuickCells) else None
+    return list(map(separator.join, zip(*columns, strict=True))) if quick is None else quick
 
 
 def _plain_floats(cells: Sequence[str]) -> NDArray[np.float64] | None:

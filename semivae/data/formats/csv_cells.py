@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from semivae.data.formats.arrow_tables import LARGE, has_arrow, quick_cells, read_parquet
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_dialect import dialect_of, refuse_no_text
 from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounded_lines, open_text
@@ -19,11 +20,12 @@ from semivae.errors import DataError
 from semivae.text import join_names
 
 MOST_COLUMNS = 100_000
+PARQUET = (".parquet", ".pq")
 Rows = list[tuple[int, list[str]]]  # of each the line on which it starts, and its cells
 
 
 def read_cells(path: Path) -> dict[str, Sequence[str]]:
-    """The columns of a table by the names in its first line, all cells as they are.
+    """The columns of a .csv, .tsv or .parquet file by their names, all cells as they are.
 
     Cells are separated by commas, semicolons, tabs or |, or by what a line `sep=;` before the names says. The first
     column may lack a name, as pandas writes its index: it is called "". Separators that end every line are left out.
@@ -35,6 +37,8 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
     """
     if not reachable(path).is_file():
         raise DataError(f"there is no file {path.absolute()}")
+    if path.suffix.lower() in PARQUET:
+        return read_parquet(path)
     try:
         refuse_no_text(path)
         with open_text(path) as stream:
@@ -69,19 +73,25 @@ def _columns(text: str, path: Path) -> dict[str, Sequence[str]]:
     dialect = dialect_of(text)
     before = len(re.findall(r"\r\n|\r|\n", text[: dialect.start]))  # lines above the names
     text = text[dialect.start :]
-    if '"' in text:
-        names, cells = _regular(_quoted_rows(text, dialect.delimiter, before, path), path)
-    else:
-        names, cells = _plain_cells(text, dialect.delimiter, before, path)
-    if len(names) > MOST_COLUMNS:
-        raise DataError(f"{path} has {len(names):,} columns; up to {MOST_COLUMNS:,} are read")
-    columns = [cells[place :: len(names)] for place in range(len(names))]
+    quick = quick_cells(text, dialect.delimiter) if len(text) >= LARGE and has_arrow() else None
+    names, columns = quick or _slow_cells(text, dialect.delimiter, before, path)
     names = [name.strip() for name in names]
     while len(names) > 1 and not names[-1] and not any(map(str.strip, columns[-1])):
         names.pop()
         columns.pop()
     _refuse_names(names, path)
     return dict(zip(names, columns, strict=True))
+
+
+def _slow_cells(text: str, delimiter: str, before: int, path: Path) -> tuple[list[str], list[Sequence[str]]]:
+    """Names and columns; `before` is the number of lines above the names."""
+    if '"' in text:
+        names, cells = _regular(_quoted_rows(text, delimiter, before, path), path)
+    else:
+        names, cells = _plain_cells(text, delimiter, before, path)
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{path} has {len(names):,} columns; up to {MOST_COLUMNS:,} are read")
+    return names, [cells[place :: len(names)] for place in range(len(names))]
 
 
 def _plain_cells(text: str, delimiter: str, before: int, path: Path) -> tuple[list[str], list[str]]:

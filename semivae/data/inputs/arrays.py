@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,11 @@ from semivae.data.formats.preprocessing import Preprocessing, Size, fitted_pictu
 from semivae.data.inputs.pixels import (
     Array,
     channels_first,
-    pixel_doubts,
     pixels_as_bytes,
     pixels_as_floats,
     table_as_floats,
 )
-from semivae.errors import DataError, DataWarning
+from semivae.errors import DataError
 from semivae.text import join_names
 
 if TYPE_CHECKING:
@@ -57,20 +55,13 @@ def as_examples(
         what: a name for messages.
         preprocessing: how images are fitted; None: cropped.
 
-    Warns (`DataWarning`) of images that are black but for their scale.
-
     Returns:
         float32 [n, *shape], images in [0, 1]; n is 1 for a single image.
 
     Raises:
         DataError: another number of channels or columns, type or range of values, or nothing at all.
     """
-    try:
-        if isinstance(array, Tensor):  # NumPy has no bfloat16
-            array = (array.float() if array.dtype == torch.bfloat16 else array).detach().cpu().numpy()
-        values: Array = np.asarray(array)
-    except ValueError as error:
-        raise DataError(f"{what} is no regular array; expected is {_expected(shape)}") from error
+    values = as_array(array, shape, what)
     ordered = _ordered(values, shape)
     if ordered is None:
         ordered = _resized(values, shape, preprocessing, what)
@@ -78,15 +69,18 @@ def as_examples(
         raise DataError(f"{what} has shape {list(values.shape)}; expected is {_expected(shape)}")
     if not len(ordered):
         raise DataError(f"{what} is empty (shape {list(values.shape)})")
-    floats = _as_pixels(ordered, values, what) if len(shape) == 3 else table_as_floats(ordered, what)
+    floats = pixels_as_floats(ordered, what) if len(shape) == 3 else table_as_floats(ordered, what)
     return torch.from_numpy(np.ascontiguousarray(floats))
 
 
-def _as_pixels(images: Array, given: Array, what: str) -> Array:
-    """Images as floats in [0, 1]; `given` is what they were before they were resized."""
-    for doubt in pixel_doubts(given, what):
-        warnings.warn(doubt, DataWarning, stacklevel=5)
-    return pixels_as_floats(images, what)
+def as_array(given: ArrayLike | Tensor | object, shape: tuple[int, ...], what: str) -> Array:
+    """What a user gives as an array, as one of NumPy. Raises DataError if it is none; arguments as of `as_examples`."""
+    try:
+        if isinstance(given, Tensor):  # NumPy has no bfloat16
+            given = (given.float() if given.dtype == torch.bfloat16 else given).detach().cpu().numpy()
+        return np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"{what} is no regular array; expected is {_expected(shape)}") from error
 
 
 def image_size(array: ArrayLike | Tensor | object, shape: tuple[int, ...]) -> Size:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from semivae.data.formats.cell_texts import CellStyle, numbers_of, plain_numbers
+from semivae.data.formats.cell_texts import CellStyle, distinct_cells, numbers_of, plain_numbers
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,17 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Coded:
-    """A column as texts: the different ones without spaces around them, and which one each cell has, -1 for none."""
+    """A column as texts.
+
+    Attributes:
+        texts: the different ones, without spaces around them.
+        codes: which of them each cell has, [n]; -1 where it is missing.
+        marks: texts of missing cells, but for the empty one.
+    """
 
     texts: list[str]
     codes: NDArray[np.intp]
+    marks: list[str]
 
     def counts(self, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.intp]:
         """How often each text occurs in some rows, [len(texts)]."""
@@ -49,8 +56,7 @@ class Column:
 
     @cached_property
     def _distinct(self) -> tuple[list[str], NDArray[np.intp]]:
-        places = {cell: place for place, cell in enumerate(dict.fromkeys(self.cells))}
-        return list(places), np.fromiter(map(places.__getitem__, self.cells), np.intp, len(self.cells))
+        return distinct_cells(self.cells)
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -68,4 +74,5 @@ class Column:
         texts, codes = self._distinct
         places: dict[str, int] = {}
         found = [-1 if self.style.is_missing(text) else places.setdefault(text.strip(), len(places)) for text in texts]
-        return Coded(list(places), np.array(found, np.intp)[codes] if found else codes)
+        marks = sorted({text.strip() for text, place in zip(texts, found, strict=True) if place < 0} - {""})
+        return Coded(list(places), np.array(found, np.intp)[codes] if found else codes, marks)

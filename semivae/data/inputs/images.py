@@ -20,8 +20,8 @@ from semivae.data.formats.image_files import ADVICE, decode_image, is_image, rea
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.formats.remarks import remarks
-from semivae.data.inputs.arrays import as_examples, image_size, read_array_file
-from semivae.data.inputs.pixels import as_model_values, binarized
+from semivae.data.inputs.arrays import as_array, as_examples, image_size, read_array_file
+from semivae.data.inputs.pixels import as_model_values, binarized, pixel_doubts
 from semivae.data.inputs.reading import Reading, joined
 from semivae.data.paths import reachable
 from semivae.errors import DataError
@@ -80,9 +80,10 @@ class Images:
         return self._from_array(given)
 
     def _from_array(self, given: object, what: str = "the array") -> Reading:
-        values = as_examples(given, self.shape, what, self.preprocessing)
-        size = image_size(given, self.shape)
-        return Reading(values, [str(row) for row in range(len(values))], [size] * len(values), self.preprocessing.fit)
+        array = as_array(given, self.shape, what)
+        values = as_examples(array, self.shape, what, self.preprocessing)
+        names, sizes = [str(row) for row in range(len(values))], [image_size(array, self.shape)] * len(values)
+        return Reading(values, names, sizes, self.preprocessing.fit, notes=tuple(pixel_doubts(array, what)))
 
     def _read_path(self, path: Path, skip: bool) -> Reading:
         if reachable(path).suffix.lower() in (".npy", ".npz") and not path.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from semivae.data.inputs.reading import Reading
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.paths import reachable
 from semivae.data.views import View
-from semivae.errors import DataError, DataWarning
+from semivae.errors import DataError
 from semivae.recipe.schema import PairOfViews, Recipe
 
 
@@ -44,10 +43,13 @@ class Rows:
         Raises:
             DataError: nothing there, a column is missing, or a cell or number does not fit.
         """
+        notes: tuple[str, ...] = ()
         if not isinstance(given, str | Path):
             rows = as_examples(given, self.shape)
         elif self.encoding is not None and self.reads_cells(Path(given)):
-            rows = self._read_cells(Path(given), self.encoding)
+            columns = self.encoding.read(read_cells(Path(given)), str(given))
+            rows = torch.from_numpy(self.encoding.encode(columns, str(given)))
+            notes = tuple(self.encoding.doubts(columns, str(given)))
         elif Path(given).suffix.lower() in (".npy", ".npz"):
             rows = as_examples(read_array_file(Path(given)), self.shape, str(given))
         elif not reachable(Path(given)).exists():
@@ -56,18 +58,11 @@ class Rows:
             raise DataError(
                 f"the model takes rows of {self.shape[0]} numbers, not images; give them in an .npy or .npz file"
             )
-        return Reading(rows, [str(row) for row in range(len(rows))])
+        return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
 
     def masks(self) -> Rows:
         """Rows of as many numbers, one where something is missing."""
         return Rows(self.shape)
-
-    def _read_cells(self, path: Path, encoding: TableEncoding) -> Tensor:
-        columns = encoding.read(read_cells(path), str(path))
-        rows = torch.from_numpy(encoding.encode(columns, str(path)))
-        for doubt in encoding.doubts(columns, str(path)):
-            warnings.warn(doubt, DataWarning, stacklevel=4)
-        return rows
 
     def reads_cells(self, path: Path) -> bool:
         """Whether a file is read as a table of cells with the columns that the run learnt from."""

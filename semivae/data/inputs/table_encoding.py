@@ -68,17 +68,20 @@ class NumberColumn(BaseModel):
         lacking = values[:, 1] > 0.5 if self.may_miss else np.zeros(len(values), bool)
         return ["" if lacks else text for text, lacks in zip(shown, lacking, strict=True)]
 
-    def doubts(self, column: Column, what: str) -> list[str]:
-        """What a user should know of cells that are read otherwise than training rows were."""
+    def strange(self, column: Column, what: str) -> str:
+        """What a user should know of marks that are read as missing numbers; "" for nothing."""
         marks = marks_of(column)
-        found = [f"{what}, column {self.name}: {marks} is read as a missing number"] if marks else []
-        lacking = int(self.missing(column).sum())
-        if lacking and not self.may_miss:
-            found.append(
-                f"{what}, column {self.name}: {lacking:,} cells are missing, as none was in training; they are read as "
-                f"the mean there, {self.mean:g}"
-            )
-        return found
+        return f"{what}, column {self.name}: {marks} is read as a missing number" if marks else ""
+
+    def lacking(self, column: Column, what: str) -> str:
+        """What a user should know of missing cells where training had none; "" for nothing."""
+        count = int(self.missing(column).sum())
+        if self.may_miss or not count:
+            return ""
+        return (
+            f"{what}, column {self.name}: cells are missing in {count:,} rows, as none was in training; they are "
+            f"read as the mean there, {self.mean:g}"
+        )
 
 
 class CategoryColumn(BaseModel):
@@ -113,18 +116,25 @@ class CategoryColumn(BaseModel):
     def decode(self, values: NDArray[np.float64], style: CellStyle) -> list[str]:
         return [self.categories[place] for place in values.argmax(axis=1)]
 
-    def doubts(self, column: Column, what: str) -> list[str]:
-        """What a user should know of texts that were not among the training rows."""
-        counts = column.coded.counts()
-        strange = sorted({text for text, count in zip(column.coded.texts, counts, strict=True) if count}
-                         - set(self.categories))  # fmt: skip
-        if not strange:
-            return []
-        rows = sum(int(counts[column.coded.texts.index(text)]) for text in strange)
-        return [
-            f"{what}, column {self.name}: {rows:,} cells hold texts that were in no training row and are read as none "
-            f"of its categories: {join_names(strange)}; those are {join_names(self.categories, 8)}"
-        ]
+    def strange(self, column: Column, what: str) -> str:
+        """What a user should know of texts that were not among the training rows; "" for nothing."""
+        known = set(self.categories)
+        counts = {
+            text: int(count)
+            for text, count in zip(column.coded.texts, column.coded.counts(), strict=True)
+            if text not in known
+        }
+        if not counts:
+            return ""
+        texts, known_texts = join_names(sorted(counts)), join_names(self.categories, 8)
+        return (
+            f"{what}, column {self.name}: {sum(counts.values()):,} rows hold texts that were in no training row and "
+            f"are read as none of its categories: {texts}; those are {known_texts}"
+        )
+
+    def lacking(self, column: Column, what: str) -> str:
+        """Nothing: a missing text belongs to no category, in training as here."""
+        return ""
 
 
 FittedColumn = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
@@ -190,27 +200,32 @@ class TableEncoding(BaseModel):
         """Where cells are missing, [n], by column."""
         return {column.name: column.missing(columns[column.name]) for column in self.columns}
 
+    def strange(self, columns: Mapping[str, Column], what: str) -> list[str]:
+        """What a user should know of cells that are read otherwise than the training rows were."""
+        return [text for column in self.columns if (text := column.strange(columns[column.name], what))]
+
     def doubts(self, columns: Mapping[str, Column], what: str) -> list[str]:
-        """What a user should know of rows that are read otherwise than those that were learnt from."""
-        found = [doubt for column in self.columns for doubt in column.doubts(columns[column.name], what)]
+        """As `strange`, and of cells that are missing where training had none, and of rows that hold nothing."""
+        found = self.strange(columns, what)
+        found += [text for column in self.columns if (text := column.lacking(columns[column.name], what))]
         empty = np.flatnonzero(np.logical_and.reduce(list(self.missing(columns).values())))
         if empty.size:
-            rows = join_names([str(row) for row in empty[:6].tolist()], 5) if empty.size < 6 else f"{empty[0]} ..."
+            rows = join_names([str(row) for row in empty.tolist()])
             found.append(
-                f"{what}: {empty.size:,} rows hold nothing in the columns that were learnt from (row {rows}); what is "
-                "said of them is said of a row of which nothing is known"
+                f"{what}: all cells that were learnt from are missing in row {rows}; what is said of it is said of a "
+                "row of which nothing is known"
             )
         return found
 
 
 def marks_of(column: Column) -> str:
-    """Texts that stand for no number in a column of numbers, with how many cells; "" if there are none."""
+    """Texts that stand for no number in a column of numbers, and in how many rows; "" if there are none."""
     kinds = column.numbers.kinds
     rows = np.flatnonzero(kinds == NO_NUMBER_MARK)
     if not rows.size:
         return ""
     texts = sorted({column.cells[row].strip() for row in rows.tolist()})
-    return f"{join_names(texts)} ({rows.size:,} cells)"
+    return f"{join_names(texts)} (in {rows.size:,} {'row' if rows.size == 1 else 'rows'})"
 
 
 def _no_number(column: Column, row: int, where: str) -> str:

@@ -53,8 +53,7 @@ class TableLabels:
             all_said: whether the user has said which texts mean no label.
         """
         found = []
-        missing = np.flatnonzero(self.column.coded.codes < 0)
-        if marks := sorted({self.column.cells[row].strip() for row in missing.tolist()} - {""}):
+        if marks := self.column.coded.marks:
             found.append(
                 f"{what}: rows whose {label} is {join_names(marks)} are read as unlabelled; if that is a class, say "
                 'which texts mean a missing cell, for example source.missing: ["?"]'

@@ -9,7 +9,7 @@ import torch
 
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.doubts import split_doubts
-from semivae.data.formats.cell_texts import MISSING, CellStyle
+from semivae.data.formats.cell_texts import MISSING, CellStyle, joined_rows
 from semivae.data.formats.csv_cells import look_like_a_row, read_cells
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
@@ -19,7 +19,7 @@ from semivae.data.inputs.table_fitting import fit_encoding
 from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
-from semivae.text import join_names
+from semivae.text import join_names, nearest
 from semivae.variables import Sample
 
 INDEX = ""  # the name of a first column that has none
@@ -70,7 +70,7 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
     origin, kept = "given", torch.arange(len(known))
     held = torch.zeros(0, dtype=torch.int64)
     if test_path is None:
-        keys = list(map("\x1f".join, zip(*used.values(), strict=True)))
+        keys = joined_rows(list(used.values()), "\x1f")
         kept, held = hold_out(numbers, [keys[row] for row in known.tolist()], source.test_share)
         origin = f"test split off by hash, {source.test_share:.0%}"
     seen = np.ones(len(labels.codes), np.bool_)
@@ -118,11 +118,10 @@ def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) ->
 def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
     for key, names in (("label", (source.label,)), ("ignore", source.ignore), ("categorical", source.categorical)):
         if missing := [name for name in names if name not in cells and name != INDEX]:
-            hint = (
-                "; the first line seems to be a row: add a line of names above it"
-                if look_like_a_row(list(cells))
-                else ""
-            )
+            near = nearest(missing[0], cells)
+            hint = f"; did you mean {near}?" if near else ""
+            if look_like_a_row(list(cells)):
+                hint = "; the first line seems to be a row: add a line of names above it"
             raise DataError(
                 f"{path} has no column {join_names(missing)} (source.{key}); it has {join_names(list(cells), 12)}{hint}"
             )
