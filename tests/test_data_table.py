@@ -266,7 +266,7 @@ def test_empty_cells_are_filled_in_the_tables_own_words(run: Run, tmp_path: Path
 
 
 def test_classes_that_are_numbers_are_known_labels_too(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("size,grade\n" + "".join(f"{n % 3}.5,{n % 3 + 1}\n" for n in range(60)))
+    (tmp_path / "t.csv").write_text("size,grade\n" + "".join(f"{n % 3}.{n:02},{n % 3 + 1}\n" for n in range(60)))
     changes = ["source={name: table, path: t.csv, label: grade}", "split={labelled: all, validation: 0}"]
     changes += ["training.steps=2", "training.twin=false"]
     run = semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")

@@ -262,7 +262,7 @@ def test_rows_that_hold_nothing_are_rows_and_left_out_of_training_with_a_warning
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("meaning")
-    rows = [f"{row % 2 * 9},{row % 5};{'clay' if row % 3 else 'sand'};{KINDS[row % 2]}" for row in range(60)]
+    rows = [f"{row % 2 * 9},{row:02};{'clay' if row % 3 else 'sand'};{KINDS[row % 2]}" for row in range(60)]
     (folder / "t.csv").write_text("\n".join(["size;soil;kind", *rows]) + "\n")
     recipe = read_recipe("table", [
         "source={name: table, path: t.csv, label: kind, decimal: comma}", "training.steps=2", "training.twin=false",
@@ -303,6 +303,13 @@ def test_texts_that_were_in_no_training_row_are_warned_of_in_predict(run: Run, t
 
 
 # Labels --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_known_of_the_data_is_warned_of_in_python_too(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(labelled(["cat"] * 30 + ["dog"]))
+    changes = ["source={name: table, path: t.csv, label: kind}", "training.steps=1", "training.twin=false"]
+    with pytest.warns(DataWarning, match="the test part has no example of dog"):
+        semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
 
 
 def labelled(labels: Sequence[str]) -> str:

@@ -52,9 +52,9 @@ def test_what_the_untrained_decoder_paints_depends_on_its_codes(name: str) -> No
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_two_steps_on_images_of_the_recipes_shape(name: str, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (30, 28, 28), dtype=np.uint8)
-    labels = np.arange(30) % 3
-    np.savez(tmp_path / "noise.npz", x=images, y=labels, x_test=images[:6], y_test=labels[:6])
+    images = np.random.default_rng(0).integers(0, 256, (36, 28, 28), dtype=np.uint8)
+    labels = np.arange(36) % 3
+    np.savez(tmp_path / "noise.npz", x=images[6:], y=labels[6:], x_test=images[:6], y_test=labels[:6])
     source = {"name": "arrays", "path": str(tmp_path / "noise.npz")}
     run = semivae.train(name, set={**SMALL, **NARROW[name], "source": source}, out=tmp_path / "run")
     assert run.finished

@@ -284,10 +284,10 @@ def test_a_run_is_not_resumed_beside_other_unlabelled_data(tmp_path: Path) -> No
     x, y = np.random.default_rng(0).random((40, 1, 8, 8)), np.arange(40) % 10
     changes = SHORT | {"source": {"name": "arrays", "path": "d.npz"}, "split": {"labelled": 20, "validation": 0}}
     play = partial(train, DIGITS, set=changes, out=tmp_path / "run", data_root=tmp_path, twin=False)
-    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:9])
+    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x / 2, y_test=y, x_unlabelled=x[:9])
     play()
     play(resume=True)
-    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x, y_test=y, x_unlabelled=x[:8])
+    np.savez(tmp_path / "d.npz", x=x, y=y, x_test=x / 2, y_test=y, x_unlabelled=x[:8])
     with pytest.raises(RunError, match="the data without labels have changed since the run was started"):
         play(resume=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device, choose_precision
-from semivae.errors import RunError
+from semivae.errors import DataWarning, RunError
 from semivae.game.game import Game
 from semivae.game.plan import Plan
 from semivae.monitoring.validator import Validator
@@ -81,7 +82,8 @@ def train(
         resume: go on with the run at `out`; it must have been started from the same recipe.
         twin: train the supervised twin too; None: as the recipe says.
         device: "auto", "cpu", "cuda", ...
-        progress: called at every validation, and about twice a second.
+        progress: called at every validation, and about twice a second. It also gets what a user should know of the
+            data; without it, that is warned of (`semivae.errors.DataWarning`).
         dataset: the data themselves, instead of the recipe's source: a `Dataset`, or arrays by name
             (`semivae.data.readers.memory.dataset_in_memory`). The run keeps their checksum, not the data.
 
@@ -119,6 +121,8 @@ def train(
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = loaded.model_copy(update={"training": training})
     scenario = build_scenario(loaded, data, parts, chosen, root)
+    for text in data.warnings if progress is None else ():  # nobody else shows them
+        warnings.warn(text, DataWarning, stacklevel=3)
     twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
     with only_writer(folder):
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
@@ -126,8 +130,8 @@ def train(
         with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
             _begin(folder, scenario.recipe, kept, parts, data, root)
             report = _reporting(progress, begun)
-            for warning in data.warnings:
-                report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=warning))
+            for text in data.warnings:
+                report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=text))
             _play(folder, scenario, twin_lessons, data, parts, report, resume)
     return TrainedModel.load(folder, data_root=root, device=device).with_data(data)
 
