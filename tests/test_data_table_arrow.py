@@ -95,14 +95,12 @@ def test_whatever_pyarrow_reads_is_what_is_read_without_it(body: str, delimiter:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.text(alphabet="0123456789+-.eE_ infa\u0663", min_size=1, max_size=8), min_size=1, max_size=3))
-def test_numbers_found_quickly_are_those_of_the_grammar(cells: list[str]) -> None:
-    style = CellStyle()
-    values, kinds = numbers_of(cells, style)
-    for quick in (plain_numbers(cells, style), plain_numbers(ArrowCells(pyarrow.array(cells)), style)):
-        if quick is not None:
-            np.testing.assert_array_equal(quick[0], values)
-            np.testing.assert_array_equal(quick[1], kinds)
+@given(st.lists(st.text(alphabet="0123456789+-.eE_ infa\u0663", max_size=8), min_size=1, max_size=3))
+def test_numbers_found_by_pyarrow_are_those_of_the_grammar(cells: list[str]) -> None:
+    quick = plain_numbers(ArrowCells(pyarrow.array(cells)), CellStyle())
+    if quick is not None:
+        for found, expected in zip(quick, numbers_of(cells, CellStyle()), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_a_table_and_its_parquet_file_are_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import semivae
@@ -16,7 +18,7 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.data.dataset import Dataset
 from semivae.data.formats.arrow_tables import has_arrow
-from semivae.data.formats.cell_texts import CellStyle
+from semivae.data.formats.cell_texts import CellStyle, numbers_of, plain_numbers
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn
 from semivae.data.sources import load_source
@@ -72,8 +74,8 @@ def test_grouped_thousands_are_numbers_where_the_recipe_says_so_and_warned_of_wh
     assert warned(read(tmp_path, text), "column price is taken for", "1,100.50", "source.thousands: comma")
     price = fitted(read(tmp_path, text, thousands="comma"), "price")
     assert isinstance(price, NumberColumn) and 1100 < price.mean < 1140
-    for mark, given in (("space", "1 {}"), ("apostrophe", "1'{}"), ("space", "1\u202f{}")):
-        grouped = column("price", [given.format(100 + row) for row in range(40)])
+    for mark, form in (("space", "1 {}"), ("apostrophe", "1'{}"), ("space", "1\u202f{}")):
+        grouped = column("price", [form.format(100 + row) for row in range(40)])
         assert isinstance(fitted(read(tmp_path, grouped, thousands=mark), "price"), NumberColumn)
         assert warned(read(tmp_path, grouped), "column price is taken for", "source.thousands: space")
     german = column("price", [f"1.{100 + row},5" for row in range(40)], ";").replace(".5;", ",5;")
@@ -99,7 +101,7 @@ def test_numbers_with_marks_of_a_missing_one_among_them_stay_numbers(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("given", "advice"),
+    ("form", "advice"),
     [
         ("{} cm", "its unit in the column's name"),
         ("{}cm", "its unit in the column's name"),
@@ -111,8 +113,8 @@ def test_numbers_with_marks_of_a_missing_one_among_them_stay_numbers(tmp_path: P
         ("{}:30", "dates and times are not read"),
     ],
 )
-def test_a_text_in_each_cell_that_may_be_a_number_is_warned_of(tmp_path: Path, given: str, advice: str) -> None:
-    cells = [given.format(10 + row) for row in range(40)]
+def test_a_text_in_each_cell_that_may_be_a_number_is_warned_of(tmp_path: Path, form: str, advice: str) -> None:
+    cells = [form.format(10 + row) for row in range(40)]
     assert warned(read(tmp_path, column("size", cells)), "taken for", "not for numbers", advice)
     assert not warned(read(tmp_path, column("size", cells), categorical=["size"]), "column size")
 
@@ -133,6 +135,18 @@ def test_underscores_between_digits_make_a_text(tmp_path: Path) -> None:
     assert [CellStyle().number(cell) for cell in ("1_2", "٣", "0x10", "1e5", "\u22125", "+.5", "5.", " 7 ")] == [
         None, None, None, 1e5, -5.0, 0.5, 5.0, 7.0,
     ]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(alphabet="0123456789+-.eE_ infa\u0663", max_size=8), min_size=1, max_size=3))
+@example(["1", "1_2"])
+@example(["1", "\u0663"])
+@example(["1", "nan"])
+def test_numbers_found_quickly_are_those_of_the_grammar(cells: list[str]) -> None:
+    quick = plain_numbers(cells, CellStyle())
+    if quick is not None:
+        for found, expected in zip(quick, numbers_of(cells, CellStyle()), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_texts_of_which_most_occur_once_and_counts_of_rows_are_warned_of(tmp_path: Path) -> None:
@@ -162,6 +176,7 @@ def test_categories_that_differ_in_capitals_alone_are_warned_of(tmp_path: Path) 
         ("\ufeffsep=;\r\nx;y;kind\r\n1;2;u\r\n", ["x", "y", "kind"]),
         ("sep=:\nx:y:kind\n1:2:u\n", ["x", "y", "kind"]),
         ('"sep=;"\n"x";"kind"\n"1";"u, or v"\n', ["x", "kind"]),
+        ('"kind";"b, c"\n"u";"1,5"\n', ["kind", "b, c"]),
         ("x|y|kind\n1|2|u\n", ["x", "y", "kind"]),
         ("x\ty, z\tkind\n1\t2\tu\n", ["x", "y, z", "kind"]),
         ('"x ""big""",kind\n1,"u, \n v"\n', ['x "big"', "kind"]),
@@ -174,7 +189,8 @@ def test_categories_that_differ_in_capitals_alone_are_warned_of(tmp_path: Path) 
 def test_names_and_cells_are_parted_as_written(tmp_path: Path, text: str, names: list[str]) -> None:
     (tmp_path / "t.csv").write_text(text, newline="")
     cells = read_cells(tmp_path / "t.csv")
-    assert list(cells) == names and cells[names[0]][0] in ("1", "3,5") and cells["kind"][0].startswith("u")
+    assert list(cells) == names and cells["kind"][0].startswith("u")
+    assert next(cells[name][0] for name in names if name != "kind") in ("1", "1,5", "3,5")
 
 
 def test_utf_16_with_its_mark_is_read_and_other_encodings_are_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -255,6 +271,8 @@ def test_rows_that_hold_nothing_are_rows_and_left_out_of_training_with_a_warning
     ]  # fmt: skip
     data = read(tmp_path, text)
     assert data.unlabelled == {} and warned(data, "2 rows hold nothing (the first is row 1) and are left out")
+    (tmp_path / "t.csv").write_text("a\tkind\n1\tu\n\t\n \n\n")
+    assert list(read_cells(tmp_path / "t.csv")["a"]) == ["1", ""]
     (tmp_path / "t.csv").write_text('x\n1\n""\n3\n')
     assert list(read_cells(tmp_path / "t.csv")["x"]) == ["1", "", "3"]
 
@@ -334,6 +352,9 @@ def test_marks_of_no_label_are_warned_of_and_can_be_named(tmp_path: Path, mark: 
     data = read(tmp_path, text, unlabelled=[mark])
     assert data.classes == ("0", "1") and len(data.unlabelled["x"]) == 10 and not warned(data, "is read as a class")
     assert not warned(read(tmp_path, text, unlabelled=[]), "is read as a class")
+    (tmp_path / "test.csv").write_text(f"x,kind\n0.5,1\n1.5,{mark}\n")
+    data = read(tmp_path, text, unlabelled=[mark], test="test.csv")
+    assert data.test["y"].tolist() == [1] and warned(data, "1 rows without a kind are not tested on")
 
 
 def test_two_classes_called_minus_one_and_one_are_classes_without_a_word(tmp_path: Path) -> None:
