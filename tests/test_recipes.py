@@ -114,7 +114,8 @@ def test_masks_template_on_a_strangers_images(tmp_path: Path, palette: bool) -> 
             Image.fromarray(picture).save(folder / f"{index:03}.png")
     (tmp_path / "shapes" / "unlabelled").mkdir()
     Image.fromarray(noise_images((64, 64, 3), 1, 1)[0]).save(tmp_path / "shapes" / "unlabelled" / "new.jpg")
-    (tmp_path / "shapes" / "palette.txt").write_text("ground\nthing\nedge\n")
+    if palette:
+        (tmp_path / "shapes" / "palette.txt").write_text("ground\nthing\nedge\n")
     batches = {f"streams.{name}.batch": 2 for name in read_recipe("masks").streams}
     changes = {"training.steps": 2, "training.twin": False, **batches, **narrow("masks"), "split.validation": 4}
     if not palette:
