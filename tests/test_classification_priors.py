@@ -65,7 +65,7 @@ def log_likelihood(rows: np.ndarray, prior: np.ndarray) -> float:
 def test_em_recovers_a_shifted_prior(true: list[float]) -> None:
     """By the likelihood ratio, chi-squared with two degrees of freedom: fails for one seed in a million."""
     rows = drawn_from(np.array(true), 4000, seed=0)
-    found = estimate_prior(log_posterior(OLD)[rows], OLD)
+    found = estimate_prior(log_posterior(OLD)[rows], OLD, pseudo_images=0)
     assert found.settled and found.probabilities.sum() == pytest.approx(1)
     gain = log_likelihood(rows, found.probabilities) - log_likelihood(rows, np.array(true))
     assert -LARGEST_GAP <= gain <= chi2.isf(1e-6, 2) / 2
@@ -74,7 +74,7 @@ def test_em_recovers_a_shifted_prior(true: list[float]) -> None:
 
 def test_the_gap_bounds_what_any_prior_could_gain() -> None:
     rows = drawn_from(np.array([0.2, 0.2, 0.6]), 300, seed=1)
-    found = estimate_prior(log_posterior(OLD)[rows], OLD)
+    found = estimate_prior(log_posterior(OLD)[rows], OLD, pseudo_images=0)
     best = log_likelihood(rows, found.probabilities) + found.gap
     generator = np.random.default_rng(0)
     for concentration in (0.2, 1.0, 50.0):
@@ -82,16 +82,49 @@ def test_the_gap_bounds_what_any_prior_could_gain() -> None:
             assert log_likelihood(rows, prior) <= best + 1e-9
 
 
-def test_sure_posteriors_are_counted() -> None:
+def log_density(rows: np.ndarray, prior: np.ndarray, pseudo_images: float) -> float:
+    """The logarithm of the shares' posterior density, up to a constant."""
+    return log_likelihood(rows, prior) + pseudo_images * float(np.log(prior).sum())
+
+
+@pytest.mark.parametrize("pseudo_images", [0.5, 1.0, 20.0])
+def test_the_gap_bounds_the_posterior_density_too(pseudo_images: float) -> None:
+    rows = drawn_from(np.array([0.02, 0.08, 0.9]), 60, seed=1)
+    found = estimate_prior(log_posterior(OLD)[rows], OLD, pseudo_images)
+    reached = log_density(rows, found.probabilities, pseudo_images)
+    assert found.settled
+    generator = np.random.default_rng(0)
+    for concentration in (1.0, 50.0, 2000.0):
+        for prior in generator.dirichlet(concentration * found.probabilities, 200):
+            assert log_density(rows, np.maximum(prior, 1e-12), pseudo_images) <= reached + found.gap + 1e-9
+
+
+@pytest.mark.parametrize(("pseudo_images", "expected"), [(0, [0.6, 0.4, 0.0]), (1, [61 / 103, 41 / 103, 1 / 103])])
+def test_sure_posteriors_are_counted(pseudo_images: float, expected: list[float]) -> None:
+    """Where each image shows its class, shares are counts with the pseudo-images: Laplace's rule of succession."""
     sure = np.log(np.repeat(np.eye(3), [60, 40, 0], axis=0) * (1 - 2e-12) + 1e-12)
-    np.testing.assert_allclose(estimate_prior(sure, OLD).probabilities, [0.6, 0.4, 0.0], atol=1e-6)
+    np.testing.assert_allclose(estimate_prior(sure, OLD, pseudo_images).probabilities, expected, atol=1e-5)
+    if pseudo_images == 1:
+        np.testing.assert_allclose(estimate_prior(sure, OLD).probabilities, expected, atol=1e-5)  # the default
+
+
+def test_a_rare_class_keeps_its_chance_on_the_images_that_may_show_it() -> None:
+    """60 images, of which one may show an eel as well as a cat: maximum likelihood rules the eel out."""
+    unsure = np.array([[0.98, 0.01, 0.01]] * 59 + [[0.5, 0.01, 0.49]])
+    uniform = np.full(3, 1 / 3)
+    shares = {count: estimate_prior(np.log(unsure), uniform, count).probabilities for count in (0, 1)}
+    chances = {
+        count: np.exp(change_prior(np.log(unsure), uniform, found, CLASSES))[-1, 2] for count, found in shares.items()
+    }
+    assert chances[0] < 1e-2 < chances[1]
+    assert shares[1][2] >= 1 / 63  # its pseudo-image among 60 + 3
 
 
 def test_a_class_without_share_in_training_stays_without() -> None:
     old = np.array([0.5, 0.5, 0.0])
     rows = drawn_from(np.array([0.9, 0.1, 0.0]), 2000, seed=2)
     found = estimate_prior(log_posterior(old)[rows], old).probabilities
-    assert found[2] == 0 and found[0] == pytest.approx(0.9, abs=0.1)
+    assert found[2] == 0 and found[0] == pytest.approx(0.9, abs=0.1)  # it has no pseudo-image either
 
 
 def test_too_few_images_are_refused() -> None:

@@ -154,7 +154,7 @@ class Classifier:
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
         """What was done, JSON-serialisable: "temperature", "strength", "draws" and "calibrated_on" (images); with an
         answer under another prior also "prior" and "trained_prior" (class to probability) and, where it was estimated,
-        "estimate" ("steps" of EM, "gap" in nats, "settled")."""
+        "estimate" ("steps" of EM, "gap" in nats, "settled", "pseudo_images" of each class)."""
         calibration = self.calibration
         facts: dict[str, Any] = {
             "temperature": calibration.temperature,
@@ -166,7 +166,12 @@ class Classifier:
             facts |= {"prior": self._by_class(answer.prior), "trained_prior": self._by_class(self.trained_prior)}
         if answer is not None and answer.estimate is not None:
             estimate = answer.estimate
-            facts["estimate"] = {"steps": estimate.steps, "gap": estimate.gap, "settled": estimate.settled}
+            facts["estimate"] = {
+                "steps": estimate.steps,
+                "gap": estimate.gap,
+                "settled": estimate.settled,
+                "pseudo_images": estimate.pseudo_images,
+            }
         return facts
 
     def _by_class(self, values: Floats) -> Mapping[str, float]:

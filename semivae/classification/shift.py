@@ -16,6 +16,7 @@ from semivae.text import join_names
 
 SMALLEST_NUMBER = 50  # of images to estimate a prior from
 MOST_STEPS = 10_000
+PSEUDO_IMAGES = 1.0  # of each class: Laplace's rule of succession
 LARGEST_GAP = 0.01  # nats of the log-likelihood of all images together: far below what any comparison could see
 
 
@@ -26,29 +27,38 @@ class PriorEstimate:
     Attributes:
         probabilities: float64 (K,).
         steps: of EM.
-        gap: a bound on what the log-likelihood of all images still lacks of its maximum, nats.
+        gap: a bound on what the logarithm of the posterior density of the shares still lacks of its maximum, nats.
+        pseudo_images: how many images of each class were imagined beside those that are there.
     """
 
     probabilities: Floats
     steps: int
     gap: float
+    pseudo_images: float = PSEUDO_IMAGES
 
     @property
     def settled(self) -> bool:
         return self.gap <= LARGEST_GAP
 
 
-def estimate_prior(log_posterior: Floats, trained: Floats) -> PriorEstimate:
-    """The prior under which unlabelled images are most likely, by EM (Saerens, Latinne, Decaestecker 2002).
+def estimate_prior(log_posterior: Floats, trained: Floats, pseudo_images: float = PSEUDO_IMAGES) -> PriorEstimate:
+    """The class shares of unlabelled images, by EM (Saerens, Latinne, Decaestecker 2002) with pseudo-images.
 
-    Maximises sum_x log sum_y p(y | x) prior(y) / trained(y), which is concave. With g(y) the mean over x of
-    (p(y | x) / trained(y)) / sum_y' (p(y' | x) prior(y') / trained(y')), one step of EM is prior * g, and n (max g - 1)
-    bounds what is missing to the maximum; EM stops where that is below 0.01 nats. Classes that do not occur go to 0.
+    Maximises sum_x log sum_y p(y | x) prior(y) / trained(y) + a sum_y log prior(y), which is concave: the posterior
+    density of the shares under a Dirichlet distribution whose parameters are all 1 + a. Maximum likelihood, a = 0,
+    sends the share of a rare class to 0, and the class then has no chance on the very images that show it. The default,
+    a = 1, is Laplace's rule of succession: if every choice of shares is as likely as any other, then of a class seen m
+    times among n images the next image has probability (m + 1) / (n + K). It is no setting that was tuned.
+
+    With g(y) the mean over x of (p(y | x) / trained(y)) / sum_y' (p(y' | x) prior(y') / trained(y')), one step of EM is
+    (n prior * g + a) / (n + a K), and max_y (n g + a / prior) - (n + a K) bounds what is missing to the maximum; EM
+    stops where that is below 0.01 nats.
     The posterior must be calibrated, else shares come out wrong (Alexandari, Kundaje, Shrikumar, ICML 2020).
 
     Args:
         log_posterior: log p(y | x) under the prior `trained`, (n, K), nats.
         trained: float64 (K,); a class of share 0 stays at 0.
+        pseudo_images: a, of each class that training knew, 0 or more.
 
     Raises:
         DataError: fewer than 50 images.
@@ -58,16 +68,20 @@ def estimate_prior(log_posterior: Floats, trained: Floats) -> PriorEstimate:
         raise DataError(
             f"a prior is estimated from {SMALLEST_NUMBER} images or more, here are {count}; give more, or state it"
         )
-    likelihood = np.where(trained > 0, np.exp(log_posterior) / np.where(trained > 0, trained, 1.0), 0.0)
+    known = trained > 0
+    likelihood = np.where(known, np.exp(log_posterior) / np.where(known, trained, 1.0), 0.0)
+    pseudo = np.where(known, pseudo_images, 0.0)
+    total = count + pseudo.sum()
     prior = np.array(trained, dtype=np.float64)
     for step in range(MOST_STEPS + 1):
         evidence = np.maximum(likelihood @ prior, np.finfo(np.float64).tiny)
-        gradient = (likelihood / evidence[:, None]).mean(axis=0)
-        gap = count * max(0.0, float(gradient.max()) - 1.0)
+        gradient = count * (likelihood / evidence[:, None]).mean(axis=0)
+        slope = gradient + np.divide(pseudo, prior, out=np.zeros_like(prior), where=pseudo > 0)
+        gap = max(0.0, float(slope.max()) - total)
         if gap <= LARGEST_GAP or step == MOST_STEPS:
             break
-        prior = prior * gradient
-    return PriorEstimate(prior / prior.sum(), step, gap)
+        prior = (prior * gradient + pseudo) / total
+    return PriorEstimate(prior / prior.sum(), step, gap, pseudo_images)
 
 
 def shifted_rows(labels: Tensor, prior: Floats, classes: Sequence[str], seed: int = 0) -> Tensor:
