@@ -27,7 +27,7 @@ from rich.table import Table
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "is the label a map?": (
         r"\bhas_places$",
-        r"\b(task|task_of\(.*\)|task_called\(.*\)) is (not )?(MAPS|CLASSES)\b",
+        r"\b(task|task_of\(.*\)|task_named\(.*\)) is (not )?(MAPS|CLASSES)\b",
         r"\btask\.name (==|!=|in)\b",
         r"(\.kind|\['kind'\]) (==|!=|in)\b",
         r"^(map_of|is_map|is_segmentation|speaks_of_maps)\(",

@@ -201,5 +201,7 @@ def test_too_few_validation_images_are_refused(tmp_path: Path) -> None:
     run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", device="cpu")
     result = run_command("evaluate", run.path, "--calibrate")
     assert result.exit_code == 1
-    assert "keeps 49 images for validation, and a calibration needs 50 or more" in " ".join(result.stderr.split())
+    error = " ".join(result.stderr.split())
+    assert "keeps 49 images for validation, and a calibration needs 50 or more; train with --set" in error
+    assert "--set split.validation=200, or go without" in error
     assert run_command("evaluate", run.path, "--prior", "uniform").exit_code == 0

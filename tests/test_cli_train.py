@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -274,14 +275,18 @@ def test_display_keeps_the_last_validation_of_a_phase() -> None:
 def test_line_and_table_show_what_was_measured() -> None:
     model = Progress("model", 10, 30, 1.0, 2.0, {}, {"h": 3.0}, 0.04, 0.9, confident_error=0.01, read_as_intended=0.85)
     line = progress_line(model)
-    assert line.endswith("| validation error 4.00% | confident 90%, wrong 1.0% | samples read 85% | 0:02 left")
+    assert line.endswith(
+        "| validation error 4.00% | confident 90% of the unlabelled data; 1.0% of the equally confident validation "
+        "data are wrong | class consistency of samples 85% | 0:02 left"
+    )
+    assert "| h 0.0 bits |" in progress_line(replace(model, bits={"h": -7e22})), "a bound below 0 says no more than 0"
     twin = Progress("twin", 10, 30, 1.0, 2.0, validation_error=0.07, model_error=0.04)
     assert progress_line(twin) == "twin 10/30 | validation error 7.00% (model 4.00%) | 0:02 left"
     written = io.StringIO()
     shown = Console(file=written, width=120)
     for state in (model, twin):
         shown.print(progress_table(state))
-    for part in ("90% of the unlabelled images", "wrong 1.0%", "85% read as intended", "the model's was 4.00%"):
+    for part in ("90% of the unlabelled data", "1.0% of the equally", "85% class consistency", "the model's was 4.00%"):
         assert part in written.getvalue()
 
 

@@ -180,9 +180,15 @@ def test_a_data_root_that_has_moved_is_still_named(folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("rate", [1e3, 1e6])
 def test_a_diverged_training_ends_with_an_error(tmp_path: Path, rate: float) -> None:
+    """Nothing is measured of such a model: its bits would be absurd, and advice on its labels beside the point."""
     changes = {"training.learning_rate": rate, "training.steps": 20, "training.validate_every": 10}
+    reported = list[Progress]()
     with pytest.raises(TrainingError, match=r"step 10: training has diverged: .* training\.learning_rate is 1000"):
-        semivae.train("digits_50labels", set=changes, out=tmp_path / "run", device="cpu", twin=False)
+        semivae.train(
+            "digits_50labels", set=changes, out=tmp_path / "run", device="cpu", twin=False, progress=reported.append
+        )
+    assert not any(state.bits or state.warnings for state in reported)
+    assert read_metrics(tmp_path / "run") == []
 
 
 def test_a_run_resumed_with_another_number_of_threads_says_so(tmp_path: Path) -> None:

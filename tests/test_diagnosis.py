@@ -17,7 +17,7 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.cli.diagnosis_tables import MOST_ROWS, evenly, warning_text
 from semivae.errors import RunError
-from semivae.monitoring.failures import Alarm
+from semivae.monitoring.failures import Failure
 from semivae.monitoring.measures import SAMPLES
 from semivae.reports.diagnosis import OWN, TWIN, diagnose, held_out_images, merged
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -228,9 +228,9 @@ def test_impossible_numbers_are_refused(tiny_run: Run) -> None:
 
 
 def test_warnings_are_merged_with_the_latest_figures() -> None:
-    old, gone, new = (Alarm("kind", about, "seen once", "means", "advice") for about in ("a", "b", "c"))
+    old, gone, new = (Failure("kind", about, "seen once", "means", "advice") for about in ("a", "b", "c"))
     rows: list[dict[str, Any]] = [{"step": 5, "warnings": [old.as_row(), gone.as_row()]}, {"step": 6}]
-    now = [Alarm("kind", "a", "seen now", "means", "advice"), new]
+    now = [Failure("kind", "a", "seen now", "means", "advice"), new]
     found = merged(rows, now)
     assert [(entry["about"], entry["seen"], entry["since"], entry["holds"]) for entry in found] == [
         ("a", "seen now", 5, True),

@@ -20,7 +20,7 @@ import semivae
 from benchmarks.segmentation.__main__ import app as benchmark
 from semivae.api import Run
 from semivae.classification import Classifier
-from semivae.classification.calibration import Calibration
+from semivae.classification.calibration import Calibration, refuse_few_validation_images
 from semivae.cli import app
 from semivae.cli.kinds.map_files import mask_names
 from semivae.data.formats.palettes import Palette
@@ -237,6 +237,15 @@ def test_maps_cannot_be_calibrated_on_nothing(run: Run, data: Path, tmp_path: Pa
     few = semivae.train("faces_masks", set=CHANGES | short, out=tmp_path / "few", data_root=data, device="cpu")
     with pytest.raises(RunError, match="keeps 7 images for validation, and a calibration needs 8 or more"):
         few.classifier(calibrate=True)
+    for labelled, unlabelled, advice in (
+        (8, 10, r"train with --set split\.validation=17, or go without calibration and vote"),
+        (8, 0, "its data have 15 labelled images, too few for that, so go without calibration and vote"),
+    ):
+        with pytest.raises(RunError, match=advice):
+            refuse_few_validation_images(few, labelled, unlabelled, 7)
+    unread = Run.load(few.path, device="cpu", data_root=tmp_path / "no data")  # the answer needs no data
+    with pytest.raises(RunError, match="keeps 7 images for validation"):
+        unread.classifier(calibrate=True)
     void = Run.load(shutil.copytree(run.path, tmp_path / "void"), device="cpu", data_root=data)
     (void.path / "calibration.json").unlink(missing_ok=True)
     validation = void.split().validation

@@ -34,9 +34,9 @@ from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
 from semivae.tasks.given import Given, numbers
-from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_called, task_of
+from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
 from semivae.tasks.splitting import make_split
-from semivae.tasks.task import Examined, Task, reason, takes
+from semivae.tasks.task import LabelStatistics, Task, reason, takes
 
 CPU = torch.device("cpu")
 OPTIONS = {
@@ -73,7 +73,7 @@ def test_each_variable_is_of_one_kind(name: str, spec: dict[str, Any], kind: Tas
 
 @pytest.mark.parametrize("task", KINDS, ids=lambda task: task.name)
 def test_every_kind_has_what_is_asked_of_it(task: Task) -> None:
-    assert task_called(task.name) is task
+    assert task_named(task.name) is task
     assert isinstance(shown_as(task.name), KindOfLabel)
     assert set(task.refuses) <= OPTIONS
     for option in task.refuses:
@@ -220,6 +220,7 @@ class Flags(Task):
 
     name = "flags"
     has_places = False
+    counted = "{images}"
     refuses: Mapping[str, str] = MappingProxyType({"vote": "the decoder votes on single classes, {label} is several"})
     fewest_to_calibrate = 50
 
@@ -255,15 +256,18 @@ class Flags(Task):
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         return []
 
-    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+    def count_values(self, labels: Tensor) -> int:
+        return len(labels)
+
+    def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         sure = (posterior.mean - 0.5).abs() * 2
         errors = None if labels is None else ((posterior.mean > 0.5) != (labels > 0.5)).float().mean(dim=1)
-        return Examined(errors, sure.mean(dim=1), torch.zeros(0), torch.zeros(0))
+        return LabelStatistics(errors, sure.mean(dim=1), torch.zeros(0), torch.zeros(0))
 
-    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+    def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         return ()
 
-    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+    def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
         return ()
 
 
@@ -309,8 +313,8 @@ def test_a_new_kind_needs_its_own_files_alone(monkeypatch: pytest.MonkeyPatch) -
     validator = Validator("model", made.game, made, part, ())
     measured = validator.measure(1)
     assert 0.0 < measured["validation_error"] < 1.0 and 0.0 < measured["read_as_intended"] < 1.0
-    alarms = validator.new_alarms([{"phase": "model", "step": 1, "losses": {}, **measured}])
-    assert [alarm.about for alarm in alarms] == ["flags"], "after one step the players do not understand each other"
+    failures = validator.new_failures([{"phase": "model", "step": 1, "losses": {}, **measured}])
+    assert [failure.about for failure in failures] == ["flags"], "after one step the players do not agree"
     with pytest.raises(RecipeError, match="the decoder votes on single classes, flags is several; remove vote"):
         streams = {**flags.streams, "unlabelled": {"observe": ["x"], "vote": {}}}
         plan_of(flags.model_copy(update={"streams": recipe(streams=streams).streams}))

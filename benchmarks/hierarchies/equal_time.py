@@ -41,7 +41,7 @@ from semivae.game.players import Player
 from semivae.generative.chain import run_chains, usual_rounds
 from semivae.generative.features import FeatureSpace, random_code_pictures
 from semivae.generative.scores import Features, frechet_distance, precision_recall
-from semivae.monitoring.measures import bits_in_use, evaluating
+from semivae.monitoring.measures import eval_mode, information_bits
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import PlayerRates, TrainingSpec
 from semivae.runs.folder import read_metrics
@@ -193,11 +193,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 def findings(decoder: Player, encoder: Player, images: Tensor, seed: int) -> dict[str, Any]:
     """Bits in use of each level on the decoder's samples; nats of held-out images given their codes."""
-    with seeded(seed, images.device), evaluating(decoder, encoder):
+    with seeded(seed, images.device), eval_mode(decoder, encoder):
         drawn = decoder.complete({}, SAMPLES)
         read = encoder.complete({"x": images[:SAMPLES]})
         return {
-            "bits": bits_in_use(decoder, encoder, ("z0", "z1"), drawn),
+            "bits": information_bits(decoder, encoder, ("z0", "z1"), drawn),
             "reconstruction": -decoder.log_prob(read, ["x"])["x"].mean().item(),
         }
 

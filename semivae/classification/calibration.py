@@ -25,8 +25,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
+from semivae.data.splits import recorded_counts
 from semivae.errors import DataError, RunError
-from semivae.runs.folder import read_calibrations, write_calibrations
+from semivae.runs.folder import SPLIT_FILE, read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
 
 LARGEST_PART = 20_000_000  # probabilities of places that are looked at; that many settle one number
@@ -89,21 +90,20 @@ def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
 
 
 def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
-    """`calibration_of` without the run's folder: always chosen anew, and not kept."""
+    """Returns a calibration as `calibration_of` does, but always chosen anew, and not kept."""
+    if (counts := recorded_counts(run.path / SPLIT_FILE)) is not None:
+        refuse_few_validation_images(run, *counts)  # before the data are read, which may take minutes
     try:
         dataset = run.dataset()
-        rows = run.split().validation
+        split = run.split()
     except DataError as error:
         raise DataError(
             f"{run.path}: no calibration is kept for this checkpoint, and the data set to choose it on cannot be read; "
             f"run `semivae evaluate {run.path} --calibrate` once where the data are:\n{error}"
         ) from error
+    rows = split.validation
+    refuse_few_validation_images(run, len(split.labelled), len(split.unlabelled), len(rows))
     least = run.task.fewest_to_calibrate
-    if len(rows) < least:
-        raise RunError(
-            f"{run.path}: the split keeps {len(rows)} images for validation, and a calibration needs {least} or "
-            f"more; train with --set split.validation={4 * least}, or go without calibration and vote"
-        )
     places = math.prod(run.recipe.variables[run.label].shape or ())
     most = max(least, LARGEST_PART // (places * len(run.classes)))
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), most)).round().long()]
@@ -124,6 +124,27 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
         count=len(rows),
         nll_before=nll_of(terms[0], labels),
         nll=nll_of(weighted(terms, weights), labels),
+    )
+
+
+def refuse_few_validation_images(run: TrainedModel, labelled: int, unlabelled: int, validation: int) -> None:
+    """Raises RunError if a run has too few validation images for a calibration, with advice that its data allow.
+
+    Args:
+        run: the run.
+        labelled, unlabelled, validation: the sizes of the parts of its split; the labels of all three are known.
+    """
+    least = run.task.fewest_to_calibrate
+    if validation >= least:
+        return
+    total = labelled + unlabelled + validation
+    free = total // 2 if run.recipe.split.labelled == "all" else total - labelled
+    advice = f"train with --set split.validation={min(4 * least, free)}, or go without calibration and vote"
+    if free < least:
+        advice = f"its data have {total:,} labelled images, too few for that, so go without calibration and vote"
+    raise RunError(
+        f"{run.path}: the split keeps {validation} images for validation, and a calibration needs {least} or more; "
+        f"{advice}"
     )
 
 

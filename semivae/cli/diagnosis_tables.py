@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from semivae.cli.progress import bits_text
 from semivae.cli.tables import new_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+COLUMNS = {"error": "error", "read_as_intended": "class consistency"}
 MOST_ROWS = 12  # of a curve; more are read in metrics.jsonl
 
 
@@ -30,12 +32,12 @@ def shown(report: Mapping[str, Any]) -> list[RenderableType]:
 def curve_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Validations, evenly chosen where they are many, the last one always."""
     streams, codes = ([*dict.fromkeys(name for row in rows for name in row[key])] for key in ("confident", "bits"))
-    columns = [*(f"confident, {name}" for name in streams), "as sure, wrong", *(f"{code}, bits" for code in codes)]
-    table = new_table("step", "validation error", "twin's", "samples read", *columns, title="Curve")
+    columns = [*(f"confident, {name}" for name in streams), "error if confident", *(f"{code}, bits" for code in codes)]
+    table = new_table("step", "validation error", "twin's", "class consistency", *columns, title="Curve")
     for row in evenly(rows):
         shares = (row["validation_error"], row["twin_validation_error"], row["read_as_intended"])
         confident = (*(row["confident"].get(name) for name in streams), row["confident_error"])
-        bits = [f"{row['bits'][code]:.1f}" if code in row["bits"] else "-" for code in codes]
+        bits = [bits_text(row["bits"][code]) if code in row["bits"] else "-" for code in codes]
         table.add_row(f"{row['step']:,}", *map(percent, (*shares, *confident)), *bits)
     return table
 
@@ -50,13 +52,14 @@ def bits_table(codes: Mapping[str, Mapping[str, float | None]]) -> Table:
     """Bits in use of each code, and the most that it could carry."""
     table = new_table("code", "bits in use", "at most", title="Codes")
     for name, bits in codes.items():
-        table.add_row(name, f"{bits['in_use']:.2f}", "-" if bits["at_most"] is None else f"{bits['at_most']:.4g}")
+        most = "-" if bits["at_most"] is None else f"{bits['at_most']:.4g}"
+        table.add_row(name, f"{max(bits['in_use'] or 0.0, 0.0):.2f}", most)
     return table
 
 
 def readers_table(found: Mapping[str, Any], title: str, column: str) -> Table:
     """A share by each reader, with its 95% interval."""
-    table = new_table("read by", column.replace("_", " "), "95% interval", title=f"{title}: {found['count']:,}")
+    table = new_table("read by", COLUMNS[column], "95% interval", title=f"{title}: {found['count']:,}")
     for reader, numbers in found["readers"].items():
         low, high = numbers["interval"]
         table.add_row(reader, f"{numbers[column]:.2%}", f"{low:.2%} to {high:.2%}")

@@ -88,14 +88,14 @@ def progress_line(progress: Progress) -> str:
     """Returns one line of a log: phase, step, losses in nats per sample, what was measured, time left."""
     parts = [f"{progress.phase} {progress.step:,}/{progress.steps:,}"]
     parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
-    parts.append(", ".join(f"{name} {value:.1f} bits" for name, value in progress.bits.items()))
+    parts.append(", ".join(f"{name} {bits_text(value)} bits" for name, value in progress.bits.items()))
     if progress.validation_error is not None:
         beside = "" if progress.model_error is None else f" (model {progress.model_error:.2%})"
         parts.append(f"validation error {progress.validation_error:.2%}{beside}")
     if progress.confident is not None:
-        parts.append(f"confident {progress.confident:.0%}{wrong_text(progress)}")
+        parts.append(f"confident {progress.confident:.0%} of the unlabelled data{wrong_text(progress)}")
     if progress.read_as_intended is not None:
-        parts.append(f"samples read {progress.read_as_intended:.0%}")
+        parts.append(f"class consistency of samples {progress.read_as_intended:.0%}")
     parts.append(f"{clock(progress.seconds_left)} left")
     return " | ".join(part for part in parts if part)
 
@@ -114,13 +114,13 @@ def progress_table(progress: Progress) -> RenderableType:
         text = "  ".join(f"{factor} {value:.4g}" for factor, value in losses.items())
         rows.add_row(Text(f"  {player}", style="dim"), Text(text + "  nats"))
     if progress.bits:
-        text = "  ".join(f"{code} {value:.1f}" for code, value in progress.bits.items())
+        text = "  ".join(f"{code} {bits_text(value)}" for code, value in progress.bits.items())
         rows.add_row(Text("  bits in use", style="dim"), Text(text))
     if progress.confident is not None:
-        text = f"{progress.confident:.0%} of the unlabelled images{wrong_text(progress)}"
+        text = f"{progress.confident:.0%} of the unlabelled data{wrong_text(progress)}"
         rows.add_row(Text("  confident", style="dim"), Text(text))
     if progress.read_as_intended is not None:
-        rows.add_row(Text("  samples", style="dim"), Text(f"{progress.read_as_intended:.0%} read as intended"))
+        rows.add_row(Text("  samples", style="dim"), Text(f"{progress.read_as_intended:.0%} class consistency"))
     if progress.validation_error is not None:
         beside = "" if progress.model_error is None else f"; the model's was {progress.model_error:.2%}"
         error = Text(f"error {progress.validation_error:.2%}{beside}", style="green")
@@ -129,8 +129,15 @@ def progress_table(progress: Progress) -> RenderableType:
 
 
 def wrong_text(progress: Progress) -> str:
-    """Returns which share of the equally confident validation images gets a wrong label, as text."""
-    return "" if progress.confident_error is None else f", wrong {progress.confident_error:.1%}"
+    """Returns the error rate of the validation data that are as confident as the unlabelled ones, as text."""
+    if progress.confident_error is None:
+        return ""
+    return f"; {progress.confident_error:.1%} of the equally confident validation data are wrong"
+
+
+def bits_text(bits: float) -> str:
+    """Returns bits in use as text. A lower bound below 0 says no more than 0 does."""
+    return f"{max(bits, 0.0):.1f}"
 
 
 def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]:

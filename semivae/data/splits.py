@@ -260,6 +260,21 @@ def load_split(path: Path, dataset: Dataset) -> Split:
         raise DataError(f"{path} has a right checksum but a wrong content ({reason}); get it again") from error
 
 
+def recorded_counts(path: Path) -> tuple[int, int, int] | None:
+    """Returns a manifest's counts of labelled, unlabelled and validation examples, without its data.
+
+    None where the manifest cannot be read; `load_split` says why.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        labelled, unlabelled, validation = (
+            content[f"{part}_count"] for part in ("labelled", "unlabelled", "validation")
+        )
+        return int(labelled), int(unlabelled), int(validation)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
     everything = content["labelled"] == REST
     count = len(dataset.train["x"])

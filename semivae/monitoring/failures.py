@@ -1,37 +1,45 @@
-"""When to warn: from the numbers of a training's validations to warnings in plain words. No torch, no files.
+"""Failures of training: the rules that turn the measurements of its validations into warnings.
 
-A row is one line of a run's metrics (`semivae.runs.folder.read_metrics`); numbers that a row lacks, or that are None,
-were not measured and raise no alarm. Two shares differ *clearly* where their exact 95% intervals do not overlap.
+A row is one line of a run's metrics (`semivae.runs.folder.read_metrics`). Values that a row lacks, or that are None,
+were not measured and raise no warning.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from semivae.game.losses import mask_rates_of
-from semivae.metrics import error_interval
+from semivae.monitoring.context import ConfidenceThreshold, Context
+from semivae.monitoring.fractions import clearly_above, halfway, interval, standard_error
 
 Row = Mapping[str, Any]
 
-SETTLED = 0.3  # share of the training, counted from its last lesson's start, before which nothing needs to work yet
-COLLAPSED = 0.05  # of what a code could carry: codes that open at all reach a sixth and more (docs/experiments.md)
-COLLAPSED_BITS = 0.5  # the same for large codes: less does not even halve what is possible
-PERSISTS = 2  # validations in a row that a rise must last: a single bad one early on is no drift
-NOTHING = 0.05  # share of confident images below which an unlabelled batch teaches the label next to nothing
-EVERYTHING = 0.95  # share of confident images from which on the threshold holds back next to nothing
-WRONG_LABELS = 0.05  # share of wrong labels among the confident ones: what the usual threshold of 0.95 promises at most
-TAKEN = 0.1  # share of what belongs to the other classes that one class must take before it counts as taking over
-BY_CHANCE = 1e-3  # a class is missing only where so improbable a chance would hide it from all images
+COLLAPSED = 0.05  # of the capacity of a code; codes that open at all reach a sixth and more (docs/experiments.md)
+COLLAPSED_BITS = 0.5  # the same for large codes
+PERSISTS = 2  # the number of successive validations in which a rise of the error must last to count as drift
+IDLE = 0.05  # the mask rate below which a stream hardly teaches the label
+UNFILTERED = 0.95  # the mask rate from which on a threshold rejects next to nothing
+WRONG_LABELS = 0.05  # the error rate of confident labels that the usual threshold of 0.95 promises at most
+TAKEN_OVER = 0.1  # the fraction of what belongs to other classes from which on a class takes over
+BY_CHANCE = 1e-3  # a class is missing if its absence by chance is less probable than this
 MOST_NAMED = 5  # of the missing classes; a data set may have hundreds
-OTHER_MEANING = 0.25  # of the samples, read otherwise beyond a reader's own error: blur alone costs a reader some, too
+OTHER_MEANING = 0.25  # the fraction of samples with another class, beyond the reader's own error; blur explains some
 
 
 @dataclass(frozen=True)
-class Alarm:
-    """One warning: what it is about, what was seen, what that means, what to do."""
+class Failure:
+    """One failure, as a warning in four parts.
+
+    Args:
+        kind: the rule that found it.
+        about: the code, label or stream that it concerns.
+        seen: the measurement.
+        means: what the measurement means.
+        advice: what to do.
+    """
 
     kind: str
     about: str
@@ -41,309 +49,275 @@ class Alarm:
 
     @property
     def text(self) -> str:
+        """The whole warning."""
         return f"{self.seen}: {self.means}. What to do: {self.advice}."
 
     def as_row(self) -> dict[str, str]:
+        """Returns the failure as an entry of a row of metrics."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Gate:
-    """The confidence from which on images of an unlabelled stream teach the label, and its key in the recipe.
-
-    Where it is `soft`, the whole posterior is taught, so that all images may teach without making a claim.
-    """
-
-    stream: str
-    threshold: float
-    key: str
-    soft: bool = False
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the rules must know of a run beside its rows.
-
-    Args:
-        steps: of the whole training.
-        begins: share of the training at which its last lesson starts.
-        image, label: their names; label None in an unsupervised run.
-        capacity: most bits that each code can carry; inf for real numbers.
-        noisy_image: whether the decoder hands drawn pixels to the encoder although it could hand means.
-        gates: what holds back labels that are not sure, of pairs of views and of votes.
-        label_teachers: streams whose decoder-made samples teach the encoder's label.
-        judged: images that the class shares of a row were measured on.
-        labelled_judged: whether those are labelled (the validation part), so that errors speak of as many.
-        expected: class shares that the label's posterior should have on them; empty where nobody knows.
-        classes: their names.
-        chance: share of samples that a reader who always says the most frequent class would get right.
-        samples: how many of the decoder's samples were read.
-    """
-
-    steps: int
-    begins: float = 0.0
-    image: str = "x"
-    label: str | None = None
-    capacity: Mapping[str, float] = field(default_factory=dict)
-    noisy_image: bool = False
-    gates: tuple[Gate, ...] = ()
-    label_teachers: tuple[str, ...] = ()
-    judged: int = 0
-    labelled_judged: bool = False
-    expected: tuple[float, ...] = ()
-    classes: tuple[str, ...] = ()
-    chance: float = 0.0
-    samples: int = 0
-
-    def settled(self, step: int) -> bool:
-        return step >= self.steps * (self.begins + SETTLED * (1.0 - self.begins))
-
-
-def alarms(rows: Sequence[Row], setting: Setting) -> list[Alarm]:
-    """All warnings that hold at the last of a model's validations, `rows` in order."""
+def find_failures(rows: Sequence[Row], context: Context) -> list[Failure]:
+    """Returns all failures at the last of a model's validations, `rows` in order."""
     if not rows:
         return []
-    rules: tuple[Callable[[Sequence[Row], Setting], Iterator[Alarm]], ...] = (
+    rules: tuple[Callable[[Sequence[Row], Context], Iterator[Failure]], ...] = (
         collapsed_codes,
         drifting_label,
         unread_samples,
         idle_views,
         overconfident_views,
-        classes_that_take_over,
+        dominant_class,
         missing_classes,
     )
-    return [alarm for rule in rules for alarm in rule(rows, setting)]
+    return [failure for rule in rules for failure in rule(rows, context)]
 
 
-def new_alarms(found: Sequence[Alarm], rows: Sequence[Row]) -> list[Alarm]:
-    """Those of `found` that none of the earlier `rows` has told of: each thing is said once in a training."""
-    told = {(entry["kind"], entry["about"]) for row in rows for entry in row.get("warnings", ())}
-    return [alarm for alarm in found if (alarm.kind, alarm.about) not in told]
+def new_failures(failures: Sequence[Failure], rows: Sequence[Row]) -> list[Failure]:
+    """Returns the failures that no earlier row reports, because a training reports each of them once."""
+    reported = {(entry["kind"], entry["about"]) for row in rows for entry in row.get("warnings", ())}
+    return [failure for failure in failures if (failure.kind, failure.about) not in reported]
 
 
 # Codes ---------------------------------------------------------------------------------------------------------------
 
 
-def collapsed_codes(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """Codes that carry next to nothing although training has settled and they could."""
+def collapsed_codes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds codes that carry next to nothing of their capacity after the grace period."""
     row = rows[-1]
-    means = f"hand over mean images (variables.{setting.image}.complete_with: mean), which opens codes fastest, or "
-    more = f"raise training.learning_rate of the encoder, or enlarge the net of decoder.{setting.image}"
+    means = f"hand over mean images (variables.{context.image}.complete_with: mean), which opens codes fastest, or "
+    more = f"raise training.learning_rate of the encoder, or enlarge the net of decoder.{context.image}"
     for code, bits in (row.get("bits") or {}).items():
-        capacity = setting.capacity.get(code, math.inf)
-        if setting.settled(row["step"]) and bits < min(COLLAPSED_BITS, COLLAPSED * capacity):
+        capacity = context.capacity.get(code, math.inf)
+        if context.past_grace_period(row["step"]) and bits < min(COLLAPSED_BITS, COLLAPSED * capacity):
             most = "" if math.isinf(capacity) else f" of at most {capacity:.3g}"
-            yield Alarm(
+            yield Failure(
                 "collapsed code",
                 code,
                 f"code {code} has {max(bits, 0.0):.2f} bits in use{most} at step {row['step']:,}",
-                "it has collapsed: the decoder ignores it or the encoder cannot read it, and samples hardly vary by it",
-                (means if setting.noisy_image else "") + more,
+                "the code has collapsed: the decoder ignores it or the encoder cannot infer it, so samples barely "
+                "depend on it",
+                (means if context.draws_image else "") + more,
             )
 
 
 # The label's meaning -------------------------------------------------------------------------------------------------
 
 
-def drifting_label(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """A validation error that has stayed clearly above its best."""
-    seen = [row for row in rows if row.get("validation_error") is not None]
-    if len(seen) <= PERSISTS or not setting.labelled_judged:
+def drifting_label(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds a validation error that stays clearly above its minimum."""
+    measured = [row for row in rows if row.get("validation_error") is not None]
+    if len(measured) <= PERSISTS or not context.has_labels:
         return
-    best = min(seen[:-PERSISTS], key=lambda row: float(row["validation_error"]))
-    lately = [row["validation_error"] for row in seen[-PERSISTS:]]
-    if all(clearly_above(error, best["validation_error"], setting.judged) for error in lately):
-        yield Alarm(
+    best = min(measured[:-PERSISTS], key=lambda row: float(row["validation_error"]))
+    latest = [row["validation_error"] for row in measured[-PERSISTS:]]
+    if all(clearly_above(error, best["validation_error"], context.n_images) for error in latest):
+        yield Failure(
             "drifting label",
-            str(setting.label),
-            f"validation error of {setting.label} is {lately[-1]:.1%} at step {seen[-1]['step']:,}, clearly above its "
-            f"best, {best['validation_error']:.1%} at step {best['step']:,} ({setting.judged:,} images)",
-            f"the meaning of {setting.label} drifts: the players agree on something other than what the labels say",
-            f"{anchor(setting)}; the checkpoint `selected` holds the best so far",
+            str(context.label),
+            f"the validation error of {context.label} is {latest[-1]:.1%} at step {measured[-1]['step']:,}, clearly "
+            f"above its minimum, {best['validation_error']:.1%} at step {best['step']:,} ({context.n_images:,} images)",
+            f"the meaning of {context.label} drifts: the players agree on something other than the labels",
+            f"{anchor(context)}; the checkpoint `selected` is the one with the lowest error",
         )
 
 
-def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """A finished model whose validation error is clearly above its finished twin's."""
-    if not rows or not twin_rows or not rows[-1]["step"] == twin_rows[-1]["step"] == setting.steps:
+def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds a finished model whose validation error is above that of its finished supervised twin.
+
+    The twin is ahead if the difference is more than its standard error (with maps: at all); the model is worse if it is
+    clear.
+    """
+    if not rows or not twin_rows or not rows[-1]["step"] == twin_rows[-1]["step"] == context.steps:
         return
     error, twin = rows[-1].get("validation_error"), twin_rows[-1].get("validation_error")
-    if error is not None and twin is not None and clearly_above(error, twin, setting.judged):
-        yield Alarm(
-            "worse than the twin",
-            str(setting.label),
-            f"validation error of {setting.label} is {error:.1%}, its supervised twin's {twin:.1%} "
-            f"({setting.judged:,} images)",
-            f"the unlabelled data did harm: the meaning of {setting.label} drifted away from the labels",
-            anchor(setting),
+    if error is None or twin is None or not context.n_images:
+        return
+    label = context.label
+    seen = (
+        f"the validation error of {label} is {error:.1%}, that of its supervised twin {twin:.1%} "
+        f"({context.n_images:,} images)"
+    )
+    if clearly_above(error, twin, context.n_images):
+        means = f"the unlabelled data did harm: the meaning of {label} drifted away from the labels"
+        yield Failure("worse than the twin", str(label), seen, means, anchor(context))
+    elif error - twin > standard_error(error, twin, context.n_values):
+        yield Failure(
+            "twin ahead",
+            str(label),
+            seen,
+            f"the twin is ahead, so the unlabelled data do not seem to help, but {context.n_images:,} images are too "
+            "few to be sure",
+            "compare both on the test images (semivae evaluate), or on more validation images (split.validation); if "
+            f"the twin stays ahead, {anchor(context)}",
         )
 
 
-def unread_samples(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """The encoder reads too few of the decoder's samples as the class that they were drawn for.
+def unread_samples(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds a low class consistency: the encoder classifies too few samples as the class that they were drawn for.
 
-    A mere fall is no alarm: a decoder that still paints class means is read best.
+    A mere fall is no failure, because a decoder that still paints class means is the most consistent one.
     """
     row = rows[-1]
-    read = row.get("read_as_intended")
-    if read is None or not setting.samples or not setting.settled(row["step"]):
+    consistency = row.get("read_as_intended")
+    if consistency is None or not context.n_samples or not context.past_grace_period(row["step"]):
         return
-    if interval(read, setting.samples)[1] < halfway(setting.chance):
-        yield Alarm(
+    if interval(consistency, context.n_samples)[1] < halfway(context.chance):
+        yield Failure(
             "unread samples",
-            str(setting.label),
-            f"q({setting.label} | {setting.image}) reads {read:.0%} of {setting.samples:,} of the decoder's samples as "
-            f"the class that they were drawn for at step {row['step']:,} (guessing: {setting.chance:.0%})",
-            f"encoder and decoder do not mean the same by {setting.label}, or the samples look like no class",
-            "give the codes fewer numbers (shape, under variables), so that real images fill them, the net of "
-            f"decoder.{setting.image} more size, or the training more steps",
+            str(context.label),
+            f"q({context.label} | {context.image}) classifies {consistency:.0%} of {context.n_samples:,} of the "
+            f"decoder's samples as the class that they were drawn for at step {row['step']:,} (by chance: "
+            f"{context.chance:.0%})",
+            f"the encoder and the decoder do not agree on {context.label}, or the samples look like no class",
+            "make the codes smaller (shape, under variables), so that real images use all of their values, or enlarge "
+            f"the net of decoder.{context.image}, or train for more steps",
         )
 
 
 def other_meaning(
-    read: float, by_other: float, other_error: float | None, samples: int, reader: str, label: str
-) -> Iterator[Alarm]:
-    """The players read each other well, and an independent classifier reads something else.
+    consistency: float, by_reader: float, reader_error: float | None, n_samples: int, reader: str, label: str
+) -> Iterator[Failure]:
+    """Finds players that agree with each other, but not with an independent classifier.
 
     Args:
-        read: share of samples that the run's own encoder reads as intended.
-        by_other: share that the independent reader does.
-        other_error: the reader's validation error, None where unknown.
-        samples: how many were read.
-        reader: what to call it.
-        label: the label's name.
+        consistency: the fraction of samples that the run's own encoder classifies as intended.
+        by_reader: the fraction that the independent classifier does.
+        reader_error: the classifier's validation error, None if unknown.
+        n_samples: the number of samples.
+        reader: what messages call the classifier.
+        label: the name of the label.
     """
-    low, high = interval(read, samples)[0], interval(by_other, samples)[1]
-    if low > high and 1.0 - high - (other_error or 0.0) > OTHER_MEANING:
-        yield Alarm(
+    low, high = interval(consistency, n_samples)[0], interval(by_reader, n_samples)[1]
+    if low > high and 1.0 - high - (reader_error or 0.0) > OTHER_MEANING:
+        yield Failure(
             "another meaning",
             label,
-            f"the run's encoder reads {read:.0%} of {samples:,} samples as the class that they were drawn for, "
-            f"{reader} {by_other:.0%}",
+            f"the run's encoder classifies {consistency:.0%} of {n_samples:,} samples as the class that they were "
+            f"drawn for, {reader} {by_reader:.0%}",
             f"the players agree on a {label} of their own, or on signs in the samples that real images do not have",
             "look at the samples (semivae sample); if they show other classes, anchor the label by views and more "
-            "labels; if they show none, give the codes fewer numbers or the decoder a larger net",
+            "labels; if they show no class, make the codes smaller or the decoder's net larger",
         )
 
 
-def anchor(setting: Setting) -> str:
-    """What keeps a label's meaning, in a recipe with this setting."""
+def anchor(context: Context) -> str:
+    """Returns advice on how to keep the meaning of the label, which a recipe with this context can follow."""
     advice = []
-    if setting.label_teachers:
-        keys = ", ".join(f"streams.{name}.loss_weights: {{{setting.label}: 0}}" for name in setting.label_teachers)
-        advice.append(f"let the decoder's samples not teach {setting.label} ({keys})")
-    if setting.gates:
-        advice.append(f"raise {', '.join(gate.key for gate in setting.gates)} where confident answers are wrong")
+    if context.sample_streams:
+        keys = ", ".join(f"streams.{name}.loss_weights: {{{context.label}: 0}}" for name in context.sample_streams)
+        advice.append(f"let the decoder's samples not teach {context.label} ({keys})")
+    if context.thresholds:
+        keys = ", ".join(threshold.key for threshold in context.thresholds)
+        advice.append(f"raise {keys} if confident labels are wrong")
     else:
         advice.append("anchor it by a pair of views of unlabelled images (views: {weak: ..., strong: ...} of a stream)")
-    return "; ".join([*advice, "or show more labels (split.labelled)"])
+    return "; ".join([*advice, "or use more labels (split.labelled)"])
 
 
 # Confidence ----------------------------------------------------------------------------------------------------------
 
 
-def idle_views(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """Unlabelled streams of which next to no image is labelled."""
-    for gate in setting.gates:
-        share = mask_rates_of(rows[-1].get("losses") or {}).get(gate.stream)
-        if share is not None and setting.settled(rows[-1]["step"]) and share < NOTHING:
-            yield Alarm(
+def idle_views(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds unlabelled streams with next to no confident label."""
+    rates = mask_rates_of(rows[-1].get("losses") or {})
+    for threshold in context.thresholds:
+        rate = rates.get(threshold.stream)
+        if rate is not None and context.past_grace_period(rows[-1]["step"]) and rate < IDLE:
+            yield Failure(
                 "idle views",
-                gate.stream,
-                f"{share:.1%} of stream {gate.stream}'s images are labelled with confidence {gate.threshold:g} or more "
-                f"at step {rows[-1]['step']:,}",
-                f"they teach {setting.label} next to nothing",
-                f"lower {gate.key}, or show more labels (split.labelled)",
+                threshold.stream,
+                f"{_confident(rate, threshold, context)} at step {rows[-1]['step']:,}",
+                f"the stream hardly teaches {context.label}",
+                f"lower {threshold.key}, or use more labels (split.labelled)",
             )
 
 
-def overconfident_views(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """Unlabelled streams of which next to all images are labelled, clearly too many of them wrongly."""
+def overconfident_views(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds unlabelled streams that learn next to all labels, of which clearly too many are wrong."""
     row = rows[-1]
-    sure, wrong = row.get("confident"), row.get("confident_error")
-    if not setting.labelled_judged or not sure or wrong is None:
+    confident, wrong = row.get("confident"), row.get("confident_error")
+    if not context.has_labels or not confident or wrong is None:
         return
-    counted = max(1, round(sure * setting.judged))
-    for gate in setting.gates:
-        share = mask_rates_of(row.get("losses") or {}).get(gate.stream)
-        if not gate.soft and share is not None and share >= EVERYTHING and interval(wrong, counted)[0] > WRONG_LABELS:
-            yield Alarm(
+    n_confident = max(1, round(confident * context.n_images))
+    rates = mask_rates_of(row.get("losses") or {})
+    for threshold in context.thresholds:
+        rate = rates.get(threshold.stream)
+        if threshold.soft or rate is None or rate < UNFILTERED:
+            continue
+        if interval(wrong, n_confident)[0] > WRONG_LABELS:
+            yield Failure(
                 "overconfident views",
-                gate.stream,
-                f"{share:.1%} of stream {gate.stream}'s images are labelled with confidence {gate.threshold:g} or more "
-                f"at step {row['step']:,}; of {counted:,} such validation images {wrong:.1%} get a wrong label",
-                f"{setting.label} learns its own mistakes",
-                f"raise {gate.key}, or show more labels (split.labelled)",
+                threshold.stream,
+                f"{_confident(rate, threshold, context)} at step {row['step']:,}; of {context.values_text} "
+                f"{confident:.0%} are as confident, and {wrong:.1%} of those get a wrong label",
+                f"{context.label} learns its own mistakes",
+                f"raise {threshold.key}, or use more labels (split.labelled)",
             )
+
+
+def _confident(rate: float, threshold: ConfidenceThreshold, context: Context) -> str:
+    images = context.counted.format(images=f"stream {threshold.stream}'s images")
+    return f"{rate:.1%} of {images} have a label of confidence {threshold.threshold:g} or more"
 
 
 # Classes -------------------------------------------------------------------------------------------------------------
 
 
-def classes_that_take_over(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """A class whose mean posterior is clearly more than its own share and a tenth of what belongs to the others."""
+def dominant_class(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds a class whose mean posterior is clearly above its frequency plus a tenth of that of the others."""
     row = rows[-1]
-    shares = row.get("class_shares") or ()
-    if not setting.settled(row["step"]) or not setting.judged:
+    if not context.past_grace_period(row["step"]) or not context.n_images:
         return
-    found = [
-        (share - expected, name, share, expected)
-        for name, share, expected in zip(setting.classes, shares, setting.expected, strict=False)
-        if interval(share, setting.judged)[0] > expected + TAKEN * (1.0 - expected)
+    masses = row.get("class_shares") or ()
+    excess = [
+        (mass - expected, name, mass, expected)
+        for name, mass, expected in zip(context.classes, masses, context.expected, strict=False)
+        if mass > (limit := expected + TAKEN_OVER * (1.0 - expected)) and interval(mass, context.n_images)[0] > limit
     ]
-    for _, name, share, expected in sorted(found)[-1:]:
-        yield Alarm(
+    for _, name, mass, expected in sorted(excess)[-1:]:
+        yield Failure(
             "one class takes over",
-            str(setting.label),
-            f"class {name} gets {share:.1%} of {setting.label}'s posterior on {setting.judged:,} images at step "
-            f"{row['step']:,}; {expected:.1%} would be right",
-            "it takes over what belongs to other classes",
-            "show more labels, balanced ones (split.labelled, split.balance), or, where the decoder's prior of the "
-            "label is right, align a pair of views to it (align: true)",
+            str(context.label),
+            f"class {name} has a mean posterior of {mass:.1%} on {context.values_text} at step {row['step']:,}, where "
+            f"{expected:.1%} is expected",
+            "the class takes over what belongs to other classes",
+            more_labels(context),
         )
 
 
-def missing_classes(rows: Sequence[Row], setting: Setting) -> Iterator[Alarm]:
-    """Classes that are no image's most likely one, although chance would hardly hide them."""
+def missing_classes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
+    """Finds classes that are never predicted, although chance would hardly hide them."""
     row = rows[-1]
-    shares = row.get("predicted_shares") or ()
-    if not setting.settled(row["step"]) or not setting.judged:
+    if not context.past_grace_period(row["step"]) or not context.n_images:
         return
+    # pixels of one image are alike, so they count one by one only where the labels say that a class is there
+    count = context.n_values if context.has_labels else context.n_images
     missing = [
-        f"{name} ({expected:.1%} should be)"
-        for name, share, expected in zip(setting.classes, shares, setting.expected, strict=False)
-        if share == 0.0 and (1.0 - expected) ** setting.judged < BY_CHANCE
+        f"{name} ({expected:.1%} expected)"
+        for name, rate, expected in zip(
+            context.classes, row.get("predicted_shares") or (), context.expected, strict=False
+        )
+        if rate == 0.0 and (1.0 - expected) ** count < BY_CHANCE
     ]
     if missing:
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        yield Alarm(
+        yield Failure(
             "missing classes",
-            str(setting.label),
-            f"none of {setting.judged:,} images is taken for class {', '.join(missing[:MOST_NAMED])}{more} at step "
+            str(context.label),
+            f"none of {context.values_text} is classified as {', '.join(missing[:MOST_NAMED])}{more} at step "
             f"{row['step']:,}",
-            f"the classifier has lost {len(missing)} of {len(setting.classes)} classes",
-            "show more labels of such classes (split.labelled; split.balance: balanced), or align a pair of views to "
-            "the decoder's prior (align: true)",
+            f"the classifier has lost {len(missing)} of {len(context.classes)} classes",
+            more_labels(context),
         )
 
 
-# Numbers -------------------------------------------------------------------------------------------------------------
-
-
-def interval(share: float, count: int) -> tuple[float, float]:
-    """Exact 95% interval of a share found in `count` examples.
-
-    A mean of values between 0 and 1 (a posterior, a map's share of places) varies less than counts do: for those the
-    interval is wider than need be, and the alarms are slower.
-    """
-    return error_interval(min(count, max(0, round(share * count))), count)
-
-
-def clearly_above(share: float, other: float, count: int) -> bool:
-    """Whether the 95% intervals of two shares of `count` examples lie apart, `share` above."""
-    return count > 0 and interval(share, count)[0] > interval(other, count)[1]
-
-
-def halfway(chance: float) -> float:
-    """Half of the way from guessing to reading everything."""
-    return (1.0 + chance) / 2.0
+def more_labels(context: Context) -> str:
+    """Returns advice for neglected classes, which a recipe with this context can follow."""
+    advice = ["use more labels of such classes (split.labelled)"]
+    if context.unbalanced:
+        advice.append("balance them (split.balance: balanced)")
+    if context.unaligned:
+        keys = ", ".join(f"{key}: true" for key in context.unaligned)
+        advice.append(f"align the pseudo-labels to the decoder's prior, if that is right ({keys})")
+    return ", or ".join(advice)

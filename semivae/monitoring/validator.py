@@ -1,7 +1,7 @@
-"""A validation: what is measured every so often while a game is played, and what there is to warn of.
+"""Validation: the measurements at regular intervals of a training, and the failures that they show.
 
-Draws come from a seed of the step's own and the images are fixed, so that a validation changes nothing that is learnt
-and a resumed run finds what the uninterrupted one found.
+Draws come from a seed of the step's own and the images are fixed. A validation therefore changes nothing that is
+learnt, and a resumed run measures the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ import torch
 from torch import Tensor
 
 from semivae.game.game import Game
-from semivae.monitoring.failures import Alarm, Row, Setting, alarms, new_alarms, worse_than_twin
+from semivae.monitoring.context import context_of, smallest_threshold
+from semivae.monitoring.failures import Failure, Row, find_failures, new_failures, worse_than_twin
 from semivae.monitoring.measures import (
     SAMPLES,
-    LabelFindings,
-    SampleFindings,
+    LabelMetrics,
+    SampleMetrics,
     draw_samples,
-    examine_label,
-    examine_samples,
-    gates_in,
-    setting_of,
+    measure_label,
+    measure_samples,
 )
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
@@ -32,12 +31,12 @@ from semivae.variables import Sample
 
 
 class Validator:
-    """Examines one phase's game.
+    """Measures the game of one phase.
 
     Args:
-        phase: "model", or "twin", whose decoder learns nothing and is not looked at.
-        game: what is examined.
-        scenario: what it was made from.
+        phase: "model", or "twin", whose decoder learns nothing and is not measured.
+        game: the game.
+        scenario: the scenario that it belongs to.
         part: the validation part, images and labels on the game's device; may be empty.
         classes: names of the label's classes.
     """
@@ -50,7 +49,7 @@ class Validator:
         self.images = part if len(part[self.roles.image]) else self._unlabelled(scenario)
 
     def _unlabelled(self, scenario: Scenario) -> Sample:
-        """A few hundred unlabelled images, which show at least the classes' shares."""
+        """Returns a few hundred unlabelled images, which show at least the class frequencies."""
         inputs, labels = set(self.roles.inputs), set(self.roles.labels)
         for stream in scenario.streams.values():
             if self.phase == "model" and inputs.issubset(stream.observes) and labels.isdisjoint(stream.observes):
@@ -61,27 +60,24 @@ class Validator:
         return {name: self.part[name] for name in self.roles.inputs}
 
     def measure(self, step: int) -> dict[str, Any]:
-        """A row's part of a run's metrics: `LabelFindings`, and of the model `SampleFindings`.
+        """Returns a part of a row of metrics: `LabelMetrics` and, of the model, `SampleMetrics`.
 
         Raises:
-            FloatingPointError: a network puts out values that are not finite.
+            FloatingPointError: a network returns values that are not finite.
         """
-        label, samples = LabelFindings(), SampleFindings()
+        label, samples = LabelMetrics(), SampleMetrics()
         if self.roles.predicted is not None:
-            threshold = min((gate.threshold for gate in gates_in(self.recipe)), default=None)
-            label = examine_label(self.game.ema_encoder, self.roles, self.images, threshold)
+            threshold = smallest_threshold(self.recipe)
+            label = measure_label(self.game.ema_encoder, self.roles, self.images, threshold)
         if self.phase == "model":
             seed = seed_for(self.recipe.training.seed, "bits", step)
-            drawn = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))
-            samples = examine_samples(self.game.decoder, self.game.ema_encoder, self.roles, drawn)
+            sample = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))
+            samples = measure_samples(self.game.decoder, self.game.ema_encoder, self.roles, sample)
         return {**asdict(label), **asdict(samples)}
 
-    def new_alarms(self, rows: Sequence[Row]) -> list[Alarm]:
-        """What the last of `rows` gives reason to warn of, and no row before it has told."""
+    def new_failures(self, rows: Sequence[Row]) -> list[Failure]:
+        """Returns the failures at the last of `rows` that no earlier row reports."""
         model, own = ([row for row in rows if row["phase"] == phase] for phase in ("model", self.phase))
-        setting = self._setting()
-        found = alarms(own, setting) if self.phase == "model" else list(worse_than_twin(model, own, setting))
-        return new_alarms(found, own[:-1])
-
-    def _setting(self) -> Setting:
-        return setting_of(self.recipe, self.roles, self.plan, self.game.decoder, self.images, self.classes)
+        context = context_of(self.recipe, self.roles, self.plan, self.game.decoder, self.images, self.classes)
+        found = find_failures(own, context) if self.phase == "model" else worse_than_twin(model, own, context)
+        return new_failures(list(found), own[:-1])

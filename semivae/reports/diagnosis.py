@@ -13,18 +13,18 @@ from torch import Tensor
 from semivae.data.hashing import random_subset
 from semivae.errors import DataError, RunError
 from semivae.game.losses import mask_rates_of
-from semivae.monitoring.failures import Alarm, Row, Setting, alarms, interval, other_meaning, worse_than_twin
+from semivae.monitoring.context import Context, context_of, smallest_threshold
+from semivae.monitoring.failures import Failure, Row, find_failures, other_meaning, worse_than_twin
+from semivae.monitoring.fractions import interval
 from semivae.monitoring.measures import (
     SAMPLES,
-    LabelFindings,
+    LabelMetrics,
+    class_consistency,
     draw_samples,
-    examine_label,
-    examine_samples,
-    gates_in,
     mean_images,
-    read_as_intended,
-    setting_of,
-    share_of,
+    mean_of,
+    measure_label,
+    measure_samples,
 )
 from semivae.recipe.section import LARGEST_SEED
 from semivae.runs.folder import read_metrics
@@ -65,28 +65,29 @@ def diagnose(
     label, errors = examine_readers(run, readers, part, skipped)
     with seeded(seed, run.device):
         drawn = draw_samples(run.decoder, run.roles, samples, seed, part)
-    found = examine_samples(run.decoder, run.encoder, run.roles, drawn)
+    found = measure_samples(run.decoder, run.encoder, run.roles, drawn)
     read = read_by(run, readers, drawn, skipped)
     plan = plan_of(run.recipe, run.roles)
-    setting = replace(setting_of(run.recipe, run.roles, plan, run.decoder, part, run.classes), samples=samples)
+    context = replace(context_of(run.recipe, run.roles, plan, run.decoder, part, run.classes), n_samples=samples)
     rows = read_metrics(run.path)
     model, twin = ([row for row in rows if row["phase"] == phase] for phase in ("model", "twin"))
     now = {**(model[-1] if model else {}), "step": run.facts.step, **asdict(label), **asdict(found)}
     before = [row for row in model if row["step"] != now["step"]]
     held = [
-        *alarms([*before, now], setting),
-        *worse_than_twin([*before, now], twin, setting),
-        *_other_meanings(run, readers, read, errors, samples, setting),
+        *find_failures([*before, now], context),
+        *worse_than_twin([*before, now], twin, context),
+        *_other_meanings(run, readers, read, errors, samples, context),
     ]
+    count = context.n_images
     return {
         "run": str(run.path),
         "step": run.facts.step,
         "steps": run.facts.steps,
         "curve": curve(model, twin),
         "bits": {
-            code: {"in_use": bits, "at_most": _finite(setting.capacity[code])} for code, bits in found.bits.items()
+            code: {"in_use": bits, "at_most": _finite(context.capacity[code])} for code, bits in found.bits.items()
         },
-        "validation": {"count": setting.judged, **_with_intervals(errors, "error", setting.judged)} if errors else None,
+        "validation": {"count": count, **_with_intervals(errors, "error", count)} if errors else None,
         "samples": {"count": samples, **_with_intervals(read, "read_as_intended", samples)} if read else None,
         "warnings": merged(rows, held),
         "not_measured": skipped,
@@ -158,16 +159,15 @@ def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
 
 def examine_readers(
     run: TrainedModel, readers: Mapping[str, TrainedModel], part: Sample, skipped: list[str]
-) -> tuple[LabelFindings, dict[str, float]]:
+) -> tuple[LabelMetrics, dict[str, float]]:
     """What the run's own label does on held-out images, and the errors there of itself and its twin."""
     if not readers or run.image not in part:
-        return LabelFindings(), {}
-    gates = gates_in(run.recipe)
-    if not gates:
+        return LabelMetrics(), {}
+    threshold = smallest_threshold(run.recipe)
+    if threshold is None:
         skipped.append("confidence: no stream of unlabelled images teaches the label by it")
-    threshold = min((gate.threshold for gate in gates), default=None)
     found = {
-        name: examine_label(readers[name].encoder, run.roles, part, threshold)
+        name: measure_label(readers[name].encoder, run.roles, part, threshold)
         for name in (OWN, TWIN)
         if name in readers
     }
@@ -187,7 +187,7 @@ def read_by(
         return {}
     intended = drawn[run.label]
     return {
-        name: share_of(read_as_intended(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
+        name: mean_of(class_consistency(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
         for name, by in readers.items()
     }
 
@@ -204,12 +204,12 @@ def _other_meanings(
     read: Mapping[str, float],
     errors: Mapping[str, float],
     count: int,
-    setting: Setting,
-) -> list[Alarm]:
-    found: list[Alarm] = []
+    context: Context,
+) -> list[Failure]:
+    found: list[Failure] = []
     for name in [name for name in read if name != OWN]:
         error = errors[name] if name in errors else last_validation_error(readers[name])
-        found += other_meaning(read[OWN], read[name], error, count, name, str(setting.label))
+        found += other_meaning(read[OWN], read[name], error, count, name, str(context.label))
     return found
 
 
@@ -240,15 +240,15 @@ def curve(model: Sequence[Row], twin: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def merged(rows: Sequence[Row], held: Sequence[Alarm]) -> list[dict[str, Any]]:
+def merged(rows: Sequence[Row], held: Sequence[Failure]) -> list[dict[str, Any]]:
     """What training has told, in that order, with the latest figures where it holds; then what is new."""
-    latest = {(alarm.kind, alarm.about): alarm.as_row() for alarm in held}
+    latest = {(failure.kind, failure.about): failure.as_row() for failure in held}
     found: list[dict[str, Any]] = []
     for row in rows:
         for told in row.get("warnings", ()):
             current = latest.pop((told["kind"], told["about"]), None)
             found.append({**told, **(current or {}), "since": row["step"], "holds": current is not None})
-    return found + [{**alarm, "since": None, "holds": True} for alarm in latest.values()]
+    return found + [{**failure, "since": None, "holds": True} for failure in latest.values()]
 
 
 def _with_intervals(shares: Mapping[str, float], name: str, count: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from semivae.data.streams import ArrayStream, EmptyStream, Stream, joined, resid
 from semivae.data.unpaired import Unpaired, file_stream
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe
-from semivae.tasks.kinds import task_called, task_of
+from semivae.tasks.kinds import task_named, task_of
 from semivae.text import join_names
 
 
@@ -82,5 +82,5 @@ def _unpaired(asked: Unpaired) -> Stream:
     if len(spec.observe) > 1:
         return file_stream(asked)
     only, labels = spec.observe[0], asked.dataset.labels
-    task = task_called(labels[only].kind) if only in labels else task_of(only, variables[only])
+    task = task_named(labels[only].kind) if only in labels else task_of(only, variables[only])
     return task.unpaired(asked)

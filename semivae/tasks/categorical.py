@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from semivae.tasks.task import Examined, Task
+from semivae.tasks.task import LabelStatistics, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class Categorical(Task):
         """The most likely class, int64 [n, *shape]."""
         return answers.argmax(dim=1)
 
-    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+    def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Errors are 1 where the most likely class is another one; void places are left out."""
         from semivae.game.families import categorical_of
 
@@ -38,19 +38,22 @@ class Categorical(Task):
             probabilities, labels = probabilities[labels >= 0], labels[labels >= 0]
         flat = probabilities.reshape(-1, probabilities.shape[-1])
         confidence, value = flat.max(dim=-1)
-        return Examined(
+        return LabelStatistics(
             errors=None if labels is None else (value != labels).cpu(),
             confidence=confidence.cpu(),
             mass=flat.cpu().double().sum(dim=0),
             counts=value.bincount(minlength=flat.shape[-1]).cpu().double(),
         )
 
-    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+    def count_values(self, labels: Tensor) -> int:
+        return int((labels >= 0).sum())
+
+    def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         from semivae.game.families import categorical_of
 
         probabilities = categorical_of(prior).probs.detach()
         return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())
 
-    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+    def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
         counts = labels[labels >= 0].long().bincount(minlength=classes).cpu().double()
         return tuple((counts / counts.sum()).tolist())

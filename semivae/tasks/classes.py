@@ -27,6 +27,7 @@ class Classes(Categorical):
 
     name = "classes"
     has_places = False
+    counted = "{images}"
     refuses = REFUSES
     fewest_to_calibrate = 50  # with fewer, one mistake would decide
 

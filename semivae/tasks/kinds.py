@@ -12,7 +12,7 @@ from semivae.tasks.task import Task
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
 
-__all__ = ["CLASSES", "KINDS", "MAPS", "NOTHING", "task_called", "task_of"]
+__all__ = ["CLASSES", "KINDS", "MAPS", "NOTHING", "task_named", "task_of"]
 
 KINDS: tuple[Task, ...] = (MAPS, CLASSES, NOTHING)
 """In the order in which they are asked whether a variable fits; NOTHING fits every variable."""
@@ -23,6 +23,6 @@ def task_of(name: str, variable: VariableSpec) -> Task:
     return next(task for task in KINDS if task.fits(name, variable))
 
 
-def task_called(name: str) -> Task:
+def task_named(name: str) -> Task:
     """The kind of that name."""
     return next(task for task in KINDS if task.name == name)

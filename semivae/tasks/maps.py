@@ -40,6 +40,7 @@ class Maps(Categorical):
 
     name = "maps"
     has_places = True
+    counted = "the pixels of {images}"
     refuses = REFUSES
     fewest_to_calibrate = 8  # a map holds thousands of places; but those of one image are alike
 

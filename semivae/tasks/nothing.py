@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from semivae.tasks.task import Examined, Task
+from semivae.tasks.task import LabelStatistics, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ class Nothing(Task):
 
     name = "none"
     has_places = False
+    counted = "{images}"
     refuses = REFUSES
     fewest_to_calibrate = 0
 
@@ -64,14 +65,17 @@ class Nothing(Task):
     def predict(self, answers: Tensor) -> Tensor:
         return answers
 
-    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+    def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         raise ValueError("without a label there is nothing to examine")
 
-    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+    def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         return ()
 
-    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+    def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
         return ()
+
+    def count_values(self, labels: Tensor) -> int:
+        return 0
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split, save_split
 from semivae.recipe.schema import SplitSpec
-from semivae.tasks.kinds import task_called
+from semivae.tasks.kinds import task_named
 
 
 def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
@@ -17,7 +17,7 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
     Raises:
         DataError: more labels or validation examples are asked for than there are, or what the kind refuses.
     """
-    return task_called(dataset.labels[dataset.label].kind).split(dataset, spec)
+    return task_named(dataset.labels[dataset.label].kind).split(dataset, spec)
 
 
 def pin_splits(name: str, dataset: Dataset, spec: SplitSpec, folder: Path, seeds: Iterable[int]) -> list[Path]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class LabelStatistics:
     """What a posterior says on some examples; m of their values are known: one each, or one at each known place.
 
     Attributes:
@@ -52,6 +52,11 @@ class Task(Protocol):
     @property
     def has_places(self) -> bool:
         """Whether a value has a part at every place of the image, which views then move along with it."""
+        ...
+
+    @property
+    def counted(self) -> str:
+        """What fractions of such labels count, for messages, in terms of {images}."""
         ...
 
     @property
@@ -123,16 +128,20 @@ class Task(Protocol):
         """The label that answers [n, ...] speak for most, [n, *shape]."""
         ...
 
-    def examine(self, posterior: Distribution, labels: Tensor | None) -> Examined:
+    def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """How a posterior of batch shape [n] does, against labels [n, *shape] where they are known."""
         ...
 
-    def prior_shares(self, prior: Distribution) -> tuple[float, ...]:
+    def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         """Class shares that a prior of the label expects, mean over places; empty without classes."""
         ...
 
-    def label_shares(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+    def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
         """Class shares among labels [n, *shape], places that are not known left out; empty without classes."""
+        ...
+
+    def count_values(self, labels: Tensor) -> int:
+        """Returns the number of known values among labels [n, *shape]: one per example, or one per known pixel."""
         ...
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:

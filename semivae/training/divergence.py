@@ -8,18 +8,18 @@ from torch import Tensor
 
 from semivae.errors import TrainingError
 
-LARGEST_LOSS = 1e8  # nats per sample; an untrained model of a megapixel image has less
-LARGEST_WEIGHT = 100.0  # a net learns large losses of large inputs (1e4 and more) with small weights
+LARGEST_LOSS = 1e8  # nats per sample; even an untrained model of a megapixel image has less
+LARGEST_WEIGHT = 100.0  # the weights stay small even where large inputs (1e4 and more) make large losses
 
 
 def refuse_divergence(step: int, losses: Mapping[str, float], weights: Iterable[Tensor], rate: object) -> None:
-    """Raises TrainingError where a loss and a weight are both beyond what training with a sound step size reaches.
+    """Raises TrainingError if both a loss and a weight are larger than training with a sound learning rate makes them.
 
     Args:
-        step: how many steps were made.
-        losses: means by name, nats per sample.
+        step: the number of steps taken.
+        losses: mean losses by name, nats per sample.
         weights: the parameters of both players.
-        rate: the learning rate, or rates, that the advice names.
+        rate: the learning rate or rates, for the message.
     """
     name = max(losses, key=lambda name: abs(losses[name]), default=None)
     if name is None or abs(losses[name]) <= LARGEST_LOSS:
@@ -28,6 +28,6 @@ def refuse_divergence(step: int, losses: Mapping[str, float], weights: Iterable[
     if largest > LARGEST_WEIGHT:
         raise TrainingError(
             f"step {step}: training has diverged: the loss {name} is {losses[name]:.2g} nats per sample, and weights "
-            f"reach {largest:.2g}; the model is of no use. training.learning_rate is {rate}: train again with a "
-            "smaller one and --overwrite, such as 1e-3, or with training.clip: 1.0"
+            f"reach {largest:.2g}; the model is of no use. training.learning_rate is {rate}: use a smaller one (1e-3 "
+            "suits most networks) or training.clip: 1.0, and train again with --overwrite"
         )

@@ -123,8 +123,6 @@ class Phase:
             last = self.step == self.spec.steps
             if self.step % self.spec.validate_every == 0 or last:
                 self._validate()
-                losses = self.records.rows[-1]["losses"]
-                refuse_divergence(self.step, losses, self.game.parameters(), self.spec.learning_rate)
             elif time.monotonic() - reported > 0.5:
                 self.listener.report(self._progress())
                 reported = time.monotonic()
@@ -174,19 +172,21 @@ class Phase:
         return f"streams.{largest}.batch: {self.sizes[largest]}, or the networks narrower"
 
     def _validate(self) -> None:
+        # before anything is measured: figures and warnings of a diverged model are of no use
+        refuse_divergence(self.step, self._means(), self.game.parameters(), self.spec.learning_rate)
         with self._explained("the validation needs more; make the networks narrower"):
             found = self.validator.measure(self.step)
         progress = self._progress(found)
         losses = dict(sorted(self._means().items()))
         row = {"step": self.step, "seconds": round(self.seconds, 2), **found, "losses": losses}
-        alarms = self.validator.new_alarms([*self.records.rows, {"phase": self.records.phase, **row}])
-        self.records.append(row | {"warnings": [alarm.as_row() for alarm in alarms]})
+        failures = self.validator.new_failures([*self.records.rows, {"phase": self.records.phase, **row}])
+        self.records.append(row | {"warnings": [failure.as_row() for failure in failures]})
         self.sums = {}
         error = progress.validation_error
         if self.records.phase == "model" and error is not None and error <= self.best_error:
             self.best_error = error
             self._save("selected")
-        self.listener.report(replace(progress, warnings=tuple(alarm.text for alarm in alarms)))
+        self.listener.report(replace(progress, warnings=tuple(failure.text for failure in failures)))
 
     def _means(self) -> dict[str, float]:
         return {name: (total / count).item() for name, (total, count) in self.sums.items()}

@@ -46,7 +46,7 @@ from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.runs.upgrade import as_kept
 from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
-from semivae.tasks.kinds import task_called
+from semivae.tasks.kinds import task_named
 from semivae.tasks.splitting import make_split
 from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase, Progress, Report
@@ -196,7 +196,7 @@ def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -
 
 def _labelled_counts(dataset: Dataset, split: Split) -> list[int]:
     """How many labelled examples each class has: what a changed prior is compared with after training."""
-    task = task_called(dataset.labels[dataset.label].kind)
+    task = task_named(dataset.labels[dataset.label].kind)
     return task.class_counts(dataset.train[dataset.label][split.labelled], len(dataset.classes))
 
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from semivae.api import Run, train
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.players import Player
+from semivae.monitoring.context import context_of
 from semivae.monitoring.measures import (
-    at_a_time,
+    batch_size_for,
     capacity,
     draw_samples,
-    evaluating,
-    examine_label,
-    examine_samples,
-    setting_of,
+    eval_mode,
+    measure_label,
+    measure_samples,
 )
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics
@@ -52,12 +52,12 @@ def by_pixels(target: Variable, function: Callable[..., Tensor]) -> Player:
     return Player([NetworkConditional(target, (IMAGE,), Fixed(function))])
 
 
-def test_label_is_examined_exactly() -> None:
+def test_label_is_measured_exactly() -> None:
     encoder = by_pixels(LABEL, lambda images, _: torch.log((images.flatten(1) + 1.0) / 2.0))  # pixels are probabilities
     images = torch.tensor([[0.97, 0.02, 0.01], [0.96, 0.03, 0.01], [0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]).view(4, 1, 1, 3)
     labels = torch.tensor([0, 1, 1, 2])
     for batch in (4, 3, 1):
-        found = examine_label(encoder, ROLES, {"x": images, "y": labels}, 0.95, batch)
+        found = measure_label(encoder, ROLES, {"x": images, "y": labels}, 0.95, batch)
         assert (found.validation_error, found.confident, found.confident_error) == (0.5, 0.5, 0.5)
         assert found.class_shares == pytest.approx((2.53 / 4, 0.85 / 4, 0.62 / 4))
         assert found.predicted_shares == (0.75, 0.25, 0.0)
@@ -65,30 +65,30 @@ def test_label_is_examined_exactly() -> None:
 
 def test_images_without_labels_still_show_class_shares() -> None:
     encoder = by_pixels(LABEL, lambda images, _: torch.log((images.flatten(1) + 1.0) / 2.0))
-    found = examine_label(encoder, ROLES, {"x": torch.tensor([[0.5, 0.3, 0.2]]).view(1, 1, 1, 3)}, 0.4)
+    found = measure_label(encoder, ROLES, {"x": torch.tensor([[0.5, 0.3, 0.2]]).view(1, 1, 1, 3)}, 0.4)
     assert (found.validation_error, found.confident, found.confident_error) == (None, 1.0, None)
     assert found.class_shares == pytest.approx((0.5, 0.3, 0.2))
-    nothing = examine_label(encoder, ROLES, {"x": torch.zeros(0, 1, 1, 3), "y": torch.zeros(0).long()}, 0.4)
+    nothing = measure_label(encoder, ROLES, {"x": torch.zeros(0, 1, 1, 3), "y": torch.zeros(0).long()}, 0.4)
     assert nothing.validation_error is None and nothing.class_shares == ()
 
 
 def test_bytes_are_read_as_training_reads_them() -> None:
     encoder = by_pixels(LABEL, lambda images, _: 100.0 * images.flatten(1))
     part = {"x": torch.tensor([[0, 255, 0]], dtype=torch.uint8).view(1, 1, 1, 3), "y": torch.tensor([1])}
-    assert examine_label(encoder, ROLES, part, None).validation_error == 0.0
+    assert measure_label(encoder, ROLES, part, None).validation_error == 0.0
 
 
 def test_void_places_of_a_map_do_not_count() -> None:
     encoder = by_pixels(PAIR, lambda images, _: torch.stack([images[:, 0, :, :2], -images[:, 0, :, :2]], dim=1))
     images = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]).view(2, 1, 1, 3)  # classes 0 0, and 1 0
     labels = torch.tensor([[[0, VOID]], [[0, 0]]], dtype=torch.int16)
-    found = examine_label(encoder, ROLES, {"x": images, "y": labels}, 0.5)
+    found = measure_label(encoder, ROLES, {"x": images, "y": labels}, 0.5)
     assert found.validation_error == pytest.approx(1 / 3)
     assert found.predicted_shares == pytest.approx((2 / 3, 1 / 3))
 
 
-def test_large_images_are_examined_few_at_a_time() -> None:
-    assert [at_a_time(shape) for shape in ((3, 32, 32), (3, 64, 64), (3, 128, 128), (3, 1024, 1024), (30,))] == [
+def test_large_images_are_measured_few_at_a_time() -> None:
+    assert [batch_size_for(shape) for shape in ((3, 32, 32), (3, 64, 64), (3, 128, 128), (3, 1024, 1024), (30,))] == [
         512, 128, 32, 8, 512,
     ]  # fmt: skip
     sizes: list[int] = []
@@ -98,7 +98,7 @@ def test_large_images_are_examined_few_at_a_time() -> None:
         return torch.zeros(len(images), 3)
 
     large = Player([NetworkConditional(LABEL, (Variable("x", "gaussian", (1, 128, 128)),), Fixed(seen))])
-    examine_label(large, ROLES, {"x": torch.zeros(70, 1, 128, 128)}, None)
+    measure_label(large, ROLES, {"x": torch.zeros(70, 1, 128, 128)}, None)
     assert sizes == [32, 32, 6]
 
 
@@ -125,11 +125,11 @@ def perfect_players(reads: float, side: int = 2) -> tuple[Player, Player]:
 
 @pytest.mark.parametrize("side", [2, 128])  # all at once, and 32 at a time
 @pytest.mark.parametrize(("reads", "share"), [(1.0, 1.0), (-1.0, 0.0)])
-def test_samples_are_examined_exactly(reads: float, share: float, side: int) -> None:
+def test_samples_are_measured_exactly(reads: float, share: float, side: int) -> None:
     decoder, encoder = perfect_players(reads, side)
     sample = draw_samples(decoder, ROLES, 70, seed=0)
     assert sample["x"].shape == (70, 1, side, side) and sample["y"].shape == (70,)
-    found = examine_samples(decoder, encoder, ROLES, sample)
+    found = measure_samples(decoder, encoder, ROLES, sample)
     assert found.read_as_intended == share
     assert found.bits["h"] == pytest.approx(1.0, abs=1e-6)
 
@@ -139,8 +139,8 @@ def test_label_without_a_prior_is_drawn_from_known_values() -> None:
     without = Player([decoder["h"], decoder["x"]])
     sample = draw_samples(without, ROLES, 8, 0, {"y": torch.tensor([1], dtype=torch.int16)})
     assert sample["y"].tolist() == [1] * 8
-    assert examine_samples(without, encoder, ROLES, sample).read_as_intended == 1.0
-    nothing = examine_samples(without, encoder, ROLES, draw_samples(without, ROLES, 8, 0))
+    assert measure_samples(without, encoder, ROLES, sample).read_as_intended == 1.0
+    nothing = measure_samples(without, encoder, ROLES, draw_samples(without, ROLES, 8, 0))
     assert nothing.read_as_intended is None and nothing.bits == {}
 
 
@@ -150,10 +150,10 @@ def test_nothing_is_dropped_out_while_measuring() -> None:
     network.add_module("inner", net)
     player = Player([NetworkConditional(LABEL, (IMAGE,), network)])
     part = {"x": torch.rand(64, 1, 1, 3), "y": torch.zeros(64).long()}
-    assert examine_label(player, ROLES, part, None) == examine_label(player, ROLES, part, None)
+    assert measure_label(player, ROLES, part, None) == measure_label(player, ROLES, part, None)
     assert net.training and player.training
     player.eval()
-    with evaluating(player):
+    with eval_mode(player):
         pass
     assert not net.training
 
@@ -167,24 +167,24 @@ def test_capacity_is_the_entropy_of_the_prior() -> None:
     assert capacity(given) == 2.0
 
 
-def test_setting_says_what_the_recipe_says(tiny_run: Run) -> None:
+def test_context_says_what_the_recipe_says(tiny_run: Run) -> None:
     part = {"x": torch.zeros(4, 1, 8, 8), "y": torch.tensor([0, 0, 1, 9])}
     recipe, roles, decoder = tiny_run.recipe, tiny_run.roles, tiny_run.decoder
-    setting = setting_of(recipe, roles, plan_of(recipe), decoder, part, tiny_run.classes)
-    assert (setting.steps, setting.begins, setting.label, setting.labelled_judged) == (20, 0.0, "y", True)
-    assert setting.expected == (0.5, 0.25, *[0.0] * 7, 0.25)
-    assert setting.chance == pytest.approx(0.1)  # the decoder's prior, from which the samples are drawn
-    assert [gate.key for gate in setting.gates] == ["streams.unlabelled.views.threshold"]
-    assert setting.label_teachers == ()  # the recipe says loss_weights: {y: 0}
-    assert not setting.noisy_image
+    context = context_of(recipe, roles, plan_of(recipe), decoder, part, tiny_run.classes)
+    assert (context.steps, context.last_start, context.label, context.has_labels) == (20, 0.0, "y", True)
+    assert context.expected == (0.5, 0.25, *[0.0] * 7, 0.25)
+    assert context.chance == pytest.approx(0.1)  # the decoder's prior, from which the samples are drawn
+    assert [threshold.key for threshold in context.thresholds] == ["streams.unlabelled.views.threshold"]
+    assert context.sample_streams == ()  # the recipe says loss_weights: {y: 0}
+    assert not context.draws_image
     changes = {
         "streams.labels.loss_weights": {"y": {"weight": 0.2, "start": 0.5}},
         "variables.x.complete_with": "sample",
     }
     recipe = read_recipe("digits_50labels", changes)
-    setting = setting_of(recipe, roles, plan_of(recipe), decoder, {"x": part["x"]}, tiny_run.classes)
-    assert (setting.begins, setting.label_teachers, setting.noisy_image) == (0.5, ("labels",), True)
-    assert setting.expected == pytest.approx([0.1] * 10)
+    context = context_of(recipe, roles, plan_of(recipe), decoder, {"x": part["x"]}, tiny_run.classes)
+    assert (context.last_start, context.sample_streams, context.draws_image) == (0.5, ("labels",), True)
+    assert context.expected == pytest.approx([0.1] * 10)
 
 
 SHORT = {"training.steps": 6, "training.twin": False, "training.checkpoint_every": 6, "encoder.y.net.hidden": 16}
