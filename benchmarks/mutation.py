@@ -59,24 +59,31 @@ def main(
     log: Annotated[Path, typer.Option(help="Verdicts, one JSON object a line.")] = Path("runs/mutation.jsonl"),
     limit: Annotated[int, typer.Option(help="Seconds that the tests of one mutant may take.")] = 120,
     survivors: Annotated[bool, typer.Option(help="Test those again that have survived.")] = False,
+    sample: Annotated[int | None, typer.Option(help="Test, and report, a random sample of so many.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the sample.")] = 0,
     only_report: Annotated[bool, typer.Option(help="Test nothing, print what the log holds.")] = False,
 ) -> None:
     """Tests mutants, and prints killed and survived by file, and the lines of the survivors."""
     chosen = files or sorted(str(path.relative_to(root / PACKAGE)) for path in (root / PACKAGE).rglob("*.py"))
     found = {name: mutants_of((root / PACKAGE / name).read_text()) for name in chosen}
+    order = [(name, mutant) for name, mutants in found.items() for mutant in mutants]
+    if sample is not None:
+        order = sampled(order, sample, seed)
+        found = {name: [mutant for of, mutant in order if of == name] for name in chosen}
     verdicts = read_log(log)
-    left = [
-        (name, mutant)
-        for name, mutants in found.items()
-        for mutant in mutants
-        if verdicts.get(key_of(name, mutant)) in ((None, SURVIVED) if survivors else (None,))
-    ]
+    untested = (None, SURVIVED) if survivors else (None,)
+    left = [(name, mutant) for name, mutant in order if verdicts.get(key_of(name, mutant)) in untested]
     if left and not only_report:
         with tempfile.TemporaryDirectory() as folder:
             tree = copied(root.resolve(), Path(folder))
             for name, mutant in left:
                 verdicts |= judge(tree, name, mutant, limit, log)
     print(report(found, verdicts, root / "benchmarks" / "mutation_survivors.md"))
+
+
+def sampled(mutants: Sequence[tuple[str, Mutant]], count: int, seed: int) -> list[tuple[str, Mutant]]:
+    """A random sample in random order. One that is stopped early is a smaller sample, and a larger one holds it."""
+    return sorted(mutants, key=lambda pair: hashlib.sha256(f"{seed}{key_of(*pair)}".encode()).digest())[:count]
 
 
 def key_of(name: str, mutant: Mutant) -> str:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.mutants import mutants_of
-from benchmarks.mutation import app
+from benchmarks.mutation import app, sampled
 
 
 def changed(source: str) -> set[str]:
@@ -118,3 +118,17 @@ def test_nothing_is_broken_where_the_tests_fail_already(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, tree(tmp_path, SMALL, "assert False"))
     assert result.exit_code == 1 and not (tmp_path / "log.jsonl").exists()
     assert "before anything is broken" in result.output
+
+
+def test_samples_are_the_same_every_time_and_within_larger_ones(tmp_path: Path) -> None:
+    options = tree(tmp_path, SMALL, TESTS)
+
+    def report(*more: str) -> str:
+        return CliRunner().invoke(app, [*options, *more]).output
+
+    assert "of 2 mutants killed" in report("--sample", "2") and len(two := verdicts(tmp_path)) == 2
+    assert "of 2 mutants killed" in report("--sample", "2") and verdicts(tmp_path) == two
+    assert "of 3 mutants killed" in report("--sample", "3") and two.items() < verdicts(tmp_path).items()
+    assert "60.0% of 5 mutants killed" in report()
+    pairs = [("small.py", mutant) for mutant in mutants_of(SMALL)]
+    assert {sampled(pairs, 1, seed)[0][1].after for seed in range(100)} == {mutant.after for _, mutant in pairs}
