@@ -230,11 +230,11 @@ def optimised(
     parameters = [nn.Parameter(weight.clone()) for weight in weights]
     optimizer = PlayerOptimizer(parameters, TrainingSpec.model_validate(defaults | training), player)
     for step, of_step in enumerate(gradients):
-        optimizer.forget()
+        optimizer.zero_grad()
         losses = [(parameter * gradient).sum() for parameter, gradient in zip(parameters, of_step, strict=True)]
         torch.stack(losses).sum().backward()
-        assert optimizer.clip(), "all is finite here"
-        optimizer.move(step)
+        assert optimizer.clip_gradient(), "all is finite here"
+        optimizer.update(step)
     return [parameter.detach() for parameter in parameters]
 
 

@@ -189,7 +189,7 @@ def test_files_are_never_overwritten_unasked(
         (["evaluate", "n" * 300], 1, "no file can have so long a name"),
         (["predict", "RUN", "nowhere.npy"], 1, "nowhere.npy"),
         (["predict", "RUN", "IMAGES", "--out", "labels.txt"], 2, "must end in .csv"),
-        (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "unknown class"),
+        (["sample", "RUN", "--given", "y=11", "--out", "g.png"], 1, "class 11 is unknown"),
         (["sample", "RUN", "--given", "z=1", "--out", "g.png"], 1, "unknown variable"),
         (["sample", "RUN", "--given", "y", "--out", "g.png"], 2, "write NAME=VALUE"),
         (["sample", "RUN", "--given", "seed=1", "--out", "g.png"], 1, "seed: unknown variable"),

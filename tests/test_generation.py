@@ -18,8 +18,8 @@ from semivae.generative.grids import save_grid
 from semivae.generative.sampling import draw
 from semivae.nets import NETS
 from semivae.recipe.schema import VariableSpec
-from semivae.tasks.given import Given
 from semivae.tasks.kinds import CLASSES, MAPS, NOTHING, task_of
+from semivae.tasks.user_values import UserValue
 from semivae.variables import Variable
 
 
@@ -73,9 +73,9 @@ def test_classes_may_be_given_in_many_forms(tiny_run: Run, given: Any, expected:
 def test_number_that_is_another_class_name_is_refused() -> None:
     def parsed(value: Any) -> list[int]:
         variable = VariableSpec(family="categorical", shape=(), classes=3)
-        return CLASSES.parse(Given("y", value, 2, variable, ("1", "2", "3"))).tolist()
+        return CLASSES.parse(UserValue("y", value, 2, variable, ("1", "2", "3"))).tolist()
 
-    with pytest.raises(RunError, match="y: 1 could be a class's number or the class called '1'"):
+    with pytest.raises(RunError, match="y: 1 could be a class number or the class called '1'"):
         parsed(1)
     assert parsed("1") == [0, 0]
     assert parsed(torch.tensor([1, 2])) == [1, 2]
@@ -95,18 +95,18 @@ def test_codes_may_be_given(tiny_run: Run) -> None:
     ("given", "message"),
     [
         ({"label": 3}, "label: unknown variable; this run has x, y, h"),
-        ({"y": 10}, "y: unknown class 10; the classes are 0, 1, 2"),
-        ({"y": -1}, "y: unknown class -1"),
-        ({"y": "cat"}, "y: unknown class 'cat'"),
-        ({"y": 1.5}, "y: unknown class 1.5"),
-        ({"y": True}, "y: unknown class True"),
+        ({"y": 10}, "y: class 10 is unknown; the classes are 0, 1, 2"),
+        ({"y": -1}, "y: class -1 is unknown"),
+        ({"y": "cat"}, "y: class 'cat' is unknown"),
+        ({"y": 1.5}, "y: class 1.5 is unknown"),
+        ({"y": True}, "y: class True is unknown"),
         ({"y": [1, 2, 3]}, "y: 3 classes do not divide 4 samples"),
         ({"y": []}, "y: 0 classes do not divide"),
-        ({"h": torch.zeros(4)}, r"h: expected one number, shape \(16,\) or \(4, 16\); given \(4,\)"),
-        ({"h": 2}, "h: values of a Bernoulli variable lie in 0 to 1"),
-        ({"h": float("nan")}, "h: values must be finite"),
+        ({"h": torch.zeros(4)}, r"h: the value has shape \(4,\); give one number, or shape \(16,\) or \(4, 16\)"),
+        ({"h": 2}, "h: the values of a Bernoulli variable must lie between 0 and 1"),
+        ({"h": float("nan")}, "h: the values must be finite"),
         ({"h": "many"}, "h: 'many' is not a number"),
-        ({"h": []}, r"h: expected one number, .*given \(0,\)"),
+        ({"h": []}, r"h: the value has shape \(0,\); give one number"),
         ({"x": torch.zeros(1, 8, 8)}, "x cannot be given without [yh]: the decoder draws [yh] first"),
     ],
 )
@@ -156,18 +156,20 @@ def test_missing_prior_is_named_where_other_codes_lie_between(tiny_run: Run) -> 
 def test_categorical_codes_of_several_places_may_be_given() -> None:
     code = VariableSpec(family="categorical", shape=(2,), classes=4)
     assert task_of("c", code) is NOTHING
-    assert NOTHING.parse(Given("c", 1, 3, code)).tolist() == [[1, 1]] * 3
-    assert NOTHING.parse(Given("c", [1, 3], 3, code)).tolist() == [[1, 3]] * 3
+    assert NOTHING.parse(UserValue("c", 1, 3, code)).tolist() == [[1, 1]] * 3
+    assert NOTHING.parse(UserValue("c", [1, 3], 3, code)).tolist() == [[1, 3]] * 3
     for wrong in (4, -1, 0.5):
-        with pytest.raises(RunError, match="c: unknown class; the classes are 0 to 3"):
-            NOTHING.parse(Given("c", wrong, 3, code))
+        with pytest.raises(RunError, match="c: a number is not a class; the classes are 0 to 3"):
+            NOTHING.parse(UserValue("c", wrong, 3, code))
 
 
 def test_places_of_a_map_may_be_void() -> None:
     maps = VariableSpec(family="categorical", shape=(1, 2), classes=4)
-    assert MAPS.parse(Given("s", [[-1, 3]], 2, maps)).tolist() == [[[-1, 3]]] * 2
-    with pytest.raises(RunError, match="s: unknown class; the classes are 0 to 3, -1 stands for: not known"):
-        MAPS.parse(Given("s", [[-2, 3]], 2, maps))
+    assert MAPS.parse(UserValue("s", [[-1, 3]], 2, maps)).tolist() == [[[-1, 3]]] * 2
+    with pytest.raises(
+        RunError, match="s: a number is not a class; the classes are 0 to 3, and -1 stands for an unknown pixel"
+    ):
+        MAPS.parse(UserValue("s", [[-2, 3]], 2, maps))
 
 
 def test_variable_may_be_called_like_an_option(tiny_run: Run) -> None:

@@ -156,7 +156,7 @@ def test_a_known_label_is_held(small_run: Run) -> None:
     [
         ({"x": 0}, "x cannot be given here: it is what is imputed"),
         ({"h": 0}, "h cannot be given without y, which the encoder draws before it"),
-        ({"y": 11}, "y: unknown class 11"),
+        ({"y": 11}, "y: class 11 is unknown"),
     ],
 )
 def test_values_that_cannot_be_held(small_run: Run, given: dict[str, object], message: str) -> None:

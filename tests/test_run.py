@@ -112,9 +112,9 @@ def test_posterior_of_a_code_takes_labels_as_sample_does(tiny_run: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"y": 11}, "y: unknown class 11"),
+        ({"y": 11}, "y: class 11 is unknown"),
         ({"y": [0, 1, 2]}, "y: 3 classes do not divide 4 samples"),
-        ({"y": [0.5] * 4}, "y: unknown class 0.5"),
+        ({"y": [0.5] * 4}, "y: class 0.5 is unknown"),
         ({"label": 3}, "label: unknown variable; this run has x, y, h"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from semivae.cli.opening import given_values
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
-from semivae.tasks.given import Given, class_maps, class_numbers, numbers
+from semivae.tasks.user_values import UserValue, class_maps, class_numbers, numbers
 
 CODE = VariableSpec(family="gaussian", shape=(2,))
 CLASS = VariableSpec(family="categorical", classes=10)
@@ -43,10 +43,10 @@ def test_any_given_text_is_a_value_or_refused(text: str) -> None:
         assert len(error.message) < 300
         return
     for tensor_of in (
-        lambda: class_numbers(Given("v", value, 4, CLASS)),
-        lambda: class_numbers(Given("v", value, 4, CLASS, ("1", "99999"))),
-        lambda: class_maps(Given("v", value, 4, MAP)),
-        lambda: numbers(Given("v", value, 4, CODE)),
+        lambda: class_numbers(UserValue("v", value, 4, CLASS)),
+        lambda: class_numbers(UserValue("v", value, 4, CLASS, ("1", "99999"))),
+        lambda: class_maps(UserValue("v", value, 4, MAP)),
+        lambda: numbers(UserValue("v", value, 4, CODE)),
     ):
         try:
             tensor = tensor_of()
@@ -59,6 +59,6 @@ def test_any_given_text_is_a_value_or_refused(text: str) -> None:
 def test_numbers_of_programs_are_refused_in_words() -> None:
     for value in (10**5000, [10**5000, 1], -(10**5000)):
         with pytest.raises(RunError, match="is not a number or an array of numbers"):
-            numbers(Given("h", value, 1, CODE))
+            numbers(UserValue("h", value, 1, CODE))
         with pytest.raises(RunError):
-            class_numbers(Given("y", value, 2, CLASS, ("0", "1")))
+            class_numbers(UserValue("y", value, 2, CLASS, ("0", "1")))

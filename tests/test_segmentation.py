@@ -183,12 +183,12 @@ def test_faces_at_128_are_the_same_game_and_can_be_played(tmp_path: Path) -> Non
 
 def test_what_speaks_of_single_classes_is_refused() -> None:
     for change, message in (
-        ({"streams.unlabelled.views.align": True}, "only single classes are aligned, s is a map"),
+        ({"streams.unlabelled.views.align": True}, "only single classes can be aligned, but s is a map"),
         (
             {"streams.unlabelled.views.information": 0.5, "streams.unlabelled.views.cutmix": 0},
-            "only of single classes views share information, s is a map",
+            "the mutual-information loss needs a single class, but s is a map",
         ),
-        ({"streams.unlabelled.vote": {}}, "votes on single classes, s is a map"),
+        ({"streams.unlabelled.vote": {}}, "votes on single classes only, but s is a map"),
     ):
         with pytest.raises(RecipeError, match=message):
             plan_of(read_recipe("faces_masks", change))
@@ -204,7 +204,7 @@ def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
     assert report["painted"]["judge"] == "its supervised twin" and 0.3 < report["painted"]["agreement"] <= 1
     assert run.evaluate(judge=run)["painted"]["judge"] == str(run.path)
     refused = command("evaluate", run.path, "--data-root", data, "--vote")
-    assert refused.exit_code == 1 and "the decoder votes on single classes, s is a map" in refused.stderr
+    assert refused.exit_code == 1 and "the decoder votes on single classes only, but s is a map" in refused.stderr
 
 
 def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(run: Run, data: Path) -> None:
@@ -349,7 +349,7 @@ def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path:
     assert all(any(np.array_equal(drawn, known) for known in maps) for drawn in free["s"].numpy())
     with pytest.raises(RunError, match=r"there is no mask file .*none.png"):
         run.sample(1, s="none.png")
-    with pytest.raises(RunError, match=r"image0.png: no mask for this run"):
+    with pytest.raises(RunError, match=r"image0.png is not a mask for this run"):
         run.sample(1, s=str(data / "image0.png"))
     with pytest.raises(RunError, match="2 masks do not divide 3 samples"):
         run.sample(3, s=[str(data / "mask0.png"), str(data / "mask1.png")])

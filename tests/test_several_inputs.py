@@ -69,9 +69,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> semivae.Run:
 
 def test_roles_name_all_inputs_the_primary_one_first(run: semivae.Run) -> None:
     assert (run.roles.inputs, run.image, run.codes) == (("x", "r"), "x", ("h",))
-    assert (run.roles.read, run.roles.predicted) == (None, "y")
+    assert (run.roles.image_label, run.roles.predicted_label) == (None, "y")
     one = roles_of(read_recipe("digits_50labels"))
-    assert (one.inputs, one.read, one.predicted) == (("x",), "y", "y")
+    assert (one.inputs, one.image_label, one.predicted_label) == (("x",), "y", "y")
 
 
 def test_both_inputs_tell_the_class_that_neither_tells_alone(run: semivae.Run) -> None:

@@ -33,10 +33,10 @@ from semivae.monitoring.validator import Validator
 from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
-from semivae.tasks.given import Given, numbers
 from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
 from semivae.tasks.splitting import make_split
 from semivae.tasks.task import LabelStatistics, Task, reason, takes
+from semivae.tasks.user_values import UserValue, numbers
 
 CPU = torch.device("cpu")
 OPTIONS = {
@@ -127,12 +127,12 @@ def recipe(**changes: Any) -> Recipe:
 def test_labels_are_held_in_order_and_the_first_is_the_primary_one() -> None:
     roles = roles_of(recipe())
     assert (roles.image, dict(roles.labels), roles.codes) == ("x", {"y": CLASSES, "z": CLASSES}, ("h",))
-    assert (roles.label, roles.task, roles.read) == ("y", CLASSES, "y")
+    assert (roles.label, roles.task, roles.image_label) == ("y", CLASSES, "y")
     y, z, h = (recipe().encoder[name].model_dump() for name in ("y", "z", "h"))
     other = roles_of(recipe(encoder={"z": {**z, "given": ["x"]}, "y": {**y, "given": ["x", "z"]}, "h": h}))
-    assert (list(other.labels), other.read) == (["z", "y"], "z")
+    assert (list(other.labels), other.image_label) == (["z", "y"], "z")
     unread = roles_of(recipe(encoder={"h": {**h, "given": ["x"]}, "y": {**y, "given": ["x", "h"]}}))
-    assert (unread.label, unread.read) == ("y", None)
+    assert (unread.label, unread.image_label) == ("y", None)
 
 
 def test_a_scenario_with_two_labels_plays() -> None:
@@ -181,7 +181,7 @@ def test_the_kind_chooses_the_teacher_where_the_scenario_is_built() -> None:
     game = build_scenario(recipe(), data, make_split(data, SplitSpec(labelled=8)), CPU).game
     assert isinstance(game.teachers["stream_unlabelled"], ClassTeacher)
     assert isinstance(MAPS.teacher("s", game.views["unlabelled"], game.decoder, game.ema_encoder), MapTeacher)
-    with pytest.raises(ValueError, match="h is no label"):
+    with pytest.raises(ValueError, match="h is not a label"):
         NOTHING.teacher("h", game.views["unlabelled"], game.decoder, game.ema_encoder)
 
 
@@ -230,25 +230,27 @@ class Flags(Task):
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
         return plain_split(dataset, spec)
 
-    def unpaired(self, asked: Unpaired) -> Stream:
-        (label,) = asked.spec.observe
-        known = asked.dataset.train[label][asked.split.labelled]
-        return ArrayStream(asked.name, {label: known}, torch.arange(len(known)), asked.spec.batch, asked.device, 0)
+    def unpaired(self, request: Unpaired) -> Stream:
+        (label,) = request.spec.observe
+        known = request.dataset.train[label][request.split.labelled]
+        return ArrayStream(
+            request.name, {label: known}, torch.arange(len(known)), request.spec.batch, request.device, 0
+        )
 
     def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
         return FlagsTeacher(label, views, ema_encoder)
 
-    def parse(self, given: Given) -> Tensor:
-        return numbers(given)
+    def parse(self, value: UserValue) -> Tensor:
+        return numbers(value)
 
-    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         return (parameters / temperature).sigmoid()
 
-    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+    def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         return posterior.mean
 
-    def predict(self, answers: Tensor) -> Tensor:
-        return answers > 0.5
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs > 0.5
 
     def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
         return {"error": float(torch.cat([(self.predict(p) != y).float() for p, y in parts]).mean())}

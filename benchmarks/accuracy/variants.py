@@ -134,7 +134,7 @@ def image_and_label(recipe: Recipe) -> tuple[str, str]:
         raise RecipeError("this recipe is unsupervised: no stream shows a label, so there is no error to compare")
     if roles.task is not CLASSES:
         raise RecipeError(f"{roles.label} is no single class; the benchmark compares classifiers of whole images")
-    if roles.read is None:
+    if roles.image_label is None:
         raise RecipeError(
             f"the encoder's {roles.label} is given more than {roles.image}, so no classifier is comparable"
         )

@@ -145,7 +145,7 @@ class Classifier:
             yield self.probabilities(images)
         else:
             for parameters in label_parameters(self.run, images):
-                yield self.run.task.answer(parameters, self.calibration.temperature).float()
+                yield self.run.task.outputs(parameters, self.calibration.temperature).float()
 
     def predict(self, images: Tensor | Examples) -> NDArray[np.int64]:
         """The most likely class number of every image, [n], or place, [n, height, width]."""

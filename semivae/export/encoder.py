@@ -193,7 +193,7 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     sample = {model.image: binarized(images, model.threshold)}
     if model.part == "features":
         return model.conditional.features(sample)
-    return model.task.answer_of(model.conditional(sample), model.temperature)
+    return model.task.outputs_of(model.conditional(sample), model.temperature)
 
 
 def _write(format: Format, model: EncoderPart, images: Tensor, path: Path, metadata: dict[str, str]) -> None:

@@ -53,7 +53,7 @@ class EncoderPart(nn.Module):
         sample = {self.image: binarized(images, self.threshold)}
         if self.part == "features":
             return self.conditional.features(sample)
-        return self.task.answer(self.conditional.parameters_of(sample), self.temperature)
+        return self.task.outputs(self.conditional.parameters_of(sample), self.temperature)
 
     def free_sides(self, images: Tensor) -> tuple[int, ...]:
         """Of images (n, C, H, W), which sides an export may leave open: a side with a single place on the network's

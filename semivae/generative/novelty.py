@@ -117,7 +117,7 @@ def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: i
 
 def classifies(run: TrainedModel) -> bool:
     """Whether the run tells one class of an image, from the image alone."""
-    return run.roles.read is not None and takes(run.task, "doubt")
+    return run.roles.image_label is not None and takes(run.task, "doubt")
 
 
 def complexity(run: TrainedModel, images: Tensor) -> Floats:

@@ -159,8 +159,8 @@ def measure_samples(decoder: Player, encoder: Player, roles: Roles, sample: Samp
                 name: bits.get(name, 0.0) + value * min(size, count - start) / count for name, value in of_part.items()
             }
             images = mean_images(decoder, roles, part)
-            if images is not None and roles.read in part:
-                consistency.append(class_consistency(encoder, roles, images, part[roles.read]))
+            if images is not None and roles.image_label in part:
+                consistency.append(class_consistency(encoder, roles, images, part[roles.image_label]))
     return SampleMetrics(bits, mean_of(torch.cat(consistency)) if consistency else None)
 
 

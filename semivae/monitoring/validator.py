@@ -66,7 +66,7 @@ class Validator:
             FloatingPointError: a network returns values that are not finite.
         """
         label, samples = LabelMetrics(), SampleMetrics()
-        if self.roles.predicted is not None:
+        if self.roles.predicted_label is not None:
             threshold = smallest_threshold(self.recipe)
             label = measure_label(self.game.ema_encoder, self.roles, self.images, threshold)
         if self.phase == "model":

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from semivae.recipe.document import MOST_PROBLEMS, KeyPath, Problem
 from semivae.recipe.section import Section
-from semivae.text import join_names, shortened, shown
+from semivae.text import join_names, short_repr, shorten
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def suggestion(word: object, known: Iterable[str]) -> str:
 
 
 def _guess(word: object, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(shown(word).strip("'"), list(known)[:MOST_PROBLEMS], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(short_repr(word).strip("'"), list(known)[:MOST_PROBLEMS], n=1, cutoff=0.6)
     return close[0] if close else None
 
 
@@ -155,7 +155,7 @@ def _resemblance(section: type[Section], data: Mapping[Any, Any]) -> float:
         ratios = (difflib.SequenceMatcher(None, str(key), name).ratio() for name in section.model_fields)
         return max(ratios, default=0.0)
 
-    return sum(closest(shortened(str(key))) for key in itertools.islice(data, MOST_PROBLEMS))
+    return sum(closest(shorten(str(key))) for key in itertools.islice(data, MOST_PROBLEMS))
 
 
 def _known_keys(spot: _Spot) -> list[str]:
@@ -195,9 +195,9 @@ def _message(error: ErrorDetails, spot: _Spot) -> str:
     if choices and not (kind in _BOUNDS and isinstance(given, int | float)):
         guess = _guess(given, choices)
         forms = [*_scalar_forms(spot.annotation), "one of " + ", ".join(choices) if len(choices) > 1 else choices[0]]
-        return f"must be {' or '.join(forms)}, not {shown(given)}" + (f"; did you mean {guess}?" if guess else "")
+        return f"must be {' or '.join(forms)}, not {short_repr(given)}" + (f"; did you mean {guess}?" if guess else "")
     if kind in _BOUNDS:
-        return f"{_BOUNDS[kind].format(**context)}, not {shown(given)}"
+        return f"{_BOUNDS[kind].format(**context)}, not {short_repr(given)}"
     return _plain_message(kind, given, context, error["msg"])
 
 
@@ -205,7 +205,7 @@ def _plain_message(kind: str, given: object, context: Mapping[str, Any], fallbac
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"{shown(given)} is no name; names have lower-case letters, digits and _, and start with a letter"
+        return f"{short_repr(given)} is no name; names have lower-case letters, digits and _, and start with a letter"
     if kind == "too_short":
         return f"needs at least {context['min_length']} entries, has {context['actual_length']}"
     if kind == "too_long":
@@ -214,16 +214,16 @@ def _plain_message(kind: str, given: object, context: Mapping[str, Any], fallbac
         return "must be a finite number"
     for start, words in _KINDS.items():
         if kind.startswith(start):
-            return f"must be {words}, not {shown(given)}"
-    return f"{fallback} (given: {shown(given)})"
+            return f"must be {words}, not {short_repr(given)}"
+    return f"{fallback} (given: {short_repr(given)})"
 
 
 def _tag_message(given: object, spot: _Spot) -> str:
     tags = _tags_at(spot)
     if not isinstance(given, Mapping):
-        return f"must be a section with a name, such as {{name: {tags[0]}}}, not {shown(given)}"
+        return f"must be a section with a name, such as {{name: {tags[0]}}}, not {short_repr(given)}"
     if "name" in given:
-        return f"unknown name {shown(given['name'])}; {suggestion(given['name'], tags)}"
+        return f"unknown name {short_repr(given['name'])}; {suggestion(given['name'], tags)}"
     return f"name is missing; give one of {', '.join(tags)}"
 
 

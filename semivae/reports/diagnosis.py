@@ -101,7 +101,7 @@ def readers_of(
     run: TrainedModel, reader: TrainedModel | str | Path | None, skipped: list[str]
 ) -> dict[str, TrainedModel]:
     """The runs whose encoders are asked, by what they are called: this one, its twin, and another run."""
-    if run.roles.read is None:
+    if run.roles.image_label is None:
         skipped.append("the label: this run has none, or its encoder is given more than the image for it")
         if reader is not None:
             raise RunError(f"{run.path}: there is no label that another run could read in its samples")
@@ -122,7 +122,7 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
     """Raise `RunError` unless `reader` is another run that classifies such images into the same classes."""
     if reader.path.resolve() == run.path.resolve() and reader.checkpoint != "twin":
         raise RunError(f"{reader.path}: a run is no independent reader of its own samples; name another run")
-    if reader.roles.read is None:
+    if reader.roles.image_label is None:
         raise RunError(f"{reader.path}: its encoder reads no label off an image alone; name a run that classifies")
     shape, other = (of.recipe.variables[of.image].shape for of in (run, reader))
     if shape != other:

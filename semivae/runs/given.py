@@ -9,8 +9,8 @@ from torch import Tensor
 
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel, run_palette
-from semivae.tasks.given import Given
 from semivae.tasks.kinds import task_of
+from semivae.tasks.user_values import UserValue
 
 
 def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor:
@@ -22,8 +22,8 @@ def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor
     variables = run.recipe.variables
     if name not in variables:
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
-    given = Given(name, value, count, variables[name])
+    given = UserValue(name, value, count, variables[name])
     if name == run.roles.label:
         fit = run.preprocessing.fit if run.preprocessing else "crop"
-        given = Given(name, value, count, variables[name], run.classes, partial(run_palette, run), fit)
+        given = UserValue(name, value, count, variables[name], run.classes, partial(run_palette, run), fit)
     return task_of(name, variables[name]).parse(given)

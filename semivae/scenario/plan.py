@@ -1,4 +1,4 @@
-"""What a recipe's graphs say: which variable plays which part, and who learns what from which stream."""
+"""The roles of a recipe's variables, and the plan of its losses, both derived from its graphs."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Roles:
-    """Which variables of a recipe play which part: facts of the resolved recipe (`Scenario.roles`, `Run.roles`).
+    """The roles of a recipe's variables, fixed by the resolved recipe (`Scenario.roles`, `Run.roles`).
 
     Args:
-        image: the observed data that the encoder starts from (an image, or a table row); of several inputs the primary
-            one, which views change and the decoder may paint.
-        labels: what streams observe beside it, in the encoder's order, and of which kind each is; empty in an
+        image: the primary input of the encoder (an image, or a table row), which views augment and the decoder may
+            generate.
+        labels: the labels that streams observe beside it, in the encoder's order, each with its kind; empty in an
             unsupervised scenario.
-        codes: all other variables, which no data set knows.
-        read: the primary label, where the encoder is given the image alone for it and so reads it off any image.
-        further: the other inputs that the encoder starts from, in the recipe's order.
-        predicted: the primary label, where the encoder is given inputs alone for it.
+        codes: all other variables, which no data set contains.
+        image_label: the primary label if the encoder infers it from the image alone, otherwise None.
+        further: the other inputs of the encoder, in the recipe's order.
+        predicted_label: the primary label if the encoder infers it from its inputs alone, otherwise None.
     """
 
     image: str
     labels: Mapping[str, Task]
     codes: tuple[str, ...]
-    read: str | None = None
+    image_label: str | None = None
     further: tuple[str, ...] = ()
-    predicted: str | None = None
+    predicted_label: str | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """All that the encoder starts from, the primary input first."""
+        """Returns all inputs of the encoder, the primary one first."""
         return (self.image, *self.further)
 
     @property
     def label(self) -> str | None:
-        """The primary label, which views and votes teach and reports are about; None where there is none."""
+        """Returns the primary label, which views and votes teach and reports are about; None if there is none."""
         return next(iter(self.labels), None)
 
     @property
     def task(self) -> Task:
-        """The kind of the primary label; NOTHING where there is none."""
+        """Returns the kind of the primary label; NOTHING if there is none."""
         return next(iter(self.labels.values()), NOTHING)
 
     def label_in(self, sample: Mapping[str, Tensor]) -> Tensor | None:
-        """The primary label's values in a sample; None where it shows none."""
+        """Returns the primary label's values in a sample; None if it has none."""
         return None if self.label is None else sample.get(self.label)
 
 
 def roles_of(recipe: Recipe) -> Roles:
-    """Reads the roles off the graphs: the encoder starts from the inputs; labels are seen beside them.
+    """Derives the roles from the graphs: the encoder starts from the inputs, and streams show labels beside them.
 
-    Of several inputs the one called x is the primary one, else the first in the recipe.
+    Of several inputs, the primary one is the one called x, or else the first in the recipe.
 
     Raises:
-        RecipeError: the encoder starts from nothing, or from what no stream shows.
+        RecipeError: the encoder has no input, or one that no stream shows.
     """
     roots = {name for factor in recipe.encoder.values() for name in factor.given} - set(recipe.encoder)
     observed = {name for stream in recipe.streams.values() for name in stream.observe}
@@ -83,9 +83,9 @@ def roles_of(recipe: Recipe) -> Roles:
     kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in seen}
     labels = {name: task for name, task in kinds.items() if task is not NOTHING}
     codes = tuple(name for name in recipe.variables if name not in {*roots, *labels})
-    read = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
-    predicted = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
-    return Roles(image, labels, codes, read, further, predicted)
+    image_label = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
+    predicted_label = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
+    return Roles(image, labels, codes, image_label, further, predicted_label)
 
 
 def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
@@ -183,7 +183,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
 
 def _refuse_unread(roles: Roles, where: str, teaches: str, instead: str) -> None:
     """Raises RecipeError where the encoder reads no label off the image alone."""
-    if roles.read is None:
+    if roles.image_label is None:
         raise RecipeError(
             f"{where}: {teaches} the encoder's label given {roles.image} alone, but there is no such factor; let a "
             f"stream observe a label beside {roles.image}, or {instead}"

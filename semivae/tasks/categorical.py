@@ -1,4 +1,4 @@
-"""What kinds share whose values are classes. A class is a map without places, so one code serves both."""
+"""The base of the kinds whose values are classes. A single class is a map without pixels, so one code serves both."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 class Categorical(Task):
     """A categorical variable of any shape."""
 
-    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """Probabilities [n, classes, *shape]."""
+    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """Returns class probabilities, [n, classes, *shape]."""
         return (parameters / temperature).softmax(dim=1)
 
-    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
-        """As `answer`, of a posterior whose batch shape is [n]."""
+    def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        """Returns the same of a posterior with batch shape [n]."""
         from semivae.game.families import categorical_of
 
         return (categorical_of(posterior).logits.movedim(-1, 1) / temperature).softmax(dim=1)
 
-    def predict(self, answers: Tensor) -> Tensor:
-        """The most likely class, int64 [n, *shape]."""
-        return answers.argmax(dim=1)
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Returns the most likely class, int64 [n, *shape]."""
+        return outputs.argmax(dim=1)
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
-        """Errors are 1 where the most likely class is another one; void places are left out."""
+        """Returns statistics in which an error is 1 if the most likely class is wrong; void pixels do not count."""
         from semivae.game.families import categorical_of
 
         probabilities = categorical_of(posterior).probs
@@ -46,14 +46,17 @@ class Categorical(Task):
         )
 
     def count_values(self, labels: Tensor) -> int:
+        """Returns the number of labels that are not void."""
         return int((labels >= 0).sum())
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
+        """Returns the prior's class probabilities, of a map their mean over the pixels."""
         from semivae.game.families import categorical_of
 
         probabilities = categorical_of(prior).probs.detach()
         return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())
 
     def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
+        """Returns the class frequencies among labels that are not void."""
         counts = labels[labels >= 0].long().bincount(minlength=classes).cpu().double()
         return tuple((counts / counts.sum()).tolist())

@@ -1,4 +1,4 @@
-"""How good probabilities of single classes are: error, likelihood, calibration."""
+"""Scores of class probabilities: error, likelihood, calibration."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from semivae import metrics
 
 
 def scores_of(parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-    """All metrics of (probabilities [n, K], labels [n]), as plain numbers, lists and dicts.
+    """Returns all scores of (probabilities [n, K], labels [n]), as plain numbers, lists and dicts.
 
     "error" and "error_interval" (95%, Clopper-Pearson), "nll" (nats), "brier" (0..2), "ece" (15 bins) and
-    "reliability" (its bins, `metrics.reliability`), "per_class" (class name to error, None where the class has no
-    image), "confusion" (rows: true classes).
+    "reliability" (its bins, `metrics.reliability`), "per_class" (class name to error, None for a class without
+    images), "confusion" (rows: true classes).
     """
     probabilities, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     confusion = metrics.confusion_matrix(probabilities, labels)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from semivae.game.players import Player
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
-    from semivae.tasks.given import Given
+    from semivae.tasks.user_values import UserValue
 
-REFUSES: Mapping[str, str] = {"judge": "a judge reads images painted for maps, but {label} is a class"}
+REFUSES: Mapping[str, str] = {
+    "judge": "an external classifier judges images that are generated for maps, but {label} is a class"
+}
 
 
 class Classes(Categorical):
@@ -29,40 +31,43 @@ class Classes(Categorical):
     has_places = False
     counted = "{images}"
     refuses = REFUSES
-    fewest_to_calibrate = 50  # with fewer, one mistake would decide
+    fewest_to_calibrate = 50  # with fewer, a single error would determine the temperature
 
     def fits(self, name: str, variable: VariableSpec) -> bool:
+        """Returns whether the variable is categorical with shape ()."""
         return variable.family == "categorical" and not variable.shape
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
-        """Every class shows some labels."""
+        """Returns a split in which every class has labelled examples."""
         from semivae.data.splits import stratified_split
 
         return stratified_split(dataset, spec)
 
-    def unpaired(self, asked: Unpaired) -> Stream:
-        """Classes drawn with weights."""
+    def unpaired(self, request: Unpaired) -> Stream:
+        """Returns a stream of classes drawn with weights."""
         from semivae.data.unpaired import class_stream
 
-        return class_stream(asked)
+        return class_stream(request)
 
     def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
+        """Returns a `ClassTeacher`."""
         from semivae.game.teaching.class_teacher import ClassTeacher
 
         return ClassTeacher(label, views, decoder, ema_encoder)
 
-    def parse(self, given: Given) -> Tensor:
-        """Names or numbers of classes."""
-        from semivae.tasks.given import class_numbers
+    def parse(self, value: UserValue) -> Tensor:
+        """Returns class numbers of names or numbers of classes."""
+        from semivae.tasks.user_values import class_numbers
 
-        return class_numbers(given)
+        return class_numbers(value)
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
+        """Returns the number of examples of each class."""
         counts: list[int] = labels.bincount(minlength=classes).tolist()
         return counts
 
     def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-        """Error with its interval, likelihood and calibration (`semivae.tasks.class_scores`)."""
+        """Returns error with its interval, likelihood and calibration (`semivae.tasks.class_scores`)."""
         from semivae.tasks.class_scores import scores_of
 
         return scores_of(parts, classes)

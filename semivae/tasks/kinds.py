@@ -1,4 +1,4 @@
-"""The kinds of labels, and which one a variable is. Adding a kind adds it to `KINDS`."""
+"""The kinds of labels, and which of them a variable is. To add a kind, add its object to `KINDS`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "KINDS", "MAPS", "NOTHING", "task_named", "task_of"]
 
 KINDS: tuple[Task, ...] = (MAPS, CLASSES, NOTHING)
-"""In the order in which they are asked whether a variable fits; NOTHING fits every variable."""
+"""The kinds in the order in which they are tried; NOTHING fits every variable."""
 
 
 def task_of(name: str, variable: VariableSpec) -> Task:
-    """The kind of label that a recipe's variable is; NOTHING where it is none."""
+    """Returns the kind of label that a recipe's variable is; NOTHING if it is not a label."""
     return next(task for task in KINDS if task.fits(name, variable))
 
 
 def task_named(name: str) -> Task:
-    """The kind of that name."""
+    """Returns the kind of that name."""
     return next(task for task in KINDS if task.name == name)

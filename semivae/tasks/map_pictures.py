@@ -1,4 +1,4 @@
-"""Maps as files and pictures: index masks, overlays, a mask beside its image."""
+"""Segmentation maps as pictures: index masks, overlays, and maps beside their images."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from semivae.errors import RunError
 from semivae.recipe.sources import Fit
 from semivae.variables import VOID
 
-VOID_NUMBER = 255  # in index masks, as is usual
-OPACITY = 0.5  # of the classes' colours over the image
+VOID_NUMBER = 255  # the usual value in index masks
+OPACITY = 0.5  # of the colours of the classes over the image
 VOID_GREY = 224
 
 
 def colours_of(palette: Palette) -> NDArray[np.uint8]:
-    """The colours to show classes in, uint8 [classes, 3]."""
+    """Returns the colours of the classes, uint8 [classes, 3]."""
     return shown_colours(len(palette.names)) if palette.colours is None else palette.colours
 
 
 def mask_png(numbers: NDArray[Any], palette: Palette) -> bytes:
-    """An index mask [height, width] as PNG: a pixel's value is its class number, 255 is void; viewers show colours.
+    """Returns an index mask [height, width] as PNG, in colours. Pixel values are class numbers; 255 is void.
 
     Raises:
         RunError: a class number of 255 or more.
     """
     if numbers.max(initial=0) >= VOID_NUMBER:
         raise RunError(
-            f"class {numbers.max()} cannot be written to an index mask, whose pixels end at 255, void; Run.predict "
-            "gives the numbers as an array"
+            f"class {numbers.max()} cannot be written to an index mask, which has 8 bits, and 255 stands for void; "
+            "use Run.predict, which returns the numbers as an array"
         )
     image = Image.fromarray(np.where(numbers < 0, VOID_NUMBER, numbers).astype(np.uint8))
     table = np.full((256, 3), VOID_GREY, np.uint8)
@@ -101,31 +101,31 @@ def map_at_own_size(numbers: Tensor, size: Size, fit: Fit, classes: int) -> NDAr
 
 
 def confidence_png(probabilities: NDArray[Any]) -> bytes:
-    """How sure each place is of its class, [height, width] in [0, 1], as a grey PNG: 255 is 1."""
+    """Returns the confidence of each pixel, [height, width] in [0, 1], as a grey PNG in which 255 is 1."""
     return _png(Image.fromarray((probabilities * 255).round().astype(np.uint8)))
 
 
 def overlay_png(pixels: NDArray[np.float32], numbers: NDArray[np.int64], palette: Palette) -> bytes:
-    """The image [channels, height, width] in [0, 1] under its classes' colours, as PNG."""
+    """Returns the image [channels, height, width] in [0, 1] with the colours of its classes on top, as PNG."""
     grey_or_colour = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0) * 255
-    shown = (1 - OPACITY) * grey_or_colour + OPACITY * coloured(numbers, palette)
-    return _png(Image.fromarray(shown.round().astype(np.uint8)))
+    blended = (1 - OPACITY) * grey_or_colour + OPACITY * coloured(numbers, palette)
+    return _png(Image.fromarray(blended.round().astype(np.uint8)))
 
 
 def coloured(numbers: NDArray[np.int64], palette: Palette) -> NDArray[np.uint8]:
-    """Class numbers [..., height, width] as colours [..., height, width, 3]; void is light grey."""
+    """Returns class numbers [..., height, width] as colours [..., height, width, 3]; void is light grey."""
     colours = np.concatenate([colours_of(palette), np.full((1, 3), VOID_GREY, np.uint8)])
-    return colours[numbers]  # -1, void, is the last
+    return colours[numbers]  # void, -1, is the last one
 
 
 def beside(maps: Tensor, images: Tensor, palette: Palette) -> Tensor:
-    """Each map in colours with its image to the right: float [n, 3, height, 2 width] in [0, 1]."""
+    """Returns each map in colours with its image to the right, float [n, 3, height, 2 width] in [0, 1]."""
     left = torch.from_numpy(coloured(maps.numpy(), palette)).permute(0, 3, 1, 2).float() / 255
     return torch.cat([left, images.expand(-1, 3, -1, -1)], dim=3)
 
 
 def palette_text(palette: Palette) -> str:
-    """The palette as a file that a `masks` source reads."""
+    """Returns the palette as the content of a file that a `masks` source reads."""
     rows = zip(palette.names, colours_of(palette).tolist(), strict=True)
     return "".join(f"{name} {' '.join(map(str, colour))}\n" for name, colour in rows)
 

@@ -1,6 +1,6 @@
-"""How good maps are: intersection over union, pixel accuracy, likelihood and calibration of every place.
+"""Scores of segmentation maps: intersection over union (IoU), pixel accuracy, likelihood and calibration.
 
-Places that the true map does not know (`VOID`) count in nothing.
+Pixels whose true class is unknown (`VOID`) do not count.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 
 from semivae.metrics import CALIBRATION_BINS, SMALLEST_PROBABILITY
 
-FEWEST_RESAMPLED = 5  # images that an interval needs
-RESAMPLES = 1000  # of the images, for the interval of the mean IoU
+FEWEST_RESAMPLED = 5  # the number of images that an interval needs
+RESAMPLES = 1000  # bootstrap samples for the interval of the mean IoU
 
 
 def scores_of(parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-    """All scores of (probabilities [n, K, height, width], maps [n, height, width]), as plain numbers, lists and dicts.
+    """Returns all scores of (probabilities [n, K, height, width], maps [n, height, width]), in plain Python types.
 
     "mean_iou" (over the classes that occur) and "mean_iou_interval" (95%, images resampled; None for fewer than 5),
-    "pixel_accuracy", "error" (1 - pixel accuracy), "nll" (nats a pixel), "brier" (0..2), "ece" (15 bins), all over the
-    pixels of all images; "per_class" (class name to IoU, None where neither map nor prediction has the class),
+    "pixel_accuracy", "error" (1 - pixel accuracy), "nll" (nats per pixel), "brier" (0..2), "ece" (15 bins), all over
+    the pixels of all images; "per_class" (class name to IoU, None where neither map nor prediction has the class),
     "confusion" (pixels; rows: true classes).
     """
     confusions: list[NDArray[np.int64]] = []
@@ -53,41 +53,42 @@ def scores_of(parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) ->
         "nll": float(sums[0] / count),
         "brier": float(sums[1] / count),
         "ece": float(np.abs(bins).sum() / count),
-        "per_class": {name: found(iou) for name, iou in zip(classes, per_class, strict=True)},
+        "per_class": {name: _number(iou) for name, iou in zip(classes, per_class, strict=True)},
         "confusion": total.tolist(),
     }
 
 
-def found(iou: float) -> float | None:
+def _number(iou: float) -> float | None:
+    """Returns a number for JSON, which has no NaN."""
     return None if np.isnan(iou) else float(iou)
 
 
 def image_confusion(predicted: NDArray[np.int64], true: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Pixels of one image by true (row) and predicted class (column), [K, K]; void places are left out."""
+    """Returns the pixel counts of one image by true (row) and predicted class (column), [K, K], without void pixels."""
     known = true >= 0
     pairs = true[known] * classes + predicted[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def intersection_over_union(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU of each class, in 0..1; NaN where neither truth nor prediction has it."""
+    """Returns the IoU of each class, in 0..1; NaN if neither truth nor prediction has the class."""
     right = np.diag(confusion).astype(np.float64)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
-    found: NDArray[np.float64] = np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
-    return found
+    iou: NDArray[np.float64] = np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
+    return iou
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float:
-    """Mean IoU over the classes that occur, of the pixels of all images together."""
-    found = intersection_over_union(confusion)
-    return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
+    """Returns the mean IoU over the classes that occur, from the pixels of all images together."""
+    iou = intersection_over_union(confusion)
+    return float(np.nanmean(iou)) if not np.isnan(iou).all() else 0.0
 
 
 def mean_iou_interval(each: NDArray[np.int64], confidence: float = 0.95) -> list[float] | None:
-    """Interval of the mean IoU if other images had been drawn: percentiles over images resampled with replacement.
+    """Returns a bootstrap interval of the mean IoU: percentiles over images resampled with replacement.
 
-    Pixels of one image depend on each other, so images are resampled, not pixels; images of one person still do too.
-    None below `FEWEST_RESAMPLED` images: a few resampled say little of others, and one says nothing.
+    Images are resampled, not pixels, because the pixels of one image are dependent; so are several images of one
+    person, which the interval ignores. Returns None for fewer than `FEWEST_RESAMPLED` images.
     """
     if len(each) < FEWEST_RESAMPLED:
         return None

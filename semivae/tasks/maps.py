@@ -1,4 +1,4 @@
-"""MAPS: a class, or `VOID`, at every place of the image; a segmentation."""
+"""MAPS: a class, or `VOID`, at every pixel of the image (semantic segmentation)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from semivae.game.players import Player
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
-    from semivae.tasks.given import Given
+    from semivae.tasks.user_values import UserValue
 
-USUAL_NAME = "s"  # of maps in the data: what a recipe's variable is taken for before the data tell its shape
+USUAL_NAME = "s"  # of maps in the data; decides while the shape of a recipe's variable is unknown
 REFUSES: Mapping[str, str] = {
-    "ratio": "maps hold many classes each, so no ratio of classes can be asked for",
-    "align": "only single classes are aligned, {label} is a map of them",
-    "information": "only of single classes views share information, {label} is a map of them",
-    "adjust": "only single classes can be adjusted, {label} is a map of them",
-    "mixup": "only single classes can be mixed, {label} is a map of them",
-    "vote": "the decoder votes on single classes, {label} is a map of them",
-    "prior": "a prior speaks of one class an image, {label} is a map",
-    "test_prior": "a prior speaks of one class an image, {label} is a map",
-    "doubt": "an image has places that are sure and others that are not, {label} is a map",
+    "ratio": "a map holds many classes, so a ratio of classes has no meaning",
+    "align": "only single classes can be aligned, but {label} is a map",
+    "information": "the mutual-information loss needs a single class, but {label} is a map",
+    "adjust": "only single classes can be adjusted, but {label} is a map",
+    "mixup": "only single classes can be mixed, but {label} is a map",
+    "vote": "the decoder votes on single classes only, but {label} is a map",
+    "prior": "a prior is about one class per image, but {label} is a map",
+    "test_prior": "a prior is about one class per image, but {label} is a map",
+    "doubt": "the uncertainty of a map differs from pixel to pixel, so an image as a whole has none",
 }
 
 
@@ -42,43 +42,46 @@ class Maps(Categorical):
     has_places = True
     counted = "the pixels of {images}"
     refuses = REFUSES
-    fewest_to_calibrate = 8  # a map holds thousands of places; but those of one image are alike
+    fewest_to_calibrate = 8  # maps have thousands of pixels, but those of one image are alike
 
     def fits(self, name: str, variable: VariableSpec) -> bool:
+        """Returns whether the variable is categorical with two dimensions, or, without a shape, has the usual name."""
         if variable.family != "categorical":
             return False
         return name == USUAL_NAME if variable.shape is None else len(variable.shape) == 2
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
-        """There is no class to balance."""
+        """Returns a random split, because there is no class to balance."""
         from semivae.data.splits import plain_split
 
         if spec.balance not in ("balanced", "proportional"):
             raise DataError(f"split.balance: {reason(self, 'ratio', dataset.label)}; remove it")
         return plain_split(dataset, spec)
 
-    def unpaired(self, asked: Unpaired) -> Stream:
-        """Maps of the labelled pairs or the hidden ones, and those that come alone."""
+    def unpaired(self, request: Unpaired) -> Stream:
+        """Returns a stream of maps: those of the labelled pairs or the hidden ones, and unpaired maps."""
         from semivae.data.unpaired import map_stream
 
-        return map_stream(asked)
+        return map_stream(request)
 
     def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
+        """Returns a `MapTeacher`."""
         from semivae.game.teaching.map_teacher import MapTeacher
 
         return MapTeacher(label, views, ema_encoder)
 
-    def parse(self, given: Given) -> Tensor:
-        """Mask files, or class numbers."""
-        from semivae.tasks.given import class_maps
+    def parse(self, value: UserValue) -> Tensor:
+        """Returns maps from mask files or class numbers."""
+        from semivae.tasks.user_values import class_maps
 
-        return class_maps(given)
+        return class_maps(value)
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
+        """Returns no counts, because a map has no single class."""
         return []
 
     def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-        """Intersection over union with its interval, pixel accuracy, calibration (`semivae.tasks.map_scores`)."""
+        """Returns IoU with its interval, pixel accuracy and calibration (`semivae.tasks.map_scores`)."""
         from semivae.tasks.map_scores import scores_of
 
         return scores_of(parts, classes)

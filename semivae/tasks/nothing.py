@@ -1,4 +1,4 @@
-"""NOTHING: no label. Also what a variable is that no kind of label fits: a code."""
+"""NOTHING: no label; the kind of a variable that is not a label, such as a code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from semivae.game.players import Player
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
-    from semivae.tasks.given import Given
+    from semivae.tasks.user_values import UserValue
 
 REFUSES: Mapping[str, str] = {"doubt": "there is no label", "judge": "there is no label"}
 
@@ -36,37 +36,37 @@ class Nothing(Task):
         return True
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
-        """There is no class to balance."""
+        """Returns a random split, because there is no class to balance."""
         from semivae.data.splits import plain_split
 
         return plain_split(dataset, spec)
 
-    def unpaired(self, asked: Unpaired) -> Stream:
-        """Values of a code come from a file."""
+    def unpaired(self, request: Unpaired) -> Stream:
+        """Returns a stream of values from a file."""
         from semivae.data.unpaired import file_stream
 
-        return file_stream(asked)
+        return file_stream(request)
 
     def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
-        raise ValueError(f"{label} is no label, so nobody teaches it on unlabelled images")
+        raise ValueError(f"{label} is not a label, so it has no teacher on unlabelled images")
 
-    def parse(self, given: Given) -> Tensor:
-        """Numbers, or class numbers."""
-        from semivae.tasks.given import plain_values
+    def parse(self, value: UserValue) -> Tensor:
+        """Returns numbers, or class numbers."""
+        from semivae.tasks.user_values import plain_values
 
-        return plain_values(given)
+        return plain_values(value)
 
-    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         return parameters
 
-    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+    def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         return posterior.mean
 
-    def predict(self, answers: Tensor) -> Tensor:
-        return answers
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
-        raise ValueError("without a label there is nothing to examine")
+        raise ValueError("there is no label to measure")
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         return ()

@@ -1,4 +1,4 @@
-"""Which training examples show their label: as its kind chooses, and written down once for all."""
+"""Splits of the training examples into labelled, unlabelled and validation ones, made by the kind of the label."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from semivae.tasks.kinds import task_named
 
 
 def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
-    """Choose labelled and validation examples, as the kind of the primary label does it.
+    """Chooses labelled and validation examples, as the kind of the primary label does.
 
     Raises:
-        DataError: more labels or validation examples are asked for than there are, or what the kind refuses.
+        DataError: the data have too few labels or examples, or the kind refuses an option of the split.
     """
     return task_named(dataset.labels[dataset.label].kind).split(dataset, spec)
 
 
 def pin_splits(name: str, dataset: Dataset, spec: SplitSpec, folder: Path, seeds: Iterable[int]) -> list[Path]:
-    """Write the manifests `folder`/`name`_seed0.json and so on, one for each of `seeds`, as they lie in data/splits.
+    """Writes a manifest `folder`/`name`_seed0.json for each of `seeds`, like those in data/splits.
 
     Args:
-        name: the recipe's name.
-        dataset: the recipe's data.
-        spec: the recipe's split; its own seed is replaced by each of `seeds`.
-        folder: where the manifests go.
+        name: the name of the recipe.
+        dataset: the data of the recipe.
+        spec: the split of the recipe; each of `seeds` replaces its seed.
+        folder: the folder of the manifests.
         seeds: split seeds.
 
     Returns:

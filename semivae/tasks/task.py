@@ -1,7 +1,7 @@
-"""What a label is: the protocol that every kind of label follows (`semivae.tasks.kinds` lists them).
+"""The protocol of the kinds of labels (`semivae.tasks.kinds` lists them).
 
-A task is one object without state. It sees recipes, arrays and tensors, never a run, so that all rooms can ask it.
-Recipes are checked without torch, so a task imports what computes where it computes.
+A task is one object without state. It gets recipes, arrays and tensors, never a run, so all rooms can use it. Recipes
+are checked without torch, so a task imports torch only inside the methods that compute.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from semivae.game.players import Player
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
-    from semivae.tasks.given import Given
+    from semivae.tasks.user_values import UserValue
 
 
 @dataclass(frozen=True, eq=False)
 class LabelStatistics:
-    """What a posterior says on some examples; m of their values are known: one each, or one at each known place.
+    """Statistics of a posterior on examples with m known labels: one per example, or one per known pixel.
 
     Attributes:
-        errors: how wrong each known value is taken, [m], from 0 to 1; None without labels.
-        confidence: how sure each of them is, [m], from 0 to 1.
-        mass: sum of the posterior over them by class, float64 [classes]; empty without classes.
-        counts: how often each class is the most likely one, float64 [classes]; empty without classes.
+        errors: the error of each label, [m], from 0 to 1; None if the labels are unknown.
+        confidence: the confidence of each label, [m], from 0 to 1.
+        mass: the sum of the posterior by class, float64 [classes]; empty without classes.
+        counts: by class, how often it is the most likely one, float64 [classes]; empty without classes.
     """
 
     errors: Tensor | None
@@ -46,12 +46,12 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """What the kind is called: in a data set's `LabelInfo`, and where its results are shown."""
+        """The name of the kind, in a data set's `LabelInfo` and in reports."""
         ...
 
     @property
     def has_places(self) -> bool:
-        """Whether a value has a part at every place of the image, which views then move along with it."""
+        """Whether a label has a value at every pixel of the image, so that views move it along with the image."""
         ...
 
     @property
@@ -61,83 +61,83 @@ class Task(Protocol):
 
     @property
     def refuses(self) -> Mapping[str, str]:
-        """What cannot be asked of such a label: the option's name to the reason, in which {label} is the label's name.
+        """The options that such a label does not support, each with the reason; {label} stands for the label's name.
 
         Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
-        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), and doubt: the novelty of an image by
-        how unsure its label is.
+        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), and doubt, the novelty of an image by
+        the uncertainty of its label.
         """
         ...
 
     @property
     def fewest_to_calibrate(self) -> int:
-        """Validation images that a temperature needs to be chosen on."""
+        """The smallest number of validation images for choosing a temperature."""
         ...
 
     def fits(self, name: str, variable: VariableSpec) -> bool:
-        """Whether a variable that streams show beside the image is such a label; its shape may not be known yet."""
+        """Returns whether a variable that streams show beside the image is such a label; it may lack its shape yet."""
         ...
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
-        """Which training examples show the label.
+        """Chooses the labelled and the validation examples.
 
         Raises:
-            DataError: more is asked for than there is, or what the kind refuses.
+            DataError: the data have too few labels or examples, or the kind refuses an option of the split.
         """
         ...
 
-    def unpaired(self, asked: Unpaired) -> Stream:
-        """The stream that shows the label alone, without an image.
+    def unpaired(self, request: Unpaired) -> Stream:
+        """Returns the stream that shows the label alone, without an image.
 
         Raises:
-            DataError: no values are at hand, or they do not fit.
+            DataError: there are no values, or they do not fit.
         """
         ...
 
     def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
-        """Who teaches the label on a stream's unlabelled images.
+        """Returns the teacher of the label on a stream's unlabelled images.
 
         Args:
-            label: its name.
-            views: of the stream.
-            decoder: whose p(label) and vote may join.
-            average: the encoder's slow average.
+            label: the name of the label.
+            views: the augmentations of the stream and the settings of the teacher.
+            decoder: the player whose p(label) and vote the teacher may use.
+            ema_encoder: the EMA of the encoder.
         """
         ...
 
-    def parse(self, given: Given) -> Tensor:
-        """What a user gave for such a variable, (count, *shape).
+    def parse(self, value: UserValue) -> Tensor:
+        """Returns a user's value for such a variable, (count, *shape).
 
         Raises:
-            RunError: it does not fit.
+            RunError: the value does not fit.
         """
         ...
 
-    def answer(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """What the encoder's parameters [n, *parameter_shape] say of the label, as users get it, [n, ...].
+    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """Returns what users get for the encoder's parameters [n, *parameter_shape], such as class probabilities.
 
-        Exported files hold this too, so it is made of tensors' own methods.
+        Exported files contain this method, so it uses methods of tensors only.
         """
         ...
 
-    def answer_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
-        """The same from the posterior itself, to check exported files by."""
+    def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
+        """Returns the same from the posterior itself, to check exported files against."""
         ...
 
-    def predict(self, answers: Tensor) -> Tensor:
-        """The label that answers [n, ...] speak for most, [n, *shape]."""
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Returns the most likely label [n, *shape] of outputs [n, ...]."""
         ...
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
-        """How a posterior of batch shape [n] does, against labels [n, *shape] where they are known."""
+        """Returns statistics of a posterior of batch shape [n], against labels [n, *shape] if they are known."""
         ...
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
-        """Class shares that a prior of the label expects, mean over places; empty without classes."""
+        """Returns the class frequencies of a prior, averaged over pixels; empty without classes."""
         ...
 
     def label_frequencies(self, labels: Tensor, classes: int) -> tuple[float, ...]:
-        """Class shares among labels [n, *shape], places that are not known left out; empty without classes."""
+        """Returns the class frequencies among labels [n, *shape], without unknown pixels; empty without classes."""
         ...
 
     def count_values(self, labels: Tensor) -> int:
@@ -145,25 +145,25 @@ class Task(Protocol):
         ...
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
-        """How many examples [n, *shape] each class has; empty where an example has no one class."""
+        """Returns the number of examples [n, *shape] of each class; empty if an example has no single class."""
         ...
 
     def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
-        """How good answers are, as plain numbers, lists and dicts.
+        """Returns scores of outputs as plain numbers, lists and dicts.
 
         Args:
-            parts: answers [n, ...] and labels [n, *shape], in parts.
+            parts: pairs of outputs [n, ...] and labels [n, *shape].
             classes: class names.
         """
         ...
 
 
 def takes(task: Task, option: str) -> bool:
-    """Whether an option can be asked of a label of this kind."""
+    """Returns whether a label of this kind supports an option."""
     return option not in task.refuses
 
 
 def reason(task: Task, option: str, label: str | None) -> str | None:
-    """Why a label of this kind refuses an option; None where it takes it."""
+    """Returns why a label of this kind refuses an option; None if it supports it."""
     why = task.refuses.get(option)
     return None if why is None else why.format(label=label)

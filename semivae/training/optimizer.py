@@ -25,7 +25,7 @@ class PlayerOptimizer:
     al. 2024), as far as AdamW would move them at the same learning rate (Liu et al. 2025); AdamW moves all the rest.
 
     Args:
-        parameters: what it may change.
+        parameters: the parameters that it updates.
         spec: the recipe's training section.
         player: whose parameters these are; the section may give each player an algorithm and a rate of its own.
     """
@@ -44,7 +44,7 @@ class PlayerOptimizer:
         others = [parameter for index, parameter in enumerate(parameters) if index not in self.matrices]
         algorithm = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": spec.weight_decay}
-        # a player of fixed factors only has nothing to move
+        # a player of fixed factors only has no parameters
         self.optimizers: list[torch.optim.Optimizer] = [
             algorithm(others or [torch.zeros(0, requires_grad=True)], fused=True, **shared)
         ]
@@ -58,18 +58,18 @@ class PlayerOptimizer:
             return self.learning_rate * warm
         return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / self.spec.steps))
 
-    def forget(self) -> None:
+    def zero_grad(self) -> None:
         """Drops the last gradient."""
         for parameter in self.parameters:
             parameter.grad = None
 
-    def clip(self) -> bool:
+    def clip_gradient(self) -> bool:
         """Clips the new gradient; returns whether it is finite."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
         return math.isfinite(norm.item())
 
-    def move(self, step: int) -> None:
-        """Changes the parameters by their gradients, at the rate of that step."""
+    def update(self, step: int) -> None:
+        """Updates the parameters by their gradients, at the learning rate of that step."""
         for index, matrix in self.matrices.items():
             gradient = self.parameters[index].grad
             matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
@@ -79,7 +79,7 @@ class PlayerOptimizer:
             optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimisers' moments, as flat names, the parameter's number first, to tensors."""
+        """Returns the optimisers' moments by flat names, which start with the parameter's number."""
         return {
             f"{index}.{name}": tensor
             for index, (optimizer, moved) in enumerate(self._moved())
@@ -95,7 +95,7 @@ class PlayerOptimizer:
             optimizer.state[parameter][name] = tensor.to(parameter.device)
 
     def _moved(self) -> list[tuple[torch.optim.Optimizer, Tensor]]:
-        """Of every parameter, who moves it, and as what."""
+        """Returns for every parameter the optimiser that updates it, and the tensor under which it does so."""
         return [
             (self.optimizers[-1], self.matrices[index]) if index in self.matrices else (self.optimizers[0], parameter)
             for index, parameter in enumerate(self.parameters)
@@ -103,7 +103,7 @@ class PlayerOptimizer:
 
 
 class Optimizers:
-    """The optimisers of the players, and a turn in which some of them move.
+    """The optimisers of the players, and an update of some of them.
 
     Args:
         of: the optimiser of each player.
@@ -120,15 +120,15 @@ class Optimizers:
         )
 
     def step(self, learners: Sequence[PlayerName], losses: Losses, step: int) -> None:
-        """Takes one step of the players that learn, down one loss.
+        """Updates the players that learn, by the gradient of one loss.
 
         Args:
-            learners: who moves.
-            losses: what they descend, and its terms, for the message where one is not finite.
+            learners: the players to update.
+            losses: the total to minimise, and its terms, which the message names if one is not finite.
             step: the number of the step, which sets the learning rate.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; all weights are left as they were.
+            TrainingError: the loss or a gradient is not finite; no weight has changed then.
         """
         if not losses.total.requires_grad:  # every lesson is switched off at this step
             return
@@ -138,12 +138,12 @@ class Optimizers:
             raise TrainingError(_not_finite(step, f"the loss of the {who}", bad))
         moving = [self.of[player] for player in learners]
         for optimizer in moving:
-            optimizer.forget()
+            optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
-        if not all([optimizer.clip() for optimizer in moving]):
+        if not all([optimizer.clip_gradient() for optimizer in moving]):
             raise TrainingError(_not_finite(step, f"the gradient of the {who}", {}))
         for optimizer in moving:
-            optimizer.move(step)
+            optimizer.update(step)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the moments of both, by flat names."""
@@ -154,7 +154,7 @@ class Optimizers:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes up moments as `tensors` names them. Raises ValueError or IndexError for those of another model."""
+        """Restores moments that `tensors` returned. Raises ValueError or IndexError for those of another model."""
         for player, optimizer in self.of.items():
             prefix = f"{player}."
             own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What a user gives for a variable: classes by name or number, mask files, numbers; as tensors."""
+"""Values that users give for variables (classes by name or number, mask files, numbers), as tensors."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from semivae.data.formats.regular_files import read_regular
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
 from semivae.recipe.sources import Fit
-from semivae.text import shown
+from semivae.text import short_repr
 from semivae.variables import VOID
 
 
 @dataclass(frozen=True)
-class Given:
-    """A value that somebody gave.
+class UserValue:
+    """A value that a user gives for a variable.
 
     Attributes:
-        name: of the variable.
-        value: as it was given: a number, a text, a list, an array.
-        count: how many samples it is for.
-        variable: the recipe's, as resolved.
-        classes: class names, where the data name them.
-        palette: reads what masks mean, where the variable is the label; None elsewhere.
-        fit: how masks are brought to the variable's size.
+        name: the name of the variable.
+        value: the value, a number, a text, a list or an array.
+        count: the number of samples that it is for.
+        variable: the variable of the resolved recipe.
+        classes: class names, if the data have them.
+        palette: reads the palette of the run's masks, if the variable is the label; otherwise None.
+        fit: how masks are resized to the variable's shape.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Given:
 # Classes -------------------------------------------------------------------------------------------------------------
 
 
-def class_numbers(given: Given) -> Tensor:
-    """Classes, given by number or name, alone or as a list (text: joined by commas), as int64 (count,).
+def class_numbers(given: UserValue) -> Tensor:
+    """Returns classes given by number or name, one or a list (as text: separated by commas), as int64 (count,).
 
     Raises:
-        RunError: an unknown class, a number that could mean two, or a list whose length does not divide the count.
+        RunError: an unknown class, an ambiguous number, or a list whose length does not divide the count.
     """
     value, names, count = given.value, given.classes, given.count
     if isinstance(value, str) and value not in names:
@@ -63,27 +63,27 @@ def class_numbers(given: Given) -> Tensor:
         raise RunError(
             f"{given.name}: {len(entries)} classes do not divide {count} samples; give one class, or {count}"
         )
-    if values is value:  # an array of labels speaks of numbers, a number that somebody wrote may mean a name
-        refuse_ambiguous(given.name, entries, names)
+    if values is value:  # an array holds class numbers, but a number that a user types may be a class name
+        refuse_ambiguous_number(given.name, entries, names)
     classes = given.variable.classes or len(names)
     chosen = torch.tensor([class_number(given.name, entry, classes, names) for entry in entries])
     return chosen.repeat_interleave(count // len(entries))
 
 
-def refuse_ambiguous(name: str, entries: Sequence[Any], names: Sequence[str]) -> None:
-    """Raise `RunError` for a number that is one class's number and another one's name."""
+def refuse_ambiguous_number(name: str, entries: Sequence[Any], names: Sequence[str]) -> None:
+    """Raises `RunError` for a number that is the number of one class and the name of another."""
     for entry in entries:
-        if not isinstance(entry, int) or entry.bit_length() > 64:  # Python writes no number of thousands of digits
+        if not isinstance(entry, int) or entry.bit_length() > 64:  # Python refuses to print thousands of digits
             continue
         if str(entry) in names and list(names).index(str(entry)) != entry:
             raise RunError(
-                f"{name}: {entry} could be a class's number or the class called {str(entry)!r}, of another number; "
-                f"give the class's name as text, {name}='\"{entry}\"'"
+                f"{name}: {entry} could be a class number or the class called {str(entry)!r}, which has another "
+                f"number; give the name of the class as text, {name}='\"{entry}\"'"
             )
 
 
 def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> int:
-    """One class by its name (first) or number. Raises `RunError` that lists what there is."""
+    """Returns the number of a class given by its name or else its number; otherwise raises `RunError`."""
     if isinstance(entry, str) and entry in names:
         return list(names).index(entry)
     number = None
@@ -93,20 +93,20 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
         number = int(entry)
     if number is None or not 0 <= number < classes:
         known = ", ".join(names) if names else f"0 to {classes - 1}"
-        raise RunError(f"{name}: unknown class {shown(entry)}; the classes are {known}")
+        raise RunError(f"{name}: class {short_repr(entry)} is unknown; the classes are {known}")
     return number
 
 
-# Classes at places ---------------------------------------------------------------------------------------------------
+# Segmentation maps ---------------------------------------------------------------------------------------------------
 
 
-def class_maps(given: Given) -> Tensor:
-    """Mask files, one or a list whose length divides the count, or class numbers, as int64 (count, height, width).
+def class_maps(given: UserValue) -> Tensor:
+    """Returns maps given as mask files (one, or a list whose length divides the count) or as class numbers.
 
-    Places are `VOID` where a mask says that they are not known, or a number is -1.
+    They are int64 (count, height, width). Pixels that a mask leaves unknown, and numbers of -1, are `VOID`.
 
     Raises:
-        RunError: a file that is missing, no image, or holds what is no class; or numbers that are no classes.
+        RunError: a mask file is missing, is not an image or holds unknown classes; or a number is not a class.
     """
     paths = given.value if isinstance(given.value, list | tuple) else [given.value]
     if given.palette is None or not all(isinstance(path, str | Path) for path in paths):
@@ -118,11 +118,11 @@ def class_maps(given: Given) -> Tensor:
     return read_masks(given, paths, given.palette()).repeat_interleave(given.count // len(paths), dim=0)
 
 
-def read_masks(given: Given, paths: Sequence[str | Path], palette: Palette) -> Tensor:
-    """Mask files at the variable's size, int64 [n, height, width], `VOID` where they say so.
+def read_masks(given: UserValue, paths: Sequence[str | Path], palette: Palette) -> Tensor:
+    """Reads mask files at the variable's size, int64 [n, height, width], with `VOID` for unknown pixels.
 
     Raises:
-        RunError: a file that is missing, no image, or holds what is no class.
+        RunError: a file is missing, is not an image or holds unknown classes.
     """
     height, width = given.variable.shape or (0, 0)
     maps = []
@@ -131,50 +131,53 @@ def read_masks(given: Given, paths: Sequence[str | Path], palette: Palette) -> T
             raise RunError(f"{given.name}: there is no mask file {path.absolute()}")
         try:
             maps.append(decode_map(read_regular(path), palette, height, width, given.fit))
-        except Exception as error:  # ours for a number or colour that is no class; Pillow raises much
+        except Exception as error:  # ours for unknown classes; Pillow raises many kinds
             known = ", ".join(f"{number} {name}" for number, name in enumerate(given.classes[:12]))
             raise RunError(
-                f"{path}: no mask for this run: {reason_of(error)}; a mask holds class numbers, {known}"
+                f"{path} is not a mask for this run: {reason_of(error)}; a mask holds class numbers, {known}"
             ) from error
     return torch.from_numpy(np.stack(maps)).long()
 
 
-def class_places(given: Given, smallest: int = 0) -> Tensor:
-    """Class numbers for a categorical variable of several places, as int64 (count, *shape).
+def class_places(given: UserValue, smallest: int = 0) -> Tensor:
+    """Returns class numbers for a categorical variable with several values, as int64 (count, *shape).
 
     Raises:
-        RunError: numbers that are no classes; those below 0 down to `smallest` may be.
+        RunError: a number is not a class, and not one of those from `smallest` to -1.
     """
     values, classes = numbers(given), given.variable.classes or 0
     if not ((values == values.long()) & (values >= smallest) & (values < classes)).all():
-        void = f", {VOID} stands for: not known" if smallest == VOID else ""
-        raise RunError(f"{given.name}: unknown class; the classes are 0 to {classes - 1}{void}")
+        void = f", and {VOID} stands for an unknown pixel" if smallest == VOID else ""
+        raise RunError(f"{given.name}: a number is not a class; the classes are 0 to {classes - 1}{void}")
     return values.long()
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
 
 
-def plain_values(given: Given) -> Tensor:
-    """Values of a code: class numbers where it is categorical, else numbers, (count, *shape)."""
+def plain_values(given: UserValue) -> Tensor:
+    """Returns values of a code, (count, *shape): class numbers if it is categorical, otherwise numbers."""
     return class_places(given) if given.variable.family == "categorical" else numbers(given)
 
 
-def numbers(given: Given) -> Tensor:
-    """Numbers for a variable of some shape, as float32 (count, *shape).
+def numbers(given: UserValue) -> Tensor:
+    """Returns numbers for a variable of any shape, as float32 (count, *shape).
 
     Raises:
-        RunError: no numbers, of another shape, not finite, or beyond what a Bernoulli variable takes.
+        RunError: the value is not numeric, has another shape, is not finite, or lies outside [0, 1] for a Bernoulli
+            variable.
     """
     name, value, count, shape = given.name, given.value, given.count, given.variable.shape or ()
     try:
         values = torch.as_tensor(float(value) if isinstance(value, str) else value, dtype=torch.float32)
     except (TypeError, ValueError, OverflowError, RuntimeError) as reason:  # the last two from torch
-        raise RunError(f"{name}: {shown(value)} is not a number or an array of numbers") from reason
+        raise RunError(f"{name}: {short_repr(value)} is not a number or an array of numbers") from reason
     if values.shape not in {(), shape, (count, *shape)}:
-        raise RunError(f"{name}: expected one number, shape {shape} or {(count, *shape)}; given {tuple(values.shape)}")
+        raise RunError(
+            f"{name}: the value has shape {tuple(values.shape)}; give one number, or shape {shape} or {(count, *shape)}"
+        )
     if not values.isfinite().all():
-        raise RunError(f"{name}: values must be finite numbers")
+        raise RunError(f"{name}: the values must be finite numbers")
     if given.variable.family == "bernoulli" and (values.min() < 0 or values.max() > 1):
-        raise RunError(f"{name}: values of a Bernoulli variable lie in 0 to 1")
+        raise RunError(f"{name}: the values of a Bernoulli variable must lie between 0 and 1")
     return values.expand(count, *shape).clone()
