@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from semivae.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from semivae.api import Run, load, train
+    from semivae.api import Run, inspect, load, train
 
-__all__ = ["Run", "load", "train"]
+__all__ = ["Run", "inspect", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

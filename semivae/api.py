@@ -1,4 +1,4 @@
-"""The public face: a trained run with all that can be done with it, `load` and `train`."""
+"""The public face: a trained run with all that can be done with it, `load`, `train` and `inspect`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from semivae.export.encoder import export
 from semivae.game.players import Player
 from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
+from semivae.inspection.inspecting import inspect as inspect
 from semivae.recipe import Recipe
 from semivae.reports.diagnosis import diagnose
 from semivae.reports.evaluation import Part, evaluate

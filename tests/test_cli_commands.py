@@ -24,6 +24,7 @@ from semivae.cli.writing import write_arrays, write_file
 from semivae.errors import RunError
 
 COMMANDS = [
+    "inspect",
     "train",
     "evaluate",
     "diagnose",

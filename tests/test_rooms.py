@@ -19,7 +19,7 @@ FLOORS = (
     ("runs", "monitoring"),
     ("training", "classification"),
     ("generative", "export"),
-    ("reports",),
+    ("reports", "inspection"),
     ("api",),
     ("cli",),
 )
@@ -32,6 +32,7 @@ NEVER = {
     "generative": {"training"},
     "export": {"training"},
     "reports": {"training"},
+    "inspection": {"training"},
 }
 
 Edge = tuple[str, str]

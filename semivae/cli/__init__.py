@@ -19,6 +19,7 @@ from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
 from semivae.cli.generative_commands import chain, codes, likelihood, quality
 from semivae.cli.impute_command import impute
+from semivae.cli.inspect_command import inspect
 from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
@@ -111,6 +112,7 @@ for command in (
     novelty,
     chain,
     codes,
+    inspect,
     recipes,
     schema,
     show,

@@ -94,10 +94,10 @@ def array_doubts(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) 
 
 
 def _part_keys(train: Sample, test: Sample, unlabelled: Sample) -> dict[str, NDArray[np.int64]]:
-    return {"train": _keys(train), "test": _keys(test), "unlabelled": _keys(unlabelled)}
+    return {"train": example_keys(train), "test": example_keys(test), "unlabelled": example_keys(unlabelled)}
 
 
-def _keys(part: Sample) -> NDArray[np.int64]:
+def example_keys(part: Sample) -> NDArray[np.int64]:
     """A number for each x, equal for equal ones and, but for one in many billions, for no others, [n]; {} has none."""
     if not part:
         return np.zeros(0, np.int64)

@@ -48,14 +48,14 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         DataError: data are missing and cannot be downloaded, or cannot be used. Nothing half downloaded is left.
     """
     if isinstance(source, FolderSource):
-        return read_folder(source, _place(source.path, data_root))
+        return read_folder(source, place_of(source.path, data_root))
     if isinstance(source, ArraysSource):
-        return read_arrays(source, _place(source.path, data_root))
+        return read_arrays(source, place_of(source.path, data_root))
     if isinstance(source, TableSource):
-        test = None if source.test is None else _place(source.test, data_root, "source.test")
-        return read_table(source, _place(source.path, data_root), test)
+        test = None if source.test is None else place_of(source.test, data_root, "source.test")
+        return read_table(source, place_of(source.path, data_root), test)
     if isinstance(source, MasksSource):
-        return read_masks(source, _place(source.path, data_root))
+        return read_masks(source, place_of(source.path, data_root))
     if isinstance(source, MemorySource):
         raise DataError(
             "the data were given in memory (source: memory), so no file holds them; give them again in Python, as "
@@ -66,7 +66,7 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
     return binarized_dataset(_built_in(source, data_root, download), source.binarize)
 
 
-def _place(path: str, data_root: Path, where: str = "source.path") -> Path:
+def place_of(path: str, data_root: Path, where: str = "source.path") -> Path:
     """Where a user's own data lie. Raises DataError if nothing is there."""
     place = resolve(path, data_root)
     if not place.exists():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ HEIF_SUFFIXES = {".heic", ".heif", ".hif", ".avif"}
 THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
 MOST_AVERAGED = 128  # pixels a side that become one; with more Pillow's `reduce` divides too coarsely, white gets grey
 BAND = 4_000_000  # pixels of a large picture that are averaged at once
+
+Kept = TypeVar("Kept")
 
 
 def is_image(name: str) -> bool:
@@ -164,30 +167,44 @@ def read_pictures(
     """
     pixels = np.empty((len(names), *preprocessing.shape), np.uint8)
 
-    def fill(row: int) -> tuple[Size, Levels] | str:
-        try:
-            picture = decode_picture(files.read(names[row]), preprocessing)
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and more, by the byte that is wrong
-            return reason_of(error)
+    def keep(row: int, picture: Picture) -> tuple[Size, Levels]:
         pixels[row] = picture.pixels
         return picture.size, picture.levels
 
-    with ThreadPoolExecutor() as threads:
-        # photographs decode in parallel; with small pictures the interpreter's lock makes threads slower than none
-        rows = threads.map(fill, range(len(names))) if _threads_pay(files, names) else map(fill, range(len(names)))
-        found = list(rows)
+    found = each_picture(files, names, preprocessing, keep)
     unreadable = {name: met for name, met in zip(names, found, strict=True) if isinstance(met, str)}
     kept = [row for row, met in enumerate(found) if not isinstance(met, str)]
     if unreadable and (not skip or not kept):
-        named = join_names([f"{name} ({reason})" for name, reason in unreadable.items()])
-        raise DataError(
-            f"{len(unreadable):,} of {len(names):,} image files in {files.place} cannot be read: {named}. {advice}"
-        )
+        raise DataError(f"{unreadable_text(files, unreadable, len(names))}. {advice}")
     met = [one for one in found if not isinstance(one, str)]
     whole = torch.from_numpy(pixels if not unreadable else pixels[kept])
     return Pictures(
         whole, [names[row] for row in kept], [size for size, _ in met], [levels for _, levels in met], unreadable
     )
+
+
+def each_picture(
+    files: Files, names: Sequence[str], preprocessing: Preprocessing, use: Callable[[int, Picture], Kept]
+) -> list[Kept | str]:
+    """What `use` makes of each picture and its row, in order, or why it cannot be read; the pixels are not kept."""
+
+    def made(row: int) -> Kept | str:
+        try:
+            picture = decode_picture(files.read(names[row]), preprocessing)
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and more, by the byte that is wrong
+            return reason_of(error)
+        return use(row, picture)
+
+    with ThreadPoolExecutor() as threads:
+        # photographs decode in parallel; with small pictures the interpreter's lock makes threads slower than none
+        rows = threads.map(made, range(len(names))) if _threads_pay(files, names) else map(made, range(len(names)))
+        return list(rows)
+
+
+def unreadable_text(files: Files, unreadable: Mapping[str, str], count: int) -> str:
+    """Names the first five of the files that cannot be read, of `count`, with the reasons."""
+    named = join_names([f"{name} ({reason})" for name, reason in unreadable.items()])
+    return f"{len(unreadable):,} of {count:,} image files in {files.place} cannot be read: {named}"
 
 
 def read_pixels(files: Files, names: Sequence[str], preprocessing: Preprocessing) -> Tensor:

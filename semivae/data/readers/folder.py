@@ -21,6 +21,8 @@ from semivae.data.readers.parts import (
     Labelled,
     Layout,
     Part,
+    Refuse,
+    at_once,
     composed,
     folders_in,
     images_in,
@@ -64,13 +66,12 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     names = {part: [name for name, _ in members] for part, members in zip(ALL, given, strict=True)}
     origin, validation = "given", None
     if layout.test is None:
-        keys = [name.removeprefix(layout.top) for name in names["train"]]  # the same zipped and unzipped
-        kept, held = hold_out(train["y"], keys, source.test_share)
+        kept, held = held_out(layout, source.test_share)
         train, test = _rows(train, kept), _rows(train, held)
         names["train"], names["test"] = ([names["train"][row] for row in rows.tolist()] for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": parts[3].pixels} if layout.unlabelled else {}
-    warnings = layout.warnings + remarks(parts, preprocessing)
+    warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
     warnings += tuple(split_doubts(layout.classes, train, test, unlabelled, str(path), names))
     if layout.val is not None:
         of_val = names | {"test": names["val"]}
@@ -90,16 +91,35 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
 
 
 def _sample(pictures: Pictures, members: Labelled, classes: Sequence[str]) -> Sample:
+    return {"x": pictures.pixels, "y": class_numbers(members, classes)}
+
+
+def class_numbers(members: Labelled, classes: Sequence[str]) -> Tensor:
+    """The class of each file by its number, int64 [n]."""
     number = {name: index for index, name in enumerate(classes)}
-    return {"x": pictures.pixels, "y": torch.tensor([number[label] for _, label in members], dtype=torch.int64)}
+    return torch.tensor([number[label] for _, label in members], dtype=torch.int64)
+
+
+def held_out(layout: Layout, share: float) -> tuple[Tensor, Tensor]:
+    """The rows of `layout.train` to train on, and those to test on where no part is given for it.
+
+    Raises:
+        DataError: every class has one image only.
+    """
+    keys = [name.removeprefix(layout.top) for name, _ in layout.train]  # the same zipped and unzipped
+    return hold_out(class_numbers(layout.train, layout.classes), keys, share)
 
 
 def _rows(sample: Sample, rows: Tensor) -> Sample:
     return {key: value[rows] for key, value in sample.items()}
 
 
-def arrange(files: Files) -> Layout:
+def arrange(files: Files, refuse: Refuse = at_once) -> Layout:
     """Sort the files of a folder into classes and parts.
+
+    Args:
+        files: what lies there.
+        refuse: takes each mistake in turn; if it raises no error, what is right is sorted.
 
     Raises:
         DataError: the folder has none of the two structures, or a class lacks images.
@@ -107,12 +127,12 @@ def arrange(files: Files) -> Layout:
     top = top_of(files)
     parts = _parts(files, top)
     train_top = parts.get("train", top)
-    classes, train = _train(files, train_top)
-    val, test = (_further(files, parts[part], classes) if part in parts else None for part in ("val", "test"))
+    classes, train = _train(files, train_top, refuse)
+    val, test = (_further(files, parts[part], classes, refuse) if part in parts else None for part in ("val", "test"))
     unlabelled = images_in(files, parts["unlabelled"]) if "unlabelled" in parts else []
     used = {*(name for part in (train, val or [], test or []) for name, _ in part), *unlabelled}
-    warnings = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
-    return Layout(train_top, classes, train, val, test, unlabelled, warnings)
+    rest = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
+    return Layout(train_top, classes, train, val, test, unlabelled, unused=rest)
 
 
 def _parts(files: Files, top: str) -> dict[Part, str]:
@@ -135,7 +155,7 @@ def _members(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
     return ordered_classes(folders_in(files, prefix)), [(name, label) for name, (label, slash, _) in images if slash]
 
 
-def _train(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
+def _train(files: Files, prefix: str, refuse: Refuse) -> tuple[tuple[str, ...], Labelled]:
     place = f"{files.place}/{prefix}".rstrip("/")
     classes, members = _members(files, prefix)
     if len(classes) < 2:
@@ -143,28 +163,24 @@ def _train(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
         tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
         name = tables[0].rpartition("/")[2] if tables else ""
         hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
-        raise DataError(
-            f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}"
-        )
+        refuse(f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}")
     empty = sorted(set(classes) - {label for _, label in members})
     if empty:
-        raise DataError(f"{place} has classes with no image: {join_names(empty)}; add images or remove the folders")
+        refuse(f"{place} has classes with no image: {join_names(empty)}; add images or remove the folders")
     return classes, members
 
 
-def _further(files: Files, prefix: str, classes: Sequence[str]) -> Labelled:
+def _further(files: Files, prefix: str, classes: Sequence[str], refuse: Refuse) -> Labelled:
     """The images of another part, by the classes of the part to train on."""
     place = f"{files.place}/{prefix}".rstrip("/")
     found, members = _members(files, prefix)
     spelt = {composed(name): name for name in classes}
     unknown = [name for name in found if composed(name) not in spelt]
     if unknown:
-        raise DataError(
+        refuse(
             f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
             "Rename the folders, or add the classes to train"
         )
     if not members:
-        raise DataError(
-            f"{place} has no image in a class folder; add some, or remove it and a part of train is set aside"
-        )
-    return [(name, spelt[composed(label)]) for name, label in members]
+        refuse(f"{place} has no image in a class folder; add some, or remove it and a part of train is set aside")
+    return [(name, spelt[composed(label)]) for name, label in members if composed(label) in spelt]

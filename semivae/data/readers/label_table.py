@@ -58,8 +58,8 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
         (
             *labels.doubts(f"{files.place}/{source.labels}", source.label_column, source.unlabelled is not None),
             *_unlisted(source.labels, sorted(set(unlabelled) - set(names))),
-            *unused_files(files, used, advice),
         ),
+        unused_files(files, used, advice),
     )
 
 

@@ -74,10 +74,7 @@ class Reader:
             except Exception as error:  # ours for a wrong number or colour; Pillow raises much, by the wrong byte
                 broken.append(f"{name} ({reason_of(error)})")
         if broken:
-            raise DataError(
-                f"{len(broken):,} of {len(names):,} masks in {self.files.place} cannot be read: "
-                f"{join_names(broken, 3)}. Repair them, or say source.palette or source.void"
-            )
+            raise DataError(unreadable_masks(broken, len(names), self.files.place))
         return masks
 
     def pairs(self, pairs: Sequence[tuple[str, str, str]]) -> Sample:
@@ -90,15 +87,36 @@ class Reader:
 
     def _refuse_other_ratios(self, names: Sequence[str], sizes: Sequence[tuple[Size, Size]]) -> None:
         """Raise DataError for a mask with another ratio of sides than its image, which would not fit after scaling."""
-        wrong: list[str] = []
-        for name, ((width, height), (across, down)) in zip(names, sizes, strict=True):
-            if abs(width * down - across * height) > max(width, height, across, down):  # a pixel may go in scaling
-                wrong.append(f"{name} is {across}x{down}, its image {width}x{height}")
-        if wrong:
-            raise DataError(
-                f"{len(wrong):,} of {len(names):,} masks in {self.files.place} have another ratio of sides than their "
-                f"images: {join_names(wrong, 3)}. Crop both alike"
-            )
+        if wrong := other_ratios(names, sizes, self.files.place):
+            raise DataError(wrong)
+
+
+def unreadable_masks(broken: Sequence[str], count: int, place: Path) -> str:
+    """The message on masks that cannot be read, each with its reason, of so many."""
+    return (
+        f"{len(broken):,} of {count:,} masks in {place} cannot be read: {join_names(broken, 3)}. Repair them, or say "
+        "source.palette or source.void"
+    )
+
+
+def other_ratios(names: Sequence[str], sizes: Sequence[tuple[Size, Size]], place: Path) -> str:
+    """The message on masks with another ratio of sides than their images; "" where there are none.
+
+    Args:
+        names: of the masks.
+        sizes: of each the size of its image, then its own.
+        place: where they lie.
+    """
+    wrong: list[str] = []
+    for name, ((width, height), (across, down)) in zip(names, sizes, strict=True):
+        if abs(width * down - across * height) > max(width, height, across, down):  # a pixel may go in scaling
+            wrong.append(f"{name} is {across}x{down}, its image {width}x{height}")
+    if not wrong:
+        return ""
+    return (
+        f"{len(wrong):,} of {len(names):,} masks in {place} have another ratio of sides than their "
+        f"images: {join_names(wrong, 3)}. Crop both alike"
+    )
 
 
 def read_masks(source: MasksSource, path: Path) -> Dataset:
@@ -126,7 +144,7 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         train = part_of(files, tops.get("train", top))
         val, test = (part_of(files, tops[part]) if part in tops else Pairs() for part in ("val", "test"))
         if not train.pairs:
-            raise DataError(_no_pairs(files, tops.get("train", top)))
+            raise DataError(why_no_pairs(files, tops.get("train", top)))
         known = read.pairs(train.pairs)
         checked = read.pairs(val.pairs) if val.pairs else {}
         tested = read.pairs(test.pairs) if test.pairs else {}
@@ -136,7 +154,7 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         used = {file for part in (train, val, test) for pair in part.pairs for file in pair[1:]}
         warnings = unused_files(
             files,
-            used | {*lone, *train.masks, *_palette_files(source)},
+            used | {*lone, *train.masks, *palette_files(source)},
             "an image and its mask have one name; parts are train, val, test, unlabelled",
         )
     origin, validation = "given", None
@@ -156,14 +174,15 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         validation = torch.arange(len(known["s"]), len(known["s"]) + len(checked["s"]))
         known = {name: torch.cat([known[name], checked[name]]) for name in known}
     maps = torch.cat([part["s"].flatten() for part in (known, tested, alone) if part])
-    classes = palette.names or _numbered(maps, path)
+    classes = palette.names or numbered(maps, path)
     warnings += remarks(read.pictures, read.preprocessing) + unseen_classes(maps, classes, f"{path}: the masks")
     return Dataset(
         f"masks:{path.name}", map_label(classes), known, tested, unlabelled, warnings, origin, alone, validation
     )
 
 
-def _palette_files(source: MasksSource) -> list[str]:
+def palette_files(source: MasksSource) -> list[str]:
+    """The palette that a recipe names, as a file of the source."""
     return [] if source.palette is None else [PurePosixPath(source.palette).as_posix()]
 
 
@@ -216,7 +235,8 @@ def _by_name(files: Files, prefix: str) -> dict[str, str]:
     return found
 
 
-def _no_pairs(files: Files, prefix: str) -> str:
+def why_no_pairs(files: Files, prefix: str) -> str:
+    """The message on a part to train on without a pair."""
     images, masks = (sorted(_by_name(files, f"{prefix}{kind}/").values()) for kind in ("images", "masks"))
     if not images or not masks:
         lacking = " and ".join(f"{prefix}{kind}" for kind, found in (("images", images), ("masks", masks)) if not found)
@@ -229,7 +249,12 @@ def _no_pairs(files: Files, prefix: str) -> str:
     )
 
 
-def _numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
+def numbered(maps: Tensor, path: Path) -> tuple[str, ...]:
+    """Classes called by their numbers, up to the largest in `maps`, of any shape.
+
+    Raises:
+        DataError: one class only, or numbers most of which never occur.
+    """
     largest = int(maps.max())
     if largest < 1:
         raise DataError(f"{path}: the masks hold one class only, {largest}; at least two are needed")

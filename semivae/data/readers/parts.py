@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -37,6 +37,7 @@ class Layout:
         test: to test on; None where a share of `train` is set aside.
         unlabelled: without a class.
         warnings: what a user should know.
+        unused: a warning of the files that no part uses, or nothing.
     """
 
     top: str
@@ -45,7 +46,16 @@ class Layout:
     val: Labelled | None
     test: Labelled | None
     unlabelled: list[str]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+Refuse = Callable[[str], None]  # what becomes of a mistake after which the other files can still be sorted
+
+
+def at_once(message: str) -> None:
+    """Raises DataError: the first mistake is the only one."""
+    raise DataError(message)
 
 
 def top_of(files: Files) -> str:

@@ -45,7 +45,11 @@ def read_table(source: TableSource, path: Path, test_path: Path | None) -> Datas
         DataError: no such file, no such column, a row of another length, a cell that does not fit its column, or fewer
             than two classes.
     """
-    cells = read_cells(path)
+    return dataset_of_cells(read_cells(path), source, path, test_path)
+
+
+def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: Path | None) -> Dataset:
+    """Returns the data set that the cells of a table are, as `read_table` does; raises as it does."""
     _refuse_unknown(source, cells, path)
     missing = MISSING if source.missing is None else source.missing
     style = CellStyle(decimal=source.decimal, thousands=source.thousands, missing=missing)

@@ -1,0 +1,118 @@
+"""From a bare path to the kind of source that a template would have: folder, masks, arrays or table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from semivae.data.formats.csv_cells import PARQUET, cells_of, read_cells
+from semivae.data.formats.file_trees import Files, open_files
+from semivae.data.formats.image_files import is_image
+from semivae.data.formats.npz import load_arrays
+from semivae.data.paths import reachable
+from semivae.data.readers.masks import part_of
+from semivae.data.readers.parts import folders_in, parts_in, top_of
+from semivae.errors import DataError
+from semivae.text import join_names
+
+LABELS = ("label", "labels", "class", "target", "y", "species", "category", "diagnosis", "outcome", "type", "kind")
+TABLES = (".csv", ".tsv", ".txt", *PARQUET)
+PALETTES = ("palette.txt", "classes.txt", "labels.txt")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The source that fits a path.
+
+    Attributes:
+        template: the recipe to start from.
+        source: its section `source`.
+        reason: why, in words that follow "source folder (...)".
+    """
+
+    template: str
+    source: Mapping[str, object]
+    reason: str
+
+
+def choose(path: Path, label: str | None = None) -> Choice:
+    """Looks at a path, and says which kind of source it is.
+
+    Args:
+        path: a folder, a .zip, a table or an .npz.
+        label: the column of a table that holds the class; None: by its name.
+
+    Raises:
+        DataError: nothing is there, or nothing that is read.
+    """
+    if not reachable(path).exists():
+        raise DataError(f"there is no file or folder {path.absolute()}, nor a recipe of this name")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix == ".zip":
+        return _of_files(path)
+    if suffix in (".npz", ".npy"):
+        return _of_arrays(path)
+    if suffix in TABLES:
+        return _of_table(path, label)
+    raise DataError(
+        f"{path.absolute()} is no data that are read: give a folder or .zip of images, a table (.csv, .tsv), or an .npz"
+    )
+
+
+def _of_files(path: Path) -> Choice:
+    here = {"path": str(path.absolute())}
+    with open_files(path) as files:
+        top = top_of(files)
+        parts = parts_in(files, top)
+        train = parts.get("train", top)
+        inside = folders_in(files, train)
+        if {"images", "masks"} <= set(inside):
+            palette = next((name for name in PALETTES if name in files.names), None)
+            named = {"palette": palette} if palette else {}
+            seen = f", with {palette}" if palette else ""
+            pairs = len(part_of(files, train).pairs)
+            reason = f"folders images and masks, {pairs:,} pairs of one name{seen}"
+            return Choice("masks", {"name": "masks", **here, **named}, reason)
+        for table in (name for name in files.names if name.rpartition("/")[0] in ("", train.rstrip("/"))):
+            if len(inside) < 2 and (columns := _label_columns(files, table)):
+                keys = {"labels": PurePosixPath(table).name, "file_column": columns[0], "label_column": columns[1]}
+                return Choice("folder", {"name": "folder", **here, **keys}, f"images with the table of labels {table}")
+        if not any(map(is_image, files.names)):
+            raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
+    what = f"folders of images, parts {', '.join(parts)}" if parts else "folders of images, one a class"
+    return Choice("folder", {"name": "folder", **here}, what)
+
+
+def _of_arrays(path: Path) -> Choice:
+    arrays = load_arrays(path)
+    template = "masks" if "s" in arrays and "y" not in arrays else "folder"
+    if template == "folder" and "x" in arrays and arrays["x"].ndim == 2:
+        template = "table"
+    held = join_names([f"{name} {list(array.shape)}" for name, array in arrays.items() if name]) or "one without a name"
+    return Choice(template, {"name": "arrays", "path": str(path.absolute())}, f"arrays: {held}")
+
+
+def _label_columns(files: Files, table: str) -> tuple[str, str] | None:
+    """The columns of files and of classes in a table of labels; None where it is none, or has no such names."""
+    if PurePosixPath(table).suffix.lower() not in (".csv", ".tsv"):
+        return None
+    try:
+        names = list(cells_of(files.read(table), files.place / table))
+    except (DataError, OSError, ValueError):  # no table of labels
+        return None
+    of_files = [name for name in names if name.lower() in ("file_name", "filename", "file", "image", "path", "name")]
+    labels = [name for wanted in LABELS for name in names if name.lower() == wanted]
+    return (of_files[0], labels[0]) if of_files and labels else None
+
+
+def _of_table(path: Path, label: str | None) -> Choice:
+    names = [name for name in read_cells(path) if name]
+    if label is not None:
+        column, why = label, "as asked for"
+    elif known := [name for wanted in LABELS for name in names if name.lower() == wanted]:
+        column, why = known[0], "by its name"
+    else:
+        column, why = names[-1], "as the last column; name another with --label"
+    source = {"name": "table", "path": str(path.absolute()), "label": column}
+    return Choice("table", source, f"a table; {column} is taken for the label, {why}")

@@ -1,0 +1,80 @@
+"""How many examples each part has, in all and of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semivae.data.dataset import Dataset
+from semivae.data.splits import Split
+from semivae.errors import DataError
+from semivae.inspection.facts import NO_LABEL, PARTS, Counts
+from semivae.recipe.schema import SplitSpec
+from semivae.tasks.splitting import make_split
+
+ALL_LABELLED = SplitSpec(labelled="all")  # where no recipe says which labels are shown
+CountClasses = Callable[[str, Tensor], Sequence[int]]  # of some rows of "train" or "test", how many show each class
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Counts of a data set.
+
+    Attributes:
+        parts: how many examples each part has.
+        classes: of each class by name.
+        mistakes: what the split asks for and cannot have; the counts are then of all labels.
+    """
+
+    parts: Counts
+    classes: Mapping[str, Counts]
+    mistakes: tuple[str, ...] = ()
+
+
+def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None = None) -> Counted:
+    """Counts the examples of data, split as a recipe asks; None: every label is shown.
+
+    Args:
+        dataset: the data; their x may be anything of as many rows.
+        spec: the recipe's section.
+        count: of some rows, how many show each class; by default by their label, a class for each example.
+    """
+    mistakes: list[str] = []
+    split = _split(dataset, spec or ALL_LABELLED, mistakes)
+    if split is None and spec is not None:
+        split = _split(dataset, ALL_LABELLED, [])
+    if split is None:
+        return Counted({}, {}, tuple(mistakes))
+    rows = {"labelled": split.labelled, "unlabelled": split.unlabelled, "validation": split.validation}
+    without = len(dataset.unlabelled.get("x", ()))
+    parts = {part: len(found) for part, found in rows.items()} | {"test": len(dataset.test["x"])}
+    parts["unlabelled"] += without
+    count = count or _by_label(dataset)
+    tested = count("test", torch.arange(len(dataset.test["x"])))
+    by_class = {part: count("train", found) for part, found in rows.items()} | {"test": tested}
+    classes = {
+        name: {part: int(by_class[part][number]) for part in PARTS} for number, name in enumerate(dataset.classes)
+    }
+    if without:
+        classes[NO_LABEL] = {part: without if part == "unlabelled" else 0 for part in PARTS}
+    return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes))
+
+
+def _split(dataset: Dataset, spec: SplitSpec, mistakes: list[str]) -> Split | None:
+    try:
+        return make_split(dataset, spec)
+    except DataError as error:
+        mistakes.append(str(error))
+        return None
+
+
+def _by_label(dataset: Dataset) -> CountClasses:
+    def count(part: str, rows: Tensor) -> Sequence[int]:
+        labels = (dataset.train if part == "train" else dataset.test)[dataset.label][rows]
+        counts: list[int] = torch.bincount(labels, minlength=len(dataset.classes)).tolist()
+        return counts
+
+    return count
