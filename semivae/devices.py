@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,9 @@ import torch
 from semivae.errors import RunError
 
 PrecisionName = Literal["float32", "bfloat16"]
+
+CLEARLY = 0.85  # of the time: less is not worth the rounding
+REPEATS = 4  # of a timing; the first also sets up
 
 
 def choose_device(name: str) -> torch.device:
@@ -94,17 +99,34 @@ def _own_limits() -> list[int]:
 
 
 def choose_precision(asked: str, device: torch.device) -> PrecisionName:
-    """The asked precision; "auto" is bfloat16 where the device multiplies it faster than float32.
+    """The asked precision; "auto" is bfloat16 where the device computes faster in it.
 
-    A CPU does so only with bfloat16 instructions. Without them it is many times slower: 18 times for a 32-channel 3x3
-    convolution, measured on an AVX2-only server CPU, 2 cores, torch 2.15, 2026-11-22.
+    A GPU says so. Processors with the same instructions differ (a step of digits takes 0.86 of the time in bfloat16 on
+    one, 1.31 on another: docs/experiments.md), so both are timed once, in about a tenth of a second.
     """
     if asked == "float32" or asked == "bfloat16":
         return asked  # type: ignore[return-value]
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    else:
-        fast = False
-    return "bfloat16" if fast else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and _processor_is_faster_in_bfloat16() else "float32"
+
+
+@functools.cache
+def _processor_is_faster_in_bfloat16() -> bool:
+    if not (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
+        return False  # emulated: many times slower
+    return _time_of_convolutions(torch.bfloat16) < CLEARLY * _time_of_convolutions(torch.float32)
+
+
+def _time_of_convolutions(dtype: torch.dtype) -> float:
+    """Processor time, in seconds, of a convolution and its gradients: the shortest of a few."""
+    with torch.random.fork_rng(devices=[]):  # no draw of a training may depend on it
+        layer = torch.nn.Conv2d(32, 64, 3, padding=1)
+        images = torch.randn(64, 32, 16, 16, requires_grad=True)
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            layer(images).sum().backward()
+        times.append(time.process_time() - start)
+    return min(times)

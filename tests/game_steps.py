@@ -233,7 +233,7 @@ def optimised(
         optimizer.zero_grad()
         losses = [(parameter * gradient).sum() for parameter, gradient in zip(parameters, of_step, strict=True)]
         torch.stack(losses).sum().backward()
-        assert optimizer.clip_gradient(), "all is finite here"
+        assert optimizer.clip_gradient().isfinite(), "all is finite here"
         optimizer.update(step)
     return [parameter.detach() for parameter in parameters]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 from semivae.errors import DataError
 from semivae.recipe.schema import ViewSpec
@@ -96,16 +97,18 @@ class View:
         return _blanked(x, self.spec.cutout, generator) if self.spec.cutout else x
 
 
-def _uniform(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
-    """[n] draws from [-largest, largest], on x's device and in its type."""
-    draws = torch.rand(len(x), generator=generator, device=generator.device)
-    return ((2 * draws - 1) * largest).to(x)
+def _uniform(x: Tensor, rows: int, generator: torch.Generator) -> Tensor:
+    """Draws from [-1, 1], [rows, n]: so many for each image, on x's device and in its type."""
+    draws = torch.rand(rows, len(x), generator=generator, device=generator.device)
+    return (2 * draws - 1).to(x)
 
 
 def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side."""
-    with torch.autocast(x.device.type, enabled=False):  # inside is a matrix product, and bfloat16 misses by pixels
-        grid = affine_grid(_affine(x, spec, generator), list(x.shape), align_corners=False)
+    count, _, height, width = x.shape
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
+        places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
+        grid = places.bmm(_affine(x, spec, generator).transpose(1, 2)).view(count, height, width, 2)
     if spec.elastic:
         grid = grid + _bent(x, spec.elastic, generator)
     return grid
@@ -124,37 +127,54 @@ def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     return field.permute(0, 2, 3, 1)
 
 
+@functools.lru_cache(maxsize=16)
+def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The middles of all pixels, [1, height * width, 3]: across, down, 1; from -1 to 1 across a side."""
+    down, across = (
+        (2 * torch.arange(length, device=device, dtype=dtype) + 1 - length) / length for length in (height, width)
+    )
+    grid = torch.stack(
+        [across.expand(height, -1), down[:, None].expand(-1, width), torch.ones_like(across.expand(height, -1))], dim=-1
+    )
+    return grid.view(1, height * width, 3)
+
+
 def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
-    angle, shear = (_uniform(x, math.radians(most), generator) for most in (spec.rotate, spec.shear))
-    zoom = 1 + _uniform(x, spec.scale, generator)
-    shift = [2 * _uniform(x, spec.shift, generator) for _ in range(2)]  # a side is 2 long
-    mirror = _uniform(x, 1.0, generator).sign() if spec.flip else torch.ones_like(zoom)
-    cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
+    angle, shear, zoom, across, down, *mirrored = _uniform(x, 6 if spec.flip else 5, generator).unbind()
+    size = 1 / (1 + zoom * spec.scale)
+    left = mirrored[0].sign() * size if mirrored else size
+    shift = [2 * spec.shift * across, 2 * spec.shift * down]  # a side is 2 long
+    if not spec.rotate and not spec.shear:
+        none = torch.zeros_like(size)
+        return torch.stack([left, none, shift[0], none, size, shift[1]], dim=1).view(-1, 2, 3)
+    angle, tan = math.radians(spec.rotate) * angle, (math.radians(spec.shear) * shear).tan()
+    cos, sin = angle.cos(), angle.sin()
     rows = x.shape[2] / x.shape[3]  # turning mixes the axes, which are not equally long if the image is no square
-    top = torch.stack([mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]], dim=1)
-    bottom = torch.stack([mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]], dim=1)
-    return torch.stack([top, bottom], dim=1)
+    top = [left * cos, (cos * tan - sin) * size * rows, shift[0]]
+    bottom = [left * sin / rows, (sin * tan + cos) * size, shift[1]]
+    return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)
 
 
 def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    def factor(largest: float) -> Tensor:
-        return 1 + _uniform(x, largest, generator).view(-1, 1, 1, 1)
-
+    saturates = bool(spec.saturation) and x.shape[1] == 3
+    largest = [most for most in (spec.brightness, spec.contrast, spec.saturation if saturates else 0.0) if most]
+    factors = _uniform(x, len(largest), generator)[..., None, None, None].unbind()
+    factor = iter([1 + most * draws for most, draws in zip(largest, factors, strict=True)])
     if spec.brightness:
-        x = x * factor(spec.brightness)
+        x = x * next(factor)
     if spec.contrast:
         middle = _grey(x).mean(dim=(1, 2, 3), keepdim=True)
-        x = middle + (x - middle) * factor(spec.contrast)
-    if spec.saturation and x.shape[1] == 3:
+        x = middle + (x - middle) * next(factor)
+    if saturates:
         grey = _grey(x)
-        x = grey + (x - grey) * factor(spec.saturation)
+        x = grey + (x - grey) * next(factor)
     return x
 
 
 def _relit(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     if spec.gamma:
-        x = x.clamp(1e-4, 1.0) ** _uniform(x, spec.gamma, generator).exp().view(-1, 1, 1, 1)
+        x = x.clamp(1e-4, 1.0) ** (spec.gamma * _uniform(x, 1, generator)).exp().view(-1, 1, 1, 1)
     if spec.shade:
         places = torch.randn(len(x), 1, LIGHTS, LIGHTS, generator=generator, device=generator.device).to(x)
         x = x * interpolate(places * spec.shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
@@ -165,7 +185,13 @@ def _grey(x: Tensor) -> Tensor:
     """[n, 1, height, width]: how light each pixel is."""
     if x.shape[1] != 3:
         return x.mean(dim=1, keepdim=True)
-    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (x * _luma(x.device, x.dtype)).sum(dim=1, keepdim=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _luma(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`LUMA` as [1, 3, 1, 1]; kept, since a copy to a GPU waits."""
+    return torch.tensor(LUMA, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 
 def _blanked(x: Tensor, side: float, generator: torch.Generator) -> Tensor:

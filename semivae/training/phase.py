@@ -146,9 +146,11 @@ class Phase:
         self.step += 1
 
     def _add(self, losses: Losses) -> None:
-        for name, value in losses.by_name().items():
-            total, count = self.sums.get(name, (torch.zeros_like(value), 0))
-            self.sums[name] = (total + value, count + 1)
+        named = losses.by_name()
+        new = {name: (torch.zeros_like(value), 0) for name, value in named.items() if name not in self.sums}
+        self.sums |= {name: (total, count + 1) for name, (total, count) in (self.sums | new).items() if name in named}
+        if named:
+            torch._foreach_add_([self.sums[name][0] for name in named], list(named.values()))
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.spec.precision != "bfloat16":
@@ -189,7 +191,11 @@ class Phase:
         self.listener.report(replace(progress, warnings=tuple(failure.text for failure in failures)))
 
     def _means(self) -> dict[str, float]:
-        return {name: (total / count).item() for name, (total, count) in self.sums.items()}
+        self.optimizers.check()
+        if not self.sums:
+            return {}
+        totals = torch.stack([total for total, _ in self.sums.values()]).tolist()  # one wait for all
+        return {name: total / count for total, (name, (_, count)) in zip(totals, self.sums.items(), strict=True)}
 
     def _progress(self, found: Mapping[str, Any] | None = None) -> Progress:
         means = self._means()
@@ -212,6 +218,7 @@ class Phase:
         )
 
     def _save(self, which: str) -> None:
+        self.optimizers.check()
         tensors = with_prefix("game", self.game.state_dict())
         if which == "last":  # the other is never resumed
             tensors |= with_prefix("optimizer", self.optimizers.tensors())
