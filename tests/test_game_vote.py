@@ -14,7 +14,7 @@ from semivae.game.families import categorical_of
 from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
-from semivae.game.teaching.vote import add_vote, decoder_vote
+from semivae.game.teaching.vote import add_vote, decoder_vote, vote_on_likely
 from semivae.recipe import read_recipe
 from semivae.scenario.build import build_game
 from semivae.scenario.plan import plan_of
@@ -142,8 +142,23 @@ def test_a_streams_vote_has_the_draws_and_the_strength_that_it_asks_for() -> Non
     assert not torch.equal(teaches(1, 1.0), teaches(7, 1.0))
 
 
+def test_a_vote_on_likely_classes_leaves_the_others_with_the_lowest_of_them() -> None:
+    decoder, encoder = game_players()
+    images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    posterior = Categorical(logits=torch.randn(6, 3, generator=torch.Generator().manual_seed(1)))
+    encoder["h"].net.head.bias.data.fill_(50.0)  # bits that are ones for sure, so that votes have no luck in them
+    encoder["h"].net.head.weight.data.zero_()
+    all_votes = decoder_vote(decoder, encoder, {"x": images}, "y", 3)
+    votes = vote_on_likely(decoder, encoder, {"x": images}, "y", posterior, 2)
+    for row in range(6):
+        order = posterior.logits[row].argsort(descending=True)
+        torch.testing.assert_close(votes[row, order[:2]], all_votes[row, order[:2]])
+        assert votes[row, order[2:]].tolist() == [all_votes[row, order[:2]].min().item()]
+    assert torch.equal(vote_on_likely(decoder, encoder, {"x": images}, "y", posterior, 3), all_votes)
+
+
 def test_the_vote_that_a_recipe_asks_for_reaches_its_stream() -> None:
-    vote = "streams.unlabelled.vote={strength: 0.3, draws: 7, start: 0.25}"
+    vote = "streams.unlabelled.vote={strength: 0.3, draws: 7, start: 0.25, classes: 9}"
     recipe = read_recipe("digits_50labels", [vote])
     game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
-    assert game.views["unlabelled"].vote == Vote(strength=0.3, draws=7, start=0.25)
+    assert game.views["unlabelled"].vote == Vote(strength=0.3, draws=7, start=0.25, classes=9)

@@ -45,6 +45,18 @@ class Conditional(nn.Module, ABC):
         it is drawn from every conditional.
 
         Raises:
+            FloatingPointError: as `to_draw`.
+        """
+        distribution = self.to_draw(sample, batch)
+        if sampled or not self.given or self.target.complete_with == "sample":
+            return distribution.sample()
+        value: Tensor = distribution.mean if self.target.complete_with == "mean" else distribution.mode
+        return value
+
+    def to_draw(self, sample: Sample, batch: int) -> Distribution:
+        """Returns the distribution of the target, with batch shape [batch], whose parameters are finite.
+
+        Raises:
             FloatingPointError: the parameters are not finite, so a draw would be undefined. Asked on a CPU only, where
                 the answer costs no wait; elsewhere such a network shows in its own loss.
         """
@@ -57,11 +69,7 @@ class Conditional(nn.Module, ABC):
                 f"the network of {self.target.name} given {given} returns values that are not finite"
             )
         distribution = self.family.distribution(self.target, parameters)
-        expanded = distribution if self.given else distribution.expand(torch.Size((batch,)))
-        if sampled or not self.given or self.target.complete_with == "sample":
-            return expanded.sample()
-        value: Tensor = expanded.mean if self.target.complete_with == "mean" else expanded.mode
-        return value
+        return distribution if self.given else distribution.expand(torch.Size((batch,)))
 
 
 class Prior(Conditional):

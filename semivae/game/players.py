@@ -60,6 +60,22 @@ class Player(nn.Module):
         completed.pop(FEATURES, None)
         return completed
 
+    def complete_and_score(self, sample: Sample) -> tuple[Sample, dict[str, Tensor]]:
+        """Draws as `complete` with `sampled`, and scores what it drew with the same reading of every network.
+
+        Returns:
+            The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
+        """
+        completed = dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
+        scores: dict[str, Tensor] = {}
+        for name in self.names:
+            if name not in completed and all(given.name in completed for given in self[name].given):
+                distribution = self[name].to_draw(completed, len(next(iter(sample.values()))))
+                completed[name] = distribution.sample()
+                scores[name] = distribution.log_prob(completed[name])
+        completed.pop(FEATURES, None)
+        return completed, scores
+
     def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
         """Returns the log-probability of each target given its parents, [batch], nats per sample."""
         targets = list(targets)

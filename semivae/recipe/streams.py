@@ -143,6 +143,9 @@ class VoteSpec(Section):
     strength: PositiveFloat = Field(0.05, description="The factor of the vote, which is in nats, relative to log q.")
     draws: Positive = Field(1, description="The number of codes drawn per image and class; more tighten the bound.")
     start: Fraction = Field(0.5, description="The fraction of the training after which the decoder votes.")
+    classes: Positive = Field(
+        16, description="The number of likely classes of an image that are voted on; the others get their lowest vote."
+    )
     threshold: Fraction = Field(
         0.95, description="Without a pair of views: only labels with at least this confidence are learned."
     )

@@ -265,7 +265,7 @@ def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamVie
 
 
 def _vote(spec: schema.VoteSpec | None) -> Vote | None:
-    return Vote(spec.strength, spec.draws, spec.start) if spec is not None else None
+    return Vote(spec.strength, spec.draws, spec.start, spec.classes) if spec is not None else None
 
 
 def build_scenario(

@@ -18,7 +18,7 @@ from semivae.game.teaching.curriculum import curriculum_mask
 from semivae.game.teaching.mixing import paste_boxes, random_boxes
 from semivae.game.teaching.mutual_information import information_loss
 from semivae.game.teaching.teacher import StreamViews, Teacher
-from semivae.game.teaching.vote import add_vote, decoder_vote
+from semivae.game.teaching.vote import add_vote, vote_on_likely
 
 
 class ClassTeacher(Teacher):
@@ -81,8 +81,8 @@ class ClassTeacher(Teacher):
         weak = views.weak(images, generator) if views.weak else images
         posterior = categorical_of(ema_encoder[self.label]({views.variable: weak}))
         if views.vote is not None and progress >= views.vote.start:
-            observed, classes = {views.variable: images}, posterior.logits.shape[-1]
-            votes = decoder_vote(decoder, ema_encoder, observed, self.label, classes, views.vote.draws)
+            observed, (most, draws) = {views.variable: images}, (views.vote.classes, views.vote.draws)
+            votes = vote_on_likely(decoder, ema_encoder, observed, self.label, posterior, most, draws)
             posterior = add_vote(posterior, votes, views.vote.strength)
         prior = self.prior()
         if views.distribution_alignment and prior is not None:

@@ -58,11 +58,13 @@ class Vote:
         strength: the factor of the vote, which is in nats, relative to log q(label | image).
         draws: the number of codes per image and class.
         start: the fraction of the training after which the decoder votes.
+        classes: how many of the likely classes of an image are voted on.
     """
 
     strength: float
     draws: int = 1
     start: float = 0.0
+    classes: int = 16
 
 
 @dataclass(frozen=True)

@@ -23,29 +23,50 @@ from semivae.variables import Sample
 
 @torch.no_grad()
 def decoder_vote(
-    decoder: Player, encoder: Player, observed: Sample, label: str, classes: int, draws: int = 1
+    decoder: Player, encoder: Player, observed: Sample, label: str, classes: int | Tensor, draws: int = 1
 ) -> Tensor:
-    """Returns the log-likelihood of the observed variables under every class, [batch, classes], nats per sample.
+    """Returns the log-likelihood of the observed variables under some classes, [batch, classes], nats per sample.
 
     Args:
         decoder, encoder: the players.
         observed: the known variables without the label, each [batch, *shape].
         label: the name of the label, a single class.
-        classes: the number of classes.
+        classes: the number of classes, of which all are voted on; or of each image those that are, int64 [batch, some].
         draws: the number of codes per image and class (K above); more make the bound tighter.
     """
-    count = len(next(iter(observed.values())))
+    count, device = (value := next(iter(observed.values()))).shape[0], value.device
+    voted = torch.arange(classes, device=device).expand(count, -1) if isinstance(classes, int) else classes
     # one row per image, draw and class; the class changes fastest
-    repeated = {name: value.repeat_interleave(classes * draws, dim=0) for name, value in observed.items()}
-    value = torch.arange(classes, device=next(iter(observed.values())).device).repeat(count * draws)
-    sample = encoder.complete({**repeated, label: value}, sampled=True)
+    rows = {name: value.repeat_interleave(voted.shape[1] * draws, dim=0) for name, value in observed.items()}
+    sample, scores = encoder.complete_and_score({**rows, label: voted.repeat(1, draws).flatten()})
     codes = [name for name in sample if name not in observed and name != label]
-    weight = torch.zeros(count * draws * classes, device=value.device)
+    weight = torch.zeros(voted.numel() * draws, device=device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():
         weight = weight + log_prob
-    for log_prob in encoder.log_prob(sample, [name for name in codes if name in encoder]).values():
+    for log_prob in scores.values():
         weight = weight - log_prob
-    return weight.view(count, draws, classes).logsumexp(dim=1) - math.log(draws)
+    return weight.view(count, draws, -1).logsumexp(dim=1) - math.log(draws)
+
+
+@torch.no_grad()
+def vote_on_likely(
+    decoder: Player, encoder: Player, observed: Sample, label: str, posterior: Categorical, most: int, draws: int = 1
+) -> Tensor:
+    """Returns `decoder_vote` on the likely classes of each image, [batch, classes], nats per sample.
+
+    A class that is not among the `most` likely ones gets the lowest vote that one of them got: the decoder says nothing
+    in its favour. With no more classes than that, this is the vote on all of them.
+
+    Args:
+        posterior: of the label, batch shape [batch], which says how likely classes are.
+        most: how many classes are voted on.
+    """
+    classes = posterior.logits.shape[-1]
+    if classes <= most:
+        return decoder_vote(decoder, encoder, observed, label, classes, draws)
+    likely = posterior.logits.topk(most, dim=-1).indices
+    votes = decoder_vote(decoder, encoder, observed, label, likely, draws)
+    return votes.amin(dim=-1, keepdim=True).repeat(1, classes).scatter(1, likely, votes)
 
 
 def add_vote(posterior: Categorical, vote: Tensor, strength: float) -> Categorical:
