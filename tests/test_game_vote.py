@@ -147,7 +147,9 @@ def test_a_vote_on_likely_classes_leaves_the_others_with_the_lowest_of_them() ->
     images = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     posterior = Categorical(logits=torch.randn(6, 3, generator=torch.Generator().manual_seed(1)))
     bits = encoder["h"]
-    assert isinstance(bits, NetworkConditional) and isinstance(head := bits.net.head, nn.Linear)
+    assert isinstance(bits, NetworkConditional)
+    head = bits.net.head
+    assert isinstance(head, nn.Linear)
     head.bias.data.fill_(50.0)  # bits that are ones for sure, so that votes have no luck in them
     head.weight.data.zero_()
     all_votes = decoder_vote(decoder, encoder, {"x": images}, "y", 3)
