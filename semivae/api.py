@@ -178,9 +178,10 @@ class Run(TrainedModel):
         format: str | None = None,
         overwrite: bool = False,
         calibrate: bool = False,
+        with_preprocessing: bool = False,
     ) -> dict[str, Any]:
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.encoder.export`."""
-        return export(self, path, part, format, overwrite, calibrate)
+        return export(self, path, part, format, overwrite, calibrate, with_preprocessing)
 
 
 def load(

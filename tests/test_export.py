@@ -64,6 +64,7 @@ def test_exported_classifier_predicts_like_the_run(
         "checked_with": "validation images",
         "input": {"name": "images", "dtype": "float32", "shape": ["n", 1, 8, 8]},
         "output": {"name": "probabilities", "dtype": "float32", "shape": ["n", 10]},
+        "preprocessing": report["preprocessing"],
     }
     assert 0 <= report["largest_difference"] < 1e-4
     exported = load(path)

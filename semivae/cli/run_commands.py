@@ -189,6 +189,13 @@ def export(
         Format | None, typer.Option("--format", help="File format. Default: by the ending of FILE.")
     ] = None,
     calibrate: CalibrateOption = False,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Let the .onnx or .pt2 file take bytes of pictures of any size, or raw rows of a table.",
+        ),
+    ] = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
     data_root: DataRootOption = None,
@@ -201,7 +208,7 @@ def export(
 
     opened = open_run(run, checkpoint, device, data_root)
     chosen = format.value if format else None
-    report = export_run(opened, out, part.value, chosen, overwrite=overwrite, calibrate=calibrate)
+    report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"
     inputs = f"{report['checked_on']} {report['checked_with']}"
     reply(
@@ -210,4 +217,5 @@ def export(
         console(),
         f"{out}: {report['part']} as {report['format']}, {difference} on {inputs}",
         *([f"temperature {report['temperature']:.3g}"] if calibrate else []),
+        f"input {report['preprocessing']['words']}",
     )

@@ -1,7 +1,8 @@
 """The encoder without semivae: a classifier or a feature extractor as ONNX, as a torch.export archive, or as weights.
 
 An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)); it
-makes them black and white where the run's source does.
+makes them black and white where the run's source does. With its preprocessing inside, it takes bytes (n, height, width,
+channels) of any size, or raw rows (`semivae.export.preparation`).
 `classifier` gives `probabilities` (n, K), calibrated if asked for, `features` gives `features` (n, D). A file is put in
 place only after it has given the same numbers as the model on real images.
 """
@@ -24,7 +25,17 @@ from semivae.classification.calibration import calibration_of
 from semivae.classification.posterior import batches, label_factor
 from semivae.data.inputs.pixels import binarized
 from semivae.errors import DataError, ExportError
-from semivae.export.formats import INPUT_NAME, OUTPUT_NAMES, READERS, WRITERS, EncoderPart, Format, Part
+from semivae.export.formats import (
+    OUTPUT_NAMES,
+    READERS,
+    WRITERS,
+    EncoderPart,
+    Exported,
+    Format,
+    Part,
+    PreparedEncoder,
+)
+from semivae.export.preparation import preparation_of, preparing_module, raw_examples
 from semivae.files import refuse_occupied
 from semivae.recipe import dump_recipe
 from semivae.runs.model import TrainedModel
@@ -48,6 +59,7 @@ def export(
     format: str | None = None,
     overwrite: bool = False,
     calibrate: bool = False,
+    with_preprocessing: bool = False,
 ) -> dict[str, Any]:
     """Write the run's encoder to `path` and check the file against the model.
 
@@ -55,14 +67,15 @@ def export(
     names as metadata; the safetensors file holds the weights of q(label | image) and, as metadata, recipe and classes.
     With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
     `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it; so is the
-    threshold between black and white.
+    threshold between black and white. `preprocessing` in it says as JSON what becomes of a picture or a row before the
+    network sees it; `with_preprocessing` puts that into the ONNX or pt2 file.
 
     Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
-    `checked_with` (which images), and name and shape of `input` and `output`.
+    `checked_with` (which images), name and shape of `input` and `output`, and `preprocessing` as in the metadata.
 
     Raises:
         ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4; or features are
-            to be calibrated. No file is left.
+            to be calibrated, or weights or rows of an array to hold preprocessing. No file is left.
         RunError, DataError: as `calibration_of` says.
     """
     path, known_part = Path(path), _known_part(part)
@@ -71,22 +84,31 @@ def export(
     run.require_one_input("an export")
     if calibrate and known_part == "features":
         raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
+    if with_preprocessing and known_format == "safetensors":
+        raise ExportError(
+            "a safetensors file holds weights alone, no preprocessing; write .onnx or .pt2, or leave it out"
+        )
     temperature = calibration_of(run).temperature if calibrate else 1.0
     factor = label_factor(run).standalone().cpu()
     model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task).eval()
     inputs = check_inputs(run)
-    with torch.no_grad():
-        expected = _expected(model, inputs.images)
+    exported: Exported = model
+    if with_preprocessing:
+        prepare = preparing_module(run)
+        exported = PreparedEncoder(prepare, model).eval()
+        with torch.no_grad():
+            cases = [(raw, _expected(model, read)) for raw, read in raw_examples(run, prepare, inputs.images)]
+    else:
+        cases = _cases(model, inputs.images)
+    preparation = preparation_of(run, with_preprocessing)
+    first, expected = cases[0]
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
-        _write(known_format, model, inputs.images, unchecked, _metadata(run, model))
-        read = READERS[known_format](unchecked, model)
-        difference = check(read, inputs.images, expected)
-        if model.free_sides(inputs.images):
-            larger = _larger(inputs.images[:2], model)
-            with torch.no_grad():
-                difference = max(difference, check(read, larger, _expected(model, larger)))
+        _write(known_format, exported, first, unchecked, _metadata(run, model, preparation))
+        read = READERS[known_format](unchecked, exported)
+        difference = max(check(read, given, wanted) for given, wanted in cases)
         os.replace(unchecked, path)
+    shape = exported.shape(first) if isinstance(exported, PreparedEncoder) else _shape(model, first, first)
     return {
         "path": str(path),
         "part": known_part,
@@ -95,13 +117,24 @@ def export(
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
-        "input": {"name": INPUT_NAME, "dtype": "float32", "shape": _shape(model, inputs.images, inputs.images)},
+        "input": {"name": exported.input_name, "dtype": str(first.dtype).removeprefix("torch."), "shape": shape},
         "output": {
             "name": OUTPUT_NAMES[known_part],
             "dtype": "float32",
-            "shape": _shape(model, inputs.images, expected),
+            "shape": _shape(model, inputs.images, expected) if not with_preprocessing else ["n", *expected.shape[1:]],
         },
+        "preprocessing": preparation,
     }
+
+
+Case = tuple[Tensor, Tensor]  # an input of the file, and what the model says of it
+
+
+def _cases(model: EncoderPart, images: Tensor) -> list[Case]:
+    """The model's own inputs, and larger ones where their size is open."""
+    inputs = [images, *([_larger(images[:2], model)] if model.free_sides(images) else [])]
+    with torch.no_grad():
+        return [(given, _expected(model, given)) for given in inputs]
 
 
 def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor) -> float:
@@ -196,7 +229,7 @@ def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     return model.task.outputs_of(model.conditional(sample), model.temperature)
 
 
-def _write(format: Format, model: EncoderPart, images: Tensor, path: Path, metadata: dict[str, str]) -> None:
+def _write(format: Format, model: Exported, images: Tensor, path: Path, metadata: dict[str, str]) -> None:
     try:
         WRITERS[format](model, images, path, metadata)
     except (ExportError, OSError):
@@ -221,11 +254,12 @@ def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str
     return shape
 
 
-def _metadata(run: TrainedModel, model: EncoderPart) -> dict[str, str]:
+def _metadata(run: TrainedModel, model: EncoderPart, preparation: dict[str, Any]) -> dict[str, str]:
     return {
         "part": model.part,
         "classes": json.dumps(list(run.classes)),
         "temperature": repr(model.temperature),
         "threshold": repr(model.threshold),
+        "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
     }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from semivae.data.inputs.pixels import binarized
 from semivae.errors import ExportError
+from semivae.export.preparation import TableRows
+from semivae.export.resampling import PictureFitting
 from semivae.game.conditionals import NetworkConditional
 from semivae.tasks.classes import CLASSES
 from semivae.tasks.task import Task
@@ -55,6 +57,15 @@ class EncoderPart(nn.Module):
             return self.conditional.features(sample)
         return self.task.outputs(self.conditional.parameters_of(sample), self.temperature)
 
+    input_name = INPUT_NAME
+
+    def free_sizes(self, images: Tensor) -> dict[int, Any]:
+        """Which sizes of its input stay open: any batch; any height and width too, where the network allows."""
+        free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
+        for place in self.free_sides(images):
+            free[place] = self.size_multiple * torch.export.Dim({2: "rows", 3: "columns"}[place], min=2)
+        return free
+
     def free_sides(self, images: Tensor) -> tuple[int, ...]:
         """Of images (n, C, H, W), which sides an export may leave open: a side with a single place on the network's
         coarsest grid would be taken for a constant."""
@@ -68,15 +79,43 @@ class EncoderPart(nn.Module):
         return multiple if isinstance(multiple, int) else None
 
 
-def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+class PreparedEncoder(nn.Module):
+    """An encoder behind what turns raw pictures or rows into its input.
+
+    Args:
+        prepare: from raw pictures (n, h, w, C) or rows (n, columns) to the encoder's input.
+        model: the encoder.
+    """
+
+    def __init__(self, prepare: PictureFitting | TableRows, model: EncoderPart) -> None:
+        super().__init__()
+        self.prepare, self.model, self.part, self.input_name = prepare, model, model.part, prepare.input_name
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Raw pictures or rows to what the encoder gives."""
+        return self.model.forward(self.prepare(raw))
+
+    def free_sizes(self, raw: Tensor) -> dict[int, Any]:
+        """Which sizes of its input stay open: any batch; of pictures any height and width."""
+        return {place: torch.export.Dim(name, min=1) for place, name in enumerate(self.prepare.open_sizes)}
+
+    def shape(self, raw: Tensor) -> list[int | str]:
+        """The shape of its input in words."""
+        return [*self.prepare.open_sizes, *raw.shape[len(self.prepare.open_sizes) :]]
+
+
+Exported = EncoderPart | PreparedEncoder
+
+
+def write_onnx(model: Exported, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """ONNX with the batch as a symbolic dimension. Raises `ExportError` without the packages of semivae[export]."""
     _need("onnx", "onnxscript", "onnxruntime")
     program = torch.onnx.export(
         model,
         (images,),
-        input_names=[INPUT_NAME],
+        input_names=[model.input_name],
         output_names=[OUTPUT_NAMES[model.part]],
-        dynamic_shapes=_free_sizes(model, images),
+        dynamic_shapes=(model.free_sizes(images),),
         dynamo=True,
         verbose=False,
     )
@@ -86,35 +125,37 @@ def write_onnx(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping
     program.save(path, external_data=False)
 
 
-def write_pt2(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+def write_pt2(model: Exported, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """A torch.export archive; `torch.export.load(path).module()` runs without semivae."""
-    program = torch.export.export(model, (images,), dynamic_shapes=_free_sizes(model, images))
+    program = torch.export.export(model, (images,), dynamic_shapes=(model.free_sizes(images),))
     torch.export.save(program, path, extra_files={f"{key}.txt": value for key, value in metadata.items()})
 
 
-def write_safetensors(model: EncoderPart, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
+def write_safetensors(model: Exported, images: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """Writes the weights of q(label | image), named as in `NetworkConditional`."""
+    assert isinstance(model, EncoderPart), "weights hold no preprocessing"
     weights = {name: value.contiguous() for name, value in model.conditional.state_dict().items()}
     safetensors.torch.save_file(weights, path, metadata=dict(metadata))
 
 
-def read_onnx(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+def read_onnx(path: Path, model: Exported) -> Callable[[Tensor], Tensor]:
     """Returns the file as onnxruntime runs it on the CPU."""
     (onnxruntime,) = _need("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of devices that the check does not use
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {INPUT_NAME: images.numpy()})[0])
+    return lambda images: torch.from_numpy(session.run(None, {model.input_name: images.numpy()})[0])
 
 
-def read_pt2(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+def read_pt2(path: Path, model: Exported) -> Callable[[Tensor], Tensor]:
     """Returns the file as torch runs it."""
     module = torch.export.load(path).module()
     return lambda images: module(images).detach()
 
 
-def read_safetensors(path: Path, model: EncoderPart) -> Callable[[Tensor], Tensor]:
+def read_safetensors(path: Path, model: Exported) -> Callable[[Tensor], Tensor]:
     """Returns the file's weights in a copy of the network whose own weights are erased first."""
+    assert isinstance(model, EncoderPart), "weights hold no preprocessing"
     empty = copy.deepcopy(model)
     with torch.no_grad():
         for value in empty.conditional.state_dict().values():
@@ -123,12 +164,12 @@ def read_safetensors(path: Path, model: EncoderPart) -> Callable[[Tensor], Tenso
     return lambda images: empty(images).detach()
 
 
-WRITERS: dict[Format, Callable[[EncoderPart, Tensor, Path, Mapping[str, str]], None]] = {
+WRITERS: dict[Format, Callable[[Exported, Tensor, Path, Mapping[str, str]], None]] = {
     "onnx": write_onnx,
     "pt2": write_pt2,
     "safetensors": write_safetensors,
 }
-READERS: dict[Format, Callable[[Path, EncoderPart], Callable[[Tensor], Tensor]]] = {
+READERS: dict[Format, Callable[[Path, Exported], Callable[[Tensor], Tensor]]] = {
     "onnx": read_onnx,
     "pt2": read_pt2,
     "safetensors": read_safetensors,
@@ -140,11 +181,3 @@ def _need(*packages: str) -> tuple[Any, ...]:
         return tuple(importlib.import_module(package) for package in packages)
     except ImportError as reason:
         raise ExportError(f"ONNX needs the package {reason.name}; pip install 'semivae[export]'") from reason
-
-
-def _free_sizes(model: EncoderPart, images: Tensor) -> tuple[dict[int, Any]]:
-    """Any batch; any height and width too, where the network allows."""
-    free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
-    for place in model.free_sides(images):
-        free[place] = model.size_multiple * torch.export.Dim({2: "rows", 3: "columns"}[place], min=2)
-    return (free,)
