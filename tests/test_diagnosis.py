@@ -118,8 +118,8 @@ def test_drifting_label_is_told_and_diagnosed(tmp_path: Path) -> None:
     report = run.diagnose(samples=100, reader=before)
     assert {("drifting label", "y"), ("another meaning", "y")} <= kinds(report)
     assert report["not_measured"] == [
-        f"{TWIN}: there is none that has finished; train it along with --twin --resume",
-        "confidence: no stream of unlabelled images teaches the label by it",
+        f"{TWIN}: no twin has finished its training; train it along with --twin --resume",
+        "confidence: no stream of unlabelled images has a confidence threshold",
     ]
 
 
@@ -139,7 +139,7 @@ def test_another_run_reads_the_samples_by_class_names(tiny_run: Run, tmp_path: P
     ("change", "message"),
     [
         ("classes", "its classes are a, 1, 2, 3, 4, 5, 6, 7, 8, 9, the samples' 0, 1, 2"),
-        ("itself", "a run is no independent reader of its own samples"),
+        ("itself", "a run is not an independent reader of its own samples"),
         ("absent", "there is no such folder"),
     ],
 )
@@ -165,7 +165,7 @@ def test_unsupervised_run(tmp_path: Path, tiny_run: Run) -> None:
     assert report["not_measured"][0].startswith("the label: this run has none")
     with pytest.raises(RunError, match="there is no label that another run could read"):
         run.diagnose(reader=tiny_run)
-    with pytest.raises(RunError, match="its encoder reads no label"):
+    with pytest.raises(RunError, match="its encoder infers no label"):
         tiny_run.diagnose(reader=run)
     result = CliRunner().invoke(app, ["diagnose", str(run.path), "-n", "50"])
     assert result.exit_code == 0, result.output
@@ -239,7 +239,7 @@ def test_warnings_are_merged_with_the_latest_figures() -> None:
     ]
     assert [warning_text(entry).partition(": ")[0] for entry in found] == [
         "warning (since step 5)",
-        "warning (told at step 5, holds no more)",
+        "warning (reported at step 5, no longer holds)",
         "warning",
     ]
 

@@ -101,7 +101,7 @@ def test_perfect_predictions_score_perfectly() -> None:
 
 
 def test_parts_that_are_none_are_refused(tiny_run: Run) -> None:
-    with pytest.raises(RunError, match="'train' is no part to measure on; use test or validation"):
+    with pytest.raises(RunError, match="'train' is not a part of the data; use test or validation"):
         tiny_run.evaluate(split="train")  # type: ignore[arg-type]
 
 

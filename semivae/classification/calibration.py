@@ -36,14 +36,14 @@ LEAST_WEIGHT = 0.01  # of the encoder: a temperature of at most 100
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was chosen, and on what.
+    """A temperature and the strength of the decoder's vote, and how they were chosen.
 
     Attributes:
-        temperature: above 1 where the encoder was too sure.
+        temperature: above 1 if the encoder was overconfident.
         strength: weight of the decoder's vote, 0 or more.
         draws: codes drawn for each image and class in the vote; 0 without a vote.
         count: validation images that it was chosen on; 0 if nothing was chosen.
-        nll_before, nll: on those images, nats per image (of maps: per place), of the encoder as it is and with this
+        nll_before, nll: on those images, nats per image (of maps: per pixel), before and after the
             calibration.
     """
 
@@ -55,13 +55,13 @@ class Calibration:
     nll: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     def apply(self, terms: Sequence[Floats]) -> Floats:
-        """log p(y | x), (n, K) or (n, K, H, W), from log q(y | x) and, where `draws` says so, the vote."""
+        """Returns log p(y | x), (n, K) or (n, K, H, W), from log q(y | x) and, if `draws` is positive, the vote."""
         weights = (1.0 / self.temperature, self.strength)[: len(terms)]
         return np.asarray(log_softmax(weighted(terms, weights), axis=1), dtype=np.float64)
 
 
 def calibration_of(run: TrainedModel, draws: int = 0) -> Calibration:
-    """The calibration of a run's checkpoint: the one kept in its folder, else chosen now and kept.
+    """Returns the calibration of a run's checkpoint: the one stored in its folder, or else a new one, then stored.
 
     Args:
         run: the run, at the checkpoint in question.
@@ -84,7 +84,7 @@ def calibration_of(run: TrainedModel, draws: int = 0) -> Calibration:
 
 
 def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """Whether an entry speaks of a checkpoint that has changed, or of what the new one says."""
+    """Returns whether a new entry replaces an old one: the checkpoint has changed, or both calibrate the same."""
     same = old.get("checkpoint_sha256") == entry["checkpoint_sha256"]
     return old.get("checkpoint") == entry["checkpoint"] and (not same or old.get("draws") == entry["draws"])
 

@@ -53,8 +53,8 @@ class Classifier:
                        + log prior(y) - log trained_prior(y) + constant
 
     The encoder's q(y | x); its temperature; the decoder's vote log p(x | y) (`semivae.game.teaching.vote`);
-    and another prior than the one of training (`semivae.classification.priors`). `Classifier.of` chooses what is to be
-    chosen; as it stands here, without arguments, it is q(y | x).
+    and another prior than the one of training (`semivae.classification.priors`). `Classifier.of` chooses the
+    values; without arguments, the classifier is q(y | x).
 
     Args:
         run: the run, at one checkpoint.
@@ -78,7 +78,7 @@ class Classifier:
         prior: Any = None,
         draws: int = DRAWS,
     ) -> Classifier:
-        """The classifier of a run, with what is asked for.
+        """Returns the classifier of a run with the requested steps.
 
         Args:
             run: the run.
@@ -88,8 +88,8 @@ class Classifier:
             draws: codes for each image and class in the vote.
 
         Raises:
-            RunError, DataError: a vote of no draws; a vote or a prior that the kind of the label refuses; or as
-                `calibration_of`, `trained_prior` and `read_prior` say.
+            RunError, DataError: a vote has no draws, or the kind of the label supports no vote or prior; or as
+                `calibration_of`, `trained_prior` and `read_prior` raise them.
         """
         refuse_by_kind(run, calibrate=calibrate, vote=vote, prior=prior)
         if vote and draws < 1:
@@ -114,10 +114,10 @@ class Classifier:
         return self.calibration.apply(terms)
 
     def answer(self, images: object) -> Answer:
-        """Probabilities of images, as `TrainedModel.read` takes or gives them, with the prior that was used.
+        """Returns class probabilities of images, as `TrainedModel.read` takes or returns them, with the prior.
 
         Raises:
-            DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` say.
+            DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` raise them.
         """
         raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
         uncorrected = self.log_posterior(raw)
@@ -131,16 +131,16 @@ class Classifier:
         return Answer(_probabilities(corrected), _probabilities(uncorrected), prior, estimate)
 
     def probabilities(self, images: object) -> Tensor:
-        """Class probabilities of images, as `TrainedModel.read` takes or gives them: float32 (n, K) on the CPU."""
+        """Returns class probabilities of images, as for `answer`: float32 (n, K) on the CPU."""
         return self.answer(images).probabilities
 
     @property
     def looks_at_all(self) -> bool:
-        """Whether a step needs all images together: a vote draws codes in their order, a prior is estimated on them."""
+        """Returns whether a step needs all images at once: votes draw codes in order, EM estimates a prior on them."""
         return bool(self.calibration.draws) or self.prior is not None
 
     def in_parts(self, images: Tensor | Examples) -> Iterator[Tensor]:
-        """What the label's kind answers, for classes `probabilities` [n, K, ...]; in parts, as all may not fit."""
+        """Yields the outputs for images (for classes, probabilities [n, K, ...]) in parts that fit into memory."""
         if self.looks_at_all:
             yield self.probabilities(images)
         else:
@@ -148,13 +148,15 @@ class Classifier:
                 yield self.run.task.outputs(parameters, self.calibration.temperature).float()
 
     def predict(self, images: Tensor | Examples) -> NDArray[np.int64]:
-        """The most likely class number of every image, [n], or place, [n, height, width]."""
+        """Returns the most likely class number of every image, [n], or pixel, [n, height, width]."""
         return np.concatenate([self.run.task.predict(part).numpy() for part in self.in_parts(images)])
 
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
-        """What was done, JSON-serialisable: "temperature", "strength", "draws" and "calibrated_on" (images); with an
-        answer under another prior also "prior" and "trained_prior" (class to probability) and, where it was estimated,
-        "estimate" ("steps" of EM, "gap" in nats, "settled", "pseudo_images" of each class)."""
+        """Returns the settings, JSON-serialisable: "temperature", "strength", "draws", "calibrated_on" (images).
+
+        With an answer under another prior, it also has "prior" and "trained_prior" (class to probability) and, if the
+        prior was estimated, "estimate" ("steps" of EM, "gap" in nats, "settled", "pseudo_images" of each class).
+        """
         calibration = self.calibration
         facts: dict[str, Any] = {
             "temperature": calibration.temperature,

@@ -1,4 +1,4 @@
-"""What a run says of the label of images, raw: the encoder's log q(y | x), and the decoder's vote.
+"""A run's posterior of the label: the encoder's log q(y | x), and the decoder's vote.
 
 A class is a map without places: arrays are [n, K] or [n, K, height, width] alike.
 """
@@ -76,7 +76,7 @@ def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
 
 
 def batch_size_for(run: TrainedModel) -> int:
-    """How many images are looked at together: fewer where a label has many places."""
+    """Returns the batch size, which is smaller if a label has many pixels."""
     numbers = math.prod(run.encoder[run.label].target.parameter_shape)
     return max(1, min(IMAGES, PROBABILITIES // numbers))
 
@@ -106,7 +106,7 @@ def encoder_log_posterior(run: TrainedModel, images: Tensor | Examples, batch: i
 
 
 def vote_of_decoder(run: TrainedModel, images: Tensor | Examples, draws: int) -> Floats:
-    """The decoder's vote on images (n, C, H, W): log p(x | y) up to a constant of each image, float64 (n, K), nats.
+    """Returns the decoder's vote on images (n, C, H, W): log p(x | y) up to a constant per image, float64 (n, K), nats.
 
     Repeatable: the codes are drawn from a fixed seed, and torch's global generator is left alone.
 
@@ -142,7 +142,7 @@ def refuse_without_vote(run: TrainedModel) -> None:
 
 
 def embed(run: TrainedModel, images: Tensor | Examples, batch: int = 512) -> NDArray[np.float32]:
-    """The representation below the classifier's last layer, float32 (n, D): what `features` exports, without a file.
+    """Returns the features below the classifier's last layer, float32 (n, D), as the part `features` of an export.
 
     Images are (n, C, H, W), bytes or floats in [0, 1].
 

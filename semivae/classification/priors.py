@@ -31,7 +31,7 @@ FORMS = "write uniform, CLASS=NUMBER,... with a number for every class, ratio=10
 
 
 def trained_prior(run: TrainedModel) -> Floats:
-    """The p(y) that q(y | x) of a run was trained under, float64 (K,), summing to one.
+    """Returns the p(y) that q(y | x) of a run was trained under, float64 (K,), summing to one.
 
     Where a stream's views are aligned to the decoder's p(y), or pairs are adjusted to it, that is what the classifier
     came to assume. Else it is the shares of the classes among the labelled examples: they are what taught q(y | x), and
@@ -52,7 +52,7 @@ def trained_prior(run: TrainedModel) -> Floats:
 
 
 def follows_decoder(run: TrainedModel) -> bool:
-    """Whether some stream brings q(y | x) to the decoder's p(y)."""
+    """Returns whether some stream aligns q(y | x) with the decoder's p(y)."""
     streams = run.recipe.streams.values()
     return any(stream.adjust or (isinstance(stream.views, PairOfViews) and stream.views.align) for stream in streams)
 

@@ -42,7 +42,7 @@ class PriorEstimate:
 
 
 def estimate_prior(log_posterior: Floats, trained: Floats, pseudo_images: float = PSEUDO_IMAGES) -> PriorEstimate:
-    """The class shares of unlabelled images, by EM (Saerens, Latinne, Decaestecker 2002) with pseudo-images.
+    """Returns the class shares of unlabelled images, by EM (Saerens, Latinne, Decaestecker 2002) with pseudo-images.
 
     Maximises sum_x log sum_y p(y | x) prior(y) / trained(y) + a sum_y log prior(y), which is concave: the posterior
     density of the shares under a Dirichlet distribution whose parameters are all 1 + a. Maximum likelihood, a = 0,

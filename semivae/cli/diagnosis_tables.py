@@ -67,10 +67,10 @@ def readers_table(found: Mapping[str, Any], title: str, column: str) -> Table:
 
 
 def warning_text(warning: Mapping[str, Any]) -> str:
-    """One paragraph: since when, what was seen, what it means, what to do."""
+    """Returns one paragraph: since when, what was seen, what it means, what to do."""
     when = "" if warning["since"] is None else f" (since step {warning['since']:,})"
     if not warning["holds"]:
-        when = f" (told at step {warning['since']:,}, holds no more)"
+        when = f" (reported at step {warning['since']:,}, no longer holds)"
     return f"warning{when}: {warning['seen']}: {warning['means']}. What to do: {warning['advice']}."
 
 

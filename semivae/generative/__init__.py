@@ -1,1 +1,1 @@
-"""How good a run generates: likelihood, distances of samples to data, the limiting chain; and imputation."""
+"""Generation and its quality: likelihood, distances of samples to data, the limiting chain; and imputation."""

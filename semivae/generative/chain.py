@@ -29,13 +29,13 @@ STARTS: tuple[Start, ...] = get_args(Start)
 
 @dataclass(frozen=True)
 class Round:
-    """All chains after so many rounds.
+    """The state of all chains after some number of rounds.
 
     Args:
-        number: rounds done; 0 is the start.
+        number: the number of rounds; 0 is the start.
         images: pictures, float32 [chains, ...] on the CPU.
         bits: mean of log2 q(code | ...) - log2 p(code | ...) by code, bits; empty at the start.
-        counts: chains by the class that the encoder drew; empty at the start, or where a chain has no one class.
+        counts: chains by the class that the encoder drew; empty at the start, or if a chain has no single class.
     """
 
     number: int
@@ -74,7 +74,7 @@ def run_chains(run: TrainedModel, start: Start, count: int, look_at: Sequence[in
 
 
 def one_round(run: TrainedModel, images: Tensor, looks: bool) -> tuple[Tensor, Round | None]:
-    """The chains' next images, handed over as in training (draws, or means where the recipe says so); and a look."""
+    """Returns the next images of the chains (draws or means, as in training), and, if `looks`, their measurements."""
     sample = run.encoder.complete({run.image: images})
     codes = {name: value for name, value in sample.items() if name != run.image}
     drawn = run.decoder.complete(codes)[run.image]
@@ -99,7 +99,7 @@ def _joined(number: int, parts: Sequence[Round]) -> Round:
 
 
 def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The first images on the run's device, and as pictures: noise, test images, or what the decoder draws itself."""
+    """Returns the first images, on the run's device and as pictures: noise, test images or samples of the decoder."""
     if start == "data":
         test = random_subset(run.dataset().test[run.image], count, seed)
         rows = torch.arange(count) % len(test)  # more chains than images: some start alike
@@ -116,7 +116,7 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
 
 
 def refuse_unread(run: TrainedModel) -> None:
-    """Raise `RunError` if the decoder needs what the encoder does not draw, or the encoder starts from more than x."""
+    """Raises `RunError` if the encoder has several inputs, or does not draw a variable that the decoder needs."""
     run.require_one_input("a round of encoder and decoder")
     needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
     unread = sorted(name for name in needed if name not in run.encoder)

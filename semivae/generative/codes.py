@@ -1,4 +1,4 @@
-"""The codes that a run's encoder sees in images: what another run can take as a prior that is known by samples only."""
+"""The codes that a run's encoder infers from images; another run can take them as a prior known by samples only."""
 
 from __future__ import annotations
 

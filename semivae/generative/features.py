@@ -1,4 +1,4 @@
-"""What images are compared by: the features of a classifier that another run trained, and the pictures of a run."""
+"""Features for comparing images, from a classifier that another run trained, and the pictures of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH = 512
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The layer below the classes of a run's q(label | image). Distances in it mean nothing beside other features'.
+    """The layer below the classes of a run's q(label | image). Distances compare only within the same features.
 
     Raises:
         RunError: the run has no classifier, or one of other images (`of`).
@@ -34,7 +34,7 @@ class FeatureSpace:
 
     @classmethod
     def of(cls, classifier: TrainedModel, run: TrainedModel) -> FeatureSpace:
-        """The features of `classifier` for the images of `run`."""
+        """Returns the features of `classifier` for the images of `run`."""
         label_factor(classifier)
         ours, theirs = (each.recipe.variables[each.image].shape for each in (run, classifier))
         if ours != theirs:
@@ -46,7 +46,7 @@ class FeatureSpace:
 
     @property
     def name(self) -> str:
-        """What to say wherever a distance is shown."""
+        """Returns a description of the features, to be shown with every distance."""
         label, image = self.run.label, self.run.image
         return f"features of q({label} | {image}) of {self.run.path} ({self.run.checkpoint}), not Inception's"
 
@@ -54,7 +54,7 @@ class FeatureSpace:
         return np.asarray(embed(self.run, images), dtype=np.float64)
 
     def class_counts(self, images: Tensor) -> list[int]:
-        """How many of the images it reads each class in; empty where an image has no one class."""
+        """Returns the number of images that it classifies as each class; empty if an image has no single class."""
         read = torch.from_numpy(Classifier(self.run).predict(images))
         return self.run.task.class_counts(read, len(self.run.classes))
 
@@ -84,9 +84,9 @@ def random_code_pictures(run: TrainedModel, count: int, seed: int) -> Tensor:
 
 
 def quality(run: TrainedModel, space: FeatureSpace, count: int, seed: int) -> dict[str, Any]:
-    """How near the pictures of random codes are to the test images: Frechet distance, precision and recall.
+    """Returns the Frechet distance, precision and recall of pictures of random codes against test images.
 
-    Beside them, as the floor, the same for as many training images. "features" names what they are measured in.
+    The same for as many training images is the reference. "features" names the feature space.
 
     Raises:
         RunError, DataError: a twin, no prior to draw from, or data that are gone or fewer than 10.

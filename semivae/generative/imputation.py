@@ -39,7 +39,7 @@ class Imputed:
     labels: Tensor | None
 
     def label_shares(self, classes: int) -> Tensor:
-        """How often the draws have each class, float32 [n, *shape, classes]."""
+        """Returns the class frequencies among the draws, float32 [n, *shape, classes]."""
         assert self.labels is not None
         return torch.nn.functional.one_hot(self.labels, classes).float().mean(dim=1)
 
@@ -127,7 +127,7 @@ def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, r
 
 
 def _encoded(run: TrainedModel, known: Sample) -> Sample:
-    """All variables, the encoder's draws for what is not known; maps known in part keep that part."""
+    """Returns all variables, with the encoder's draws for unknown ones; the known part of a map stays."""
     partial = {name: value for name, value in known.items() if not value.is_floating_point() and (value == VOID).any()}
     if not partial:
         return run.encoder.complete(known)

@@ -60,7 +60,7 @@ def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict
 
 @torch.no_grad()
 def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
-    """The bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
+    """Returns the lower bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
     refuse_without_likelihood(run)
     parts = []
     with seeded(seed, run.device):
@@ -95,7 +95,7 @@ def weights(run: TrainedModel, images: Tensor, draws: int) -> tuple[Tensor, Tens
 
 @torch.no_grad()
 def consistency(run: TrainedModel, count: int, seed: int) -> dict[str, Any]:
-    """Whether the encoder is the decoder's posterior, by latent, on `count` samples (z, x) of the decoder.
+    """Measures, by latent, how far the encoder is from the decoder's posterior, on `count` samples of the decoder.
 
     "read_back": share of bits or classes of z that a draw of the encoder from x repeats; "surprise": how many nats
     -log q(z | ...) of the decoder's own z exceeds that of the encoder's z. 0 if both are one model; where it is not,

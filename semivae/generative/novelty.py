@@ -1,9 +1,9 @@
-"""Whether images are of the kind that a run has learnt: by the decoder's likelihood, and by the encoder's doubt.
+"""Novelty (out-of-distribution) scores of images: the decoder's likelihood, and the encoder's uncertainty.
 
-A likelihood alone calls simple images familiar, whatever they show (Nalisnick et al. 2019). What an image's complexity
-explains is therefore taken off: its compressed size (Serra et al., "Input complexity and out-of-distribution
-detection with likelihood-based generative models", ICLR 2020), times a slope that is fitted on training images, as not
-every family's nats are those of a file.
+A likelihood alone is high for simple images, whatever they show (Nalisnick et al. 2019). The part that an image's
+complexity explains is therefore subtracted: its compressed size (Serra et al., "Input complexity and
+out-of-distribution detection with likelihood-based generative models", ICLR 2020), times a slope that is fitted on
+training images, because the nats of a family are not those of a compressed file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
 
 Floats = NDArray[np.float64]
-FALSE_ALARMS = 0.05  # share of familiar images that the summary lets be flagged
+FALSE_ALARMS = 0.05  # the fraction of familiar images that the summary may flag
 AUROC_ASSUMES = (
     "It measures detection only if every given image is novel; familiar ones among them draw it towards 0.5. Give "
     "known and unknown images in two calls."
@@ -35,12 +35,11 @@ FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
 
 @dataclass(frozen=True)
 class Scores:
-    """How novel each of n images is, by either player; higher is more novel.
+    """Novelty scores of n images, by player; higher is more novel.
 
     Attributes:
         decoder: nats by which -log p(image) exceeds what its complexity explains, [n].
-        encoder: the probability that its most likely class leaves, 1 - max q(label | image), [n]; None without a
-            classifier.
+        encoder: one minus the confidence, 1 - max q(label | image), [n]; None without a classifier.
     """
 
     decoder: Floats
@@ -49,7 +48,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Novelty:
-    """Scores of n images, and what they mean beside test images of the run.
+    """Scores of n images, compared with test images of the run.
 
     Attributes:
         scores: of the images.
@@ -66,18 +65,18 @@ class Novelty:
 
 
 def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
-    """Score images [n, ...], bytes or floats in [0, 1], beside `count` test images, which the run never learnt from.
+    """Scores images [n, ...], bytes or floats in [0, 1], against `count` test images, unknown to the run.
 
     Args:
         run: the run, at a checkpoint that has a decoder.
-        images: what is to be judged.
+        images: the images to score.
         draws: codes for each image, for the bound of log p (`semivae.generative.likelihood`).
-        count: at most so many test images to compare with, and training images to fit the slope on.
+        count: the largest number of test images to compare with, and of training images to fit the slope on.
         seed: of the draws.
 
     Raises:
-        RunError: a twin, a prior known by samples only, or fewer than 20 test images.
-        DataError: the data are gone, or the images do not fit.
+        RunError: the run is a twin, a prior is known by samples only, or there are fewer than 20 test images.
+        DataError: the data are missing, or the images do not fit.
     """
     run.require_one_input("novelty")
     data = run.dataset()
@@ -116,17 +115,17 @@ def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: i
 
 
 def classifies(run: TrainedModel) -> bool:
-    """Whether the run tells one class of an image, from the image alone."""
+    """Returns whether the run infers a single class from an image alone."""
     return run.roles.image_label is not None and takes(run.task, "doubt")
 
 
 def complexity(run: TrainedModel, images: Tensor) -> Floats:
-    """Nats that a general code needs for each example, [n]."""
+    """Returns the nats that a general-purpose compressor needs for each example, [n]."""
     return np.concatenate([run.inputs.complexity(part[run.image]) for part in batches(run, images, 512)])
 
 
 def slope_of(size: Floats, surprise: Floats) -> float:
-    """The slope, 0 or more, of the least squares line of `surprise` over `size`, [n] each; infinite ones left out."""
+    """Returns the slope, at least 0, of the least-squares line of finite `surprise` over `size`, [n] each."""
     size, surprise = size[np.isfinite(surprise)], surprise[np.isfinite(surprise)]
     if not len(size):
         return 0.0
@@ -136,6 +135,6 @@ def slope_of(size: Floats, surprise: Floats) -> float:
 
 
 def conformal(scores: Floats, familiar: Floats) -> Floats:
-    """(1 + how many familiar scores are at least as high) / (1 + how many there are), for each score."""
+    """Returns conformal p-values: (1 + number of familiar scores at least as high) / (1 + number of all)."""
     below = np.searchsorted(np.sort(familiar), scores, side="left")
     return np.asarray((1 + len(familiar) - below) / (1 + len(familiar)), dtype=np.float64)

@@ -52,7 +52,7 @@ def prior_samples(run: TrainedModel, count: int, given: Mapping[str, Tensor], se
 
 
 def _widest(run: TrainedModel, missing: set[str], known: set[str]) -> tuple[str, StreamSpec]:
-    """The stream without images that shows most of what is missing, and nothing else than that and classes known."""
+    """Returns the stream without images that shows most of the missing variables, and otherwise only known classes."""
     fitting = [
         (name, spec)
         for name, spec in run.recipe.streams.items()

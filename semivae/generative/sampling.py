@@ -51,7 +51,7 @@ def draw(
 
 
 def refuse_given_descendants(run: TrainedModel, fixed: dict[str, Tensor]) -> None:
-    """Raise `RunError` if a fixed variable has an ancestor that is to be drawn: the draw would ignore what is fixed."""
+    """Raises `RunError` if a fixed variable has an ancestor that is drawn: the draw would ignore the fixed value."""
     parents = {name: [given.name for given in run.decoder[name].given] for name in run.decoder.names}
     for name in fixed:
         waiting = list(parents.get(name, []))

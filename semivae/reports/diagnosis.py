@@ -1,4 +1,4 @@
-"""What a run's numbers say after training: the curves, who reads its samples as what, and all there is to warn of."""
+"""The diagnosis of a finished run: its curves, the class consistency of its samples, and warnings of failures."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ OWN, TWIN = "its own encoder", "its supervised twin"
 def diagnose(
     run: TrainedModel, *, reader: TrainedModel | str | Path | None = None, samples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Collects a run's curves, measures its last checkpoint once more, and says what to worry about.
+    """Collects a run's curves, measures its last checkpoint once more, and finds failures.
 
     Args:
-        run: the run; its last checkpoint is looked at.
-        reader: another run with the same classes and image shape, whose encoder then reads this one's samples too.
-        samples: how many to draw from the decoder. Their labels come from its prior, their images are means.
+        run: the run; its last checkpoint is measured.
+        reader: another run with the same classes and image shape, whose encoder classifies the samples as well.
+        samples: how many samples to draw from the decoder; labels come from its prior, and images are means.
         seed: of the draws.
 
     Returns:
         A JSON-serialisable dict: "run", "step", "steps"; "curve", a dict per validation; "bits" in use and at most, by
         code; "validation": count and, by reader, error with its 95% interval; "samples": count and, by reader, the
-        share read as intended with its interval; "warnings": kind, about, seen, means, advice, the step "since" when
-        training has told (None: found only now), and whether each still "holds"; "not_measured": what, and why.
+        class consistency ("read_as_intended") with its interval; "warnings": kind, about, seen, means, advice, the step
+        "since" which training reports it (None: found only now), and whether it still "holds"; "not_measured": what,
+        and why.
 
     Raises:
-        RunError: a reader that cannot read this run's samples, or a number of samples or seed that is none.
+        RunError: the reader cannot classify this run's samples, or the number of samples or the seed is invalid.
     """
     if samples < 1 or not 0 <= seed <= LARGEST_SEED:
         raise RunError(f"cannot draw {samples} samples with seed {seed}; ask for 1 or more, and a seed of 0 or more")
@@ -94,23 +95,23 @@ def diagnose(
     }
 
 
-# What is looked at ---------------------------------------------------------------------------------------------------
+# What is measured ---------------------------------------------------------------------------------------------------
 
 
 def readers_of(
     run: TrainedModel, reader: TrainedModel | str | Path | None, skipped: list[str]
 ) -> dict[str, TrainedModel]:
-    """The runs whose encoders are asked, by what they are called: this one, its twin, and another run."""
+    """Returns the runs whose encoders classify samples, by name: this one, its twin, and another run."""
     if run.roles.image_label is None:
-        skipped.append("the label: this run has none, or its encoder is given more than the image for it")
+        skipped.append("the label: this run has none, or its encoder needs more than the image to infer it")
         if reader is not None:
-            raise RunError(f"{run.path}: there is no label that another run could read in its samples")
+            raise RunError(f"{run.path}: there is no label that another run could infer from its samples")
         return {}
     readers = {OWN: run}
     if (run.path / "twin.safetensors").is_file() and (twin := run.at("twin")).finished:
         readers[TWIN] = twin
     else:
-        skipped.append(f"{TWIN}: there is none that has finished; train it along with --twin --resume")
+        skipped.append(f"{TWIN}: no twin has finished its training; train it along with --twin --resume")
     if reader is not None:
         other = reader if isinstance(reader, TrainedModel) else TrainedModel.load(reader, device=str(run.device))
         refuse_reader(run, other)
@@ -119,15 +120,17 @@ def readers_of(
 
 
 def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
-    """Raise `RunError` unless `reader` is another run that classifies such images into the same classes."""
+    """Raises `RunError` unless `reader` is another run that classifies such images into the same classes."""
     if reader.path.resolve() == run.path.resolve() and reader.checkpoint != "twin":
-        raise RunError(f"{reader.path}: a run is no independent reader of its own samples; name another run")
+        raise RunError(f"{reader.path}: a run is not an independent reader of its own samples; name another run")
     if reader.roles.image_label is None:
-        raise RunError(f"{reader.path}: its encoder reads no label off an image alone; name a run that classifies")
+        raise RunError(
+            f"{reader.path}: its encoder infers no label from an image alone; name a run that classifies images"
+        )
     shape, other = (of.recipe.variables[of.image].shape for of in (run, reader))
     if shape != other:
         raise RunError(
-            f"{reader.path}: it reads images of shape {list(other or ())}, the samples have {list(shape or ())}"
+            f"{reader.path}: it takes images of shape {list(other or ())}, but the samples have {list(shape or ())}"
         )
     if sorted(reader.classes) != sorted(run.classes):
         raise RunError(
@@ -137,7 +140,7 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
 
 
 def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
-    """The run's validation images with their labels; else unlabelled ones alone; else none."""
+    """Returns the run's validation images with their labels, or else unlabelled ones alone, or else nothing."""
     roles = run.roles
     try:
         dataset, split = run.dataset(), run.split()
@@ -154,18 +157,18 @@ def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
     return {roles.image: unlabelled.to(run.device)}
 
 
-# What is found -------------------------------------------------------------------------------------------------------
+# Measurements -------------------------------------------------------------------------------------------------------
 
 
 def examine_readers(
     run: TrainedModel, readers: Mapping[str, TrainedModel], part: Sample, skipped: list[str]
 ) -> tuple[LabelMetrics, dict[str, float]]:
-    """What the run's own label does on held-out images, and the errors there of itself and its twin."""
+    """Returns the metrics of the run's label on held-out images, and the errors of the run and its twin there."""
     if not readers or run.image not in part:
         return LabelMetrics(), {}
     threshold = smallest_threshold(run.recipe)
     if threshold is None:
-        skipped.append("confidence: no stream of unlabelled images teaches the label by it")
+        skipped.append("confidence: no stream of unlabelled images has a confidence threshold")
     found = {
         name: measure_label(readers[name].encoder, run.roles, part, threshold)
         for name in (OWN, TWIN)
@@ -178,12 +181,12 @@ def examine_readers(
 def read_by(
     run: TrainedModel, readers: Mapping[str, TrainedModel], drawn: Sample, skipped: list[str]
 ) -> dict[str, float]:
-    """The share of the drawn samples that each reader takes for the class that they were drawn for."""
+    """Returns for each reader the fraction of samples that it classifies as the class that they were drawn for."""
     if not readers:
         return {}
     images = mean_images(run.decoder, run.roles, drawn)
     if images is None:
-        skipped.append("the decoder's samples: a prior is known by samples only, and none of them are at hand")
+        skipped.append("the decoder's samples: a prior is known by samples only, and there are none")
         return {}
     intended = drawn[run.label]
     return {
@@ -193,7 +196,7 @@ def read_by(
 
 
 def _as_numbered_by(reader: TrainedModel, run: TrainedModel, labels: Tensor) -> Tensor:
-    """Class numbers of `run` as another run counts the same classes; void places stay void."""
+    """Returns class numbers of `run` in the order of another run's classes; void pixels stay void."""
     numbers = torch.tensor([reader.classes.index(name) for name in run.classes], device=labels.device)
     return torch.where(labels < 0, labels, numbers[labels.clamp_min(0)])
 
@@ -214,17 +217,17 @@ def _other_meanings(
 
 
 def last_validation_error(run: TrainedModel) -> float | None:
-    """What a run's own training found last, on its own validation part."""
+    """Returns the last validation error that a run's own training measured, on its own validation images."""
     phase = "twin" if run.checkpoint == "twin" else "model"
     seen = [row.get("validation_error") for row in read_metrics(run.path) if row["phase"] == phase]
     return seen[-1] if seen else None
 
 
-# What is told --------------------------------------------------------------------------------------------------------
+# The report --------------------------------------------------------------------------------------------------------
 
 
 def curve(model: Sequence[Row], twin: Sequence[Row]) -> list[dict[str, Any]]:
-    """What each validation of the model found, beside its twin's error after as many steps."""
+    """Returns the metrics of each validation of the model, with its twin's error after the same number of steps."""
     errors = {row["step"]: row.get("validation_error") for row in twin}
     return [
         {
@@ -241,13 +244,13 @@ def curve(model: Sequence[Row], twin: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def merged(rows: Sequence[Row], held: Sequence[Failure]) -> list[dict[str, Any]]:
-    """What training has told, in that order, with the latest figures where it holds; then what is new."""
+    """Returns the warnings of training in their order, with the latest figures if they still hold, then new ones."""
     latest = {(failure.kind, failure.about): failure.as_row() for failure in held}
     found: list[dict[str, Any]] = []
     for row in rows:
-        for told in row.get("warnings", ()):
-            current = latest.pop((told["kind"], told["about"]), None)
-            found.append({**told, **(current or {}), "since": row["step"], "holds": current is not None})
+        for warning in row.get("warnings", ()):
+            current = latest.pop((warning["kind"], warning["about"]), None)
+            found.append({**warning, **(current or {}), "since": row["step"], "holds": current is not None})
     return found + [{**failure, "since": None, "holds": True} for failure in latest.values()]
 
 
@@ -257,5 +260,5 @@ def _with_intervals(shares: Mapping[str, float], name: str, count: int) -> dict[
 
 
 def _finite(bits: float) -> float | None:
-    """JSON knows no infinity: a code of real numbers has no bound."""
+    """Returns None for infinity, which JSON lacks: a code of real numbers has no bound."""
     return None if bits == float("inf") else bits

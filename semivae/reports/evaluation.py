@@ -37,7 +37,7 @@ def evaluate(
     data_root: str | Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure the run's last and validation-selected encoders and its supervised twin on the test images.
+    """Measures the run's last and validation-selected encoders and its supervised twin on the test images.
 
     Returns a JSON-serialisable dict: "run" (its path), "kind" (of the label: it says what is scored, see
     `semivae.tasks.class_scores` and `semivae.tasks.map_scores`), "split", "count" (images), and for each of "last",
@@ -51,18 +51,18 @@ def evaluate(
         split: which images to measure on.
         calibrate, vote, prior: as for `Classifier.of`.
         test_prior: measure on the largest part of the images with these class shares (as `read_prior`) instead of on
-            all; "test_prior" then says them.
-        judge: where the label is a map: another run, or its path, that reads what this one paints for the maps; by
-            default its twin. "painted" then holds the share of the pixels on which they agree, and who judged.
+            all; the report repeats them as "test_prior".
+        judge: if the label is a map, another run, or its path, that segments the images which this one generates for
+            the maps; by default its twin. "painted" then holds the fraction of pixels that agree, and the judge.
         data_root, device: to open a run by its path; a `Run` keeps its own.
 
     Raises:
-        RunError: a split or folder that is none, an unsupervised run, or what `Classifier.of` says; or a calibration
-            that would be measured on the validation images that chose it.
-        DataError: the data are missing, the part is empty, or a prior is none.
+        RunError: the split or folder does not exist, the run is unsupervised, `Classifier.of` raises it, or a
+            calibration would be measured on the validation images that chose it.
+        DataError: the data are missing, the split is empty, or a prior is invalid.
     """
     if split not in get_args(Part):
-        raise RunError(f"split: {split!r} is no part to measure on; use {' or '.join(get_args(Part))}")
+        raise RunError(f"split: {split!r} is not a part of the data; use {' or '.join(get_args(Part))}")
     last = (
         run.at("last") if isinstance(run, TrainedModel) else TrainedModel.load(run, data_root=data_root, device=device)
     )
@@ -94,13 +94,13 @@ def evaluate(
 
 
 def scores(classifier: Classifier, images: Tensor | Examples, labels: Tensor) -> dict[str, Any]:
-    """How good a classifier's probabilities of images (n, ...) are, as the kind of their labels scores them."""
+    """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them."""
     parts = _beside(classifier.in_parts(images), labels)
     return classifier.run.task.scores(parts, classifier.run.classes)
 
 
 def _beside(parts: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each part with its labels."""
+    """Yields each part with its labels."""
     start = 0
     for part in parts:
         yield part, labels[start : start + len(part)]
@@ -125,7 +125,7 @@ def _steps(classifier: Classifier, images: Tensor | Examples, labels: Tensor, *,
 
 
 def _checkpoint(run: TrainedModel, name: str) -> TrainedModel | None:
-    """The run at a checkpoint; None where there is none, or the twin's training did not come to its end."""
+    """Returns the run at a checkpoint; None if there is none, or if the twin has not finished its training."""
     if not (run.path / f"{name}.safetensors").is_file():
         return None
     model = run.at(name)

@@ -1,4 +1,4 @@
-"""How well painted images show the mask that they were painted for, as another network reads them."""
+"""The agreement of generated images with the masks that they were generated for, by an external classifier."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from semivae.runs.model import TrainedModel
 def painted_report(
     run: TrainedModel, judge: TrainedModel | None, twin: TrainedModel | None, maps: Tensor
 ) -> dict[str, Any]:
-    """{"painted": {"agreement": ..., "judge": ...}} for held-out maps [n, height, width]; {} where nobody can judge.
+    """Returns {"painted": {"agreement": ..., "judge": ...}} for held-out maps [n, height, width]; {} without a judge.
 
     Args:
-        run: whose decoder paints.
-        judge: another run; None: the run's own supervised twin.
+        run: the run whose decoder generates the images.
+        judge: another run, which segments them; None for the run's own supervised twin.
         twin: that twin, which shares nothing with the decoder but the labelled pairs; None if there is no finished one.
-        maps: what to paint for.
+        maps: the maps to generate images for.
 
     Raises:
-        RunError: the judge is no segmentation of the same classes and size.
+        RunError: the judge does not segment images of the same size into the same classes.
     """
     if judge is None:
         if twin is None:
@@ -34,15 +34,15 @@ def painted_report(
     same = judge.task is run.task and judge.classes == run.classes
     if not same or judge.recipe.variables[judge.label].shape != run.recipe.variables[run.label].shape:
         raise RunError(
-            f"{judge.path}: no segmentation of the same classes and size as {run.path}, so it cannot judge it"
+            f"{judge.path} cannot judge {run.path}: it does not segment images of the same size into the same classes"
         )
     return {"painted": {"agreement": agreement(run, judge, maps), "judge": str(judge.path)}}
 
 
 def agreement(run: TrainedModel, judge: TrainedModel, maps: Tensor, batch: int = 64) -> float:
-    """Share of the pixels of `maps` [n, height, width] that `judge` reads in images that `run` paints for them.
+    """Returns the pixel accuracy of `judge` on images that `run` generates for `maps` [n, height, width].
 
-    One image is painted for each map, with codes of its own from a fixed seed; void places are left out.
+    There is one image per map, with codes of its own from a fixed seed. Void pixels do not count.
     """
     right = known = 0
     for number, part in enumerate(torch.split(maps.long(), batch)):

@@ -182,7 +182,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
 
 
 def _refuse_unread(roles: Roles, where: str, teaches: str, instead: str) -> None:
-    """Raises RecipeError where the encoder reads no label off the image alone."""
+    """Raises RecipeError if the encoder infers no label from the image alone."""
     if roles.image_label is None:
         raise RecipeError(
             f"{where}: {teaches} the encoder's label given {roles.image} alone, but there is no such factor; let a "

@@ -40,11 +40,13 @@ def class_iou_table(report: Mapping[str, Any]) -> Table:
 
 
 def painted_lines(report: Mapping[str, Any]) -> list[str]:
-    """How far another network agrees with the masks that images were painted for."""
+    """Returns the line on the agreement of generated images with the masks that they were generated for."""
     painted = report.get("painted")
     if painted is None:
         return []
-    return [f"Images painted for these masks: {painted['judge']} agrees with {painted['agreement']:.2%} of the pixels"]
+    return [
+        f"Images generated for these masks: {painted['judge']} agrees with {painted['agreement']:.2%} of the pixels"
+    ]
 
 
 def map_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
