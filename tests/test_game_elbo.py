@@ -125,6 +125,35 @@ def test_leave_one_out_is_unbiased(order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["ladder", "reverse"])
+def test_leave_one_out_takes_off_what_all_draws_share(order: str) -> None:
+    """An observed label that no draw depends on adds a constant to the bound, and nothing to the encoder's gradient."""
+    decoder, encoder = two_levels(order)
+    labelled = Player([Prior(Y, torch.tensor([3.0, 0.0, -3.0])), *(decoder[name] for name in decoder.names)])
+    gradients = []
+    for player, more in ((decoder, {}), (labelled, {"y": torch.full((50,), 2)})):
+        torch.manual_seed(0)
+        surrogate, terms = leave_one_out_bound(player, encoder, {"x": IMAGE.expand(50, 1, 2, 2), **more})
+        gradients.append(gradient(surrogate.mean(), encoder))
+        assert (("decoder", "y") in terms) == bool(more)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+    assert gradients[0].abs().max() > 1e-3
+
+
+def test_a_factor_whose_parents_nobody_draws_is_no_term_of_the_bound() -> None:
+    decoder, encoder = two_levels("ladder")
+    top = Player([encoder["z0"]])
+    given: Sample = {"x": IMAGE.expand(3, 1, 2, 2)}
+    for bound, expected in (
+        (lower_bound, {("encoder", "z0")}),
+        (leave_one_out_bound, {("encoder", "z0"), ("decoder", "z0")}),
+    ):
+        _, terms = bound(decoder, top, given)
+        assert set(terms) == expected, "p(x | z1) needs z1"
+    bound_of_nothing, terms = lower_bound(decoder, Player([]), given)
+    assert bound_of_nothing.tolist() == [0.0, 0.0, 0.0] and not terms
+
+
+@pytest.mark.parametrize("order", ["ladder", "reverse"])
 def test_straight_through_points_uphill(order: str) -> None:
     """Biased where the decoder is curved, but close: the cosine to the exact gradient."""
     decoder, encoder = two_levels(order)
@@ -208,6 +237,10 @@ def test_divergences_and_entropies_from_logits() -> None:
         torch.testing.assert_close(divergence(posterior, prior), kl_divergence(posterior, prior))
         torch.testing.assert_close(entropy(posterior), posterior.entropy())
     torch.testing.assert_close(divergence(bits[0], Independent(Bernoulli(logits=p), 1)), kl_divergence(*bits))
+    for sides in (2, 3):  # sums over the whole event, and over nothing of the batch
+        maps = [Independent(Categorical(logits=torch.randn(5, *range(1, sides + 1), 4).double()), sides) for _ in "qp"]
+        torch.testing.assert_close(divergence(*maps), kl_divergence(*maps))
+        torch.testing.assert_close(entropy(maps[0]), maps[0].entropy())
     sure = Independent(Bernoulli(logits=torch.full((1, 2), 60.0)), 1)
     unsure = Independent(Bernoulli(logits=torch.full((1, 2), -60.0)), 1)
     assert divergence(sure, unsure).item() == pytest.approx(120.0), "saturated bits stay finite"

@@ -44,6 +44,29 @@ def test_probabilities_sum_to_one(variable: Variable) -> None:
     assert total.item() == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "discretized_logistic"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_first_half_of_the_parameters_is_the_location(family: str, channels: int) -> None:
+    """Of pixels of several channels, where a cut into other parts would fit as well."""
+    variable = Variable("x", family, (channels, 2, 2))
+    parameters = torch.zeros(1, 2 * channels, 2, 2)
+    moved = parameters.clone()
+    moved[:, :channels] = 0.1 * torch.arange(1, channels + 1).view(-1, 1, 1)
+    still, shifted = (FAMILIES[family].distribution(variable, each) for each in (parameters, moved))
+    offset = (shifted.mean - still.mean)[0, :, 0, 0] / (1.0 if family == "gaussian" else 0.5)
+    torch.testing.assert_close(offset, 0.1 * torch.arange(1, channels + 1), atol=0.01, rtol=0)
+    wide = parameters.clone()
+    wide[:, channels:] = 1.0
+    assert (FAMILIES[family].distribution(variable, wide).log_prob(still.mean) < still.log_prob(still.mean)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32])
+def test_maps_of_any_numbers_are_the_same_input(dtype: torch.dtype) -> None:
+    maps = torch.tensor([[[0], [2]], [[1], [1]]])
+    family = FAMILIES["categorical"]
+    torch.testing.assert_close(family.as_input(MASK, maps.to(dtype)), family.as_input(MASK, maps))
+
+
 def test_gaussian_density_integrates_to_one() -> None:
     variable = Variable("z", "gaussian", (1,))
     distribution = FAMILIES["gaussian"].distribution(variable, parameters_for(variable))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from semivae.game.conditionals import Prior
+from semivae.game.players import Player
+from semivae.game.schedules import Weight
+from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.mutual_information import information_loss
+from tests.game_steps import PAIR, Y, batches, players
 
 
 def test_information_of_certain_equal_labels_is_the_entropy_of_the_classes() -> None:
@@ -59,6 +65,20 @@ def test_a_class_without_a_chance_leaves_the_loss_finite() -> None:
     assert information_loss(certain, certain, prior).item() == pytest.approx(0.0, abs=1e-5)
     other = torch.eye(2)[[1, 1]]  # where the prior allows none: as if it were 1e-8, twice
     assert information_loss(other, other, prior).item() == pytest.approx(-2 * math.log(1e-8), rel=1e-4)
+
+
+def test_the_prior_learns_nothing_from_the_encoders_labels() -> None:
+    """It says how frequent classes should be. If it moved with them, any frequencies would do."""
+    decoder = Player([Prior(Y, torch.tensor([1.0, 0.0, -1.0]), learnable=True)])
+    encoder = players()[1]
+    views = replace(PAIR, mutual_information=Weight(1.0), distribution_alignment=True)
+    loss, parts = ClassTeacher("y", views, decoder, encoder).loss(
+        encoder, batches()["unlabelled"]["x"], torch.Generator(), 0.5
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert "information" in parts
+    assert all(parameter.grad is None for parameter in decoder.parameters())
+    assert any(parameter.grad is not None for parameter in encoder.parameters())
 
 
 def test_information_is_as_exact_within_autocast() -> None:

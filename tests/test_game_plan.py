@@ -79,8 +79,21 @@ def test_prior_known_only_by_samples_is_drawn_by_nobody() -> None:
     decoder = (Factor("h", learnable=False), Factor("x", ("y", "h")))
     plan = derive_plan(decoder, ENCODER, [LABELLED, UNLABELLED, LABELS])
     assert plan.lessons[-1] == Lesson("labels", "encoder", draws=("h", "x"), scores=("y", "h"))
-    with pytest.raises(RecipeError, match=r"stream prior .* teaches nobody"):
+    with pytest.raises(RecipeError, match=r"stream prior \(observes nothing\) teaches nobody"):
         derive_plan(decoder, ENCODER, [LABELLED, UNLABELLED, LABELS, StreamGraph("prior", ())])
+
+
+def test_a_vote_teaches_by_a_lesson_of_its_own() -> None:
+    plan = derive_plan(DECODER, ENCODER, [StreamGraph("unlabelled", ("x",), pseudo_label="y", vote=True), LABELS])
+    assert plan.lessons[1] == Lesson("unlabelled", "encoder", ("y",), ("y",), self_training=True, vote=True)
+    assert plan.of("encoder") == plan.lessons[1:]
+
+
+def test_nothing_is_drawn_for_factors_that_do_not_need_it() -> None:
+    decoder = (Factor("y"), *DECODER[1:])
+    pairs = StreamGraph("labelled", ("x", "y"), without=frozenset({("decoder", "x")}))
+    plan = derive_plan(decoder, ENCODER, [pairs, UNLABELLED, LABELS])
+    assert plan.lessons[0] == Lesson("labelled", "decoder", draws=(), scores=("y",))
 
 
 def test_pair_of_views_adds_one_lesson() -> None:
@@ -111,15 +124,21 @@ def test_table_reads_as_words() -> None:
 
 
 def test_stream_that_teaches_nobody_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"stream codes \(observes h\) teaches nobody"):
-        derive_plan(DECODER[:2], ENCODER, [LABELLED, StreamGraph("codes", ("h",))])
+    with pytest.raises(RecipeError, match=r"stream codes \(observes h, w\) teaches nobody"):
+        derive_plan(DECODER[:2], ENCODER, [LABELLED, StreamGraph("codes", ("h", "w"))])
 
 
 def test_learnable_factor_without_a_stream_is_refused_with_advice() -> None:
     with pytest.raises(
-        RecipeError, match=r"encoder factor q\(h \| x, y\) is learnable, but no stream teaches it; add a stream"
+        RecipeError,
+        match=r"encoder factor q\(h \| x, y\) is learnable, but no stream teaches it; add a stream that observes only "
+        r"labels, or nothing, so that the decoder can draw the rest, or make the factor fixed",
     ):
         derive_plan(DECODER, ENCODER, [LABELLED, UNLABELLED])
+    with pytest.raises(
+        RecipeError, match=r"p\(y\) is learnable, but no stream .*the encoder's inputs \(usually the images\), or make"
+    ):
+        derive_plan((Factor("y"),), ENCODER[:1], [StreamGraph("labels", ("h",))])
 
 
 def test_code_before_an_observed_label_is_refused() -> None:
