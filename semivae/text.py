@@ -19,7 +19,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def shorten(text: str, most: int = 60) -> str:
+def shortened(text: str, most: int = 60) -> str:
     """`text` on one line, with escapes for signs that do not print, cut after `most` characters."""
     line = text[: most + 1] if text[: most + 1].isprintable() else repr(text[: most + 1])[1:-1]
     return line if len(line) <= most else line[: most - 3] + "..."
@@ -28,6 +28,6 @@ def shorten(text: str, most: int = 60) -> str:
 def short_repr(value: object) -> str:
     """A value in a message: as Python writes it, on one line, cut where it is long."""
     try:
-        return shorten(repr(value))
+        return shortened(repr(value))
     except (ValueError, RecursionError):  # Python writes no whole number of thousands of digits
         return f"a {type(value).__name__} that is too long to show"

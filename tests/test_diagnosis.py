@@ -163,7 +163,7 @@ def test_unsupervised_run(tmp_path: Path, tiny_run: Run) -> None:
     assert set(report["bits"]) == {"h"}
     assert report["validation"] is None and report["samples"] is None
     assert report["not_measured"][0].startswith("the label: this run has none")
-    with pytest.raises(RunError, match="there is no label that another run could read"):
+    with pytest.raises(RunError, match="there is no label that another run could infer"):
         run.diagnose(reader=tiny_run)
     with pytest.raises(RunError, match="its encoder infers no label"):
         tiny_run.diagnose(reader=run)

@@ -75,7 +75,7 @@ def test_the_prior_learns_nothing_from_the_encoders_labels() -> None:
     loss, parts = ClassTeacher("y", views, decoder, encoder).loss(
         encoder, batches()["unlabelled"]["x"], torch.Generator(), 0.5
     )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert "information" in parts
     assert all(parameter.grad is None for parameter in decoder.parameters())
     assert any(parameter.grad is not None for parameter in encoder.parameters())

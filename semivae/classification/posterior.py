@@ -75,7 +75,7 @@ def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
             raise RunError(f"{run.path}: {why}; leave it out")
 
 
-def batch_size_for(run: TrainedModel) -> int:
+def at_a_time(run: TrainedModel) -> int:
     """Returns the batch size, which is smaller if a label has many pixels."""
     numbers = math.prod(run.encoder[run.label].target.parameter_shape)
     return max(1, min(IMAGES, PROBABILITIES // numbers))
@@ -88,14 +88,14 @@ def label_parameters(run: TrainedModel, images: Tensor | Examples, batch: int | 
     Args:
         run: the run.
         images: bytes or floats in [0, 1].
-        batch: images in a part; None: as `batch_size_for` says.
+        batch: images in a part; None: as `at_a_time` says.
 
     Raises:
         DataError: the images' shape is not the run's.
         RunError: the label depends on more than the image.
     """
     factor = label_factor(run)
-    for chunk in batches(run, images, batch or batch_size_for(run)):
+    for chunk in batches(run, images, batch or at_a_time(run)):
         yield factor.parameters_of(chunk).cpu().double()
 
 

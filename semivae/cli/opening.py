@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
     """Returns `["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: they may name a class."""
     from semivae.recipe.parsing import UnreadableError, parse_value
-    from semivae.text import shorten
+    from semivae.text import shortened
 
     values = {}
     for text in texts:
@@ -28,11 +28,11 @@ def given_values(texts: Sequence[str]) -> dict[str, Any]:
             values[name.strip()] = as_written(parse_value(value), value.strip())
         except UnreadableError as error:
             if not error.syntax:
-                message = f"{shorten(text)!r}: {error.message}"
+                message = f"{shortened(text)!r}: {error.message}"
                 raise typer.BadParameter(message, param_hint="--given") from None
             equals = ""
         if not equals or values[name.strip()] is None:
-            message = f"{shorten(text)!r}: write NAME=VALUE, such as y=3"
+            message = f"{shortened(text)!r}: write NAME=VALUE, such as y=3"
             raise typer.BadParameter(message, param_hint="--given")
     return values
 

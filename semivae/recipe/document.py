@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from semivae.errors import RecipeError
 from semivae.recipe.former_names import Renamed, present_path, renamed
 from semivae.recipe.parsing import LARGEST_TEXT, UnreadableError, tree_of, values_of
-from semivae.text import short_repr, shorten
+from semivae.text import short_repr, shortened
 
 MOST_PROBLEMS = 100  # that are told at once; a text of nothing but mistakes would take hours to explain
 NEAR_A_LINE = "; check the indentation, brackets and quotes near this line"
@@ -139,7 +139,7 @@ def _given_twice(path: KeyPath) -> Problem:
 
 def dotted(path: KeyPath) -> str:
     """The keys as they are written in `--set`: `streams.labelled.observe[0]`."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{shorten(key)}" for key in path).removeprefix(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{shortened(key)}" for key in path).removeprefix(".")
 
 
 def read_document(path: Path) -> Document:

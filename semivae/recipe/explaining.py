@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from semivae.recipe.document import MOST_PROBLEMS, KeyPath, Problem
 from semivae.recipe.section import Section
-from semivae.text import join_names, short_repr, shorten
+from semivae.text import join_names, short_repr, shortened
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _resemblance(section: type[Section], data: Mapping[Any, Any]) -> float:
         ratios = (difflib.SequenceMatcher(None, str(key), name).ratio() for name in section.model_fields)
         return max(ratios, default=0.0)
 
-    return sum(closest(shorten(str(key))) for key in itertools.islice(data, MOST_PROBLEMS))
+    return sum(closest(shortened(str(key))) for key in itertools.islice(data, MOST_PROBLEMS))
 
 
 def _known_keys(spot: _Spot) -> list[str]:

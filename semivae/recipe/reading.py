@@ -15,7 +15,7 @@ from semivae.recipe.document import Document, KeyPath, Problem, read_document, w
 from semivae.recipe.explaining import explain, suggestion
 from semivae.recipe.parsing import UnreadableError, parse_value
 from semivae.recipe.schema import Recipe
-from semivae.text import shorten
+from semivae.text import shortened
 
 Changes = Mapping[str, object] | Sequence[str]
 
@@ -147,7 +147,7 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
         key, value = pair
         path: KeyPath = tuple(key.split("."))
         if not all(path):
-            problems.append(Problem((), "not a key; write keys as training.steps", f"--set {shorten(key)}"))
+            problems.append(Problem((), "not a key; write keys as training.steps", f"--set {shortened(key)}"))
         elif problem := document.put(path, value, "--set"):
             problems.append(problem)
     return problems
@@ -156,11 +156,11 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
 def _pair(text: str, problems: list[Problem]) -> tuple[str, object] | None:
     key, equals, value = text.partition("=")
     if not equals:
-        problems.append(Problem((), "write KEY=VALUE, such as training.steps=500", f"--set {shorten(text)}"))
+        problems.append(Problem((), "write KEY=VALUE, such as training.steps=500", f"--set {shortened(text)}"))
         return None
     try:
         return key.strip(), parse_value(value)
     except UnreadableError as error:
         message = "the value is not YAML; check its brackets and quotes, and the space after each colon"
-        problems.append(Problem((), message if error.syntax else error.message, f"--set {shorten(text)}"))
+        problems.append(Problem((), message if error.syntax else error.message, f"--set {shortened(text)}"))
         return None
