@@ -24,7 +24,7 @@ from semivae.data.readers.parts import parts_in, top_of
 from semivae.data.sources import load_source, place_of
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource, MasksSource, Source, TableSource
-from semivae.text import shorten
+from semivae.text import shortened
 
 COLUMNS = 10  # examples in a row
 MOST_ROWS = 40  # classes, or pairs of images and masks
@@ -69,7 +69,7 @@ def drawn(rows: Sequence[Row]) -> Image.Image:
     factor = max(1, -(-SMALLEST // min(height, width)))
     height, width = height * factor, width * factor
     font = ImageFont.load_default(13)
-    names = [shorten(name, 24) for name, _ in rows]
+    names = [shortened(name, 24) for name, _ in rows]
     left = GAP * 2 + max(round(font.getlength(name)) for name in names)
     columns = max(len(examples) for _, examples in rows)
     size = left + columns * (width + GAP) + GAP, GAP + len(rows) * (height + GAP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, MaskFacts
-from semivae.text import join_names, shorten
+from semivae.text import join_names, shortened
 
 MOST_CLASSES = 30  # rows of the table of classes; JSON has all
 MOST_COLUMNS = 60
@@ -33,7 +33,7 @@ def class_table(classes: Mapping[str, Counts]) -> list[str]:
     """How many examples of each class each part has, below an empty line; nothing without classes."""
     if not classes:
         return []
-    rows = [[shorten(name, 30), *(f"{counts.get(part, 0):,}" for part in PARTS)] for name, counts in classes.items()]
+    rows = [[shortened(name, 30), *(f"{counts.get(part, 0):,}" for part in PARTS)] for name, counts in classes.items()]
     more = [f"and {len(rows) - MOST_CLASSES:,} more classes"] if len(rows) > MOST_CLASSES else []
     return ["", *table(["class", *PARTS], rows[:MOST_CLASSES], right=True), *more]
 
@@ -82,8 +82,8 @@ def column_table(columns: Sequence[ColumnFacts]) -> list[str]:
     for column in columns[:MOST_COLUMNS]:
         numbers = column.low is not None and column.high is not None
         what = f"{column.low:g} to {column.high:g}" if numbers else join_names(column.examples, 3)
-        name = shorten(column.name, 30) or '""'
-        rows.append([name, column.kind, f"{column.missing:,}", f"{column.distinct:,}", shorten(what), column.remark])
+        name = shortened(column.name, 30) or '""'
+        rows.append([name, column.kind, f"{column.missing:,}", f"{column.distinct:,}", shortened(what), column.remark])
     more = [f"and {len(columns) - MOST_COLUMNS:,} more columns"] if len(columns) > MOST_COLUMNS else []
     return [*table(["column", "read as", "missing", "different", "cells", "remark"], rows), *more]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from semivae.data.formats.cell_texts import NUMBER, CellStyle, QuickCells, spellings
 from semivae.devices import free_memory
 from semivae.errors import DataError
-from semivae.text import join_names, shorten
+from semivae.text import join_names, shortened
 
 LARGE = 2**22  # characters of a .csv file from which on it is worth the time that importing pyarrow takes
 BATCH = 4096  # rows of a Parquet file that are unpacked at once
@@ -162,7 +162,7 @@ def read_parquet(path: Path) -> dict[str, Sequence[str]]:
     except DataError:
         raise
     except Exception as error:  # pyarrow raises much, by the byte that is wrong
-        raise DataError(f"{path.absolute()} cannot be read as a Parquet file: {shorten(str(error), 200)}") from error
+        raise DataError(f"{path.absolute()} cannot be read as a Parquet file: {shortened(str(error), 200)}") from error
     if not table.num_rows:
         raise DataError(f"{path} holds no rows")
     names = ["" if INDEX_OF_PANDAS.fullmatch(name) else name.strip() for name in table.column_names]
