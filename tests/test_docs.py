@@ -6,6 +6,7 @@ import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -93,3 +94,13 @@ def test_the_readme_stays_short_and_begins_with_its_two_commands() -> None:
         "pip install -e . && semivae train recipes/digits_50labels.yaml",
         "pip install -e '.[test]' && pytest",
     ]
+
+
+def test_the_examples_for_scikit_learn_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page shows, line by line; the model that it saves and opens predicts."""
+    monkeypatch.chdir(tmp_path)
+    blocks = code(ROOT / "docs" / "scikit-learn.md", "python")
+    assert len(blocks) == 1
+    namespace: dict[str, Any] = {}
+    exec(compile(blocks[0], "docs/scikit-learn.md", "exec"), namespace)
+    assert namespace["model"].score(namespace["X"], namespace["truth"]) > 0.9

@@ -31,6 +31,7 @@ SHAPES = {
     "cifar10_4000labels_cpu": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
+TEMPLATES = ("arrays", "folder", "masks", "table")  # their shapes are those of the data
 SMALL = {
     "training.steps": 3,
     "training.twin": True,
@@ -68,7 +69,7 @@ def test_all_three_streams_are_used(name: str) -> None:
     assert Lesson("labelled", "encoder", (), ("y",)) in lessons
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("folder", "table", "masks")])  # those: by data
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TEMPLATES])
 def test_networks_of_the_recipes_own_width_can_be_built(name: str) -> None:
     assert build_players(read_recipe(name))
 
@@ -90,6 +91,13 @@ def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> 
     report = run.evaluate()
     assert all(0.0 <= report[which]["error"] <= 1.0 for which in ("last", "selected", "twin"))
     assert all(math.isfinite(report[which]["nll"]) for which in ("last", "selected", "twin"))
+
+
+def test_arrays_template_on_a_strangers_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "images.npz", x=noise_images((12, 20, 3), 40, 0), y=np.array(["cat", "dog"] * 20))
+    run = semivae.train("arrays", set={**SMALL, **narrow("arrays")}, out=tmp_path / "run", data_root=tmp_path)
+    assert run.sample(2, y="dog")["x"].shape == (2, 3, 12, 20)
+    assert build_players(resolve(read_recipe("arrays"), run.dataset())), "at its own width too"
 
 
 def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FLOORS = (
     ("generative", "export"),
     ("reports", "inspection"),
     ("api",),
-    ("cli",),
+    ("cli", "sklearn"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Exceptions to the table: what a room does not import although it lies lower, as it must work without it.
@@ -130,11 +130,11 @@ def test_every_room_has_its_floor() -> None:
     assert {room_of(name) for name in modules()} - {"semivae", "__main__"} == set(FLOOR_OF)
 
 
-def test_only_the_command_line_prints() -> None:
+def test_only_the_command_line_prints_and_estimators_that_are_verbose() -> None:
     wrong = [
         name
         for name, path in modules().items()
-        if room_of(name) != "cli"
+        if room_of(name) != "cli" and name != "semivae.sklearn.classifier"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]

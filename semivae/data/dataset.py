@@ -50,11 +50,11 @@ class Dataset:
         labels: what is known of each label in `train`, by name; the first is the primary one, by which data are split.
         train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
             which `VOID` (-1) stands for places that are not known.
-        test: the same keys; touched by evaluation only.
+        test: the same keys, perhaps of no examples; touched by evaluation only.
             Further entries that are no labels are further inputs, [n, ...].
         unlabelled: {"x": ...}, images (and further inputs) that come without a label; {} if there are none.
         warnings: what a user should know, for example that a file is not the official one.
-        test_origin: "given", or how the test part was made.
+        test_origin: "given", "none", or how the test part was made.
         alone: {"s": ...}, maps that come without an image; {} if there are none.
         validation: int64, the rows of train that the data keep for validation; None where the split chooses them.
         encoding: how the columns of a table file became numbers; None for all other data.

@@ -109,9 +109,14 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
 
 
 def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Scores:
-    decoder = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
-    decoder = np.nan_to_num(decoder, nan=NOVEL, posinf=NOVEL)
+    decoder = surprise(run, images, slope, draws, seed)
     return Scores(decoder, 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1)) if classifies(run) else None)
+
+
+def surprise(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Floats:
+    """Nats by which -log p(image) exceeds what its complexity explains, [n]; higher is more novel."""
+    nats = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
+    return np.nan_to_num(nats, nan=NOVEL, posinf=NOVEL)
 
 
 def classifies(run: TrainedModel) -> bool:

@@ -87,7 +87,7 @@ class Rows:
             DataError: a family of values in [0, 1] where the rows hold others, or a view beyond noise.
         """
         family = recipe.variables["x"].family
-        parts = [part["x"] for part in (dataset.train, dataset.unlabelled, dataset.test) if part]
+        parts = [part["x"] for part in (dataset.train, dataset.unlabelled, dataset.test) if part and len(part["x"])]
         low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
         if family in ("bernoulli", "discretized_logistic") and (low < 0 or high > 1):
             raise DataError(

@@ -196,6 +196,22 @@ class TableEncoding(BaseModel):
         parts = np.split(values.astype(np.float64), ends[:-1], axis=1)
         return {column.name: column.decode(part, self.style) for column, part in zip(self.columns, parts, strict=True)}
 
+    def encode_numbers(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers [n, columns], none of them missing, as the model's vectors; for tables of numbers alone."""
+        means, deviations = self._scales()
+        return (rows - means) / deviations
+
+    def decode_numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Vectors [n, width] in the table's own units, rounded where the column holds whole numbers alone."""
+        means, deviations = self._scales()
+        whole = np.array([isinstance(column, NumberColumn) and column.whole for column in self.columns])
+        rows = values * deviations + means
+        return np.where(whole, rows.round(), rows)
+
+    def _scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        numbers = [column for column in self.columns if isinstance(column, NumberColumn)]
+        return np.array([column.mean for column in numbers]), np.array([column.deviation for column in numbers])
+
     def missing(self, columns: Mapping[str, Column]) -> dict[str, NDArray[np.bool_]]:
         """Where cells are missing, [n], by column."""
         return {column.name: column.missing(columns[column.name]) for column in self.columns}

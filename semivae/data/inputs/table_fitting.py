@@ -65,6 +65,20 @@ def fit_encoding(
     return TableEncoding(label=label, columns=tuple(fitted), style=style), warnings
 
 
+def fit_numbers(rows: NDArray[np.float64], names: Sequence[str], label: str, what: str) -> TableEncoding:
+    """Returns the encoding of a table of finite numbers, [n, columns]. Columns of one value are kept, as zeros.
+
+    Raises:
+        DataError: numbers that are too large to be compared; `what` names the table.
+    """
+    columns = [
+        _fitted_numbers(name, values, len(values), what)
+        or NumberColumn(name=name, mean=float(values[0]), deviation=1.0, whole=False, may_miss=False)
+        for name, values in zip(names, rows.T, strict=True)
+    ]
+    return TableEncoding(label=label, columns=tuple(columns))
+
+
 def _fitted(
     name: str, column: Column, rows: Rows, categorical: bool, what: str
 ) -> NumberColumn | CategoryColumn | None:

@@ -57,7 +57,9 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
     for given, missing in (("x", "y"), ("y", "x"), ("x_test", "y_test"), ("y_test", "x_test")):
         if missing not in arrays and (given in arrays or missing == "x"):
             raise DataError(f"{path} has no array {missing}; it has {join_names(sorted(arrays)) or 'none'}")
-    examples = {name: _examples(arrays[name], f"{path}: {name}") for name in NAMES if name[0] == "x" and name in arrays}
+    examples = {
+        name: examples_of(arrays[name], f"{path}: {name}") for name in NAMES if name[0] == "x" and name in arrays
+    }
     for name, x in examples.items():
         if x.shape[1:] != examples["x"].shape[1:]:
             raise DataError(
@@ -96,7 +98,12 @@ def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[
     return {name: np.concatenate([arrays[part] for part in parts]) for name, parts in keys.items() if parts}
 
 
-def _examples(array: Array, what: str) -> Tensor:
+def examples_of(array: Array, what: str) -> Tensor:
+    """Returns images as uint8 [n, channels, height, width], or rows of a table as float32 [n, columns].
+
+    Raises:
+        DataError: nothing there, or a type, shape or value that does not fit; `what` names the array.
+    """
     if not len(array.shape) or not array.size:
         raise DataError(f"{what} is empty (shape {list(array.shape)})")
     if array.ndim == 2:

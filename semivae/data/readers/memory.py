@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, class_label
 from semivae.data.readers.arrays import dataset_of_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from semivae.data.inputs.table_encoding import TableEncoding
 
     GivenData = Dataset | Mapping[str, ArrayLike | Tensor]
 
@@ -51,3 +53,26 @@ def dataset_in_memory(given: GivenData) -> Dataset:
             )
     found = dataset_of_arrays(arrays, ArraysSource(name="arrays", path="dataset"), Path("dataset"))
     return replace(found, name="data in memory")
+
+
+def dataset_without_test(
+    x: Tensor, y: Tensor, classes: tuple[str, ...], unlabelled: Tensor, encoding: TableEncoding | None = None
+) -> Dataset:
+    """Returns a data set all of whose examples are to train on; nothing is set aside for a test.
+
+    Args:
+        x: labelled examples, [n, ...], as readers return them.
+        y: their classes, int64 [n].
+        classes: the classes' names.
+        unlabelled: further examples, [m, ...]; m may be 0.
+        encoding: how the columns of a table became the numbers in `x`.
+    """
+    return Dataset(
+        "data in memory",
+        class_label(classes),
+        train={"x": x, "y": y},
+        test={"x": x[:0], "y": y[:0]},
+        unlabelled={"x": unlabelled} if len(unlabelled) else {},
+        test_origin="none",
+        encoding=encoding,
+    )

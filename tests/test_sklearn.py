@@ -1,0 +1,272 @@
+"""SemiVAEClassifier: tables and images, with and without labels, alone and among scikit-learn's tools."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris, make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+import semivae
+from semivae.data.readers.digits import read_digits
+from semivae.errors import RecipeError, RunError
+from semivae.recipe import read_recipe
+from semivae.recipe.schema import ProbabilitiesSpec
+from semivae.sklearn import SemiVAEClassifier
+from semivae.tasks.splitting import make_split
+
+Array = NDArray[Any]
+
+
+def table(labels: int = 30) -> tuple[Array, Array]:
+    """Three clouds in units far from 1, of which few points have a label."""
+    x, y = make_blobs(n_samples=150, centers=3, n_features=4, random_state=0)
+    x = x * np.array([1000.0, 1.0, 0.01, 1.0]) + np.array([0.0, 500.0, 0.0, 0.0])
+    y[np.random.default_rng(0).permutation(len(y))[labels:]] = -1
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SemiVAEClassifier:
+    return SemiVAEClassifier(steps=100, random_state=0).fit(*table())
+
+
+def test_a_table_is_learnt_in_its_own_units(fitted: SemiVAEClassifier) -> None:
+    _, y = make_blobs(n_samples=150, centers=3, n_features=4, random_state=0)
+    rows = table()[0]
+    assert fitted.score(rows, y) > 0.9
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    drawn = fitted.sample_class(2, 50, random_state=0)
+    assert np.abs((drawn.mean(axis=0) - rows[y == 2].mean(axis=0)) / rows.std(axis=0)).max() < 0.5
+    assert (fitted.sample_class(2, 50, random_state=0) == drawn).all()
+    assert fitted.transform(rows).shape == (150, len(fitted.get_feature_names_out()))
+
+
+def test_familiar_rows_score_higher(fitted: SemiVAEClassifier) -> None:
+    rows = table()[0]
+    usual, odd = fitted.score_samples(rows[:40]), fitted.score_samples(rows[:40] + 8 * rows.std(axis=0))
+    assert usual.min() > odd.max()
+    assert np.allclose(fitted.score_samples(rows[5:6]), usual[5]), "whatever stands beside it"
+
+
+def test_examples_without_a_label_do_not_count_in_the_score(fitted: SemiVAEClassifier) -> None:
+    rows, y = table()
+    known = y >= 0
+    assert fitted.score(rows, y) == fitted.score(rows[known], y[known])
+    assert fitted.score(rows, np.where(known, y, np.nan)) == fitted.score(rows, y)
+    with pytest.raises(ValueError, match="nothing to compare"):
+        fitted.score(rows[:2], [-1, -1])
+
+
+def test_texts_as_classes() -> None:
+    rows, y = table()
+    names = np.array(["ant", "bee", "cow", None], dtype=object)[y]
+    estimator = SemiVAEClassifier(steps=100, random_state=0).fit(rows, names)
+    assert estimator.classes_.tolist() == ["ant", "bee", "cow"]
+    assert estimator.run_.classes == ("ant", "bee", "cow")
+    assert set(estimator.predict(rows)) == {"ant", "bee", "cow"}
+    assert estimator.score(rows, names) > 0.9
+    assert estimator.sample_class("bee", 3).shape == (3, 4)
+    with pytest.raises(ValueError, match="'dog' is no class; the classes are 'ant', 'bee', 'cow'"):
+        estimator.sample_class("dog")
+
+
+def test_all_labels_or_hardly_any() -> None:
+    rows, y = load_iris(return_X_y=True)
+    assert SemiVAEClassifier(steps=60, random_state=0).fit(rows, y).score(rows, y) > 0.8
+    few = np.full(len(y), -1)
+    few[[0, 50, 100]] = [0, 1, 2]  # one of each class: nothing may be kept for validation
+    assert SemiVAEClassifier(steps=60, random_state=0).fit(rows, few).predict(rows).shape == (150,)
+
+
+def test_the_unlabelled_rows_take_part() -> None:
+    rows, y = table(6)
+    with_all = SemiVAEClassifier(steps=20, random_state=0).fit(rows, y)
+    alone = SemiVAEClassifier(steps=20, random_state=0).fit(rows[y >= 0], y[y >= 0])
+    assert not np.allclose(with_all.predict_proba(rows), alone.predict_proba(rows))
+
+
+def test_the_class_prior_moves_predictions_and_what_is_drawn() -> None:
+    rows, y = table()
+    rare = SemiVAEClassifier(steps=60, random_state=0, class_prior={0: 0.98, 1: 0.01, 2: 0.01}).fit(rows, y)
+    plain = SemiVAEClassifier(steps=60, random_state=0).fit(rows, y)
+    assert plain.class_prior_ is None
+    assert rare.predict_proba(rows)[:, 0].mean() > plain.predict_proba(rows)[:, 0].mean() + 0.01
+    assert rare.run_.recipe.streams["labels"].values == ProbabilitiesSpec(probabilities=(0.98, 0.01, 0.01))
+    counted = SemiVAEClassifier(steps=1, random_state=0).fit(rows, y, y_alone=[0, 0, 0, 2, 2, 0, 0])
+    assert np.asarray(counted.class_prior_).tolist() == [0.6, 0.1, 0.3], "one more of each"
+    with pytest.raises(ValueError, match="give one of them"):
+        SemiVAEClassifier(class_prior="uniform").fit(rows, y, y_alone=[0])
+    with pytest.raises(ValueError, match="7 is no class"):
+        SemiVAEClassifier().fit(rows, y, y_alone=[7])
+
+
+@pytest.mark.parametrize("layout", ["grey", "first", "last"])
+def test_images_in_any_layout(layout: str) -> None:
+    data = read_digits().train
+    images, y = data["x"].numpy()[:60, 0], data["y"].numpy()[:60].copy()
+    y[40:] = -1
+    if layout == "first":
+        images = np.stack([images] * 3, axis=1)
+    if layout == "last":
+        images = np.stack([images] * 3, axis=-1) / np.float32(255)
+    estimator = SemiVAEClassifier(steps=3, random_state=0).fit(images, y)
+    assert estimator.n_features_in_ == images[0].size
+    assert estimator.predict(images).shape == estimator.score_samples(images).shape == (60,)
+    drawn = estimator.sample_class(3, 2, random_state=0)
+    assert drawn.shape == (2, *images.shape[1:])
+    assert (drawn.dtype == np.uint8) == (layout != "last") and drawn.max() <= (1 if layout == "last" else 255)
+    with pytest.raises(ValueError, match="was fitted on"):
+        estimator.predict(images[:, 1:])
+
+
+def split_digits() -> tuple[Array, Array, Array, Array]:
+    """The split of the recipe `digits_50labels`, as X and y."""
+    data = read_digits()
+    split = make_split(data, read_recipe("digits_50labels").split)
+    rows = torch.cat([split.labelled, split.unlabelled])
+    images, y = data.train["x"][rows, 0].numpy(), data.train["y"][rows].numpy()
+    y[len(split.labelled) :] = -1
+    return images, y, data.test["x"][:, 0].numpy(), data.test["y"].numpy()
+
+
+def test_a_recipe_by_name_is_the_same_game(tmp_path: Path) -> None:
+    """On the recipe's own split: the same weights after the same steps, bit for bit."""
+    images, y, test, _ = split_digits()
+    estimator = SemiVAEClassifier("digits_50labels", steps=4, random_state=0).fit(images, y)
+    run = semivae.train("digits_50labels", set={"training.steps": 4}, out=tmp_path / "run", twin=False)
+    for name, tensor in run.encoder.state_dict().items():
+        assert torch.equal(tensor, estimator.run_.encoder.state_dict()[name]), name
+    assert np.allclose(estimator.predict_proba(test), run.classifier().probabilities(test), atol=1e-6)
+    floats = SemiVAEClassifier(read_recipe("digits_50labels"), steps=4, random_state=0)
+    assert np.array_equal(floats.fit(images / 255, y).predict_proba(test / 255), estimator.predict_proba(test)), (
+        "a recipe as an object, images as floats"
+    )
+
+
+@pytest.mark.slow
+def test_digits_are_learnt_as_by_the_recipe() -> None:
+    images, y, test, truth = split_digits()
+    estimator = SemiVAEClassifier("digits_50labels", random_state=0).fit(images, y)
+    assert estimator.score(test, truth) > 0.95  # docs/results.md: 97.0% +- 0.8 over five splits
+
+
+def test_pickles_copies_and_joblib(fitted: SemiVAEClassifier, tmp_path: Path) -> None:
+    rows = table()[0]
+    joblib.dump(fitted, tmp_path / "estimator.joblib")
+    for other in (
+        pickle.loads(pickle.dumps(fitted)),
+        copy.deepcopy(fitted),
+        joblib.load(tmp_path / "estimator.joblib"),
+    ):
+        assert np.array_equal(other.predict_proba(rows), fitted.predict_proba(rows))
+    with pytest.raises(NotFittedError):
+        clone(fitted).predict(rows)
+    assert clone(fitted).get_params() == fitted.get_params()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_what_is_saved_opens_without_pickle(kind: str, tmp_path: Path) -> None:
+    rows, y = table()
+    labels = y if kind == "numbers" else np.array(["a", "b", "c", None], dtype=object)[y]
+    estimator = SemiVAEClassifier(
+        steps=3, random_state=np.random.RandomState(0), class_prior=[0.2, 0.3, 0.5], set={"training.warmup": 1}
+    ).fit(rows, labels)
+    estimator.save(tmp_path / "kept")
+    assert not any(b"pickle" in file.read_bytes() for file in (tmp_path / "kept").iterdir())
+    other = SemiVAEClassifier.load(tmp_path / "kept")
+    assert np.array_equal(other.predict_proba(rows), estimator.predict_proba(rows))
+    assert np.array_equal(other.predict(rows), estimator.predict(rows))
+    assert other.classes_.dtype == estimator.classes_.dtype
+    assert np.array_equal(other.score_samples(rows[:3]), estimator.score_samples(rows[:3]))
+    assert np.array_equal(
+        other.sample_class(labels[y == 1][0], 2, random_state=1),
+        estimator.sample_class(labels[y == 1][0], 2, random_state=1),
+    )
+    assert clone(other).set_params(random_state=0).fit(rows, labels).classes_.tolist() == estimator.classes_.tolist()
+    assert semivae.load(tmp_path / "kept").classes == estimator.run_.classes, "it is a run too"
+    with pytest.raises(RunError, match="something is there already"):
+        estimator.save(tmp_path / "kept")
+
+
+def test_what_was_saved_and_changed_is_refused(fitted: SemiVAEClassifier, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "kept")
+    file = tmp_path / "kept" / "estimator.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"classes": [[1]]}))
+    with pytest.raises(RunError, match="changed or damaged"):
+        SemiVAEClassifier.load(tmp_path / "kept")
+    with pytest.raises(RunError, match=r"holds no estimator\.json"):
+        SemiVAEClassifier.load(tmp_path)
+
+
+def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    estimator = SemiVAEClassifier(steps=2, random_state=0).fit(*table())
+    pickle.loads(pickle.dumps(estimator)).predict(table()[0])
+    with pytest.raises(RecipeError):
+        SemiVAEClassifier(set={"training.stepz": 1}).fit(*table())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_silent_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    SemiVAEClassifier(steps=2, random_state=0).fit(*table())
+    assert capfd.readouterr() == ("", "")
+    SemiVAEClassifier(steps=2, random_state=0, verbose=True).fit(*table())
+    assert "step 2 of 2" in capfd.readouterr().out
+
+
+def test_among_the_tools_of_scikit_learn() -> None:
+    rows, y = table()
+    search = GridSearchCV(
+        make_pipeline(MinMaxScaler(), SemiVAEClassifier(random_state=0)),
+        {"semivaeclassifier__steps": [1, 60]},
+        cv=2,
+        error_score="raise",
+    ).fit(rows, y)
+    assert search.best_params_ == {"semivaeclassifier__steps": 60}, "by the labelled rows of each fold alone"
+    known = y >= 0
+    calibrated = CalibratedClassifierCV(SemiVAEClassifier(steps=60, random_state=0), cv=2).fit(rows[known], y[known])
+    assert calibrated.score(rows[known], y[known]) > 0.8
+
+
+def test_columns_of_a_data_frame_have_their_names(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows, y = table()
+    frame = pandas.DataFrame(rows, columns=["a", "b", "c", "d"])
+    labels = pandas.Series(y).map({0: "x", 1: "y", 2: "z"}).astype("string")  # -1 becomes pandas' NA
+    estimator = SemiVAEClassifier(steps=60, random_state=0).fit(frame, labels)
+    assert estimator.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    assert estimator.score(frame, labels) > 0.8
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.predict(frame[["b", "a", "c", "d"]])
+    assert estimator.set_output(transform="pandas").transform(frame).columns[0] == "semivaeclassifier0"
+    estimator.save(tmp_path / "kept")
+    assert SemiVAEClassifier.load(tmp_path / "kept").feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    run = semivae.load(tmp_path / "kept")
+    assert run.predict(tmp_path / "rows.csv", names=True).tolist() == estimator.predict(frame).tolist()
+
+
+def test_importing_semivae_does_not_import_it() -> None:
+    program = "import sys, semivae, semivae.api; print('semivae.sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,67 @@
+"""The y of SemiVAEClassifier: what means that there is no label, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
+
+NONE = -1
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "numbers"),
+    [
+        ([3, -1, 5, 3], [3, 5], [0, NONE, 1, 0]),
+        ([3.0, -1.0, 5.0, np.nan], [3.0, 5.0], [0, NONE, 1, NONE]),
+        (np.array([3, None, 5, np.nan, -1], dtype=object), [3, 5], [0, NONE, 1, NONE, NONE]),
+        (np.array(["dog", None, "cat", np.nan, -1], dtype=object), ["cat", "dog"], [1, NONE, 0, NONE, NONE]),
+        (np.array(["dog", "cat"]), ["cat", "dog"], [1, 0]),
+        (np.array([True, False, None], dtype=object), [False, True], [1, 0, NONE]),
+        (np.array([True, False]), [False, True], [1, 0]),
+        (np.array([0, 255, 7], dtype=np.uint8), [0, 7, 255], [0, 2, 1]),
+        (np.array(["None", "nan", "-1"], dtype=object), ["-1", "None", "nan"], [1, 2, 0]),  # objects: meant as texts
+    ],
+    ids=str,
+)
+def test_marks_are_no_classes(y: Any, classes: list[Any], numbers: list[int]) -> None:
+    found = read_targets(y)
+    assert found.classes.tolist() == classes
+    assert found.numbers.tolist() == numbers
+
+
+def test_another_mark_may_be_chosen() -> None:
+    assert read_targets([-1, 1, -1], unlabelled=None).numbers.tolist() == [0, 1, 0]
+    assert read_targets([-1, 1, 9], unlabelled=9).numbers.tolist() == [0, 1, NONE]
+    assert read_targets(["a", "", "b"], unlabelled="").numbers.tolist() == [0, NONE, 1]
+    assert labelled(np.array([1.0, np.nan]), None).tolist() == [True, False], "NaN always is one"
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([-1, -1], "holds no label"),
+        ([2, -1, 2], "one class, .*2.*at least two classes"),
+        ([0.5, 1.2, 3.7], "Unknown label type"),
+        (["a", "b", ""], "empty texts; write None"),
+        (np.array(["a", "b", -1]), "the text '-1'.*dtype=object"),
+        (np.array(["a", "b", np.nan]), "the text 'nan'.*dtype=object"),
+        (np.array(["a", 1, "b", None], dtype=object), "mixes classes of the types int, str"),
+        ([0.0, 1.0, np.inf], "contains infinity"),
+    ],
+    ids=str,
+)
+def test_what_is_no_class_or_could_be_none_is_refused(y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_targets(y)
+
+
+def test_numbers_of_labels() -> None:
+    classes = np.array([3, 5])
+    assert class_numbers([5, 3, 5], classes).tolist() == [1, 0, 1]
+    with pytest.raises(ValueError, match="4 is no class; the classes are 3, 5"):
+        class_numbers([4], classes)
+    assert names_of(np.array([1.0, 2.0])) == ("1", "2")
