@@ -19,6 +19,7 @@ from semivae.game.players import Player
 from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
+from semivae.page.report import write_report
 from semivae.recipe import Recipe
 from semivae.reports.diagnosis import diagnose
 from semivae.reports.evaluation import Part, evaluate
@@ -162,6 +163,10 @@ class Run(TrainedModel):
     ) -> dict[str, Any]:
         """Curves, what is read in the decoder's samples, and all warnings. See `semivae.reports.diagnosis.diagnose`."""
         return diagnose(self, reader=reader, samples=samples, seed=seed)
+
+    def report(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+        """Writes one web page about the run, and returns its numbers. See `semivae.page.report.write_report`."""
+        return write_report([self], path, overwrite=overwrite)
 
     def novelty(self, images: Given, *, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
         """Which images are of no kind that the run has learnt. See `semivae.generative.novelty.novelty`."""

@@ -20,6 +20,7 @@ FLOORS = (
     ("training", "classification"),
     ("generative", "export"),
     ("reports", "inspection"),
+    ("page",),
     ("api",),
     ("cli", "sklearn"),
 )
@@ -33,6 +34,7 @@ NEVER = {
     "export": {"training"},
     "reports": {"training"},
     "inspection": {"training"},
+    "page": {"training"},
 }
 
 Edge = tuple[str, str]

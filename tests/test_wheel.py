@@ -71,7 +71,9 @@ def test_the_wheel_holds_the_package_its_recipes_and_its_licence_alone(wheel: Pa
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "semivae").rglob("*.py")}
     recipes = {f"semivae/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
     assert recipes
-    assert package == modules | recipes | {"semivae/py.typed"}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "semivae/page/templates").rglob("*.*")}
+    assert {"semivae/page/templates/page.html", "semivae/page/templates/style.css"} <= templates
+    assert package == modules | recipes | templates | {"semivae/py.typed"}
 
 
 def test_an_installed_semivae_trains_from_an_empty_folder(installed: Installed, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from semivae.cli.inspect_command import inspect
 from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
+from semivae.cli.report_command import report
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain, data_warnings, note
 from semivae.cli.train_command import train
@@ -102,6 +103,7 @@ app.command(epilog=PLACES)(train)
 for command in (
     evaluate,
     diagnose,
+    report,
     predict,
     sample,
     impute,

@@ -5,7 +5,7 @@ Nothing is chosen by what is found here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,7 @@ from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
 
 Part = Literal["test", "validation"]
+Watcher = Callable[[Tensor, Tensor], None]
 
 
 def evaluate(
@@ -36,6 +37,7 @@ def evaluate(
     judge: TrainedModel | str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
+    watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Measures the run's last and validation-selected encoders and its supervised twin on the test images.
 
@@ -55,6 +57,8 @@ def evaluate(
         judge: if the label is a map, another run, or its path, that segments the images which this one generates for
             the maps; by default its twin. "painted" then holds the fraction of pixels that agree, and the judge.
         data_root, device: to open a run by its path; a `Run` keeps its own.
+        watch: called with each part of the last encoder's answers [n, ...] and the labels [n, *shape], in order, for
+            what is to be known of single images.
 
     Raises:
         RunError: the split or folder does not exist, the run is unsupervised, `Classifier.of` raises it, or a
@@ -82,7 +86,7 @@ def evaluate(
         report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
     models = {checkpoint: _checkpoint(last, checkpoint) for checkpoint in CHECKPOINTS}
     for checkpoint, model in models.items():
-        report[checkpoint] = model and scores(Classifier(model), images, labels)
+        report[checkpoint] = model and scores(Classifier(model), images, labels, watch if model is last else None)
         if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if takes(last.task, "judge"):
@@ -93,17 +97,22 @@ def evaluate(
     return report
 
 
-def scores(classifier: Classifier, images: Tensor | Examples, labels: Tensor) -> dict[str, Any]:
+def scores(
+    classifier: Classifier, images: Tensor | Examples, labels: Tensor, watch: Watcher | None = None
+) -> dict[str, Any]:
     """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them."""
-    parts = _beside(classifier.in_parts(images), labels)
+    parts = _beside(classifier.in_parts(images), labels, watch)
     return classifier.run.task.scores(parts, classifier.run.classes)
 
 
-def _beside(parts: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields each part with its labels."""
+def _beside(parts: Iterable[Tensor], labels: Tensor, watch: Watcher | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields each part with its labels, which a watcher sees too."""
     start = 0
     for part in parts:
-        yield part, labels[start : start + len(part)]
+        beside = labels[start : start + len(part)]
+        if watch is not None:
+            watch(part, beside)
+        yield part, beside
         start += len(part)
 
 

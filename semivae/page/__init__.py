@@ -1,0 +1,1 @@
+"""A run, or several side by side, on one page: numbers, curves, pictures."""

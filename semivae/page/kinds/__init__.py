@@ -1,0 +1,67 @@
+"""What the page shows of each kind of label: a module for each, called as the kind is; it holds `SHOWN`.
+
+Nothing else in this room asks which kind a label is of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from torch import Tensor
+
+from semivae.data.splits import Split
+from semivae.page.looks import Look
+from semivae.runs.model import TrainedModel
+from semivae.variables import Sample
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of an evaluation: its key there, its name, how it is written, and the key of its interval."""
+
+    key: str
+    name: str
+    format: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class KindOnPage:
+    """How one kind of label is shown.
+
+    Attributes:
+        scores: of an evaluation, the one that matters most first; empty where nothing is evaluated.
+        per_class, counted: what the scores by class are, and what a confusion matrix counts.
+        parts: the rows of the training examples, "labelled" (where there are any) and "unlabelled".
+        examples: labelled examples (run, arrays as data sets keep them).
+        judged: the same beside what the run answers.
+        samples: what the decoder draws for each value of the label.
+        coloured: class numbers [n] to colour single examples by; None where an example has no one class.
+        samples_caption, judged_caption: what the pictures of samples, and of answers, show.
+        legend: names and colours of the classes, where pictures are shown in them.
+    """
+
+    scores: tuple[Score, ...]
+    per_class: str
+    counted: str
+    parts: Callable[[Split], dict[str, Tensor]]
+    examples: Callable[[TrainedModel, Sample], list[Look]]
+    judged: Callable[[TrainedModel, Sample], list[Look]]
+    samples: Callable[[TrainedModel], list[Look]]
+    coloured: Callable[[Tensor], Sequence[int] | None]
+    samples_caption: str
+    judged_caption: str = ""
+    legend: Callable[[TrainedModel], list[tuple[str, str]]] = lambda run: []
+
+
+def labelled_and_not(split: Split) -> dict[str, Tensor]:
+    """The parts of a split that shows labels."""
+    return {"labelled": split.labelled, "unlabelled": split.unlabelled}
+
+
+def on_page(kind: str) -> KindOnPage:
+    """How a kind of label is shown, by the task's name."""
+    found: KindOnPage = import_module(f"semivae.page.kinds.{kind}").SHOWN
+    return found

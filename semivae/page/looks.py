@@ -1,0 +1,81 @@
+"""How one example is shown to people: a picture, or the cells of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semivae.runs.model import TrainedModel
+from semivae.variables import Sample
+
+Picture = NDArray[np.uint8]
+MOST_COLUMNS = 8  # of a row
+ROWS_OF_STRIP = 4  # where examples are no pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One example, or a strip of several.
+
+    Attributes:
+        picture: bytes [height, width] or [height, width, 3]; None of a row.
+        cells: what a row holds, by column; empty of a picture.
+        title: a few words about it.
+        note: one more line.
+        alt: the picture in words.
+    """
+
+    picture: Picture | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    note: str = ""
+    alt: str = ""
+
+    def saying(self, title: str, note: str = "", alt: str = "") -> Look:
+        """The same with words."""
+        return replace(self, title=title, note=note, alt=alt)
+
+
+def pixels_of(images: Tensor) -> Picture:
+    """Images [n, channels, height, width] in [0, 1] as bytes [n, height, width, 1 or 3]; other counts are averaged."""
+    shown = images.detach().cpu().float()
+    if shown.shape[1] not in (1, 3):
+        shown = shown.mean(dim=1, keepdim=True)
+    bytes_: Picture = (shown.clamp(0.0, 1.0) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return bytes_
+
+
+def strip(images: Sequence[Picture]) -> Picture:
+    """Pictures [height, width, channels] of one size beside each other; grey ones become colours beside colours."""
+    channels = max(image.shape[-1] for image in images)
+    return np.concatenate([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images], axis=1)
+
+
+def strips_of(looks: Sequence[Look], title: str, alt: str) -> list[Look]:
+    """Several pictures as one; rows one by one, under the same title."""
+    pictures = [look.picture for look in looks if look.picture is not None]
+    if pictures:
+        return [Look(strip(pictures), title=title, alt=alt)]
+    return [look.saying(title) for look in looks[:ROWS_OF_STRIP]]
+
+
+def looks_of(run: TrainedModel, values: Tensor) -> list[Look]:
+    """What is seen of examples as the model takes them, [n, *shape], without titles."""
+    if run.inputs.are_images:
+        return [Look(picture) for picture in pixels_of(values)]
+    rows = values.detach().cpu().float().numpy()
+    if run.encoding is not None:
+        columns = run.encoding.decode(rows)
+    else:
+        columns = {f"{run.image}[{place}]": [f"{value:.4g}" for value in column] for place, column in enumerate(rows.T)}
+    shown = dict(list(columns.items())[:MOST_COLUMNS])
+    return [Look(cells=dict(zip(shown, row, strict=True))) for row in zip(*shown.values(), strict=True)]
+
+
+def raw_looks(run: TrainedModel, part: Sample) -> list[Look]:
+    """The same of examples as data sets keep them, by name."""
+    return looks_of(run, run.values(run.examples(part))[run.image])

@@ -1,0 +1,335 @@
+"""The page about a run: it says what evaluate says, names are escaped, it stays small, what is missing is left out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+import semivae
+from semivae.api import Run
+from semivae.cli import app
+from semivae.errors import RunError
+from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
+from semivae.page.findings import findings_of, short_names
+from semivae.page.judged import Judged
+from semivae.page.report import LARGEST, page_of, write_report
+from semivae.variables import VOID
+
+KEPT = Path(__file__).parent / "data" / "run_0_1_0"
+EVIL = "<script>alert('x')</script>&\"cat"
+
+
+class Page(HTMLParser):
+    """The tags of a page, with their attributes, its ids, and its text outside of styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.size = "", path.stat().st_size
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.tags and self.tags[-1][0] != "style" else ""
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for found, attributes in self.tags if found == tag]
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def kept_run(name: str) -> Run:
+    return semivae.load(KEPT / name, data_root=KEPT / "data", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def told(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any]]:
+    """The page about the digits, and what the command says of it as JSON."""
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    done = command("report", tiny_run.path, "--out", out, "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    return Page(out), json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def named_evil(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a table whose classes and columns have names that a browser must not take for tags."""
+    folder = tmp_path_factory.mktemp("evil")
+    random = np.random.default_rng(0)
+    lines = [f"{random.normal():.3f},{random.normal():.3f},{name}" for name in [EVIL.replace('"', '""'), "dog"] * 60]
+    quoted = [re.sub(r",([^,]*)$", r',"\1"', line) for line in lines]
+    (folder / "rows.csv").write_text("\n".join(["<b>one</b>,two,label", *quoted]) + "\n", encoding="utf-8")
+    changes: dict[str, object] = {
+        "about": f"About {EVIL}",
+        "source": {"name": "table", "path": "rows.csv", "label": "label"},
+        "split": {"labelled": 20, "validation": 20},
+        "training.steps": 4,
+        "training.validate_every": 2,
+    }
+    return semivae.train("table", set=changes, out=folder / "<i>run", data_root=folder, device="cpu")
+
+
+# What it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_json_holds_the_figures_of_evaluate_and_diagnose(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
+    page, report = told
+    (run,) = report["runs"]
+    evaluated = tiny_run.evaluate()
+    assert run["evaluation"] == evaluated
+    assert run["diagnosis"] == json.loads(json.dumps(tiny_run.diagnose()))
+    for checkpoint in ("last", "selected", "twin"):
+        assert f"{evaluated[checkpoint]['error']:.2%}" in page.text
+        assert f"{evaluated[checkpoint]['nll']:.4f}" in page.text
+    low, high = evaluated["last"]["error_interval"]
+    assert f"{low:.2%} to {high:.2%}" in page.text
+    assert run["left_out"] == []
+
+
+def test_the_worst_and_least_sure_are_those_of_the_classifier(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
+    run = told[1]["runs"][0]
+    test = tiny_run.dataset().test
+    p = tiny_run.classifier().probabilities(test["x"])
+    likely = p[torch.arange(len(p)), test["y"]]
+    wrong = p.argmax(1) != test["y"]
+    worst = [row["row"] for row in run["most_wrong"]]
+    assert worst and wrong[worst].all()
+    assert likely[worst].max() <= likely[wrong].sort().values[len(worst) - 1] + 1e-6
+    least = [row["sure"] for row in run["least_sure"]]
+    assert least == pytest.approx(p.max(1).values.sort().values[: len(least)].tolist(), abs=1e-6)
+
+
+def test_counts_are_those_of_the_split(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
+    data, split = told[1]["runs"][0]["data"], tiny_run.split()
+    assert (data["labelled"], data["unlabelled"]) == (len(split.labelled), len(split.unlabelled))
+    assert (data["validation"], data["test"]) == (len(split.validation), len(tiny_run.dataset().test["y"]))
+    assert sum(data["class_counts"]["labelled"]) == data["labelled"]
+
+
+def test_a_class_is_judged_as_a_map_of_one_place() -> None:
+    """Two classes, by hand; of the map, one place is void and one wrong."""
+    p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+    found = Judged()
+    found(p, torch.tensor([0, 0]))
+    assert found.likely.tolist() == pytest.approx([0.9, 0.2]) and found.wrong.tolist() == [0.0, 1.0]
+    assert found.most_wrong(5).tolist() == [1] and found.least_sure(1).tolist() == [1]
+    of_map = Judged()
+    of_map(p.T.reshape(1, 2, 2).repeat(2, 1, 1), torch.tensor([[0, VOID], [0, 0]]))
+    assert of_map.wrong.tolist() == [0.0, 0.5] and of_map.likely.tolist() == pytest.approx([0.9, 0.55])
+    empty = Judged()
+    empty(torch.full((1, 2, 2), 0.5), torch.full((1, 2), VOID))
+    assert empty.most_wrong(3).tolist() == [] and empty.rows(torch.tensor([0]))[0]["likely"] is None
+
+
+# What it is made of ---------------------------------------------------------------------------------------------------
+
+
+def assert_sound(page: Page, largest: int = LARGEST) -> None:
+    """A small page that loads nothing: no script, no address; ids are unique, links lead to one, pictures have words."""
+    assert page.size <= largest
+    assert [name for name, count in Counter(page.ids).items() if count > 1] == []
+    assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href"):
+            if (target := attributes.get(name)) is not None:
+                assert target.startswith(("data:", "#"))
+                assert not target.startswith("#") or target[1:] in page.ids
+    assert all(image["alt"] and image["width"] and image["height"] for image in page.all("img"))
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in page.all("svg"))
+
+
+def test_the_page_is_sound(told: tuple[Page, dict[str, Any]]) -> None:
+    page, _ = told
+    assert_sound(page)
+    assert page.all("img") and page.all("svg")
+    assert {"results", "mistakes", "doubts", "samples", "map", "curves", "codes", "plan", "data", "recipe"} <= set(
+        page.ids
+    )
+    assert "left-out" not in page.ids
+
+
+def test_names_are_texts_and_no_tags(named_evil: Run, tmp_path: Path) -> None:
+    named_evil.report(tmp_path / "evil.html")
+    page = Page(tmp_path / "evil.html")
+    assert_sound(page)
+    assert EVIL in page.text and "<b>one</b>" in page.text and "<i>run" in page.text
+    assert not page.all("i")
+    assert "<script" not in (tmp_path / "evil.html").read_text(encoding="utf-8").lower()
+
+
+def test_rows_of_a_table_are_shown_as_cells(named_evil: Run, tmp_path: Path) -> None:
+    report = named_evil.report(tmp_path / "rows.html")
+    page = Page(tmp_path / "rows.html")
+    assert not page.all("img") and page.all("table")
+    assert report["runs"][0]["evaluation"] == named_evil.evaluate()
+
+
+def test_masks_are_shown_over_their_images(tmp_path: Path) -> None:
+    run = kept_run("masks")
+    report = run.report(tmp_path / "masks.html")
+    page = Page(tmp_path / "masks.html")
+    assert_sound(page)
+    (numbers,) = report["runs"]
+    assert numbers["evaluation"] == run.evaluate()
+    assert f"{numbers['evaluation']['last']['mean_iou']:.2%}" in page.text
+    assert "map" not in page.ids  # an image has no one class to be coloured by
+    assert [row["wrong"] > 0 for row in numbers["most_wrong"]] == [True] * len(numbers["most_wrong"])
+    widths = {int(str(image["width"])) / int(str(image["height"])) for image in page.all("img")}
+    assert widths == {2.0, 3.0}  # an image and its mask; and the answer
+
+
+def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+    report = kept_run("ladder").report(tmp_path / "ladder.html")
+    page = Page(tmp_path / "ladder.html")
+    assert_sound(page)
+    assert not {"results", "mistakes", "doubts", "labels", "map"} & set(page.ids)
+    assert {"samples", "curves", "codes", "plan", "data", "left-out"} <= set(page.ids)
+    assert report["runs"][0]["evaluation"] is None
+    assert "unsupervised run" in report["runs"][0]["left_out"][0]
+
+
+def test_without_its_data_a_run_still_has_a_page(tmp_path: Path) -> None:
+    run = semivae.load(KEPT / "table", data_root=tmp_path, device="cpu")
+    report = run.report(tmp_path / "gone.html")
+    page = Page(tmp_path / "gone.html")
+    assert_sound(page)
+    assert {"curves", "plan", "recipe", "left-out"} <= set(page.ids) and "results" not in page.ids
+    assert any("there is no file" in text for text in report["runs"][0]["left_out"])
+
+
+def test_several_runs_are_side_by_side(tiny_run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_run.path, other)
+    runs = [tiny_run, semivae.load(other, device="cpu"), kept_run("ladder")]
+    report = write_report(runs, tmp_path / "all.html")
+    page = Page(tmp_path / "all.html")
+    assert_sound(page)
+    assert [run["run"] for run in report["runs"]] == [str(run.path) for run in runs]
+    assert all(name in page.text for name in ("digits", "other", "ladder", "3 runs side by side"))
+
+
+def test_runs_of_one_name_are_told_apart(tiny_run: Run, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        shutil.copytree(tiny_run.path, tmp_path / place / "run")
+    runs = [semivae.load(tmp_path / place / "run", device="cpu") for place in ("a", "b")]
+    assert short_names(runs) == ["a/run", "b/run"]
+
+
+def test_pictures_shrink_until_the_page_is_small_enough(tiny_run: Run) -> None:
+    found = findings_of(tiny_run)
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    for looks in found.looks.values():
+        looks[:] = [type(look)(noise, title=look.title, alt=look.alt) for look in looks]
+    whole = len(page_of([found], 10**9))
+    assert len(page_of([found], whole // 2)) <= whole // 2
+    with pytest.raises(RunError, match=r"more than 1,000; report fewer runs"):
+        page_of([found], 1000)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("there.html", "exists; choose another name"), ("page.txt", "must end in"), ("folder.html", "this is a folder")],
+)
+def test_nothing_is_overwritten(tiny_run: Run, tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "there.html").write_text("mine")
+    (tmp_path / "folder.html").mkdir()
+    done = command("report", tiny_run.path, "--out", tmp_path / name, "--device", "cpu")
+    assert done.exit_code != 0 and message in " ".join(done.output.split())
+    assert (tmp_path / "there.html").read_text() == "mine"
+    with pytest.raises(RunError):
+        tiny_run.report(tmp_path / name)
+
+
+def test_overwrite_replaces_the_page(tmp_path: Path) -> None:
+    (tmp_path / "there.html").write_text("old")
+    done = command(
+        "report", KEPT / "ladder", "--out", tmp_path / "there.html", "--overwrite", "--data-root", KEPT / "data"
+    )
+    assert done.exit_code == 0, done.output
+    assert "left out: evaluation" in done.output
+    assert "<!doctype html>" in (tmp_path / "there.html").read_text(encoding="utf-8")
+
+
+def test_nine_runs_are_too_many(tiny_run: Run, tmp_path: Path) -> None:
+    done = command("report", *[tiny_run.path] * 9, "--out", tmp_path / "nine.html")
+    assert done.exit_code == 1 and "1 to 8 runs, not 9" in done.output
+
+
+# Charts ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"), [(0, 1, [0, 0.25, 0.5, 0.75, 1]), (3, 17, [5, 10, 15]), (-2, 2, [-2, -1, 0, 1, 2])]
+)
+def test_ticks_are_round_and_inside(low: float, high: float, ticks: list[float]) -> None:
+    assert ticks_between(low, high) == pytest.approx(ticks)
+
+
+def test_ticks_of_a_single_value() -> None:
+    assert ticks_between(2.0, 2.0) == [2.0]
+
+
+@pytest.mark.parametrize("high", [1e-9, 0.37, 12.0, 4.2e7])
+def test_ticks_are_few(high: float) -> None:
+    found = ticks_between(0.0, high)
+    assert 2 <= len(found) <= 5 and found[-1] <= high * (1 + 1e-9)
+
+
+def test_scales_reach_both_ends() -> None:
+    scale = Scale(0.0, 0.5, 100.0, 20.0)
+    assert (scale(0.0), scale(0.25), scale(0.5)) == (100.0, 60.0, 20.0)
+
+
+def test_curves_leave_out_what_is_no_number() -> None:
+    chart = line_chart("Loss", {"a": [(0, 1.0), (1, float("nan")), (2, 3.0)], "b": []})
+    assert chart is not None and [line.name for line in chart.lines] == ["a"]
+    assert chart.lines[0].path.count("L") == 1 and "nan" not in chart.lines[0].path
+    assert line_chart("Loss", {"a": [(0, float("inf"))]}) is None
+
+
+def test_shares_stay_between_0_and_1() -> None:
+    chart = line_chart("Share", {"a": [(0, 1.0), (9, 1.0)]}, share=True)
+    assert chart is not None
+    assert all(float(text.rstrip("%")) <= 100 for _, text in chart.y_ticks)
+
+
+def test_whiskers_hold_their_values() -> None:
+    chart = whisker_chart([("model", 0.02, (0.01, 0.04), 0), ("twin", 0.05, None, 2)], "Error")
+    model, twin = chart.rows
+    assert model.low < model.value < model.high < twin.value == twin.low == twin.high
+    assert "model 2.00%, 95% interval 1.00% to 4.00%" in chart.alt
+
+
+def numbers_of(found: Mapping[str, Any] | list[Any]) -> list[float]:
+    """All numbers in nested lists and dicts."""
+    nested = found.values() if isinstance(found, Mapping) else found
+    return [n for each in nested for n in (numbers_of(each) if isinstance(each, Mapping | list) else [each])
+            if isinstance(n, float)]  # fmt: skip
+
+
+def test_json_is_json(told: tuple[Page, dict[str, Any]]) -> None:
+    """NaN and infinity are none."""
+    assert all(np.isfinite(number) for number in numbers_of(told[1]))
