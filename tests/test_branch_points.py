@@ -42,6 +42,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "generative/grids.py": (1, "only images make pictures"),
         "generative/table_filling.py": (1, "only a table has columns to fill in"),
         "monitoring/measures.py": (1, "large images are looked at in smaller parts"),
+        "page/looks.py": (2, "an example is shown as a picture, or as the cells of its row"),
         "training/train.py": (1, "a run keeps how its table became numbers"),
     },
 }

@@ -35,7 +35,7 @@ MOST_RUNS = 8
 CHECKPOINT_NAMES = {"last": "model", "selected": "chosen on validation", "twin": "supervised twin"}
 STYLES = {"last": 0, "selected": 1, "twin": 2}
 MOST_CLASSES_IN_TABLE = 30
-ENDINGS = (".html", ".htm")
+PAGE_ENDINGS = (".html", ".htm")
 
 
 def write_report(runs: Sequence[TrainedModel], path: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def write_report(runs: Sequence[TrainedModel], path: str | Path, *, overwrite: b
 
 def refuse_page(path: Path, overwrite: bool) -> None:
     """Raises `RunError` if no page can or may be written there; call it before long work."""
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in PAGE_ENDINGS:
         raise RunError(f"{path}: a report is a web page; let its name end in .html")
     refuse_occupied(path, overwrite)
 
