@@ -144,7 +144,7 @@ def test_a_class_is_judged_as_a_map_of_one_place() -> None:
 
 
 def assert_sound(page: Page, largest: int = LARGEST) -> None:
-    """A small page that loads nothing: no script, no address; unique ids, links that lead to one, words for pictures."""
+    """A small page without scripts or addresses; its ids are unique, links lead to one, pictures have words."""
     assert page.size <= largest
     assert [name for name, count in Counter(page.ids).items() if count > 1] == []
     assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
