@@ -52,6 +52,26 @@ def test_each_checkpoint_is_measured_with_its_own_weights(tiny_run: Run) -> None
     assert report["twin"]["nll"] != report["last"]["nll"]
 
 
+def test_a_selected_checkpoint_that_is_the_last_one_has_its_scores(tiny_run: Run, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path)
+    tensors, facts = read_checkpoint(run.path / "last.safetensors")
+    write_checkpoint(run.path / "selected.safetensors", tensors, facts)
+    report = evaluate(run)
+    assert report["selected"] == report["last"] and report["selected"] is not report["last"]
+    shifted = {name: tensor + 0.5 for name, tensor in tensors.items() if name.endswith("bias")}
+    write_checkpoint(run.path / "selected.safetensors", {**tensors, **shifted}, facts)
+    changed = evaluate(run)
+    assert changed["selected"]["nll"] != report["selected"]["nll"] and changed["last"] == report["last"]
+
+
+def test_a_watcher_sees_the_last_checkpoints_answers_alone(tiny_run: Run) -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    report = evaluate(tiny_run, watch=lambda answers, labels: seen.append((answers, labels)))
+    answers, labels = (torch.cat(column) for column in zip(*seen, strict=True))
+    assert torch.equal(labels, tiny_run.dataset().test["y"])
+    assert (answers.argmax(1) != labels).double().mean().item() == report["last"]["error"]
+
+
 def test_validation_part_is_not_the_test_part(tiny_run: Run) -> None:
     report = evaluate(tiny_run, split="validation")
     assert report["split"] == "validation"

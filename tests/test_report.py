@@ -24,7 +24,9 @@ from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
 from semivae.page.findings import findings_of, short_names
 from semivae.page.judged import Judged
 from semivae.page.report import LARGEST, page_of, write_report
+from semivae.recipe.schema import Recipe
 from semivae.variables import VOID
+from tests.test_several_inputs import RECIPE, dataset
 
 KEPT = Path(__file__).parent / "data" / "run_0_1_0"
 EVIL = "<script>alert('x')</script>&\"cat"
@@ -215,6 +217,16 @@ def test_without_its_data_a_run_still_has_a_page(tmp_path: Path) -> None:
     assert_sound(page)
     assert {"curves", "plan", "recipe", "left-out"} <= set(page.ids) and "results" not in page.ids
     assert any("there is no file" in text for text in report["runs"][0]["left_out"])
+
+
+def test_of_several_inputs_the_primary_one_is_shown(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(RECIPE | {"training": RECIPE["training"] | {"steps": 10, "validate_every": 5}})
+    run = semivae.train(recipe, out=tmp_path / "run", device="cpu", dataset=dataset())
+    report = run.report(tmp_path / "several.html")
+    page = Page(tmp_path / "several.html")
+    assert_sound(page)
+    assert report["runs"][0]["evaluation"] == run.evaluate()
+    assert {"results", "samples", "data"} <= set(page.ids)
 
 
 def test_several_runs_are_side_by_side(tiny_run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from semivae.classification.posterior import at_a_time, embed
 from semivae.data.dataset import Dataset
 from semivae.data.hashing import random_subset
 from semivae.data.splits import Split
-from semivae.errors import SemivaeError
+from semivae.errors import RunError, SemivaeError
 from semivae.page.charts import Cloud, LineChart, clouds
 from semivae.page.curves import last_losses, loss_charts, measured_charts
 from semivae.page.diagram import Diagram, diagrams_of
@@ -87,9 +87,14 @@ def findings_of(run: TrainedModel, name: str | None = None) -> Findings:
         _show_data(run, found, *data)
         _judge(run, found, *data)
     _diagnose(run, found)
-    looks = found.attempt("samples", lambda: kind.samples(run))
-    found.looks["samples"] = looks or []
+    found.looks["samples"] = found.attempt("samples", lambda: _samples(run, kind)) or []
     return found
+
+
+def _samples(run: TrainedModel, kind: KindOnPage) -> list[Look]:
+    if run.image not in run.decoder:
+        raise RunError(f"{run.path}: the decoder does not draw {run.image}")
+    return kind.samples(run)
 
 
 def _tell_recipe(run: TrainedModel, found: Findings) -> None:
