@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from docs.figures import IMAGES, figures
 from semivae.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -104,3 +105,10 @@ def test_the_examples_for_scikit_learn_run(tmp_path: Path, monkeypatch: pytest.M
     namespace: dict[str, Any] = {}
     exec(compile(blocks[0], "docs/scikit-learn.md", "exec"), namespace)
     assert namespace["model"].score(namespace["X"], namespace["truth"]) > 0.9
+
+
+def test_figures_are_those_that_the_project_draws() -> None:
+    """The figure of the plan too: `python -m docs.figures` draws it from the plan."""
+    assert {path.name for path in IMAGES.glob("*.svg")} == set(figures())
+    for name, text in figures().items():
+        assert (IMAGES / name).read_text(encoding="utf-8") == text, "run: python -m docs.figures"
