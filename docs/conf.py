@@ -1,7 +1,7 @@
 """How Sphinx makes the documentation site from docs/ (CONTRIBUTING.md says how to build it).
 
-The pages are plain Markdown that reads well in a repository too. Four of them lie elsewhere in the repository and enter
-the site through stubs; links to files outside docs/ become downloads.
+The pages are plain Markdown that reads well in a repository too. Those that lie elsewhere in the repository
+enter the site through stubs; links to files outside docs/ become downloads.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ ELSEWHERE = {
     "contributing": ROOT / "CONTRIBUTING.md",
     "changelog": ROOT / "CHANGELOG.md",
     "data-sets": ROOT / "data" / "README.md",
+    "measured/accuracy": ROOT / "benchmarks" / "accuracy" / "accuracy.md",
+    "measured/segmentation": ROOT / "benchmarks" / "segmentation" / "segmentation.md",
+    "measured/segmentation_128": ROOT / "benchmarks" / "segmentation" / "segmentation_128.md",
+    "measured/hierarchies": ROOT / "benchmarks" / "hierarchies" / "hierarchies.md",
 }
 # The landing page says what the README says.
 PAGE_OF = {path: name for name, path in ELSEWHERE.items()} | {ROOT / "README.md": "index"}
