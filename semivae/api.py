@@ -21,9 +21,11 @@ from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
 from semivae.page.report import write_report
 from semivae.recipe import Recipe
+from semivae.reports.card import card
 from semivae.reports.diagnosis import diagnose
 from semivae.reports.evaluation import Part, evaluate
 from semivae.runs.given import given_values
+from semivae.runs.hub import push_folder
 from semivae.runs.model import TrainedModel
 from semivae.training import train as training
 from semivae.training.phase import Progress
@@ -188,6 +190,17 @@ class Run(TrainedModel):
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.encoder.export`."""
         return export(self, path, part, format, overwrite, calibrate, with_preprocessing)
 
+    def card(self, *, name: str | None = None, license: str | None = None) -> str:
+        """The run's model card, Markdown with the YAML header of hubs. See `semivae.reports.card.card`."""
+        return card(self, name=name, license=license)
+
+    def push(
+        self, repository: str, *, license: str | None = None, private: bool = True, overwrite: bool = False
+    ) -> list[str]:
+        """Puts the run and its card into a repository of a hub. See `semivae.runs.hub.push_folder`."""
+        text = card(self, name=f"hf://{repository}", license=license)
+        return push_folder(self.path, repository, text, private=private, overwrite=overwrite)
+
 
 def load(
     path: str | Path,
@@ -197,7 +210,7 @@ def load(
     device: str = "auto",
     dataset: GivenData | None = None,
 ) -> Run:
-    """Opens a run's folder. See `semivae.runs.model.TrainedModel.load`."""
+    """Opens a run's folder, or `hf://OWNER/NAME` of a hub. See `semivae.runs.model.TrainedModel.load`."""
     return Run.load(path, checkpoint, data_root=data_root, device=device, dataset=dataset)
 
 

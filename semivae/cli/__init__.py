@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
 from semivae.cli.generative_commands import chain, codes, likelihood, quality
+from semivae.cli.hub_commands import card, push
 from semivae.cli.impute_command import impute
 from semivae.cli.inspect_command import inspect
 from semivae.cli.novelty_command import novelty
@@ -109,6 +110,8 @@ for command in (
     impute,
     embed,
     export,
+    card,
+    push,
     likelihood,
     quality,
     novelty,

@@ -40,6 +40,7 @@ from semivae.runs.folder import (
     kept_encoding,
     kept_recipe,
 )
+from semivae.runs.hub import local_folder
 from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
@@ -103,7 +104,7 @@ class TrainedModel:
         """Opens a run.
 
         Args:
-            path: its folder.
+            path: its folder; or `hf://OWNER/NAME` for a repository of a hub, which is fetched first.
             checkpoint: "last", "selected" or "twin".
             data_root: where its data are looked for; None: where they were when it was trained.
             device: "auto", "cpu", "cuda", ...
@@ -114,7 +115,7 @@ class TrainedModel:
                 wrote the run.
             DataError: `dataset` is not what the run was trained on.
         """
-        folder = Path(path)
+        folder = local_folder(path)
         format_of(folder)
         refuse_set_aside(folder)
         if not is_run_folder(folder):
