@@ -30,7 +30,6 @@ from semivae.scenario.plan import plan_of
 from semivae.scenario.plan_rows import plan_rows
 from semivae.variables import Sample
 
-SHOWN = 24  # examples of each sort
 MAPPED = 1500  # test examples in the map of features
 BATCHES_EXAMINED = 8  # of training labels that are looked at: 4,096 classes, fewer maps
 SAMPLES = 1000  # of the decoder's, as in `semivae diagnose`
@@ -129,7 +128,7 @@ def _show_data(run: TrainedModel, found: Findings, dataset: Dataset, split: Spli
         "warnings": list(dataset.warnings),
         "class_counts": _class_counts(run, parts),
     }
-    chosen = random_subset(next(of for of in rows.values() if len(of)), SHOWN, seed=0)
+    chosen = random_subset(next(of for of in rows.values() if len(of)), found.kind.shown, seed=0)
     found.looks["examples"] = found.kind.examples(run, _rows(dataset.train, chosen))
     found.legend = found.kind.legend(run)
 
@@ -154,7 +153,8 @@ def _judge(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -
     found.numbers["evaluation"] = report
     if report is None:
         return
-    for name, rows in (("most_wrong", judged.most_wrong(SHOWN)), ("least_sure", judged.least_sure(SHOWN))):
+    most = found.kind.shown
+    for name, rows in (("most_wrong", judged.most_wrong(most)), ("least_sure", judged.least_sure(most))):
         found.numbers[name] = judged.rows(rows)
         found.looks[name] = found.kind.judged(run, _rows(dataset.test, rows)) if len(rows) else []
     _doubt(run, found, dataset, split)
@@ -166,7 +166,7 @@ def _doubt(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -
     rows = random_subset(split.labelled, BATCHES_EXAMINED * at_a_time(run), seed=0)
     part = _rows(dataset.train, rows)
     judged = judged_of(Classifier(run).in_parts(run.examples(part)), part[run.label])
-    doubted = judged.most_wrong(SHOWN)
+    doubted = judged.most_wrong(found.kind.shown)
     found.numbers["doubted"] = {"examined": len(rows), "wrong": int((judged.wrong > 0).sum()),
                                 "rows": judged.rows(doubted, rows)}  # fmt: skip
     found.looks["doubted"] = found.kind.judged(run, _rows(part, doubted)) if len(doubted) else []

@@ -40,6 +40,7 @@ class KindOnPage:
         samples: what the decoder draws for each value of the label.
         coloured: class numbers [n] to colour single examples by; None where an example has no one class.
         samples_caption, judged_caption: what the pictures of samples, and of answers, show.
+        shown: how many examples of each sort, at most.
         legend: names and colours of the classes, where pictures are shown in them.
     """
 
@@ -53,6 +54,7 @@ class KindOnPage:
     coloured: Callable[[Tensor], Sequence[int] | None]
     samples_caption: str
     judged_caption: str = ""
+    shown: int = 24
     legend: Callable[[TrainedModel], list[tuple[str, str]]] = lambda run: []
 
 

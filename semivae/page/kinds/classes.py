@@ -34,7 +34,7 @@ def judged(run: TrainedModel, part: Sample) -> list[Look]:
         true, place = run.classes[label], int(p.argmax())
         answer = run.classes[place]
         if place == label:
-            title, note = f"{true}", f"answered {float(p[place]):.0%}"
+            title, note = f"{true}", f"{float(p[place]):.0%}"
             alt = f"An example of {true}, answered rightly with {float(p[place]):.0%}"
         else:
             title, note = f"{true} → {answer}", f"{float(p[label]):.0%} → {float(p[place]):.0%}"

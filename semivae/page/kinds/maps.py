@@ -85,6 +85,7 @@ SHOWN = KindOnPage(
     judged=judged,
     samples=samples,
     coloured=lambda labels: None,
+    shown=12,
     legend=legend,
     judged_caption="From left to right: the image, the image under its true mask, and under the run's answer.",
     samples_caption="A mask of the test set, and two images that the decoder paints for it, with codes from its prior.",
