@@ -23,8 +23,9 @@ from semivae.errors import RunError
 from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
 from semivae.page.findings import findings_of, short_names
 from semivae.page.judged import Judged
-from semivae.page.report import LARGEST, page_of, write_report
+from semivae.page.report import LARGEST, confusion, page_of, write_report
 from semivae.recipe.schema import Recipe
+from semivae.tasks.class_scores import scores_of
 from semivae.variables import VOID
 from tests.test_several_inputs import RECIPE, dataset
 
@@ -256,6 +257,24 @@ def test_pictures_shrink_until_the_page_is_small_enough(tiny_run: Run) -> None:
     assert len(page_of([found], whole // 2)) <= whole // 2
     with pytest.raises(RunError, match=r"more than 1,000; report fewer runs"):
         page_of([found], 1000)
+
+
+def test_of_many_classes_the_confusions_that_occur_most_are_named(tiny_run: Run, tmp_path: Path) -> None:
+    """A matrix of 50 classes could not be read: class 3 is taken for 7 twice, 9 for 1 once."""
+    labels = torch.arange(100) % 50
+    answers = labels.clone()
+    answers[[3, 53, 9]] = torch.tensor([7, 7, 1])
+    scores = scores_of([(torch.eye(50)[answers], labels)], [f"class{number}" for number in range(50)])
+    table = confusion(scores)
+    assert table["rows"] == []
+    assert table["pairs"] == [(2, "class3", "class7", 1.0), (1, "class9", "class1", 0.5)]
+    found = findings_of(tiny_run)
+    found.numbers["evaluation"] |= {"last": scores, "twin": None, "count": 100}
+    (tmp_path / "many.html").write_bytes(page_of([found]))
+    page = Page(tmp_path / "many.html")
+    assert_sound(page)
+    assert "The first 40 of 50 classes." in page.text and "class3" in page.text
+    assert not [table for table in page.all("table") if table.get("class") == "matrix"]
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
