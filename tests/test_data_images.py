@@ -131,6 +131,15 @@ def test_a_pillow_image_without_a_white_is_refused() -> None:
         inputs_of((1, 8, 6)).read(Image.new("F", (6, 8)))
 
 
+def test_pillow_images_of_whole_numbers_are_16_bits() -> None:
+    """Mode I, in which Pillow opens 16-bit PNG files, cannot be saved as PNG by its later versions."""
+    found = inputs_of((1, 8, 6)).read(Image.new("I", (6, 8), 257 * 100)).values
+    assert found.unique().tolist() == [100]
+    for value in (-1, 2**16):
+        with pytest.raises(DataError, match=f"pixels from {value} to {value}; scale them to 0 to 65535"):
+            inputs_of((1, 8, 6)).read(Image.new("I", (6, 8), value))
+
+
 def test_places_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
         inputs_of((1, 8, 8)).read(tmp_path / "nowhere")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from semivae.errors import DataError
 from semivae.recipe.schema import Recipe
 from semivae.text import join_names
 
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 class Images:
@@ -117,6 +118,11 @@ class Images:
         """A Pillow image by way of the file that it would be, so that both are read alike."""
         if image.mode == "F":
             raise DataError("a Pillow image has 32-bit pixels, which have no white level; convert it to 8 or 16 bits")
+        if image.mode == "I":  # in which Pillow keeps 16-bit pixels too, and which its later versions do not save
+            low, high = (int(cast(float, bound)) for bound in image.getextrema())
+            if low < 0 or high >= 2**16:
+                raise DataError(f"a Pillow image has pixels from {low} to {high}; scale them to 0 to 65535, 16 bits")
+            image = Image.fromarray(np.asarray(image).astype(np.uint16))
         content = io.BytesIO()
         (image if image.mode in PNG_MODES else image.convert("RGB")).save(content, format="PNG")
         return decode_image(content.getvalue(), self.preprocessing)
