@@ -249,6 +249,14 @@ def test_arrays_under_the_names_that_the_recipe_gives(tmp_path: Path) -> None:
     assert len(whole.test["x"]) == 1 and whole.classes == ("0", "1", "2") and (whole.train["s"][:, 0, 0] == VOID).all()
 
 
+def test_arrays_of_types_that_do_not_go_together_are_not_joined(tmp_path: Path) -> None:
+    days = np.zeros((6, 8, 8), "M8[D]")
+    with pytest.raises(DataError, match=r"source.keys.x joins arrays of types datetime64\[D\], uint8; join those of"):
+        arrays(
+            tmp_path, {"a": np.zeros((6, 8, 8), np.uint8), "b": days, "y": np.arange(12) % 2}, keys={"x": ["a", "b"]}
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [

@@ -154,6 +154,19 @@ def test_parquet_files_that_cannot_be_used_are_refused(tmp_path: Path, monkeypat
         csv_cells.read_cells(tmp_path / "t.parquet")
 
 
+def test_texts_of_parquet_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
+    """Damage within a page is nobody's to notice but the reader's: pages carry no checksums."""
+    import pyarrow.parquet as parquet
+
+    table = pyarrow.table({"x": [1, 2, 3], "kind": ["oak", "ash", "oak"]})
+    parquet.write_table(table, tmp_path / "t.parquet", compression="none", write_statistics=False)
+    content = (tmp_path / "t.parquet").read_bytes()
+    assert content.count(b"ash") == 1
+    (tmp_path / "t.parquet").write_bytes(content.replace(b"ash", b"as\xff"))
+    with pytest.raises(DataError, match="cannot be read as a Parquet file: Invalid UTF8"):
+        csv_cells.read_cells(tmp_path / "t.parquet")
+
+
 def test_damaged_parquet_files_are_an_error_for_users_or_still_tables(tmp_path: Path) -> None:
     import pyarrow.parquet as parquet
 

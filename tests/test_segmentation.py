@@ -24,7 +24,7 @@ from semivae.classification.calibration import Calibration, refuse_few_validatio
 from semivae.cli import app
 from semivae.cli.kinds.map_files import mask_names
 from semivae.data.formats.palettes import Palette
-from semivae.errors import RecipeError, RunError
+from semivae.errors import DataError, RecipeError, RunError
 from semivae.export.encoder import check
 from semivae.export.formats import READERS, WRITERS, EncoderPart, Format
 from semivae.game.conditionals import NetworkConditional
@@ -347,6 +347,8 @@ def test_sample_paints_a_given_mask_or_draws_one(run: Run, data: Path, tmp_path:
     maps = np.load(data / "shapes.npz")["maps"].astype(np.int64)
     maps[maps == 255] = VOID
     assert all(any(np.array_equal(drawn, known) for known in maps) for drawn in free["s"].numpy())
+    with pytest.raises(DataError, match=r"a{200}\.\.\. cannot be looked up"):
+        run.sample(1, s="a" * 3000)
     with pytest.raises(RunError, match=r"there is no mask file .*none.png"):
         run.sample(1, s="none.png")
     with pytest.raises(RunError, match=r"image0.png is not a mask for this run"):

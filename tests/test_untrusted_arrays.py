@@ -57,6 +57,25 @@ def test_headers_that_announce_more_than_there_is_are_refused(tmp_path: Path, co
         load_arrays(tmp_path / "own.npz")
 
 
+def test_odd_headers_warn_of_nothing_and_what_is_quoted_of_files_is_short(tmp_path: Path) -> None:
+    """pytest would raise NumPy's warning of a header that Python 2 wrote, and Python's of the escape."""
+    (tmp_path / "old.npy").write_bytes(announced("(3L,)", content=bytes(3)))
+    assert load_arrays(tmp_path / "old.npy")[""].tolist() == [0, 0, 0]
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), '\\K': 1}"
+    (tmp_path / "odd.npy").write_bytes(npy(header, bytes(3)))
+    with pytest.raises(DataError, match="Header does not contain the correct keys"):
+        load_arrays(tmp_path / "odd.npy")
+    np.savez(tmp_path / "long.npz", x=np.zeros(4))
+    content = (tmp_path / "long.npz").read_bytes()  # zipfile quotes a name of this length, which reaches beyond it
+    place = content.index(b"x.npy") - 4
+    (tmp_path / "long.npz").write_bytes(
+        content[:place] + (60000).to_bytes(2, "little") + content[place + 2 :] + bytes(9)
+    )
+    with pytest.raises(DataError) as caught:
+        load_arrays(tmp_path / "long.npz")
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damaged_arrays_are_an_error_for_users_or_still_arrays(

@@ -15,6 +15,7 @@ from semivae.data.formats.image_files import reason_of
 from semivae.data.formats.mask_files import decode_map
 from semivae.data.formats.palettes import Palette
 from semivae.data.formats.regular_files import read_regular
+from semivae.data.paths import reachable
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
 from semivae.recipe.sources import Fit
@@ -127,7 +128,7 @@ def read_masks(given: UserValue, paths: Sequence[str | Path], palette: Palette) 
     height, width = given.variable.shape or (0, 0)
     maps = []
     for path in map(Path, paths):
-        if not path.is_file():
+        if not reachable(path).is_file():
             raise RunError(f"{given.name}: there is no mask file {path.absolute()}")
         try:
             maps.append(decode_map(read_regular(path), palette, height, width, given.fit))

@@ -193,7 +193,9 @@ def _texts(column: Any, name: str, path: Path) -> Any:
     texts = compute.cast(column, arrow.string())
     if types.is_boolean(column.type):
         texts = compute.utf8_capitalize(texts)  # as pandas writes them
-    return compute.fill_null(texts, "").combine_chunks()
+    filled = compute.fill_null(texts, "").combine_chunks()
+    filled.validate(full=True)  # raises ArrowInvalid for what is no UTF-8, which damaged files may hold
+    return filled
 
 
 def _arrow(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from math import prod
 from pathlib import Path
@@ -13,6 +14,7 @@ from semivae.data.inputs.pixels import Array
 from semivae.data.paths import reachable
 from semivae.devices import free_memory
 from semivae.errors import DataError
+from semivae.text import shortened
 
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -45,7 +47,8 @@ def load_arrays(path: Path) -> dict[str, Array]:
             "save plain arrays, for example strings as np.array(names, dtype=str)"
         ) from error
     except Exception as error:  # numpy and zipfile raise much, by the byte that is wrong
-        raise DataError(f"{path} is no .npy or .npz file that can be read ({error or type(error).__name__})") from error
+        reason = shortened(str(error), 200) or type(error).__name__  # zipfile quotes what stands for a name
+        raise DataError(f"{path} is no .npy or .npz file that can be read ({reason})") from error
 
 
 def _members(stream: BinaryIO, path: Path) -> dict[str, Array]:
@@ -77,7 +80,9 @@ def _array(stream: IO[bytes], size: int) -> Array:
     version = npy.read_magic(stream)
     if version not in HEADERS:
         raise ValueError(f"version {version} of .npy, of arrays with named fields")
-    shape, _, dtype = HEADERS[version](stream)
+    with warnings.catch_warnings():  # of headers that Python 2 wrote, or that are damaged: they are read, or refused
+        warnings.simplefilter("ignore")
+        shape, _, dtype = HEADERS[version](stream)
     if dtype.hasobject:
         raise _ObjectsError
     count = prod(list(shape))
@@ -86,5 +91,7 @@ def _array(stream: IO[bytes], size: int) -> Array:
     if count * dtype.itemsize > size - stream.tell():
         raise ValueError(f"an array {list(shape)} of {dtype} in {size:,} bytes")
     stream.seek(0)
-    array: Array = npy.read_array(stream, allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array: Array = npy.read_array(stream, allow_pickle=False)
     return array

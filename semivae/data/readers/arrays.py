@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,15 @@ def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[
             raise DataError(f"{path}: source.keys.{name} joins arrays of different shapes; join those of one")
     if not keys:
         return arrays
-    return {name: np.concatenate([arrays[part] for part in parts]) for name, parts in keys.items() if parts}
+    return {name: _joined([arrays[part] for part in parts], name, path) for name, parts in keys.items() if parts}
+
+
+def _joined(parts: Sequence[Array], name: str, path: Path) -> Array:
+    try:
+        return np.concatenate(parts)
+    except TypeError as error:
+        types = join_names(sorted({str(part.dtype) for part in parts}))
+        raise DataError(f"{path}: source.keys.{name} joins arrays of types {types}; join those of one type") from error
 
 
 def examples_of(array: Array, what: str) -> Tensor:
