@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ import torch
 
 from semivae.errors import RunError
 
+# of torch's allocator, of oneDNN (which has other faults with a primitive's descriptor), and of files that are mapped
+OUT_OF_MEMORY = re.compile(
+    r"DefaultCPUAllocator|could not create a primitive(?! desc)|std::bad_alloc|Cannot allocate memory|os error 12\b"
+)
 PrecisionName = Literal["float32", "bfloat16"]
 
 CLEARLY = 0.85  # of the time: less is not worth the rounding
@@ -61,7 +66,7 @@ def memory_of(device: torch.device) -> Memory:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had: of Python, of a GPU, or of torch on a CPU, which says so in words only."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def free_memory() -> int:

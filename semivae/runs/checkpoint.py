@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from semivae.devices import is_out_of_memory
 from semivae.errors import RunError, TrainingError
 from semivae.files import whole_file
 from semivae.runs.upgrade import present_format, refuse_newer, upgrade_from
@@ -119,6 +120,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Facts]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
+        if is_out_of_memory(error):  # the file is mapped, for which no room was left
+            raise MemoryError(str(error)) from error
         raise RunError(f"{path}: the checkpoint is damaged ({error}); train again with --overwrite") from None
     upgrade = upgrade_from(_format_of(path, metadata))
     if metadata.get(CHECKSUM) not in (None, content_digest(tensors, metadata)):
