@@ -11,6 +11,11 @@ from pathlib import Path
 from semivae.errors import RunError, SemivaeError
 
 
+def temporary_of(path: Path) -> Path:
+    """Returns the name under which `whole_file` writes: what is left of it where the process is killed meanwhile."""
+    return path.with_name(f".{path.stem}.writing{path.suffix}")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`, with its ending; what is written there is moved to `path` at the end.
@@ -21,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
+    temporary = temporary_of(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # of new files here; some libraries make files that others may not read

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,25 @@ def test_grid_is_a_picture_with_the_images_row_by_row(tmp_path: Path) -> None:
 def test_colour_images_make_a_jpeg(tmp_path: Path) -> None:
     with Image.open(save_grid(torch.rand(5, 3, 32, 32), tmp_path / "grid.jpg")) as picture:
         assert picture.mode == "RGB" and picture.size == (3 * 34 + 2, 2 * 34 + 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files as Linux does")
+def test_a_picture_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path: Path) -> None:
+    limited = (
+        "import resource, signal, sys, torch\n"
+        "from semivae.errors import RunError\n"
+        "from semivae.generative.grids import save_grid\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    save_grid(torch.rand(16, 3, 28, 28), sys.argv[1])\n"
+        "except RunError as error:\n"
+        "    print(error)\n"
+    )
+    words = [sys.executable, "-c", limited, str(tmp_path / "s.png")]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert f"{tmp_path / 's.png'} cannot be written: File too large" in result.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_picture_is_never_overwritten_unasked(tmp_path: Path) -> None:

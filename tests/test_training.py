@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -22,12 +23,13 @@ import semivae
 from semivae.api import Run, train
 from semivae.data.sources import load_source
 from semivae.data.streams import ArrayStream
+from semivae.devices import is_out_of_memory
 from semivae.errors import RunError, TrainingError
 from semivae.game.losses import Losses, Term
 from semivae.game.plan import PlayerName
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
-from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, start_folder
+from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, start_folder, write_palette
 from semivae.runs.replacing import REPLACED, replacing
 from semivae.scenario.build import build_scenario
 from semivae.tasks.splitting import make_split
@@ -237,6 +239,59 @@ def test_no_memory_left_is_told(tmp_path: Path) -> None:
     told = " ".join(result.stderr.split())
     assert result.returncode == 1 and "Traceback" not in told
     assert "no memory is left on cpu; make the batches smaller, the largest is streams.unlabelled.batch" in told
+
+
+@pytest.mark.parametrize(
+    ("message", "is_memory"),
+    [
+        ("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory", True),
+        ("could not create a primitive", True),
+        ("could not create a primitive descriptor for the matmul primitive", False),  # what oneDNN cannot compute
+        ("unable to mmap 4096 bytes from file <last.safetensors>: Cannot allocate memory (12)", True),
+        ("unable to mmap 4096 bytes from file <last.safetensors>: Permission denied (13)", False),
+        ("std::bad_alloc", True),
+        ("mat1 and mat2 shapes cannot be multiplied (4x3 and 4x3)", False),
+    ],
+)
+def test_torch_says_in_words_only_that_memory_is_lacking(message: str, is_memory: bool) -> None:
+    assert is_out_of_memory(RuntimeError(message)) == is_memory
+
+
+def test_a_start_that_was_killed_at_any_file_can_be_made_again(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until all files of a run are there, training may start anew in what a kill has left, unless more lies there."""
+    split, replace = Run.load(uninterrupted).split(), os.replace
+
+    def begin(folder: Path) -> None:
+        start_folder(folder, read_recipe(DIGITS), split, lambda: write_palette(folder, "a\nb\n"))
+
+    for moves in range(4):
+        folder = tmp_path / f"killed{moves}"
+
+        def counted(source: Path, target: Path, last: Path = folder, moves: int = moves) -> None:
+            if len([path for path in last.iterdir() if not path.name.startswith(".")]) == moves:
+                shutil.copy(source, tmp_path / "left")
+                raise KeyboardInterrupt(source.name)
+            replace(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", counted)
+            with pytest.raises(KeyboardInterrupt) as killed:
+                begin(folder)
+        shutil.copy(tmp_path / "left", folder / str(killed.value))  # as SIGKILL leaves it
+        check_folder(folder, overwrite=False, resume=False)
+        begin(folder)
+        assert {path.name for path in folder.iterdir()} == {
+            "run.json",
+            "recipe.yaml",
+            "source_palette.txt",
+            "split.json",
+        }
+        (folder / "split.json").unlink()
+        (folder / "mine.txt").write_text("not of a run")
+        with pytest.raises(RunError, match="exists and is not a run"):
+            check_folder(folder, overwrite=False, resume=False)
 
 
 def test_a_run_is_replaced_only_by_one_that_has_made_a_step(

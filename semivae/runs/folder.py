@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from semivae.data.inputs.table_encoding import TableEncoding
 from semivae.data.splits import Split, save_split
 from semivae.errors import RecipeError, RunError
-from semivae.files import write_whole
+from semivae.files import temporary_of, write_whole
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 from semivae.runs.upgrade import RUN_FILE, as_before, format_of, upgrade_from, write_run_file
 
@@ -31,6 +31,7 @@ OF_A_RUN = (
     *(RUN_FILE, RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
     *(f"{which}.safetensors" for which in CHECKPOINTS),
 )
+WRITTEN_AT_START = (RUN_FILE, RECIPE_FILE, DATA_ROOT_FILE, ENCODING_FILE, PALETTE_FILE, SPLIT_FILE)
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -41,6 +42,14 @@ def is_run_folder(folder: Path) -> bool:
 def was_trained(folder: Path) -> bool:
     """Returns whether training wrote a folder: a recipe and a split may also lie side by side by chance."""
     return is_run_folder(folder) and any((folder / name).is_file() for name in (RUN_FILE, "last.safetensors"))
+
+
+def was_killed_at_start(folder: Path) -> bool:
+    """Returns whether a folder holds only what `start_folder` writes, not all of it, and nothing besides."""
+    names = {path.name for path in folder.iterdir()} - {LOCK_FILE}
+    starts = {temporary_of(folder / name).name: name for name in WRITTEN_AT_START}
+    first = {RUN_FILE, temporary_of(folder / RUN_FILE).name}
+    return SPLIT_FILE not in names and bool(names & first) and names <= {*starts, *starts.values()}
 
 
 def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
@@ -59,6 +68,7 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
         not resume
         and folder.exists()
         and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir()))
+        and not (folder.is_dir() and was_killed_at_start(folder))
     ):
         if not is_run_folder(folder):
             raise RunError(f"{folder}: exists and is not a run; choose another folder with --out")
@@ -130,15 +140,20 @@ def not_writable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: cannot write the run there ({error.strerror}); choose another folder with --out")
 
 
-def start_folder(folder: Path, recipe: Recipe, split: Split) -> None:
-    """Writes the run's format, recipe and split into the folder.
+def start_folder(folder: Path, recipe: Recipe, split: Split, keep: Callable[[], None] = lambda: None) -> None:
+    """Writes the run's format and recipe into the folder, then what `keep` writes, and the split.
+
+    The split comes last: before it is there the folder is no run, so that one which lacks a file is never resumed.
 
     Raises:
         RunError: the folder cannot be written.
     """
     try:
         write_run_file(folder)
+        for name in (DATA_ROOT_FILE, ENCODING_FILE, PALETTE_FILE):  # of a start that was killed
+            (folder / name).unlink(missing_ok=True)
         write_recipe(folder, recipe)
+        keep()
     except OSError as error:
         raise not_writable(folder, error) from error
     save_split(split, folder / SPLIT_FILE)

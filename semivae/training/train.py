@@ -138,20 +138,26 @@ def train(
 
 def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:
     """Writes what a run keeps of its recipe and its data; of a run that is resumed, what may have changed."""
+
+    def keep() -> None:
+        write_data_root(folder, root)
+        if dataset.encoding is not None:
+            write_encoding(folder, dataset.encoding)
+
     if kept is not None:
         refuse_changed_recipe(folder, kept, recipe)
         write_recipe(folder, recipe)
-    else:
-        start_folder(folder, recipe, parts)
-    write_data_root(folder, root)
-    if dataset.encoding is not None:
-        write_encoding(folder, dataset.encoding)
-    if kept is not None:
+        keep()
         upgrade_folder(folder)
-    elif isinstance(recipe.source, MasksSource) and recipe.source.palette is not None:
-        write_palette(
-            folder, palette_path(recipe.source, resolve_path(recipe.source.path, root)).read_text("utf-8-sig")
-        )
+        return
+
+    def keep_palette_too() -> None:
+        keep()
+        if isinstance(recipe.source, MasksSource) and recipe.source.palette is not None:
+            palette = palette_path(recipe.source, resolve_path(recipe.source.path, root))
+            write_palette(folder, palette.read_text("utf-8-sig"))
+
+    start_folder(folder, recipe, parts, keep_palette_too)
 
 
 def _play(
