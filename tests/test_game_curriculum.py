@@ -56,6 +56,13 @@ def test_certainty_is_the_margin_before_the_second_class() -> None:
     assert curriculum_mask(labels, 0.5).tolist() == [0, 1]
 
 
+def test_two_classes_are_enough_for_an_order() -> None:
+    """Margins 4, 2 and 1 of class 0, and 3 of class 1: the first half of each, and at least one."""
+    labels = Categorical(logits=torch.tensor([[2.0, 0.0], [4.0, 0.0], [0.0, 3.0], [1.0, 0.0]]))
+    assert curriculum_mask(labels, 0.5).tolist() == [1, 1, 1, 0]
+    assert curriculum_mask(labels, 0.1).tolist() == [0, 1, 1, 0]
+
+
 def test_a_ramp_goes_from_a_tenth_to_all() -> None:
     views = StreamViews("x", curriculum=0.5)
     assert [views.curriculum_fraction(share) for share in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([0.1, 0.55, 1.0, 1.0])

@@ -134,8 +134,10 @@ def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: 
     game = make_game(players(dropout=0.5, hidden=(64,)), PAIR)
     assert game.encoder.training and not game.ema_encoder.training
     if again:
-        game.eval()
-    game.train()
+        assert game.eval() is game
+        assert [player.training for player in (game.decoder, game.encoder)] == [False, False]
+    assert game.train() is game
+    assert [player.training for player in (game.decoder, game.encoder)] == [True, True]
     images, generator = batches()["unlabelled"]["x"], torch.Generator()
 
     def noisy(player: Player) -> bool:
