@@ -383,6 +383,22 @@ def test_index_masks_hold_255_classes_and_void() -> None:
         mask_png(np.array([[255]]), palette)
 
 
+def test_exported_files_fit_pictures_and_say_so(run: Run, data: Path, tmp_path: Path) -> None:
+    report = run.export(tmp_path / "model.pt2", with_preprocessing=True)
+    classes, (_, height, width) = len(run.classes), run.inputs.shape
+    assert report["output"]["shape"] == ["n", classes, height, width]
+    picture = np.array(Image.open(data / "image0.png"))
+    larger = picture.repeat(2, 0).repeat(3, 1)[None]
+    found = torch.export.load(tmp_path / "model.pt2").module()(torch.from_numpy(larger))
+    expected = run.classifier().probabilities(larger)
+    torch.testing.assert_close(found.detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_card_of_masks_names_their_scores(run: Run) -> None:
+    text, scores = run.card(name="shapes"), run.evaluate()["last"]
+    assert "pipeline_tag: image-segmentation" in text and f"| this model | {scores['mean_iou']:.2%} [" in text
+
+
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
 def test_exported_files_take_images_of_other_sizes(run: Run, ending: str, tmp_path: Path) -> None:
     report = run.export(tmp_path / f"model.{ending}", calibrate=True)
