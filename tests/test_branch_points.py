@@ -26,7 +26,6 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "scenario/plan.py": (3, "roles are made here; a stream shows no stranger; what teaches a label needs one"),
         "runs/model.py": (1, "an unsupervised run refuses to name its label"),
         "generative/table_filling.py": (1, "the label's column is filled in where the run knows it"),
-        "inspection/choosing.py": (1, "whether a file of arrays holds labels"),
         "cli/train_command.py": (1, "without a label there is nothing to evaluate"),
     },
     "is x a table?": {

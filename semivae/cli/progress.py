@@ -53,6 +53,10 @@ class ProgressDisplay:
         if self.heading is not None:
             self.console.print(self.heading)
             self.heading = None
+        for line in progress.about_data:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if progress.about_data:
+            return
         if progress.message:
             self.console.print(f"note: {progress.message}", markup=False, highlight=False, soft_wrap=True)
         elif self._live:

@@ -70,7 +70,7 @@ def show(
     from semivae.scenario.plan_rows import plan_rows
 
     plan = plan_of(read)
-    resolved, lack = with_shapes(read, data_root)
+    resolved, lack, about_data = with_shapes(read, data_root)
     counts = None if resolved is None else parameter_counts(resolved)
     columns = ("stream", "learner", "completion", "scores")
     report = {
@@ -80,26 +80,30 @@ def show(
         "variables": {name: spec.model_dump(mode="json") for name, spec in (resolved or read).variables.items()},
         "plan": [dict(zip(columns, row, strict=True)) for row in plan_rows(plan)],
         "parameters": counts,
+        "data": list(about_data),
     }
     last: RenderableType = f"Parameters: not known, {lack}" if counts is None else parameters_table(counts)
     shown = plan_table(plan, read.training.objective)
-    reply(report, as_json, console(), read.about, variables_table(resolved or read), shown, last)
+    reply(report, as_json, console(), read.about, *about_data, variables_table(resolved or read), shown, last)
 
 
-def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, str]:
-    """The recipe with all shapes known, from the data where it leaves them out; or None and why not."""
+def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, str, tuple[str, ...]]:
+    """The recipe with all shapes known, from the data where it leaves them out, or None and why not; and what the data
+    hold, in lines, where they were read."""
     from semivae.data.sources import data_root as find_data_root
     from semivae.data.sources import load_source
     from semivae.errors import DataError
     from semivae.scenario.build import resolve
     from semivae.scenario.shapes import has_shapes
+    from semivae.tasks.splitting import split_lines
 
     if has_shapes(recipe):
-        return recipe, ""
+        return recipe, "", ()
     try:
-        return resolve(recipe, load_source(recipe.source, find_data_root(data_root), download=False)), ""
+        dataset = load_source(recipe.source, find_data_root(data_root), download=False)
+        return resolve(recipe, dataset), "", split_lines(dataset, recipe.split)
     except DataError as error:
-        return None, str(error)
+        return None, str(error), ()
 
 
 def refuse_too_large(recipe: Recipe) -> None:
@@ -119,15 +123,43 @@ def refuse_too_large(recipe: Recipe) -> None:
 def check(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="YAML files, or names of shipped recipes.")],
     changes: SetOption = [],  # noqa: B006  typer copies it
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", metavar="DIR", help="Folder of the data; if given, the data are checked too."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check recipes, and list all their mistakes."""
+    """Check recipes, and their data if you say where they are; list all mistakes."""
     mistakes = {recipe: recipe_mistakes(recipe, changes) for recipe in recipes}
+    wrong = any(mistakes.values())
+    for recipe in recipes if data_root is not None else ():
+        mistakes[recipe] += [] if mistakes[recipe] else data_mistakes(recipe, changes, data_root)
     lines = [f"{recipe}: ok" if not found else "\n".join(found) for recipe, found in mistakes.items()]
     rows = [{"recipe": recipe, "ok": not found, "errors": found} for recipe, found in mistakes.items()]
     reply({"recipes": rows}, as_json, console(), *lines)
     if any(mistakes.values()):
-        raise typer.Exit(2)
+        raise typer.Exit(2 if wrong else 1)
+
+
+def data_mistakes(recipe: str, changes: Sequence[str], data_root: Path | None) -> list[str]:
+    """The lines of what is wrong with the data of a recipe, or does not fit them; empty where nothing is."""
+    from semivae.data.sources import data_root as find_data_root
+    from semivae.errors import SemivaeError
+    from semivae.inspection.inspecting import inspect_source
+    from semivae.recipe import read_recipe
+    from semivae.scenario.build import resolve
+    from semivae.scenario.shapes import net_mistakes
+
+    read = read_recipe(recipe, changes)
+    found: list[str] = []
+    try:
+        inspected = inspect_source(read.source, find_data_root(data_root), read.split)
+        found += inspected.report.mistakes
+        if (dataset := inspected.shaped()) is not None:
+            found += net_mistakes(resolve(read, dataset))
+    except SemivaeError as error:
+        found.append(str(error))
+    return [f"{recipe}: {mistake}" for mistake in found]
 
 
 def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:

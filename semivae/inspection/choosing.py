@@ -18,6 +18,7 @@ from semivae.text import join_names
 
 LABELS = ("label", "labels", "class", "target", "y", "species", "category", "diagnosis", "outcome", "type", "kind")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
+HEAD = 2**16  # bytes of a table in which the names of its columns are looked for
 PALETTES = ("palette.txt", "classes.txt", "labels.txt")
 
 
@@ -106,13 +107,25 @@ def _label_columns(files: Files, table: str) -> tuple[str, str] | None:
     return (of_files[0], labels[0]) if of_files and labels else None
 
 
-def _of_table(path: Path, label: str | None) -> Choice:
-    names = [name for name in read_cells(path) if name]
-    if label is not None:
-        column, why = label, "as asked for"
-    elif known := [name for wanted in LABELS for name in names if name.lower() == wanted]:
+def _of_table(path: Path, wanted: str | None) -> Choice:
+    names = [name for name in _column_names(path) if name]
+    if wanted is not None:
+        column, why = wanted, "as asked for"
+    elif known := [name for usual in LABELS for name in names if name.lower() == usual]:
         column, why = known[0], "by its name"
     else:
         column, why = names[-1], "as the last column; name another with --label"
     source = {"name": "table", "path": str(path.absolute()), "label": column}
     return Choice("table", source, f"a table; {column} is taken for the label, {why}")
+
+
+def _column_names(path: Path) -> list[str]:
+    """The names of a table's columns; of a long text from its beginning, so that it is read once only, later."""
+    if path.suffix.lower() not in PARQUET and path.stat().st_size > HEAD:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD).rpartition(b"\n")[0]
+        try:
+            return list(cells_of(head, path))
+        except DataError:  # cut within quotes, or UTF-16: the whole file says
+            pass
+    return list(read_cells(path))

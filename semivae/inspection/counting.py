@@ -15,7 +15,6 @@ from semivae.inspection.facts import NO_LABEL, PARTS, Counts
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.splitting import make_split
 
-ALL_LABELLED = SplitSpec(labelled="all")  # where no recipe says which labels are shown
 CountClasses = Callable[[str, Tensor], Sequence[int]]  # of some rows of "train" or "test", how many show each class
 
 
@@ -43,12 +42,10 @@ def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None
         count: of some rows, how many show each class; by default by their label, a class for each example.
     """
     mistakes: list[str] = []
-    split = _split(dataset, spec or ALL_LABELLED, mistakes)
-    if split is None and spec is not None:
-        split = _split(dataset, ALL_LABELLED, [])
-    if split is None:
-        return Counted({}, {}, tuple(mistakes))
-    rows = {"labelled": split.labelled, "unlabelled": split.unlabelled, "validation": split.validation}
+    split = None if spec is None else _split(dataset, spec, mistakes)
+    shown = _all_labels(dataset) if split is None else (split.labelled, split.unlabelled, split.validation)
+    labelled, unlabelled, validation = shown
+    rows = {"labelled": labelled, "unlabelled": unlabelled, "validation": validation}
     without = len(dataset.unlabelled.get("x", ()))
     parts = {part: len(found) for part, found in rows.items()} | {"test": len(dataset.test["x"])}
     parts["unlabelled"] += without
@@ -61,6 +58,14 @@ def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None
     if without:
         classes[NO_LABEL] = {part: without if part == "unlabelled" else 0 for part in PARTS}
     return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes))
+
+
+def _all_labels(dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows of train that are labelled, unlabelled, and for validation, where every label is shown."""
+    validation = torch.zeros(0, dtype=torch.int64) if dataset.validation is None else dataset.validation
+    labelled = torch.ones(len(dataset.train["x"]), dtype=torch.bool)
+    labelled[validation] = False
+    return torch.nonzero(labelled).flatten(), validation[:0], validation
 
 
 def _split(dataset: Dataset, spec: SplitSpec, mistakes: list[str]) -> Split | None:

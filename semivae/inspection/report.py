@@ -73,15 +73,3 @@ class DataReport:
         count = len(self.mistakes)
         lines += ["", f"{count} mistake{'s' if count > 1 else ''}, which training refuses" if count else "no mistakes"]
         return lines
-
-    def short_lines(self) -> list[str]:
-        """The same in two to five lines."""
-        lines = [f"{self.kind}: {text.parts_line(self.parts)}"] if self.parts else []
-        rows = [(name, sum(counts.values())) for name, counts in self.classes.items()]
-        named = join_names([f"{name} {count:,}" for name, count in rows], 8)
-        lines += [f"classes: {named}"] if named else []
-        if self.images is not None:
-            lines.append(text.image_lines(self.images)[0])
-        if (copies := self.duplicates.copies) > 0:
-            lines.append(f"copies: {copies:,} equal to another one")
-        return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split, save_split
+from semivae.data.summary import summary
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.kinds import task_named
 
@@ -18,6 +19,18 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
         DataError: the data have too few labels or examples, or the kind refuses an option of the split.
     """
     return task_named(dataset.labels[dataset.label].kind).split(dataset, spec)
+
+
+def labelled_counts(dataset: Dataset, split: Split) -> list[int]:
+    """How many labelled examples each class has; empty where an example has no one class."""
+    task = task_called(dataset.labels[dataset.label].kind)
+    return task.class_counts(dataset.train[dataset.label][split.labelled], len(dataset.classes))
+
+
+def split_lines(dataset: Dataset, spec: SplitSpec) -> tuple[str, ...]:
+    """What data hold, split as a recipe asks, in two or three lines; raises as `make_split`."""
+    split = make_split(dataset, spec)
+    return summary(dataset, split, labelled_counts(dataset, split))
 
 
 def pin_splits(name: str, dataset: Dataset, spec: SplitSpec, folder: Path, seeds: Iterable[int]) -> list[Path]:

@@ -36,6 +36,7 @@ class Progress:
         read_as_intended: share of the decoder's samples that the encoder reads as the class they were drawn for.
         model_error: of the twin's phase: the model's validation error after as many steps.
         message: something to say apart from the numbers.
+        about_data: what the data hold, in lines; said once, before the first step.
         warnings: what this validation gives reason to warn of for the first time (`semivae.monitoring.failures`).
     """
 
@@ -53,6 +54,7 @@ class Progress:
     read_as_intended: float | None = None
     model_error: float | None = None
     warnings: tuple[str, ...] = ()
+    about_data: tuple[str, ...] = ()
 
 
 SHOWN = ("bits", "validation_error", "confident_error", "read_as_intended")  # of what a validation measures

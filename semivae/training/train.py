@@ -19,6 +19,7 @@ from semivae.data.readers.memory import dataset_in_memory
 from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.splits import Split, load_split
+from semivae.data.summary import summary
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import DataWarning, RunError
 from semivae.game.game import Game
@@ -46,8 +47,7 @@ from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.runs.upgrade import as_kept
 from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
-from semivae.tasks.kinds import task_named
-from semivae.tasks.splitting import make_split
+from semivae.tasks.splitting import labelled_counts, make_split
 from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase, Progress, Report
 from semivae.training.records import PhaseName, Records
@@ -130,6 +130,8 @@ def train(
         with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
             _begin(folder, scenario.recipe, kept, parts, data, root)
             report = _reporting(progress, begun)
+            about = summary(data, parts, labelled_counts(data, parts))
+            report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, about_data=about))
             for text in data.warnings:
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=text))
             _play(folder, scenario, twin_lessons, data, parts, report, resume)
@@ -173,7 +175,7 @@ def _play(
     device = next(scenario.game.parameters()).device
     validation = _part(dataset.train, parts.validation, device)
     about_data = Facts(
-        classes=list(dataset.classes), labelled_counts=_labelled_counts(dataset, parts), beside=dataset.digest_beside()
+        classes=list(dataset.classes), labelled_counts=labelled_counts(dataset, parts), beside=dataset.digest_beside()
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
         games: dict[PhaseName, Game] = {"model": scenario.game}
@@ -198,12 +200,6 @@ def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
 
 def _part(arrays: Mapping[str, Tensor], indices: Tensor, device: torch.device) -> dict[str, Tensor]:
     return {name: array[indices].to(device) for name, array in arrays.items()}
-
-
-def _labelled_counts(dataset: Dataset, split: Split) -> list[int]:
-    """How many labelled examples each class has: what a changed prior is compared with after training."""
-    task = task_named(dataset.labels[dataset.label].kind)
-    return task.class_counts(dataset.train[dataset.label][split.labelled], len(dataset.classes))
 
 
 def _choose_split(dataset: Dataset, recipe: Recipe, folder: Path, manifest: str | Path | None, resume: bool) -> Split:
