@@ -25,6 +25,7 @@ from semivae.errors import RunError
 
 COMMANDS = [
     "inspect",
+    "start",
     "train",
     "evaluate",
     "diagnose",

@@ -64,6 +64,19 @@ def test_folder_counts_each_class_in_each_part(pets: Path) -> None:
     assert semivae.inspect(pets).classes["cat"]["labelled"] == 11
 
 
+def test_a_part_for_validation_is_counted_and_compared(pets: Path) -> None:
+    for name in ("ant", "bee", "cat"):
+        write(pets / "valid" / name / "0.png", picture(500 + ord(name[0])))
+    shutil.copy(pets / "train" / "bee" / "1.png", pets / "valid" / "bee" / "again.png")
+    report = semivae.inspect(pets)
+    assert report.parts == {"labelled": 30, "validation": 4, "unlabelled": 6, "test": 6}
+    assert report.classes["bee"] == {"labelled": 10, "validation": 2, "unlabelled": 0, "test": 2}
+    assert report.duplicates.across_parts == (Pair("valid/bee/again.png", "train/bee/1.png"),)
+    asked = semivae.inspect(asked_for(pets).recipe, set={"split.validation": 0})
+    assert asked.parts == report.parts and asked.classes == report.classes
+    assert any("1 of 4 validation examples are also among those to train on" in each for each in report.warnings)
+
+
 def test_a_zip_holds_what_its_folder_holds(pets: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
         for file in sorted(pets.rglob("*.png")):
@@ -87,6 +100,14 @@ def test_a_share_is_set_aside_like_in_training(pets: Path) -> None:
     report = semivae.inspect(pets)
     dataset = load_source(asked_for(pets).source, pets)
     assert report.parts["labelled"] == len(dataset.train["x"]) == 24 and report.parts["test"] == len(dataset.test["x"])
+
+
+def test_data_with_nothing_to_test_on_are_a_mistake(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        write(tmp_path / "own" / name / "0.png", picture(ord(name[0])))
+    report = semivae.inspect(tmp_path / "own")
+    assert len(report.mistakes) == 1 and "no example can be set aside to test on" in report.mistakes[0]
+    assert report.parts["labelled"] == 2 and report.classes["bee"]["labelled"] == 1
 
 
 def test_images_before_and_after(pets: Path) -> None:
@@ -141,7 +162,9 @@ def test_equal_and_nearly_equal_images_are_found_across_parts_and_classes(pets: 
 
 def test_flat_pictures_are_not_called_alike(tmp_path: Path) -> None:
     for row in range(20):
-        write(tmp_path / "own" / "ab"[row % 2] / f"{row}.png", np.full((SIDE, SIDE, 3), 10 * row, np.uint8))
+        pixels = np.full((SIDE, SIDE, 3), 10 * row, np.uint8)
+        pixels[:8, :8] += 2  # a speck of the sensor that all have
+        write(tmp_path / "own" / "ab"[row % 2] / f"{row}.png", pixels)
     found = semivae.inspect(tmp_path / "own").duplicates
     assert found.copies == 0 and not found.near_across_parts and not found.near_across_classes
 

@@ -27,6 +27,7 @@ from semivae.cli.recipe_commands import check, copy, recipes, schema, show
 from semivae.cli.report_command import report
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain, data_warnings, note
+from semivae.cli.start_command import start
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
@@ -118,6 +119,7 @@ for command in (
     chain,
     codes,
     inspect,
+    start,
     recipes,
     schema,
     show,

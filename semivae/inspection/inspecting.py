@@ -29,6 +29,8 @@ class Asked:
         chosen: why this kind of source; "" where a recipe says so.
         recipe: the recipe, or the template that fits.
         data_root: where relative paths start.
+        template: the name of the template that fits; "" where a recipe says where the data are.
+        changed: keys that the user has set.
     """
 
     source: Source
@@ -36,6 +38,8 @@ class Asked:
     chosen: str
     recipe: Recipe
     data_root: Path
+    template: str = ""
+    changed: frozenset[str] = frozenset()
 
 
 def inspect(
@@ -65,20 +69,30 @@ def inspect(
 
 
 def asked_for(
-    place: str | Path | Recipe, set: Changes = (), label: str | None = None, data_root: str | Path | None = None
+    place: str | Path | Recipe,
+    set: Changes = (),
+    label: str | None = None,
+    data_root: str | Path | None = None,
+    *,
+    bare: bool = False,
 ) -> Asked:
-    """Reads the recipe, or chooses the source of a path; arguments and errors as of `inspect`."""
+    """Reads the recipe, or chooses the source of a path; arguments and errors as of `inspect`.
+
+    With `bare`, the place is a path even if a recipe has its name.
+    """
     root = find_data_root(data_root)
     if isinstance(place, Recipe):
         recipe = change_recipe(place, set)
         return Asked(recipe.source, recipe.split, "", recipe, root)
     path = Path(place).expanduser()
-    if path.suffix.lower() in (".yaml", ".yml") or (str(place) in shipped_recipes() and not path.exists()):
+    is_recipe = path.suffix.lower() in (".yaml", ".yml") or (str(place) in shipped_recipes() and not path.exists())
+    if is_recipe and not bare:
         recipe = read_recipe(place, set)
         return Asked(recipe.source, recipe.split, "", recipe, root)
     choice = choose(path, label)
     recipe = change_recipe(read_recipe(choice.template, {"source": choice.source}), set)
-    return Asked(recipe.source, None, choice.reason, recipe, root)
+    changed = frozenset(text.partition("=")[0].strip() for text in set)  # the keys of a mapping, or texts KEY=VALUE
+    return Asked(recipe.source, None, choice.reason, recipe, root, choice.template, changed)
 
 
 def inspect_source(source: Source, data_root: Path, split: SplitSpec | None, chosen: str = "") -> Inspected:

@@ -23,7 +23,7 @@ def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
 
 def labelled_counts(dataset: Dataset, split: Split) -> list[int]:
     """How many labelled examples each class has; empty where an example has no one class."""
-    task = task_called(dataset.labels[dataset.label].kind)
+    task = task_named(dataset.labels[dataset.label].kind)
     return task.class_counts(dataset.train[dataset.label][split.labelled], len(dataset.classes))
 
 

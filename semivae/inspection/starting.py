@@ -1,0 +1,121 @@
+"""From a report on data to the recipe that fits them: a template with its source, split and classes filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from semivae.errors import DataError, RecipeError
+from semivae.inspection.inspecting import Asked
+from semivae.inspection.report import DataReport
+from semivae.inspection.result import Inspected
+from semivae.recipe import Recipe, find_recipe, read_recipe
+from semivae.scenario.build import resolve
+from semivae.scenario.shapes import net_mistakes
+from semivae.tasks.splitting import make_split
+from semivae.text import join_names
+
+QUICK = 10  # times fewer steps
+MOST_VALIDATION = {"folder": 200, "table": 200, "masks": 8}  # by template
+LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
+PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # a text that YAML reads as it stands
+MEANT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+
+
+def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False) -> str:
+    """The text of a recipe for data that were inspected, with the comments of its template.
+
+    Args:
+        asked: what was inspected, a path.
+        inspected: what was found.
+        quick: a tenth of the steps, to see something soon.
+
+    Raises:
+        DataError: training would refuse the data; the message lists all mistakes.
+        RecipeError: the template does not fit the data, as arrays of odd sizes.
+    """
+    report = inspected.report
+    if report.mistakes:
+        raise DataError("training would refuse these data:\n" + "\n".join(report.mistakes))
+    text = find_recipe(asked.template).read_text(encoding="utf-8")
+    classes = [name for name, counts in report.classes.items() if counts["labelled"]]
+    head = (
+        f"# Written by semivae start for {asked.source.path}: "  # type: ignore[union-attr]
+        f"{len(classes)} classes ({join_names(classes, 8)}), {report.parts['labelled']:,} labelled and "
+        f"{report.parts['unlabelled']:,} unlabelled examples, {report.parts['test']:,} to test on"
+    )
+    text = head + "\n" + "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    text = _with_line(text, "about", _scalar(f"{asked.template} of {report.place}"))
+    text = _with_line(text, "source", _flow(_source(asked, report)))
+    text = _with_line(text, "split", _flow({"labelled": "all", "validation": _validation(asked, report)}))
+    if quick:
+        text = re.sub(r"\b(steps|validate_every): (\d+)", _fewer, text)
+    _refuse_misfit(text, inspected)
+    return text
+
+
+def _fewer(found: re.Match[str]) -> str:
+    return f"{found[1]}: {max(1, int(found[2]) // QUICK)}"
+
+
+def _source(asked: Asked, report: DataReport) -> dict[str, object]:
+    """The section `source`, with the size, channels and fit that lose little."""
+    source = asked.source.model_dump(mode="json", exclude_defaults=True)
+    facts = report.images
+    if facts is None or asked.source.name not in LARGEST:
+        return source
+    largest, step = LARGEST[asked.source.name]
+    sides = sorted(min(size) for size, count in facts.sizes for _ in range(count))
+    side = min(largest, -(-sides[len(sides) // 2] // step) * step)
+    found: dict[str, object] = {"size": side, "channels": 1 if facts.grey == facts.count else facts.channels}
+    if 5 * facts.cropped > facts.count:
+        found["fit"] = "pad"
+    return source | {key: value for key, value in found.items() if f"source.{key}" not in asked.changed}
+
+
+def _validation(asked: Asked, report: DataReport) -> int:
+    """A fifth of the labelled examples, up to a few hundred; 0 where the data bring their own."""
+    if report.parts["validation"]:
+        return 0
+    return min(MOST_VALIDATION[asked.template], report.parts["labelled"] // 5)
+
+
+def _refuse_misfit(text: str, inspected: Inspected) -> None:
+    """Raises where the recipe is none, or its networks or its split do not fit the data."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        recipe: Recipe = read_recipe(path)
+    dataset, shaped = inspected.dataset, inspected.shaped()
+    if dataset is None or shaped is None:
+        raise DataError(f"{inspected.report.place}: the data have nothing to train or to test on")
+    if mistakes := net_mistakes(resolve(recipe, shaped)):
+        raise RecipeError("\n".join(["no template fits these data:", *mistakes]))
+    make_split(dataset, recipe.split)
+
+
+def _with_line(text: str, key: str, value: str) -> str:
+    """A recipe's text with another value on the line of a key at the left margin."""
+    changed, count = re.subn(rf"^{key}: .*$", lambda _: f"{key}: {value}", text, flags=re.MULTILINE)
+    assert count == 1, key
+    return changed
+
+
+def _flow(section: Mapping[str, object]) -> str:
+    """A section on one line."""
+    return "{" + ", ".join(f"{key}: {_value(value)}" for key, value in section.items()) + "}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):
+        return _flow(value)
+    return _scalar(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _scalar(text: str) -> str:
+    return text if PLAIN.fullmatch(text) and text.lower() not in MEANT else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,121 @@
+"""`semivae start`: the recipe that it writes fits the data, is checked, and trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import semivae
+from semivae.cli import app
+from semivae.recipe import Recipe, read_recipe
+
+
+def run_command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def started(path: Path, target: Path, *options: str) -> Recipe:
+    result = run_command("start", path, target, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"next: semivae train {target}\n")
+    return read_recipe(target)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    for row in range(40):
+        write(
+            tmp_path / "my pets" / ("train" if row < 30 else "test") / "ab"[row % 2] / f"{row}.png", noise(row, 20, 20)
+        )
+    return tmp_path / "my pets"
+
+
+def test_size_channels_validation_and_path_are_filled_in(pets: Path, tmp_path: Path) -> None:
+    recipe = started(pets, tmp_path / "mine.yaml")
+    assert recipe.source.model_dump(exclude_defaults=True) == {
+        "name": "folder",
+        "path": str(pets),
+        "size": 24,
+        "channels": 1,
+    }
+    assert recipe.split.labelled == "all" and recipe.split.validation == 6
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "2 classes (a, b), 30 labelled and 0 unlabelled examples, 10 to test on" in text.splitlines()[0]
+    assert "HERE: align says" in text, "comments of the template that still hold are kept"
+    template = read_recipe("folder")
+    assert recipe.training == template.training and recipe.streams == template.streams
+    assert semivae.inspect(tmp_path / "mine.yaml").parts["validation"] == 6
+
+
+def test_what_is_asked_for_stays_and_quick_takes_a_tenth(pets: Path, tmp_path: Path) -> None:
+    recipe = started(pets, tmp_path / "mine.yaml", "--set", "source.size=16", "--set", "source.channels=3", "--quick")
+    assert recipe.source.size == 16 and recipe.source.channels == 3  # type: ignore[union-attr]
+    assert recipe.training.steps == 200 and recipe.training.validate_every == 20
+
+
+def test_wide_pictures_are_padded_and_a_part_for_validation_is_kept(pets: Path, tmp_path: Path) -> None:
+    for row in range(40):
+        write(pets / "val" / "ab"[row % 2] / f"{row}.png", noise(100 + row, 20, 60))
+    recipe = started(pets, tmp_path / "mine.yaml")
+    assert recipe.source.fit == "pad" and recipe.split.validation == 0  # type: ignore[union-attr]
+
+
+def test_nothing_is_written_over_a_file_or_for_data_with_mistakes(pets: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    target.write_text("mine")
+    result = run_command("start", pets, target)
+    assert result.exit_code == 1 and "exists; choose another name" in result.stderr and target.read_text() == "mine"
+    (pets / "train" / "a" / "x.png").write_bytes(b"x")
+    (pets / "train" / "c").mkdir()
+    result = run_command("start", pets, tmp_path / "other.yaml")
+    assert result.exit_code == 1 and not (tmp_path / "other.yaml").exists()
+    assert "with no image: c" in result.stderr and "cannot be read: train/a/x.png" in result.stderr
+    assert run_command("start", pets, tmp_path / "a.txt").exit_code == 2
+    odd = run_command("start", pets, tmp_path / "other.yaml", "--set", "training.steps=3")
+    assert odd.exit_code == 2 and "only keys of source" in odd.stderr
+    nothing = run_command("start", "digits_50labels", tmp_path / "other.yaml")
+    assert nothing.exit_code == 1 and "there is no file or folder" in nothing.stderr
+
+
+def test_arrays_that_no_template_fits_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=noise(0, 20, 20, 20), s=noise(1, 20, 20, 20) % 2)
+    result = run_command("start", tmp_path / "a.npz", tmp_path / "mine.yaml")
+    assert result.exit_code == 2 and not (tmp_path / "mine.yaml").exists()
+    assert "no template fits these data" in result.stderr and "encoder.s.net" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "masks", "table", "arrays"])
+def test_what_is_written_trains(kind: str, pets: Path, tmp_path: Path) -> None:
+    place = pets
+    if kind == "masks":
+        place = tmp_path / "shapes"
+        for row in range(20):
+            write(place / "images" / f"{row}.png", noise(row, 32, 32, 3))
+            write(place / "masks" / f"{row}.png", noise(row, 32, 32) % 2)
+    elif kind == "table":
+        place = tmp_path / "t.csv"
+        lines = [f"{row % 7},{row / 3},{'' if row % 4 == 0 else 'yn'[row % 2]}" for row in range(80)]
+        place.write_text("first,second,answer: yes?\n" + "\n".join(lines) + "\n")
+    elif kind == "arrays":
+        place = tmp_path / "a.npz"
+        np.savez(place, x=noise(0, 60, 28, 28), y=np.arange(60) % 3)
+    recipe = started(place, tmp_path / "mine.yaml", "--quick")
+    assert recipe.source.name == kind
+    run = semivae.train(
+        tmp_path / "mine.yaml", set={"training.steps": 2}, out=tmp_path / "run", device="cpu", twin=False
+    )
+    assert run.evaluate()["count"] > 0
