@@ -67,7 +67,7 @@ class TrainingSpec(Section):
         "unlabelled images and is what the run evaluates and exports.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="The arithmetic of the networks; `auto` takes bfloat16 where the device is faster with it."
+        "auto", description="The arithmetic of the networks; `auto` takes bfloat16 if the device is faster in it."
     )
     validate_every: Positive = Field(200, description="The number of steps between validations.")
     checkpoint_every: Positive = Field(500, description="The number of steps between checkpoints.")
