@@ -113,10 +113,13 @@ def own_data() -> None:
 
 
 def command_line() -> None:
-    digit_files()
     trees()
-    changes = {"training.steps": 4, "training.validate_every": 2}
+    folders_of_images()
+    Path("images").rename("pets")
+    digit_files()  # its mask.png in place of that of the pets
+    changes: dict[str, object] = {"training.steps": 4, "training.validate_every": 2}
     semivae.train("table", set=changes, out="runs/my_table", data_root=".")
+    semivae.train("digits_50labels", set=changes | {"split.labelled": 100}, out="runs/digits_100labels")
 
 
 def names() -> dict[str, Any]:

@@ -36,10 +36,17 @@ SLOW = {
     "docs/tasks/few-labels.md",
     "docs/tasks/masks.md",
 }
+# Pages whose code another test runs with what it needs.
+ELSEWHERE = {
+    "docs/exported-files.md": "tests/test_export_preparation.py",
+    "docs/scikit-learn.md": "tests/test_docs.py",
+}
 PAGES = sorted(
     page
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    if "_build" not in page.parts and re.search(r"^(\$ )?semivae |^```(python|\{code-cell\})$", page.read_text(), re.M)
+    if "_build" not in page.parts
+    and str(page.relative_to(ROOT)) not in ELSEWHERE
+    and re.search(r"^(\$ )?semivae |^```(python|\{code-cell\})$", page.read_text(), re.M)
 )
 
 
@@ -116,3 +123,8 @@ def test_everything_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: py
             for words in commands(block.text):
                 result = CliRunner().invoke(app, words, catch_exceptions=False)
                 assert result.exit_code == 0, f"{place}: semivae {shlex.join(words)}\n{result.output}"
+
+
+@pytest.mark.parametrize(("page", "test"), ELSEWHERE.items())
+def test_other_pages_are_run_by_the_test_that_is_named(page: str, test: str) -> None:
+    assert Path(page).name in (ROOT / test).read_text(encoding="utf-8")
