@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from semivae.classification import Classifier
 from semivae.classification.posterior import embed
+from semivae.classification.trust import predict_sets, predict_sure
 from semivae.errors import RunError
 from semivae.export.encoder import export
 from semivae.game.players import Player
@@ -118,15 +119,30 @@ class Run(TrainedModel):
         calibrate: bool = False,
         vote: bool = False,
         prior: Any = None,
+        at_most_error: float | None = None,
     ) -> NDArray[np.int64]: ...
 
     @overload
     def predict(
-        self, images: Given, *, names: Literal[True], calibrate: bool = False, vote: bool = False, prior: Any = None
+        self,
+        images: Given,
+        *,
+        names: Literal[True],
+        calibrate: bool = False,
+        vote: bool = False,
+        prior: Any = None,
+        at_most_error: float | None = None,
     ) -> NDArray[np.str_]: ...
 
     def predict(
-        self, images: Given, *, names: bool = False, calibrate: bool = False, vote: bool = False, prior: Any = None
+        self,
+        images: Given,
+        *,
+        names: bool = False,
+        calibrate: bool = False,
+        vote: bool = False,
+        prior: Any = None,
+        at_most_error: float | None = None,
     ) -> NDArray[np.int64] | NDArray[np.str_]:
         """The most likely class number of each image, [n], or place, [n, height, width].
 
@@ -134,9 +150,65 @@ class Run(TrainedModel):
             images: in files or arrays.
             names: give the names of the classes, which are `classes` of the run, instead of their numbers.
             calibrate, vote, prior: see `classifier`.
+            at_most_error: answer only images of which the run is sure enough for at most this error among the answers
+                (`semivae.classification.abstaining`); all others are -1, or an empty name.
+
+        Raises:
+            RunError: the validation examples cannot promise this error, or as `classifier` says.
         """
-        numbers = self.classifier(calibrate=calibrate, vote=vote, prior=prior).predict(self.read_all(images)[0])
-        return np.array(self.classes)[numbers] if names else numbers
+        classifier, raw = self.classifier(calibrate=calibrate, vote=vote, prior=prior), self.read_all(images)[0]
+        if at_most_error is None:
+            numbers = classifier.predict(raw)
+            return np.array(self.classes)[numbers] if names else numbers
+        numbers = predict_sure(classifier, raw, at_most_error)
+        return np.array([*self.classes, ""])[numbers] if names else numbers  # the last one is number -1
+
+    @overload
+    def predict_sets(
+        self,
+        images: Given,
+        *,
+        coverage: float = 0.95,
+        names: Literal[False] = False,
+        calibrate: bool = False,
+        vote: bool = False,
+    ) -> NDArray[np.bool_]: ...
+
+    @overload
+    def predict_sets(
+        self,
+        images: Given,
+        *,
+        coverage: float = 0.95,
+        names: Literal[True],
+        calibrate: bool = False,
+        vote: bool = False,
+    ) -> list[tuple[str, ...]]: ...
+
+    def predict_sets(
+        self,
+        images: Given,
+        *,
+        coverage: float = 0.95,
+        names: bool = False,
+        calibrate: bool = False,
+        vote: bool = False,
+    ) -> NDArray[np.bool_] | list[tuple[str, ...]]:
+        """Sets of classes that hold the class of a share `coverage` of new images, or more: booleans [n, classes].
+
+        A set may be empty where the run is right more often than is asked. See `semivae.classification.conformal`.
+
+        Args:
+            images: in files or arrays.
+            coverage: in (0, 1).
+            names: give the names of the classes in each set instead.
+            calibrate, vote: see `classifier`.
+
+        Raises:
+            RunError: the validation examples are too few for this coverage, or as `classifier` says.
+        """
+        found = predict_sets(self.classifier(calibrate=calibrate, vote=vote), self.read_all(images)[0], coverage)
+        return [tuple(np.array(self.classes)[row].tolist()) for row in found] if names else found
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3.
@@ -153,11 +225,19 @@ class Run(TrainedModel):
         vote: bool = False,
         prior: Any = None,
         test_prior: Any = None,
+        at_most_error: float | None = None,
         judge: TrainedModel | str | Path | None = None,
     ) -> dict[str, Any]:
         """Scores on the test set, of every checkpoint. See `semivae.reports.evaluation.evaluate`."""
         return evaluate(
-            self, split=split, calibrate=calibrate, vote=vote, prior=prior, test_prior=test_prior, judge=judge
+            self,
+            split=split,
+            calibrate=calibrate,
+            vote=vote,
+            prior=prior,
+            test_prior=test_prior,
+            at_most_error=at_most_error,
+            judge=judge,
         )
 
     def diagnose(

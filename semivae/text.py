@@ -19,6 +19,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+def percent(share: float) -> str:
+    """A share as it was asked for: 0.95 as 95%, 0.005 as 0.5%."""
+    return f"{100 * share:.6g}%"
+
+
 def shortened(text: str, most: int = 60) -> str:
     """`text` on one line, with escapes for signs that do not print, cut after `most` characters."""
     line = text[: most + 1] if text[: most + 1].isprintable() else repr(text[: most + 1])[1:-1]

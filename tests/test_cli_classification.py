@@ -65,10 +65,11 @@ def test_evaluate_shows_each_step_beside_the_model(run: Run) -> None:
 
 def test_rows_are_only_those_that_are_asked_for(run: Run) -> None:
     plain = {"run", "kind", "split", "count", "last", "selected", "twin"}
-    assert set(run.evaluate(calibrate=True)) == plain | {"calibrated"}
+    promises = {"sets", "risk_coverage"}  # without another prior
+    assert set(run.evaluate(calibrate=True)) == plain | promises | {"calibrated"}
     assert set(run.evaluate(prior="ratio=3")) == plain | {"corrected"}
     assert set(run.evaluate(prior="estimate")) == plain | {"calibrated", "corrected"}
-    assert set(run.evaluate(vote=True)) == plain | {"voted"}
+    assert set(run.evaluate(vote=True)) == plain | promises | {"voted"}
 
 
 def test_the_true_prior_of_a_shifted_part_helps(run: Run) -> None:

@@ -14,10 +14,11 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.api import Run
+from semivae.classification.conformal import p_values_of
 from semivae.cli import app
 from semivae.errors import DataError, RunError
 from semivae.generative.likelihood import image_bounds, likelihood
-from semivae.generative.novelty import complexity, conformal, novelty, slope_of
+from semivae.generative.novelty import complexity, novelty, slope_of
 
 TABLE = """
 source: {name: arrays, path: mine.npz}
@@ -50,13 +51,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_p_values_count_familiar_images_that_are_as_novel() -> None:
     familiar = np.array([3.0, 1.0, 2.0, 2.0])
-    assert conformal(np.array([0.0, 1.0, 2.0, 2.5, 9.0]), familiar) == pytest.approx([1.0, 1.0, 0.8, 0.4, 0.2])
+    assert p_values_of(np.array([0.0, 1.0, 2.0, 2.5, 9.0]), familiar) == pytest.approx([1.0, 1.0, 0.8, 0.4, 0.2])
 
 
 def test_familiar_images_are_seldom_flagged() -> None:
     """Of familiar images a share of 0.05 or less has p <= 0.05; 5,000 draws, so above 0.065 once in a million runs."""
     generator = np.random.default_rng(0)
-    flags = [conformal(generator.normal(size=1), generator.normal(size=99))[0] <= 0.05 for _ in range(5000)]
+    flags = [p_values_of(generator.normal(size=1), generator.normal(size=99))[0] <= 0.05 for _ in range(5000)]
     assert np.mean(flags) < 0.065
 
 
@@ -111,7 +112,8 @@ def test_rows_and_summary(trained: Run, tmp_path: Path) -> None:
         assert part in shown.stdout
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["name"] for row in rows] == ["0", "1", "2", "3", "4"]
-    assert set(rows[0]) == {"name", "decoder", "decoder_p", "encoder", "encoder_p"}
+    scores = ("decoder", "encoder", "neighbours", "energy")
+    assert list(rows[0]) == ["name", *(column for score in scores for column in (score, f"{score}_p"))]
     assert all(0 < float(row["decoder_p"]) <= 1 for row in rows)
     report = json.loads(command(trained.path, images, "--count", 100, "--json").stdout)
     assert report["familiar"] == 100 and 0 <= report["decoder"]["auroc"] <= 1

@@ -35,12 +35,14 @@ class Answer:
     Attributes:
         probabilities: float32 (n, K), on the CPU.
         uncorrected: the same before the prior was changed.
+        log_posterior: its logarithm, float64 (n, K), nats.
         prior: the p(y) that they were changed to, float64 (K,); None if it was not.
         estimate: how that prior was estimated from the images, or None.
     """
 
     probabilities: Tensor
     uncorrected: Tensor
+    log_posterior: Floats
     prior: Floats | None = None
     estimate: PriorEstimate | None = None
 
@@ -122,13 +124,13 @@ class Classifier:
         raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
         uncorrected = self.log_posterior(raw)
         if self.prior is None:
-            return Answer(_probabilities(uncorrected), _probabilities(uncorrected))
+            return Answer(_probabilities(uncorrected), _probabilities(uncorrected), uncorrected)
         assert self.trained_prior is not None
         estimate = None if not isinstance(self.prior, str) else estimate_prior(uncorrected, self.trained_prior)
         prior = self.prior if estimate is None else estimate.probabilities
         assert not isinstance(prior, str)
         corrected = change_prior(uncorrected, self.trained_prior, prior, self.run.classes)
-        return Answer(_probabilities(corrected), _probabilities(uncorrected), prior, estimate)
+        return Answer(_probabilities(corrected), _probabilities(uncorrected), uncorrected, prior, estimate)
 
     def probabilities(self, images: object) -> Tensor:
         """Returns class probabilities of images, as for `answer`: float32 (n, K) on the CPU."""

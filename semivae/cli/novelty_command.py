@@ -27,6 +27,13 @@ from semivae.cli.writing import check_target, csv_bytes, write_file
 if TYPE_CHECKING:
     from semivae.generative.novelty import Novelty
 
+SCORES = {
+    "decoder": "the decoder's likelihood",
+    "encoder": "the encoder's doubt",
+    "neighbours": "the distance to the nearest training images",
+    "energy": "the energy of the logits",
+}
+
 
 def novelty(
     run: RunArgument,
@@ -49,7 +56,7 @@ def novelty(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find images unlike the training data, by the decoder's likelihood and by the classifier's uncertainty."""
+    """Find images unlike the training data, by the decoder's likelihood, the classifier, and its features."""
     check_target(out, overwrite, ".csv")
     from semivae.generative.novelty import novelty as measure
 
@@ -65,9 +72,9 @@ def novelty(
 def summary(report: dict[str, Any], out: Path | None) -> list[str]:
     """What the report says, in lines."""
     lines = [f"{report['count']:,} images beside {report['familiar']:,} test images of the run"]
-    for player, what in (("decoder", "the decoder's likelihood"), ("encoder", "the encoder's doubt")):
-        if player in report:
-            by = report[player]
+    for score, what in SCORES.items():
+        if score in report:
+            by = report[score]
             at = f"{report['false_alarms']:.0%} false alarms"
             lines.append(f"{what} flags {by['flagged']:.1%} of them at {at}; AUROC {by['auroc']:.3f}")
     lines.append(f"AUROC: the chance that a given image scores higher than a test image. {report['auroc_assumes']}")
@@ -75,13 +82,11 @@ def summary(report: dict[str, Any], out: Path | None) -> list[str]:
 
 
 def novelty_csv(names: Sequence[str], found: Novelty, unreadable: Sequence[str] = ()) -> bytes:
-    """Rows `name,decoder,decoder_p[,encoder,encoder_p]`, scores and p-values; higher scores are more novel.
+    """Rows `name,decoder,decoder_p[,encoder,encoder_p,...]`, scores and p-values; higher scores are more novel.
 
     Files that cannot be read are at the end, with empty cells.
     """
-    columns = [column for player, p in found.p_values.items() for column in (getattr(found.scores, player), p)]
+    columns = [column for score, p in found.p_values.items() for column in (getattr(found.scores, score), p)]
     rows = [[name, *(f"{value:.6g}" for value in row)] for name, *row in zip(names, *columns, strict=True)]
     empty = [[name, *[""] * len(columns)] for name in unreadable]
-    return csv_bytes(
-        ["name", *(column for player in found.p_values for column in (player, f"{player}_p"))], rows + empty
-    )
+    return csv_bytes(["name", *(column for score in found.p_values for column in (score, f"{score}_p"))], rows + empty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,20 @@ PLACES = (
     "data/ in the current folder; official data sets that are missing are downloaded there. Runs are written to runs/ "
     "in the current folder, unless --out names another."
 )
+
+
+def share(text: str) -> float:
+    """Returns a share such as 95% or 0.95, above 0 and below 1.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    number = text.strip().removesuffix("%")
+    with suppress(ValueError):
+        value = float(number) / (100 if text.strip().endswith("%") else 1)
+        if 0.0 < value < 1.0:
+            return value
+    raise typer.BadParameter(f"{text!r} is no share between 0 and 1; write it as 95% or 0.95")
 
 
 class Checkpoint(StrEnum):
@@ -80,6 +95,24 @@ PriorOption = Annotated[
         "--prior",
         metavar="PRIOR",
         help="Class frequencies of the images: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
+    ),
+]
+CoverageOption = Annotated[
+    float | None,
+    typer.Option(
+        "--coverage",
+        metavar="SHARE",
+        parser=share,
+        help="Sets of classes that hold the right one in at least this share of new images, such as 95%.",
+    ),
+]
+AtMostErrorOption = Annotated[
+    float | None,
+    typer.Option(
+        "--at-most-error",
+        metavar="SHARE",
+        parser=share,
+        help="Answer only where the run is sure enough for at most this error among the answers, such as 1%.",
     ),
 ]
 CheckpointOption = Annotated[

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from semivae.cli.kinds import shown_as
+from semivae.cli.kinds import Asked, shown_as
 from semivae.cli.opening import given_values, open_run, read_given
 from semivae.cli.options import (
+    AtMostErrorOption,
     CalibrateOption,
     Checkpoint,
     CheckpointOption,
+    CoverageOption,
     DataRootOption,
     DeviceOption,
     Format,
@@ -44,6 +46,7 @@ def evaluate(
             help="Measure on the largest part of the images with these class frequencies.",
         ),
     ] = None,
+    at_most_error: AtMostErrorOption = None,
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +69,7 @@ def evaluate(
         vote=vote,
         prior=prior,
         test_prior=test_prior,
+        at_most_error=at_most_error,
         judge=judge,
     )
     tables = [*result_tables(report), *shown_as(report["kind"]).details(report)]
@@ -85,6 +89,11 @@ def predict(
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
     prior: PriorOption = None,
+    coverage: CoverageOption = None,
+    at_most_error: AtMostErrorOption = None,
+    novelty: Annotated[
+        bool, typer.Option("--novelty", help="Add how far each image lies from the training images, with a p-value.")
+    ] = False,
     skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -100,7 +109,7 @@ def predict(
     shown.check_out(out, overwrite)
     found = read_given(opened, images, skip_unreadable=skip_unreadable)
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
-    shown.predict(classifier, found, out, overwrite, as_json)
+    shown.predict(classifier, found, out, overwrite, as_json, Asked(coverage, at_most_error, novelty))
 
 
 def sample(

@@ -1,4 +1,4 @@
-"""Novelty (out-of-distribution) scores of images: the decoder's likelihood, and the encoder's uncertainty.
+"""Novelty (out-of-distribution) scores of images: the decoder's likelihood, and what the encoder says.
 
 A likelihood alone is high for simple images, whatever they show (Nalisnick et al. 2019). The part that an image's
 complexity explains is therefore subtracted: its compressed size (Serra et al., "Input complexity and
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from semivae.classification.posterior import batches, encoder_log_posterior
+from semivae.classification.conformal import p_values_of
+from semivae.classification.posterior import batches, embed, encoder_log_posterior
 from semivae.data.hashing import random_subset
 from semivae.errors import RunError
+from semivae.generative.features_novelty import energy, neighbour_distances, reference_features
 from semivae.generative.likelihood import image_bounds
 from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
 
 Floats = NDArray[np.float64]
+SCORES = ("decoder", "encoder", "neighbours", "energy")
 FALSE_ALARMS = 0.05  # the fraction of familiar images that the summary may flag
 AUROC_ASSUMES = (
     "It measures detection only if every given image is novel; familiar ones among them draw it towards 0.5. Give "
@@ -35,15 +38,19 @@ FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
 
 @dataclass(frozen=True)
 class Scores:
-    """Novelty scores of n images, by player; higher is more novel.
+    """Novelty scores of n images, by four methods; higher is more novel.
 
     Attributes:
         decoder: nats by which -log p(image) exceeds what its complexity explains, [n].
         encoder: one minus the confidence, 1 - max q(label | image), [n]; None without a classifier.
+        neighbours: distance in the encoder's features to the tenth nearest training image, [n]; None likewise.
+        energy: -log sum exp of the classifier's logits, nats, [n]; None likewise.
     """
 
     decoder: Floats
     encoder: Floats | None
+    neighbours: Floats | None = None
+    energy: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,9 @@ class Novelty:
 
     Attributes:
         scores: of the images.
-        p_values: by player, [n]: share of familiar images that are at least as novel, the image itself counted in
+        p_values: by score, [n]: share of familiar images that are at least as novel, the image itself counted in
             (a conformal p-value: of familiar images at most a share p has a value of p or less).
-        report: JSON-serialisable: counts, and by player "auroc" (the chance that one of the images scores higher than a
+        report: JSON-serialisable: counts, and by score "auroc" (the chance that one of the images scores higher than a
             test image; how well novel images are detected only if all of them are novel, see "auroc_assumes") and
             "flagged" (share with a p-value of 0.05 or less).
     """
@@ -84,15 +91,16 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
     if len(test) < FEWEST:
         raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
     slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
-    found, familiar = (_scores(run, part, slope, draws, seed) for part in (images, test))
-    p_values, by_player = {}, {}
-    for player in ("decoder", "encoder"):
-        ours, theirs = getattr(found, player), getattr(familiar, player)
+    references = reference_features(run) if classifies(run) else None
+    found, familiar = (_scores(run, part, slope, draws, seed, references) for part in (images, test))
+    p_values, by_score = {}, {}
+    for score in SCORES:
+        ours, theirs = getattr(found, score), getattr(familiar, score)
         if ours is None:
             continue
-        p_values[player] = p = conformal(ours, theirs)
+        p_values[score] = p = p_values_of(ours, theirs)
         auroc = roc_auc_score([0] * len(theirs) + [1] * len(ours), np.concatenate([theirs, ours]))
-        by_player[player] = {"auroc": float(auroc), "flagged": float((p <= FALSE_ALARMS).mean())}
+        by_score[score] = {"auroc": float(auroc), "flagged": float((p <= FALSE_ALARMS).mean())}
     report = {
         "run": str(run.path),
         "checkpoint": run.checkpoint,
@@ -103,14 +111,19 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
         "false_alarms": FALSE_ALARMS,
         "slope": slope,
         "auroc_assumes": AUROC_ASSUMES,
-        **by_player,
+        **by_score,
     }
     return Novelty(found, p_values, report)
 
 
-def _scores(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Scores:
+def _scores(
+    run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int, references: NDArray[np.float32] | None
+) -> Scores:
     decoder = surprise(run, images, slope, draws, seed)
-    return Scores(decoder, 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1)) if classifies(run) else None)
+    if references is None:
+        return Scores(decoder, None)
+    doubt = 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1))
+    return Scores(decoder, doubt, neighbour_distances(embed(run, images), references), energy(run, images))
 
 
 def surprise(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Floats:
@@ -137,9 +150,3 @@ def slope_of(size: Floats, surprise: Floats) -> float:
     spread = size - size.mean()
     square = float(spread @ spread)
     return max(0.0, float(spread @ surprise) / square) if square else 0.0
-
-
-def conformal(scores: Floats, familiar: Floats) -> Floats:
-    """Returns conformal p-values: (1 + number of familiar scores at least as high) / (1 + number of all)."""
-    below = np.searchsorted(np.sort(familiar), scores, side="left")
-    return np.asarray((1 + len(familiar) - below) / (1 + len(familiar)), dtype=np.float64)

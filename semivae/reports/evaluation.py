@@ -20,6 +20,7 @@ from semivae.classification.shift import shifted_rows
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
 from semivae.reports.painted import painted_report
+from semivae.reports.promises import promises_report
 from semivae.runs.folder import CHECKPOINTS
 from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
@@ -36,6 +37,7 @@ def evaluate(
     vote: bool = False,
     prior: Any = None,
     test_prior: Any = None,
+    at_most_error: float | None = None,
     judge: TrainedModel | str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
@@ -50,12 +52,16 @@ def evaluate(
     Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
     "calibrated", "voted" and "corrected" hold scores and `Classifier.facts`.
 
+    Of the test images as they are, of single classes, without another prior, "sets", "risk_coverage" and "answering"
+    say what the run's promises come to (`semivae.reports.promises`), by the last encoder after calibration and vote.
+
     Args:
         run: the run, or its path.
         split: which images to measure on.
         calibrate, vote, prior: as for `Classifier.of`.
         test_prior: measure on the largest part of the images with these class shares (as `read_prior`) instead of on
             all; the report repeats them as "test_prior".
+        at_most_error: an error to promise of the answers and to measure; see `semivae.classification.abstaining`.
         judge: if the label is a map, another run, or its path, that segments the images which this one generates for
             the maps; by default its twin. "painted" then holds the fraction of pixels that agree, and the judge.
         data_root, device: to open a run by its path; a `Run` keeps its own.
@@ -63,8 +69,8 @@ def evaluate(
             what is to be known of single images.
 
     Raises:
-        RunError: the split or folder does not exist, the run is unsupervised, `Classifier.of` raises it, or a
-            calibration would be measured on the validation images that chose it.
+        RunError: the split or folder does not exist, the run is unsupervised, `Classifier.of` raises it, a
+            calibration would be measured on the validation images that chose it, or the error cannot be promised.
         DataError: the data are missing, the split is empty, or a prior is invalid.
     """
     if split not in get_args(Part):
@@ -72,7 +78,12 @@ def evaluate(
     last = (
         run.at("last") if isinstance(run, TrainedModel) else TrainedModel.load(run, data_root=data_root, device=device)
     )
-    refuse_by_kind(last, test_prior=test_prior, judge=judge)
+    refuse_by_kind(last, test_prior=test_prior, judge=judge, sets=at_most_error)
+    if at_most_error is not None and (split != "test" or prior is not None or test_prior is not None):
+        raise RunError(
+            f"{last.path}: an error is promised of new examples like the validation ones, without another prior, and "
+            "measured on the test images as they are; leave out the prior and the split, or the error"
+        )
     classifier = Classifier.of(last, calibrate=calibrate, vote=vote, prior=prior)
     if split == "validation" and classifier.calibration.count:
         raise RunError(
@@ -94,6 +105,8 @@ def evaluate(
             report[checkpoint] = model and scores(Classifier(model), images, labels, watch if model is last else None)
         if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
+    if split == "test" and prior is None and test_prior is None and takes(last.task, "sets"):
+        report |= promises_report(classifier, images, labels, at_most_error)
     if takes(last.task, "judge"):
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge

@@ -31,6 +31,7 @@ REFUSES: Mapping[str, str] = {
     "vote": "the decoder votes on single classes only, but {label} is a map",
     "prior": "a prior is about one class per image, but {label} is a map",
     "test_prior": "a prior is about one class per image, but {label} is a map",
+    "sets": "prediction sets and rejection are about one class per image, but {label} is a map",
     "doubt": "the uncertainty of a map differs from pixel to pixel, so an image as a whole has none",
 }
 

@@ -64,8 +64,8 @@ class Task(Protocol):
         """The options that such a label does not support, each with the reason; {label} stands for the label's name.
 
         Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
-        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), and doubt, the novelty of an image by
-        the uncertainty of its label.
+        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and withheld
+        answers), and doubt, the novelty of an image by the uncertainty of its label.
         """
         ...
 

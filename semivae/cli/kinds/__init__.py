@@ -25,6 +25,21 @@ Shown = list["RenderableType"]
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What `predict` is asked for beside the class.
+
+    Attributes:
+        coverage: of sets of classes; None: no sets.
+        at_most_error: among the answers; None: all are answered.
+        novelty: how novel each example is.
+    """
+
+    coverage: float | None = None
+    at_most_error: float | None = None
+    novelty: bool = False
+
+
+@dataclass(frozen=True)
 class KindOfLabel:
     """How one kind of label is shown.
 
@@ -33,7 +48,8 @@ class KindOfLabel:
         details: of an evaluation, all further tables.
         seeds: one line for each split seed, from the evaluations by seed.
         check_out: refuses a place where predictions cannot or may not be written (out, overwrite).
-        predict: writes and shows what a classifier says of images (classifier, images, out, overwrite, as_json).
+        predict: writes and shows what a classifier says of images (classifier, images, out, overwrite, as_json,
+            and what else was asked for).
         picture: what is shown of samples, images [n, channels, height, width].
         arrays: of imputed images, what is kept of their labels, by name.
         imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings
@@ -44,7 +60,7 @@ class KindOfLabel:
     details: Callable[[Report], Shown]
     seeds: Callable[[Mapping[int, Report]], Shown]
     check_out: Callable[[Path | None, bool], None]
-    predict: Callable[[Classifier, Reading, Path | None, bool, bool], None]
+    predict: Callable[[Classifier, Reading, Path | None, bool, bool, Asked], None]
     picture: Callable[[Run, Mapping[str, Tensor]], Tensor]
     arrays: Callable[[Imputed, Sequence[str]], dict[str, Any]]
     imputed: Callable[[Run, Path, Reading, Imputed, Tensor, Mapping[str, Any]], Tensor]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from semivae.cli.kinds.class_promises import beside, joined_set
 from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from semivae.api import Run
     from semivae.classification import Classifier
+    from semivae.cli.kinds import Asked
     from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
@@ -26,20 +28,23 @@ def check_csv(out: Path | None, overwrite: bool) -> None:
     check_target(out, overwrite, ".csv")
 
 
-def predict_csv(classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool) -> None:
+def predict_csv(
+    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+) -> None:
     """Write OUT.csv, or show it; as JSON the rows too where there is no file."""
     run, names = classifier.run, images.names
     answer = classifier.answer(images.values)
-    probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer)
-    text = predictions_csv(names, probabilities, run.classes, list(images.unreadable))
-    notes = classifier_lines(facts)
+    more = beside(classifier, images, answer, asked)
+    probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer) | more.facts
+    labels = labels_of(probabilities, run.classes, more.answered)
+    text = predictions_csv(names, labels, more.columns, probabilities, run.classes, list(images.unreadable))
+    notes = classifier_lines(facts) + more.lines
     report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
         reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
     elif as_json:
-        labels = [run.classes[row.index(max(row))] for row in probabilities]
-        columns = {"name": names, "label": labels, "probabilities": probabilities}
+        columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         reply(report | {"images": rows}, as_json, console())
     else:
@@ -48,18 +53,32 @@ def predict_csv(classifier: Classifier, images: Reading, out: Path | None, overw
             print(f"note: {note}", file=sys.stderr)
 
 
+def labels_of(
+    probabilities: Sequence[Sequence[float]], classes: Sequence[str], answered: Sequence[bool] | None = None
+) -> list[str]:
+    """The name of each row's most likely class; empty where it is not answered."""
+    labels = [classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
+    return [label if sure else "" for label, sure in zip(labels, answered or [True] * len(labels), strict=True)]
+
+
 def predictions_csv(
     names: Sequence[str],
+    labels: Sequence[str],
+    beside: Mapping[str, Sequence[Any]],
     probabilities: Sequence[Sequence[float]],
     classes: Sequence[str],
     unreadable: Sequence[str] = (),
 ) -> bytes:
-    """Rows `name,label,prob_CLASS...`; of files that cannot be read at the end, with empty cells."""
-    labels = [classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
-    rows = zip(names, labels, probabilities, strict=True)
-    answers = [[name, label, *(f"{value:.6f}" for value in row)] for name, label, row in rows]
-    empty = [[name, *[""] * (1 + len(classes))] for name in unreadable]
-    return csv_bytes(["name", "label", *(f"prob_{name}" for name in classes)], answers + empty)
+    """Rows `name,label,...,prob_CLASS...`, `beside` by column; of unreadable files at the end, with empty cells."""
+    cells = [[_cell(value) for value in column] for column in beside.values()]
+    rows = zip(names, labels, *cells, strict=True)
+    answers = [[*row, *(f"{value:.6f}" for value in each)] for row, each in zip(rows, probabilities, strict=True)]
+    header = ["name", "label", *beside, *(f"prob_{name}" for name in classes)]
+    return csv_bytes(header, answers + [[name, *[""] * (len(header) - 1)] for name in unreadable])
+
+
+def _cell(value: Any) -> str:
+    return joined_set(value) if isinstance(value, list) else f"{value:.6g}"
 
 
 def image_alone(run: Run, drawn: Mapping[str, Tensor]) -> Tensor:

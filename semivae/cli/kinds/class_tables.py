@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from semivae.cli.kinds.class_promises import choice_line
 from semivae.cli.tables import NAMES, new_table, summary
+from semivae.text import percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 BAR = 30  # signs of a full bar
 
@@ -74,3 +79,46 @@ def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
     table.add_section()
     table.add_row("mean ± std", *(summary([report[key]["error"] for report in reports.values()]) for key in keys))
     return table
+
+
+def promise_lines(report: Mapping[str, Any]) -> list[str]:
+    """What the sets of classes and, where it was asked for, the promised error come to."""
+    lines = []
+    if "sets" in report:
+        sets = report["sets"]
+        if "refused" in sets:
+            return [f"no prediction sets: {sets['refused']}"]
+        low, high = sets["covered_interval"]
+        lines.append(
+            f"prediction sets for a coverage of {percent(sets['coverage'])}: {sets['covered']:.1%} hold the class "
+            f"({low:.1%} to {high:.1%}), {sets['mean_size']:.2f} classes on average, {sets['empty']:.1%} empty; by "
+            f"{sets['count']:,} validation images, with which it lies between {sets['interval'][0]:.1%} and "
+            f"{sets['interval'][1]:.1%}"
+        )
+        if sets["chosen_on_validation"]:
+            lines.append(choice_line(sets["chosen_on_validation"]))
+    if "answering" in report:
+        found = report["answering"]
+        error = "none" if found["test_error"] is None else f"{found['test_error']:.2%}"
+        lines.append(
+            f"at most {percent(found['at_most_error'])} wrong, promised with {found['confidence']:.0%} confidence: "
+            f"{found['test_answered']:.1%} of the test images are answered, of these wrong {error}"
+        )
+    return lines
+
+
+def risk_table(report: Mapping[str, Any]) -> Table:
+    """The error among the surest share of the images, for several shares."""
+    found = report["risk_coverage"]
+    table = new_table(
+        "answered, the surest first", "error among them", title=f"Surest images alone: AURC {found['aurc']:.2g}"
+    )
+    for row in found["curve"]:
+        table.add_row(f"{row['answered']:.0%}", f"{row['error']:.2%}")
+    return table
+
+
+def details(report: Mapping[str, Any]) -> list[RenderableType]:
+    """All tables of an evaluation but the first."""
+    risk = [risk_table(report)] if "risk_coverage" in report else []
+    return [*promise_lines(report), reliability_table(report), *risk, per_class_table(report), confusion_table(report)]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from semivae.cli.kinds import KindOfLabel
 from semivae.cli.kinds.class_files import check_csv, image_alone, images_alone, predict_csv, share_arrays
 from semivae.cli.kinds.class_tables import (
-    confusion_table,
-    per_class_table,
-    reliability_table,
+    details,
     results_table,
     seeds_table,
 )
 
 SHOWN = KindOfLabel(
     results=lambda report: [results_table(report)],
-    details=lambda report: [reliability_table(report), per_class_table(report), confusion_table(report)],
+    details=details,
     seeds=lambda reports: [seeds_table(reports)],
     check_out=check_csv,
     predict=predict_csv,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from semivae.api import Run
     from semivae.classification import Classifier
+    from semivae.cli.kinds import Asked
     from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
@@ -33,11 +34,14 @@ def check_masks(out: Path | None, overwrite: bool) -> None:
         raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
 
 
-def predict_masks(classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool) -> None:
+def predict_masks(
+    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+) -> None:
     """Write an index mask and the confidence of every image at its own size, an overlay at the model's, and legends.
 
     OUT/masks/NAME.png, OUT/confidence/NAME.png, OUT/overlays/NAME.png, OUT/legend.csv and OUT/palette.txt.
     """
+    from semivae.classification.posterior import refuse_by_kind
     from semivae.data.formats.preprocessing import lost_share
     from semivae.data.inputs.pixels import as_model_values
     from semivae.runs.model import run_palette
@@ -53,6 +57,8 @@ def predict_masks(classifier: Classifier, images: Reading, out: Path | None, ove
 
     assert out is not None
     run, names, row = classifier.run, images.names, 0
+    refuse_by_kind(run, sets=asked.coverage, doubt=asked.novelty)
+    refuse_by_kind(run, sets=asked.at_most_error)
     palette = run_palette(run)
     write_in(out, "palette.txt", palette_text(palette).encode())
     write_in(out, "legend.csv", csv_bytes(["number", "class", "red", "green", "blue"], legend_rows(palette)))

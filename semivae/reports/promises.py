@@ -1,0 +1,71 @@
+"""What a run's promises come to on examples with known labels: coverage and size of its sets, risk where it answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from semivae.classification import Classifier
+from semivae.classification.abstaining import area_under_risk, log_odds, risk_coverage
+from semivae.classification.trust import Validated, sets_of, uniform_in
+from semivae.data.inputs.examples import Examples
+from semivae.errors import RunError
+from semivae.metrics import error_interval
+
+COVERAGE = 0.95  # that an evaluation measures unasked
+SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # of the examples, answered
+
+
+def promises_report(
+    classifier: Classifier, images: Tensor | Examples, labels: Tensor, at_most_error: float | None = None
+) -> dict[str, Any]:
+    """The parts "sets", "risk_coverage" and, where an error is stated, "answering" of an evaluation.
+
+    "sets": the facts of the threshold for a coverage of 95% (`SetThreshold.facts`), "chosen_on_validation", and as
+    measured on the examples given "covered" (the share whose set holds their class), "covered_interval" (95%,
+    Clopper-Pearson), "mean_size", "sizes" (how many sets have 0, 1, ..., K classes) and "empty" (share). Where there
+    are too few validation examples, only "refused", the reason.
+    "risk_coverage": "curve", the error among the surest share of the examples, and "aurc", the area under it.
+    "answering": the attributes of `Answering`, "test_answered" (share), and "test_error" and "test_error_interval",
+    None where nothing is answered.
+
+    Raises:
+        RunError: the stated error cannot be promised.
+    """
+    log_posterior, truth = classifier.log_posterior(images), labels.numpy()
+    odds, right = log_odds(log_posterior), log_posterior.argmax(axis=1) == truth
+    report: dict[str, Any] = {
+        "risk_coverage": {"curve": risk_coverage(odds, right, SHARES), "aurc": area_under_risk(odds, right)}
+    }
+    try:
+        validated = Validated.of(classifier)
+        threshold = validated.sets(COVERAGE)
+    except RunError as error:
+        if at_most_error is not None:
+            raise
+        return {"sets": {"refused": str(error)}, **report}
+    found = sets_of(threshold, log_posterior, uniform_in(classifier.run, images))
+    covered, sizes = int(found[np.arange(len(truth)), truth].sum()), found.sum(axis=1)
+    sets = threshold.facts() | {
+        "chosen_on_validation": validated.choices,
+        "covered": covered / len(truth),
+        "covered_interval": list(error_interval(covered, len(truth))),
+        "mean_size": float(sizes.mean()),
+        "sizes": np.bincount(sizes, minlength=found.shape[1] + 1).tolist(),
+        "empty": float((sizes == 0).mean()),
+    }
+    if at_most_error is None:
+        return {"sets": sets, **report}
+    answering = validated.answering(at_most_error)
+    answered = odds > answering.threshold
+    count, wrong = int(answered.sum()), int((answered & ~right).sum())
+    measured = {
+        "threshold": answering.threshold if np.isfinite(answering.threshold) else None,  # JSON knows no infinity
+        "test_answered": count / len(truth),
+        "test_error": wrong / count if count else None,
+        "test_error_interval": list(error_interval(wrong, count)) if count else None,
+    }
+    return {"sets": sets, **report, "answering": asdict(answering) | measured}
