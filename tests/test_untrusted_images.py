@@ -57,6 +57,17 @@ def tiff(width: int, height: int, compression: int, data: bytes, tile: tuple[int
     return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<3H", 8, 8, 8) + data
 
 
+def test_a_large_gif_is_read_or_refused_without_a_warning_of_pillows() -> None:
+    """pytest would raise the warning; the frame is cleared to the background, for which Pillow asks its limit."""
+    small = saved(Image.new("L", (8, 8)), "gif", disposal=2, transparency=0)
+    assert small.count(b"\x08\0\x08\0") == 2  # the screen and the frame
+    large = small.replace(b"\x08\0\x08\0", struct.pack("<HH", 10000, 10000))  # 100 million: Pillow warns of 89
+    with open_raster(large) as opened:
+        assert opened.size == (10000, 10000)
+    with pytest.raises(ValueError, match=r"more pixels than are decoded \(400,000,000\)"):
+        decode_image(small.replace(b"\x08\0\x08\0", struct.pack("<HH", 30000, 30000)), Preprocessing(1, 8, 8))
+
+
 def test_an_eps_file_under_another_name_never_starts_ghostscript(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ TIFF_COMPRESSIONS = {
 }  # fmt: skip
 TIFF_SMALL, TIFF_RATIO = 2**26, 2000  # bytes of pixels that any TIFF may hold, and how many a byte of a larger one
 TIFF_STRIP = 2**30  # bytes that are unpacked beside the picture
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -67,19 +67,20 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
         _refuse_large(image, given, content)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _refuse_swelling(image, len(content))
-        with _alone() if _pixels(image.size) > LARGE else nullcontext():
+        # Pillow's plugin for TIFF asks its limit while decoding
+        with _alone(None) if _pixels(image.size) > LARGE else nullcontext():
             yield image
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One large picture at a time, and without Pillow's limit meanwhile: its plugin for TIFF asks it while decoding."""
+def _alone(limit: int | None) -> Iterator[None]:
+    """One picture at a time, and with another limit of Pillow's, which warns above it and refuses above twice it."""
     with _one_at_a_time:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def open_header(content: bytes) -> Image.Image:
@@ -99,9 +100,11 @@ def open_header(content: bytes) -> Image.Image:
         if accepts is not None and accepts(content[:16]) is not True:
             continue
         try:
-            return factory(io.BytesIO(content), "")
+            with _alone(MOST_PIXELS) if name == "GIF" else nullcontext():  # whose plugin asks for each frame
+                return factory(io.BytesIO(content), "")
         except Image.DecompressionBombError as error:  # WebP and the tiles of a TIFF, checked by their plugins
-            raise ValueError(f"more pixels than are decoded ({MOST_PIXELS_WEBP:,}); scale it down") from error
+            most = MOST_PIXELS_WEBP if name == "WEBP" else MOST_PIXELS
+            raise ValueError(f"more pixels than are decoded ({most:,}); scale it down") from error
         except (SyntaxError, IndexError, TypeError, struct.error) as error:  # the plugin finds it to be none
             raise UnidentifiedImageError(str(error)) from error
     raise UnidentifiedImageError(f"not a {KINDS} image")
