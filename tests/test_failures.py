@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import semivae.monitoring.failures as failures
 from semivae.monitoring.context import ConfidenceThreshold, Context
 from semivae.monitoring.failures import (
     COLLAPSED_BITS,
@@ -230,6 +231,20 @@ def test_soft_labels_claim_nothing() -> None:
 def test_one_class_takes_over(shares: tuple[float, ...], name: str | None) -> None:
     found = find_failures([row(class_shares=shares)], CONTEXT)
     assert [failure.seen.split()[1] for failure in found] == ([name] if name else [])
+
+
+def test_of_a_thousand_classes_few_intervals_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interval takes milliseconds: all of them would take longer than the validation."""
+    computed = []
+
+    def counted(share: float, count: int) -> tuple[float, float]:
+        computed.append(share)
+        return interval(share, count)
+
+    monkeypatch.setattr(failures, "interval", counted)
+    many = replace(CONTEXT, classes=tuple(map(str, range(1000))), expected=(0.001,) * 1000)
+    (failure,) = find_failures([row(class_shares=(0.3, 0.2, *[0.5 / 998] * 998))], many)
+    assert failure.seen.startswith("class 0 has a mean posterior of 30.0%") and computed == [0.3, 0.2]
 
 
 @pytest.mark.parametrize(("count", "warned"), [(10, True), (9, False)])  # 2^-10 < 0.001 < 2^-9
