@@ -122,6 +122,12 @@ def command_line() -> None:
     semivae.train("digits_50labels", set=changes | {"split.labelled": 100}, out="runs/digits_100labels")
 
 
+def python() -> None:
+    folders_of_images()
+    Path("images").rename("pets")
+    digit_files()
+
+
 def names() -> dict[str, Any]:
     """What the Python of a page may use without saying where it comes from: arrays of digits."""
     found = load_digits()
@@ -141,7 +147,7 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "README.md": readme,
     "docs/own-data.md": own_data,
     "docs/command-line.md": command_line,
-    "docs/python.md": digit_files,
+    "docs/python.md": python,
     "docs/tasks/calibration.md": digit_files,
     "docs/tasks/imbalance.md": digit_files,
     "docs/tasks/masks.md": masks,
