@@ -266,9 +266,10 @@ class Run(TrainedModel):
         overwrite: bool = False,
         calibrate: bool = False,
         with_preprocessing: bool = False,
+        coverage: float | None = None,
     ) -> dict[str, Any]:
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.encoder.export`."""
-        return export(self, path, part, format, overwrite, calibrate, with_preprocessing)
+        return export(self, path, part, format, overwrite, calibrate, with_preprocessing, coverage)
 
     def card(self, *, name: str | None = None, license: str | None = None) -> str:
         """The run's model card, Markdown with the YAML header of hubs. See `semivae.reports.card.card`."""

@@ -186,3 +186,17 @@ def test_runs_without_validation_examples_say_so(tmp_path: Path) -> None:
     assert "no prediction sets" in command("evaluate", run.path).stdout
     with pytest.raises(RunError, match="0 validation images are too few to compare with; 20 are needed"):
         distances(run, run.dataset().test["x"][:2])
+
+
+def test_exports_hold_the_threshold(trained: Run, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    report = trained.export(tmp_path / "weights.safetensors", coverage=0.95)
+    expected = Validated.of(Classifier(trained)).sets(0.95)
+    assert report["sets"] == expected.facts() and report["sets"]["count"] == 200
+    with safe_open(tmp_path / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["sets"]) == report["sets"]
+    result = command(
+        "export", trained.path, "--out", tmp_path / "features.pt2", "--part", "features", "--coverage", "95%"
+    )
+    assert "features make no prediction sets" in " ".join(result.stderr.split())

@@ -198,6 +198,7 @@ def export(
         Format | None, typer.Option("--format", help="File format. Default: by the ending of FILE.")
     ] = None,
     calibrate: CalibrateOption = False,
+    coverage: CoverageOption = None,
     with_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -217,7 +218,7 @@ def export(
 
     opened = open_run(run, checkpoint, device, data_root)
     chosen = format.value if format else None
-    report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing)
+    report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing, coverage)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"
     inputs = f"{report['checked_on']} {report['checked_with']}"
     reply(

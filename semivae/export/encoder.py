@@ -21,8 +21,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from semivae.classification import Classifier
 from semivae.classification.calibration import calibration_of
 from semivae.classification.posterior import batches, label_factor
+from semivae.classification.trust import Validated
 from semivae.data.inputs.pixels import binarized
 from semivae.errors import DataError, ExportError
 from semivae.export.formats import (
@@ -60,6 +62,7 @@ def export(
     overwrite: bool = False,
     calibrate: bool = False,
     with_preprocessing: bool = False,
+    coverage: float | None = None,
 ) -> dict[str, Any]:
     """Write the run's encoder to `path` and check the file against the model.
 
@@ -68,15 +71,18 @@ def export(
     With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
     `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it; so is the
     threshold between black and white. `preprocessing` in it says as JSON what becomes of a picture or a row before the
-    network sees it; `with_preprocessing` puts that into the ONNX or pt2 file.
+    network sees it; `with_preprocessing` puts that into the ONNX or pt2 file. With `coverage`, "sets" in the metadata
+    holds, as JSON, the threshold of prediction sets with that coverage and how many validation examples it was chosen
+    on (`semivae.classification.trust.SetThreshold`).
 
     Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
-    `checked_with` (which images), name and shape of `input` and `output`, and `preprocessing` as in the metadata.
+    `checked_with` (which images), name and shape of `input` and `output`, `preprocessing` as in the
+    metadata, and with `coverage` also `sets`.
 
     Raises:
         ExportError: the file exists, cannot be written, or differs from the model by more than 1e-4; or features are
-            to be calibrated, or weights or rows of an array to hold preprocessing. No file is left.
-        RunError, DataError: as `calibration_of` says.
+            to be calibrated or to hold sets, or weights or rows of an array to hold preprocessing. No file is left.
+        RunError, DataError: as `calibration_of` and `Validated.sets` say.
     """
     path, known_part = Path(path), _known_part(part)
     known_format = _format_of(path, format)
@@ -84,11 +90,16 @@ def export(
     run.require_one_input("an export")
     if calibrate and known_part == "features":
         raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
+    if coverage is not None and known_part == "features":
+        raise ExportError("features make no prediction sets; leave out coverage, or export the classifier")
     if with_preprocessing and known_format == "safetensors":
         raise ExportError(
             "a safetensors file holds weights alone, no preprocessing; write .onnx or .pt2, or leave it out"
         )
     temperature = calibration_of(run).temperature if calibrate else 1.0
+    sets = {}
+    if coverage is not None:
+        sets = {"sets": Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage).facts()}
     factor = label_factor(run).standalone().cpu()
     model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task).eval()
     inputs = check_inputs(run)
@@ -104,7 +115,7 @@ def export(
     first, expected = cases[0]
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
-        _write(known_format, exported, first, unchecked, _metadata(run, model, preparation))
+        _write(known_format, exported, first, unchecked, _metadata(run, model, preparation, sets))
         read = READERS[known_format](unchecked, exported)
         difference = max(check(read, given, wanted) for given, wanted in cases)
         os.replace(unchecked, path)
@@ -114,6 +125,7 @@ def export(
         "part": known_part,
         "format": known_format,
         "temperature": temperature,
+        **sets,
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
@@ -254,7 +266,9 @@ def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str
     return shape
 
 
-def _metadata(run: TrainedModel, model: EncoderPart, preparation: dict[str, Any]) -> dict[str, str]:
+def _metadata(
+    run: TrainedModel, model: EncoderPart, preparation: dict[str, Any], sets: dict[str, Any]
+) -> dict[str, str]:
     return {
         "part": model.part,
         "classes": json.dumps(list(run.classes)),
@@ -262,4 +276,5 @@ def _metadata(run: TrainedModel, model: EncoderPart, preparation: dict[str, Any]
         "threshold": repr(model.threshold),
         "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
+        **{name: json.dumps(facts) for name, facts in sets.items()},
     }
