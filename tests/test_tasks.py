@@ -50,6 +50,7 @@ OPTIONS = {
     "prior",
     "test_prior",
     "judge",
+    "sets",
     "doubt",
 }
 

@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
 from semivae.recipe.schema import ViewSpec
@@ -130,29 +130,25 @@ def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 @functools.lru_cache(maxsize=16)
 def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The middles of all pixels, [1, height * width, 3]: across, down, 1; from -1 to 1 across a side."""
-    down, across = (
-        (2 * torch.arange(length, device=device, dtype=dtype) + 1 - length) / length for length in (height, width)
-    )
-    grid = torch.stack(
-        [across.expand(height, -1), down[:, None].expand(-1, width), torch.ones_like(across.expand(height, -1))], dim=-1
-    )
-    return grid.view(1, height * width, 3)
+    unmoved = torch.eye(2, 3, device=device, dtype=dtype)[None]
+    grid = affine_grid(unmoved, [1, 1, height, width], align_corners=False)
+    return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1).view(1, height * width, 3)
 
 
 def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
     angle, shear, zoom, across, down, *mirrored = _uniform(x, 6 if spec.flip else 5, generator).unbind()
-    size = 1 / (1 + zoom * spec.scale)
-    left = mirrored[0].sign() * size if mirrored else size
-    shift = [2 * spec.shift * across, 2 * spec.shift * down]  # a side is 2 long
+    zoom = 1 + zoom * spec.scale
+    mirror = mirrored[0].sign() if mirrored else torch.ones_like(zoom)
+    shift = [2 * (across * spec.shift), 2 * (down * spec.shift)]  # a side is 2 long
     if not spec.rotate and not spec.shear:
-        none = torch.zeros_like(size)
-        return torch.stack([left, none, shift[0], none, size, shift[1]], dim=1).view(-1, 2, 3)
-    angle, tan = math.radians(spec.rotate) * angle, (math.radians(spec.shear) * shear).tan()
+        none = torch.zeros_like(zoom)
+        return torch.stack([mirror / zoom, none, shift[0], none, 1 / zoom, shift[1]], dim=1).view(-1, 2, 3)
+    angle, tan = angle * math.radians(spec.rotate), (shear * math.radians(spec.shear)).tan()
     cos, sin = angle.cos(), angle.sin()
     rows = x.shape[2] / x.shape[3]  # turning mixes the axes, which are not equally long if the image is no square
-    top = [left * cos, (cos * tan - sin) * size * rows, shift[0]]
-    bottom = [left * sin / rows, (sin * tan + cos) * size, shift[1]]
+    top = [mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]]
+    bottom = [mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]]
     return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)
 
 
