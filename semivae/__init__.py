@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from semivae.api import Run, inspect, load, train
 
 __all__ = ["Run", "inspect", "load", "train"]
+
+logging.getLogger("semivae").addHandler(logging.NullHandler())  # nothing is printed unless the user asks for it
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from semivae.classification import Classifier
 from semivae.classification.posterior import embed
 from semivae.classification.trust import predict_sets, predict_sure
+from semivae.display import heard_by
 from semivae.errors import RunError
 from semivae.export.encoder import export
 from semivae.game.players import Player
@@ -29,7 +30,7 @@ from semivae.runs.given import given_values
 from semivae.runs.hub import push_folder
 from semivae.runs.model import TrainedModel
 from semivae.training import train as training
-from semivae.training.phase import Progress
+from semivae.training.progress import Report
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
@@ -306,21 +307,27 @@ def train(
     resume: bool = False,
     twin: bool | None = None,
     device: str = "auto",
-    progress: Callable[[Progress], None] | None = None,
+    progress: bool | Report | None = None,
     dataset: GivenData | None = None,
 ) -> Run:
-    """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`."""
-    model = training.train(
-        recipe,
-        set=set,
-        out=out,
-        data_root=data_root,
-        split=split,
-        overwrite=overwrite,
-        resume=resume,
-        twin=twin,
-        device=device,
-        progress=progress,
-        dataset=dataset,
-    )
+    """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`.
+
+    `progress` True shows how training gets on, False does not, and None, the default, does in a terminal or a notebook;
+    a function gets each `semivae.training.progress.Progress` instead. The logger "semivae" gets an INFO line for each
+    validation, and warnings, whatever is shown.
+    """
+    with heard_by(progress) as report:
+        model = training.train(
+            recipe,
+            set=set,
+            out=out,
+            data_root=data_root,
+            split=split,
+            overwrite=overwrite,
+            resume=resume,
+            twin=twin,
+            device=device,
+            progress=report,
+            dataset=dataset,
+        )
     return Run.of(model)

@@ -29,7 +29,7 @@ from semivae.scenario.plan import plan_of, roles_of
 from semivae.scenario.plan_rows import plan_rows
 from semivae.tasks.classes import CLASSES
 from semivae.tasks.splitting import make_split
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 # no shipped recipe, which may change: here the generated images never teach q(y | x), so that variants can be compared
 RECIPE = """

@@ -21,9 +21,9 @@ from typer.testing import CliRunner, Result
 
 from semivae.api import Run
 from semivae.cli import app, main
-from semivae.cli.progress import ProgressDisplay, clock, progress_line, progress_table, with_last_validation
 from semivae.cli.train_command import resume_hint, seed_numbers
-from semivae.training.phase import Progress
+from semivae.display import ProgressDisplay, progress_table, with_last_validation
+from semivae.training.progress import Progress, clock, progress_line
 
 TABLE = """
 source: {name: arrays, path: mine.npz}

@@ -18,7 +18,7 @@ from semivae.api import Run
 from semivae.errors import DataError, RunError, TrainingError
 from semivae.runs.checkpoint import Facts, read_checkpoint, write_checkpoint
 from semivae.runs.folder import kept_data_root, read_metrics
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 DAMAGED = "the checkpoint is damaged"
 TENSORS = {"game.w": torch.arange(6.0).reshape(2, 3), "game.n": torch.tensor(3), "sums.none": torch.empty(0)}

@@ -22,7 +22,7 @@ from semivae.monitoring.measures import SAMPLES
 from semivae.reports.diagnosis import OWN, TWIN, diagnose, held_out_images, merged
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 from semivae.runs.folder import METRICS_FILE, read_metrics
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 SMALL = {
     "training.twin": False,

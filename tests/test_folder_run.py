@@ -21,7 +21,7 @@ from semivae.cli import app
 from semivae.data.formats.image_files import decode_image
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.errors import DataError
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 NUMBERS = [1, 2, 10]
 HOW = Preprocessing(1, 8, 8, "pad", "black", 4095)

@@ -17,7 +17,7 @@ from semivae.recipe import read_recipe
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 from semivae.runs.folder import LOCK_FILE, OF_A_RUN, only_writer, start_folder
 from semivae.runs.replacing import DROPPED, MOVING, REPLACED, drop_replaced, put_back, replacing, set_aside
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 DIGITS = "digits_50labels"
 FEW = {"training.steps": 2, "training.validate_every": 2}

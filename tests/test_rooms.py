@@ -18,7 +18,7 @@ FLOORS = (
     ("scenario",),
     ("runs", "monitoring"),
     ("training", "classification"),
-    ("generative", "export"),
+    ("generative", "export", "display"),
     ("reports", "inspection"),
     ("page",),
     ("api",),

@@ -37,7 +37,7 @@ from semivae.scenario.build import build_players
 from semivae.scenario.plan import plan_of
 from semivae.tasks.map_pictures import colours_of, mask_png
 from semivae.tasks.map_scores import scores_of
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 from semivae.variables import VOID, Variable
 
 SIDE = 16

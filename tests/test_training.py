@@ -36,7 +36,7 @@ from semivae.tasks.splitting import make_split
 from semivae.training.interruption import interruption
 from semivae.training.muon import Muon
 from semivae.training.optimizer import Optimizers, PlayerOptimizer
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"

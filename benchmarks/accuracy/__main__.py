@@ -18,11 +18,10 @@ from benchmarks.accuracy.tables import json_text, markdown, read_tables, recipe_
 from benchmarks.common.commands import user_errors
 from benchmarks.common.pages import json_path, write_page
 from semivae.cli.options import DataRootOption, DeviceOption, SetOption
-from semivae.cli.progress import clock
 from semivae.cli.train_command import seed_numbers
 from semivae.errors import RunError, SemivaeError
 from semivae.recipe.explaining import suggestion
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress, clock
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -23,7 +23,7 @@ from semivae.data.sources import load_source
 from semivae.generative.sampling import draw
 from semivae.runs.folder import is_run_folder, read_metrics
 from semivae.tasks.splitting import make_split
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 SAMPLES = 2_000  # class-conditional, for an external classifier
 

@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks.accuracy.baselines import BASELINES
 from benchmarks.accuracy.cells import METHODS
 from benchmarks.common.pages import machine_lines, markdown_table, period, read_content
-from semivae.cli.progress import clock
 from semivae.cli.tables import summary
+from semivae.training.progress import clock
 
 FORMAT = "semivae-benchmark-1"
 Content = Mapping[str, Any]

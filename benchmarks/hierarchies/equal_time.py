@@ -47,7 +47,7 @@ from semivae.recipe.schema import PlayerRates, TrainingSpec
 from semivae.runs.folder import read_metrics
 from semivae.seeds import seeded
 from semivae.tasks.splitting import make_split
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 from semivae.training.train import train as train_recipe
 
 LOOKS = 6  # at a training, spread evenly

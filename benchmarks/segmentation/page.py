@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.common.pages import machine_lines, markdown_table
-from semivae.cli.progress import clock
+from semivae.training.progress import clock
 
 Content = Mapping[str, Any]
 

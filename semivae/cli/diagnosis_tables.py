@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.progress import bits_text
 from semivae.cli.tables import new_table
+from semivae.training.progress import bits_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -89,8 +89,8 @@ def refuse_lost_output(shown: Console, folder: Path) -> None:
 
 def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path, **options: Any) -> dict[str, Any]:
     """Trains with a display; returns the evaluation's report, or only {"run": ...} where there are no labels."""
-    from semivae.cli.progress import ProgressDisplay
     from semivae.cli.tables import plan_table
+    from semivae.display import ProgressDisplay
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds

@@ -28,7 +28,7 @@ from semivae.sklearn.examples import Form
 from semivae.sklearn.kept import open_run, train_in_memory
 from semivae.sklearn.saving import facts_of, read_estimator, write_estimator
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
-from semivae.training.phase import Progress
+from semivae.training.progress import Progress
 
 Floats = NDArray[np.float64]
 UNIT_INTERVAL = ("bernoulli", "discretized_logistic")  # families of values in [0, 1]
@@ -113,7 +113,7 @@ class SemiVAEClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         data = dataset_without_test(x[known], labels, targets.names, x[~known], self._form.encoding)
 
         def trained(folder: Path) -> Run:
-            told = show if self.verbose else None
+            told = show if self.verbose else False
             return train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=told)
 
         self.run_, self._files = train_in_memory(trained)

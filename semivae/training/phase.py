@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,42 +24,12 @@ from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
 from semivae.training.divergence import refuse_divergence
 from semivae.training.optimizer import REMEDIES, Optimizers
+from semivae.training.progress import Progress, Report, progress_line
 from semivae.training.records import Records
 
-
-@dataclass(frozen=True)
-class Progress:
-    """What the loop tells while it runs. Losses are nats per sample, by "player.factor", means since the last.
-
-    Args:
-        confident: share of the unlabelled images that were sure enough to teach, since the last validation.
-        confident_error: error on the validation images that are as sure.
-        read_as_intended: share of the decoder's samples that the encoder reads as the class they were drawn for.
-        model_error: of the twin's phase: the model's validation error after as many steps.
-        message: something to say apart from the numbers.
-        about_data: what the data hold, in lines; said once, before the first step.
-        warnings: what this validation gives reason to warn of for the first time (`semivae.monitoring.failures`).
-    """
-
-    phase: str
-    step: int
-    steps: int
-    seconds: float
-    seconds_left: float
-    losses: Mapping[str, float] = field(default_factory=dict)
-    bits: Mapping[str, float] = field(default_factory=dict)
-    validation_error: float | None = None
-    confident: float | None = None
-    message: str = ""
-    confident_error: float | None = None
-    read_as_intended: float | None = None
-    model_error: float | None = None
-    warnings: tuple[str, ...] = ()
-    about_data: tuple[str, ...] = ()
-
+LOG = logging.getLogger("semivae")
 
 SHOWN = ("bits", "validation_error", "confident_error", "read_as_intended")  # of what a validation measures
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -97,10 +68,13 @@ class Phase:
         taught = {lesson.stream for lesson in game.plan.lessons}
         self.streams = {name: stream for name, stream in scenario.streams.items() if name in taught}
         self.sizes = {name: scenario.recipe.streams[name].batch for name in self.streams}
+        shown = [name for name, stream in self.streams.items() if scenario.roles.image in stream.observes]
+        self.examples_per_step = sum(self.sizes[name] for name in shown)
         self.optimizers = Optimizers.of_game(game, self.spec)
         self.best_error = math.inf
         self.step = 0
         self.seconds = 0.0
+        self.resumed_at = (0, 0.0)  # step and seconds
         self.sums: dict[str, tuple[Tensor, int]] = {}  # of the losses since the last validation, by name
 
     def run(self, resume: bool) -> None:
@@ -190,6 +164,9 @@ class Phase:
         if self.records.phase == "model" and error is not None and error <= self.best_error:
             self.best_error = error
             self._save("selected")
+        LOG.info("%s", progress_line(progress))
+        for failure in failures:
+            LOG.warning("%s", failure.text)
         self.listener.report(replace(progress, warnings=tuple(failure.text for failure in failures)))
 
     def _means(self) -> dict[str, float]:
@@ -208,6 +185,7 @@ class Phase:
         measured = {} if found is None else {name: found[name] for name in SHOWN}
         if self.records.phase == "twin" and found is not None:
             measured["model_error"] = self.records.model_error_at(self.step)
+        steps_per_second = self._steps_per_second()
         return Progress(
             self.records.phase,
             self.step,
@@ -216,8 +194,14 @@ class Phase:
             seconds_left=self.seconds / max(self.step, 1) * (self.spec.steps - self.step),
             losses={name: sum(values) / len(values) for name, values in by_factor.items()},
             confident=sum(rates) / len(rates) if rates else None,
+            steps_per_second=steps_per_second,
+            examples_per_second=None if steps_per_second is None else steps_per_second * self.examples_per_step,
             **measured,
         )
+
+    def _steps_per_second(self) -> float | None:
+        step, seconds = self.resumed_at
+        return (self.step - step) / (self.seconds - seconds) if self.seconds > seconds else None
 
     def _save(self, which: str) -> None:
         self.optimizers.check()
@@ -250,7 +234,7 @@ class Phase:
                 f"{self.records.folder}: {self.records.name_of('last')} holds another model than the recipe; put the "
                 f"right one back, or train again with --overwrite"
             ) from error
-        self.step, self.seconds = facts.step, facts.seconds
+        self.step, self.seconds = self.resumed_at = facts.step, facts.seconds
         self.best_error = math.inf if facts.best_error is None else facts.best_error
         threads = torch.get_num_threads()
         if self.device.type == "cpu" and facts.threads not in (None, threads) and self.step < self.spec.steps:
@@ -259,4 +243,5 @@ class Phase:
                 "otherwise, so the result will not be equal bit for bit to that of an uninterrupted run; set "
                 f"OMP_NUM_THREADS={facts.threads} for that"
             )
+            LOG.warning("%s", message)
             self.listener.report(replace(self._progress(), message=message))

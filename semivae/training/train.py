@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -49,11 +50,14 @@ from semivae.scenario.build import Scenario, build_game, build_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.tasks.splitting import labelled_counts, make_split
 from semivae.training.interruption import interruption
-from semivae.training.phase import Listener, Phase, Progress, Report
+from semivae.training.phase import Listener, Phase
+from semivae.training.progress import Progress, Report
 from semivae.training.records import PhaseName, Records
 
 if TYPE_CHECKING:
     from semivae.data.readers.memory import GivenData
+
+LOG = logging.getLogger("semivae")
 
 
 def train(
@@ -133,6 +137,7 @@ def train(
             about = summary(data, parts, labelled_counts(data, parts))
             report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, about_data=about))
             for text in data.warnings:
+                LOG.warning("%s", text)
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=text))
             _play(folder, scenario, twin_lessons, data, parts, report, resume)
     return TrainedModel.load(folder, data_root=root, device=device).with_data(data)

@@ -1,8 +1,9 @@
-"""How training shows itself: a live table in a terminal, plain lines in a log file."""
+"""How training shows itself: a live table in a terminal, plain lines in a notebook or a log file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from semivae.errors import RunError
+from semivae.training.progress import bits_text, clock, progress_line, speed_text, wrong_text
+
 if TYPE_CHECKING:
-    from semivae.training.phase import Progress
+    from semivae.training.progress import Progress, Report
 
 
 # kept on show until measured again
@@ -88,20 +92,28 @@ def with_last_validation(progress: Progress, earlier: Progress | None) -> Progre
     return replace(progress, **kept)
 
 
-def progress_line(progress: Progress) -> str:
-    """Returns one line of a log: phase, step, losses in nats per sample, what was measured, time left."""
-    parts = [f"{progress.phase} {progress.step:,}/{progress.steps:,}"]
-    parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
-    parts.append(", ".join(f"{name} {bits_text(value)} bits" for name, value in progress.bits.items()))
-    if progress.validation_error is not None:
-        beside = "" if progress.model_error is None else f" (model {progress.model_error:.2%})"
-        parts.append(f"validation error {progress.validation_error:.2%}{beside}")
-    if progress.confident is not None:
-        parts.append(f"confident {progress.confident:.0%} of the unlabelled data{wrong_text(progress)}")
-    if progress.read_as_intended is not None:
-        parts.append(f"class consistency of samples {progress.read_as_intended:.0%}")
-    parts.append(f"{clock(progress.seconds_left)} left")
-    return " | ".join(part for part in parts if part)
+@contextmanager
+def heard_by(progress: bool | Report | None) -> Iterator[Report | None]:
+    """Yields what a training reports to: a display, the function `progress` itself, or None where nothing is shown.
+
+    Args:
+        progress: None shows a display on standard output where somebody looks, in a terminal or a notebook; True
+            shows it everywhere, False nowhere; a function is called instead.
+
+    Raises:
+        RunError: it is none of these.
+    """
+    if progress is not None and not isinstance(progress, bool):
+        if not callable(progress):
+            raise RunError(f"progress={progress!r}: give True, False, None or a function of one `Progress`")
+        yield progress
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    if progress or (progress is None and (console.is_jupyter or console.file.isatty())):
+        with ProgressDisplay(console) as display:
+            yield display
+    else:
+        yield None
 
 
 def progress_table(progress: Progress) -> RenderableType:
@@ -114,6 +126,8 @@ def progress_table(progress: Progress) -> RenderableType:
         Text(f"{clock(progress.seconds)} gone, {clock(progress.seconds_left)} left", style="cyan"),
     )
     rows = Table.grid(padding=(0, 2))
+    if speed := speed_text(progress):
+        rows.add_row(Text("  speed", style="dim"), Text(speed))
     for player, losses in losses_by_player(progress.losses).items():
         text = "  ".join(f"{factor} {value:.4g}" for factor, value in losses.items())
         rows.add_row(Text(f"  {player}", style="dim"), Text(text + "  nats"))
@@ -132,18 +146,6 @@ def progress_table(progress: Progress) -> RenderableType:
     return Group(bar, rows)
 
 
-def wrong_text(progress: Progress) -> str:
-    """Returns the error rate of the validation data that are as confident as the unlabelled ones, as text."""
-    if progress.confident_error is None:
-        return ""
-    return f"; {progress.confident_error:.1%} of the equally confident validation data are wrong"
-
-
-def bits_text(bits: float) -> str:
-    """Returns bits in use as text. A lower bound below 0 says no more than 0 does."""
-    return f"{max(bits, 0.0):.1f}"
-
-
 def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Returns `{"decoder.x": 1.0}` as `{"decoder": {"x": 1.0}}`."""
     players: dict[str, dict[str, float]] = {}
@@ -151,10 +153,3 @@ def losses_by_player(losses: Mapping[str, float]) -> dict[str, dict[str, float]]
         player, _, factor = name.partition(".")
         players.setdefault(player, {})[factor or player] = value
     return players
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 0:07, 12:34 or 1:02:03."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
