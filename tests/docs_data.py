@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,12 @@ def own_data() -> None:
 def command_line() -> None:
     trees()
     folders_of_images()
-    Path("images").rename("pets")
+    shutil.copytree("images", "pets")
     digit_files()  # its mask.png in place of that of the pets
     changes: dict[str, object] = {"training.steps": 4, "training.validate_every": 2}
     semivae.train("table", set=changes, out="runs/my_table", data_root=".")
     semivae.train("digits_50labels", set=changes | {"split.labelled": 100}, out="runs/digits_100labels")
+    semivae.train("digits_50labels", set=changes, out="runs/another_run")
 
 
 def python() -> None:

@@ -26,7 +26,7 @@ from tests.docs_data import PREPARATIONS, names
 ROOT = Path(__file__).parents[1]
 STEPS = 4
 # What needs data that must be downloaded, or a GPU: tests/test_docs.py still checks the words of these commands.
-NEEDS = ("mnist", "cifar10", "faces", "celebamask", "svhn", "pip install")
+NEEDS = ("mnist", "cifar10", "faces", "celebamask", "svhn", "pip install", "push", "hf://")
 SLOW = {
     "README.md",
     "docs/command-line.md",
