@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from semivae.classification import Classifier
 from semivae.classification.posterior import embed
+from semivae.classification.suggestions import COUNT, Suggestions, suggest
 from semivae.classification.trust import predict_sets, predict_sure
 from semivae.display import heard_by
 from semivae.errors import RunError
@@ -258,6 +259,11 @@ class Run(TrainedModel):
     def embed(self, images: Given) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.classification.posterior.embed`."""
         return embed(self, self.read_all(images)[0])
+
+    def suggest(self, images: Given, n: int = COUNT, *, seed: int = 0) -> Suggestions:
+        """Which n unlabelled images to label next. See `semivae.classification.suggestions.suggest`."""
+        values, names = self.read_all(images)
+        return suggest(self, values, names, n, seed)
 
     def export(
         self,

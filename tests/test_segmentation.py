@@ -205,6 +205,9 @@ def test_evaluate_measures_model_and_twin(run: Run, data: Path) -> None:
     assert run.evaluate(judge=run)["painted"]["judge"] == str(run.path)
     refused = command("evaluate", run.path, "--data-root", data, "--vote")
     assert refused.exit_code == 1 and "the decoder votes on single classes only, but s is a map" in refused.stderr
+    np.save(data / "images.npy", np.zeros((4, 3, SIDE, SIDE), np.uint8))
+    refused = command("suggest", run.path, data / "images.npy", "-n", 2)
+    assert refused.exit_code == 1 and "one feature vector per image, but s is a map; leave it out" in refused.stderr
 
 
 def test_the_temperature_of_maps_has_the_least_nll_on_known_validation_places(run: Run, data: Path) -> None:

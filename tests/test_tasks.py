@@ -52,6 +52,7 @@ OPTIONS = {
     "judge",
     "sets",
     "doubt",
+    "suggest",
 }
 
 

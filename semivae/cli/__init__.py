@@ -28,6 +28,7 @@ from semivae.cli.report_command import report
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain, data_warnings, note
 from semivae.cli.start_command import start
+from semivae.cli.suggest_command import suggest
 from semivae.cli.train_command import train
 from semivae.errors import RecipeError, SemivaeError
 
@@ -116,6 +117,7 @@ for command in (
     likelihood,
     quality,
     novelty,
+    suggest,
     chain,
     codes,
     inspect,

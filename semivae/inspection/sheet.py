@@ -57,7 +57,11 @@ def sheet(source: Source, data_root: Path, ending: str = ".png") -> bytes:
     rows = [(name, examples) for name, examples in rows if examples]
     if not rows:
         raise DataError("no image could be read, so there is nothing to draw; leave out --out")
-    picture = drawn(rows)
+    return encoded(drawn(rows), ending)
+
+
+def encoded(picture: Image.Image, ending: str) -> bytes:
+    """The content of a picture file; `ending` is .png, .jpg or .jpeg."""
     content = io.BytesIO()
     picture.save(content, "PNG" if ending == ".png" else "JPEG", quality=92)
     return content.getvalue()

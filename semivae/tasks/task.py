@@ -65,7 +65,7 @@ class Task(Protocol):
 
         Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
         classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and withheld
-        answers), and doubt, the novelty of an image by the uncertainty of its label.
+        answers), doubt, the novelty of an image by the uncertainty of its label, and suggest, which images to label.
         """
         ...
 
