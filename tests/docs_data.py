@@ -122,6 +122,7 @@ def command_line() -> None:
     semivae.train("table", set=changes, out="runs/my_table", data_root=".")
     semivae.train("digits_50labels", set=changes | {"split.labelled": 100}, out="runs/digits_100labels")
     semivae.train("digits_50labels", set=changes, out="runs/another_run")
+    np.save("images.npy", np.uint8(load_digits().images[:40] * 15))
 
 
 def python() -> None:
