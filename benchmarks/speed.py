@@ -117,7 +117,7 @@ def main(
     checkouts = [Path(__file__).resolve().parents[1], *(path.resolve() for path in old or ())]
     found: dict[str, list[dict[str, Any]]] = {}
     console.print(
-        "| recipe | checkout | kernels | waits | ms a step | times as fast as this |\n|---|---|---|---|---|---|"
+        "| recipe | checkout | kernels | waits | ms a step | time of the first / of this |\n|---|---|---|---|---|---|"
     )
     for recipe in recipes.split(","):
         found[recipe] = measured(recipe, checkouts, data_root.resolve(), rounds, steps, at, precision)
