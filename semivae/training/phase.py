@@ -173,8 +173,8 @@ class Phase:
         self.optimizers.check()
         if not self.sums:
             return {}
-        totals = torch.stack([total for total, _ in self.sums.values()]).tolist()  # one wait for all
-        return {name: total / count for total, (name, (_, count)) in zip(totals, self.sums.items(), strict=True)}
+        means = torch.stack([total / count for total, count in self.sums.values()]).tolist()  # one wait for all
+        return dict(zip(self.sums, means, strict=True))
 
     def _progress(self, found: Mapping[str, Any] | None = None) -> Progress:
         means = self._means()
