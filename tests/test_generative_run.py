@@ -205,6 +205,14 @@ def test_likelihood_and_quality_commands(small_run: Run, tiny_run: Run) -> None:
     assert result.exit_code == 0 and "not Inception's" in result.stdout
 
 
+def test_what_is_missing_has_the_shape_of_the_images(small_run: Run) -> None:
+    for masks in (half_missing(3), half_missing(2)[:, :, :, :4]):
+        with pytest.raises(
+            DataError, match=r"missing has the shape \(.*\) and the images \(2, 1, 8, 8\); give"
+        ):
+            impute(small_run, torch.zeros(2, 1, 8, 8), masks)
+
+
 def test_impute_command(small_run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8))
     mask = np.zeros((8, 8), dtype=np.uint8)

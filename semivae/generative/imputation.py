@@ -95,8 +95,14 @@ def impute(
 
     Raises:
         RunError: a twin; a value that does not fit; or one that the encoder draws other variables before.
+        DataError: `missing` has another shape than the images.
     """
     run.require_decoder()
+    if missing.shape != images.shape:
+        raise DataError(
+            f"missing has the shape {tuple(missing.shape)} and the images {tuple(images.shape)}; give a boolean for "
+            "every value of every image"
+        )
     refuse_unread(run)
     known = {name: given_values(run, name, value, len(images)) for name, value in (given or {}).items()}
     refuse_late(run, known)
