@@ -207,9 +207,7 @@ def test_likelihood_and_quality_commands(small_run: Run, tiny_run: Run) -> None:
 
 def test_what_is_missing_has_the_shape_of_the_images(small_run: Run) -> None:
     for masks in (half_missing(3), half_missing(2)[:, :, :, :4]):
-        with pytest.raises(
-            DataError, match=r"missing has the shape \(.*\) and the images \(2, 1, 8, 8\); give"
-        ):
+        with pytest.raises(DataError, match=r"missing has the shape \(.*\) and the images \(2, 1, 8, 8\); give"):
             impute(small_run, torch.zeros(2, 1, 8, 8), masks)
 
 
