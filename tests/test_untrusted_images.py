@@ -23,6 +23,10 @@ from semivae.data.inputs.inputs import inputs_of
 from semivae.errors import DataError
 
 
+# the starts and steps of the passes of an interlaced PNG, written out here once more to check those of the reader
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -84,6 +88,44 @@ def test_an_eps_file_under_another_name_never_starts_ghostscript(
     with pytest.raises(OSError, match="not a PNG"):
         decode_map(eps, Palette(("a", "b")), 8, 8)
     assert not started.exists()
+
+
+def short_png(white: int, black: int, lacking: int) -> bytes:
+    """A whole file, 8 pixels wide, whose packed pixels lack their last rows."""
+    rows = (b"\0" + b"\xff" * 8) * white + bytes(9 * black)
+    return png_header(8, white + black + lacking) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("white", "black", "lacking"), [(4, 0, 4), (0, 4, 1), (7, 0, 1)])
+def test_a_png_whose_pixels_end_early_is_refused(white: int, black: int, lacking: int) -> None:
+    with pytest.raises(ValueError, match="pixels end early"):
+        decode_image(short_png(white, black, lacking), Preprocessing(1, 8, 8))
+
+
+def test_a_png_that_ends_in_black_is_whole() -> None:
+    pixels = decode_image(short_png(4, 4, 0), Preprocessing(1, 8, 8))
+    assert pixels[0, :4].min() == 255 and pixels[0, 4:].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "mode"), [(1, 1, "1"), (5, 7, "P"), (9, 3, "RGB"), (8, 8, "LA"), (3, 9, "L")]
+)
+def test_interlaced_pngs_are_whole_exactly_with_all_passes(width: int, height: int, mode: str) -> None:
+    bits = {"1": 1, "P": 8, "RGB": 24, "LA": 16, "L": 8}[mode]
+    depth, colour = {"1": (1, 0), "P": (8, 3), "RGB": (8, 2), "LA": (8, 4), "L": (8, 0)}[mode]
+    rows = b""
+    for left, top, across, down in ADAM7:
+        columns, count = len(range(left, width, across)), len(range(top, height, down))
+        rows += bytes(1 + (columns * bits + 7) // 8) * count if columns else b""
+    header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 1))
+    palette = chunk(b"PLTE", bytes(6)) if mode == "P" else b""
+
+    def content(pixels: bytes) -> bytes:
+        return header + palette + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+
+    assert decode_image(content(rows), Preprocessing(3, 8, 8)).shape == (3, 8, 8)
+    with pytest.raises((ValueError, OSError), match="pixels end early|truncated"):
+        decode_image(content(rows[:-1]), Preprocessing(3, 8, 8))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "gif", "tiff", "webp", "ppm"])

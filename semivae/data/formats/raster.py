@@ -17,12 +17,14 @@ from PIL import (
     GifImagePlugin,  # noqa: F401
     Image,
     JpegImagePlugin,
-    PngImagePlugin,  # noqa: F401
+    PngImagePlugin,
     PpmImagePlugin,  # noqa: F401
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
+
+from semivae.data.formats.png import refuse_short
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 KINDS = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
@@ -46,7 +48,7 @@ _one_at_a_time = threading.RLock()
 
 @contextmanager
 def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Image]:
-    """An image file, opened, its size checked, and not yet decoded.
+    """An image file, opened and its size checked; only a PNG is decoded already.
 
     Pillow's own limit is not asked: it stops pictures of 180 million pixels, which microscopes and telescopes take.
 
@@ -55,8 +57,8 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
         needed: a JPEG is decoded at 1/2, 1/4 or 1/8 of its sides while the shorter one keeps so many pixels.
 
     Raises:
-        ValueError: more pixels than are decoded, a TIFF that unpacks to much more than it holds, or a HEIC or AVIF
-            image where what reads them is not installed.
+        ValueError: more pixels than are decoded, a TIFF that unpacks to much more than it holds, a PNG that lacks
+            rows, or a HEIC or AVIF image where what reads them is not installed.
         UnidentifiedImageError: none of `FORMATS`.
         OSError, SyntaxError and more: Pillow's, for what is damaged.
     """
@@ -69,6 +71,8 @@ def open_raster(content: bytes, needed: int | None = None) -> Iterator[Image.Ima
             _refuse_swelling(image, len(content))
         # Pillow's plugin for TIFF asks its limit while decoding
         with _alone(None) if _pixels(image.size) > LARGE else nullcontext():
+            if isinstance(image, PngImagePlugin.PngImageFile):
+                refuse_short(image, content)
             yield image
 
 
