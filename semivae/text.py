@@ -19,6 +19,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A count and what is counted: `one` (with its verb) for a single one, else `many`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def percent(share: float) -> str:
     """A share as it was asked for: 0.95 as 95%, 0.005 as 0.5%."""
     return f"{100 * share:.6g}%"

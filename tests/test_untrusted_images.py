@@ -22,7 +22,6 @@ from semivae.data.formats.raster import open_raster
 from semivae.data.inputs.inputs import inputs_of
 from semivae.errors import DataError
 
-
 # the starts and steps of the passes of an interlaced PNG, written out here once more to check those of the reader
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
@@ -124,7 +123,7 @@ def test_interlaced_pngs_are_whole_exactly_with_all_passes(width: int, height: i
         return header + palette + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
     assert decode_image(content(rows), Preprocessing(3, 8, 8)).shape == (3, 8, 8)
-    with pytest.raises((ValueError, OSError), match="pixels end early|truncated"):
+    with pytest.raises((ValueError, OSError), match=r"pixels end early|truncated"):
         decode_image(content(rows[:-1]), Preprocessing(3, 8, 8))
 
 

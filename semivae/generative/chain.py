@@ -55,10 +55,10 @@ def run_chains(run: TrainedModel, start: Start, count: int, look_at: Sequence[in
     """Runs `count` chains, and yields them after each of the rounds in `look_at`, in order.
 
     Raises:
-        RunError: a twin, a code that the encoder cannot draw, or a start from the model that has no prior to
-            draw from.
+        RunError: a twin, a decoder without images, a code that the encoder cannot draw, or a start from the model that
+            has no prior to draw from.
     """
-    run.require_decoder()
+    run.require_image_factor()
     refuse_unread(run)
     last = max(look_at)
     with seeded(seed, run.device):

@@ -70,9 +70,9 @@ def random_code_pictures(run: TrainedModel, count: int, seed: int) -> Tensor:
     """Pictures of `count` codes drawn from the decoder's priors, float32 [count, ...] on the CPU.
 
     Raises:
-        RunError: a twin, or a prior known by samples only, and no stream that shows any.
+        RunError: a twin, a decoder without images, or a prior known by samples only, and no stream that shows any.
     """
-    run.require_decoder()
+    run.require_image_factor()
     parts = []
     given = prior_samples(run, count, {}, seed)
     with seeded(seed, run.device):

@@ -97,7 +97,7 @@ def impute(
         RunError: a twin; a value that does not fit; or one that the encoder draws other variables before.
         DataError: `missing` has another shape than the images.
     """
-    run.require_decoder()
+    run.require_image_factor()
     if missing.shape != images.shape:
         raise DataError(
             f"missing has the shape {tuple(missing.shape)} and the images {tuple(images.shape)}; give a boolean for "

@@ -30,7 +30,7 @@ def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict
     log q - log p of its draws. Values between 0 and 1 of Bernoulli pixels are scored by the mean over binarisation.
 
     Raises:
-        RunError: a twin, or a latent without a density or that the encoder does not draw.
+        RunError: a twin, a decoder without images, or a latent without a density or that the encoder does not draw.
         DataError: the images do not fit.
     """
     refuse_without_likelihood(run)
@@ -72,7 +72,7 @@ def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> ND
 
 def refuse_without_likelihood(run: TrainedModel) -> None:
     """Raise `RunError` if log p(image) cannot be bounded."""
-    run.require_decoder()
+    run.require_image_factor()
     refuse_unread(run)
     lacking = [name for name in run.encoder.names if name not in run.decoder]
     if lacking:
@@ -102,9 +102,9 @@ def consistency(run: TrainedModel, count: int, seed: int) -> dict[str, Any]:
     the encoder is surer (positive) or vaguer (negative) than what the decoder does warrants.
 
     Raises:
-        RunError: a twin, or a prior known by samples only, and no stream that shows any.
+        RunError: a twin, a decoder without images, or a prior known by samples only, and no stream that shows any.
     """
-    run.require_decoder()
+    run.require_image_factor()
     refuse_unread(run)
     sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in run.encoder.names}
     given = prior_samples(run, count, {}, seed)

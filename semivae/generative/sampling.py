@@ -34,7 +34,7 @@ def draw(
         RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
             that cannot be fixed because the decoder draws others before it (an image, for example).
     """
-    run.require_decoder()
+    run.require_image_factor()
     if not isinstance(count, int | np.integer) or count < 1:
         raise RunError(f"cannot draw {count!r} samples; ask for 1 or more")
     if seed is not None and not 0 <= seed <= LARGEST_SEED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, MaskFacts
-from semivae.text import join_names, shortened
+from semivae.text import counted, join_names, shortened
 
 MOST_CLASSES = 30  # rows of the table of classes; JSON has all
 MOST_COLUMNS = 60
@@ -92,9 +92,11 @@ def duplicate_line(found: Duplicates) -> str:
     """Counts; which examples they are is said by warnings."""
     counts = (
         (found.copies, "equal to another one"),
-        (len(found.across_parts), "to test or validate on that are also trained on"),
+        (len(found.across_parts), "to test or validate on and also trained on"),
         (len(found.across_classes), "equal to one of another class"),
-        (len(found.near_across_parts), "to test or validate on that look nearly like one that is trained on"),
-        (len(found.near_across_classes), "pairs that look nearly alike in two classes"),
+        (len(found.near_across_parts), "to test or validate on and nearly like one that is trained on"),
     )
-    return f"copies: {', '.join(f'{count:,} {what}' for count, what in counts if count) or 'none'}"
+    shown = [f"{count:,} {what}" for count, what in counts if count]
+    if pairs := len(found.near_across_classes):
+        shown.append(counted(pairs, "pair that looks", "pairs that look") + " nearly alike in two classes")
+    return f"copies: {', '.join(shown) or 'none'}"

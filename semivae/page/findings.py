@@ -14,7 +14,7 @@ from semivae.classification.posterior import at_a_time, embed
 from semivae.data.dataset import Dataset
 from semivae.data.hashing import random_subset
 from semivae.data.splits import Split
-from semivae.errors import RunError, SemivaeError
+from semivae.errors import SemivaeError
 from semivae.page.charts import Cloud, LineChart, clouds
 from semivae.page.curves import last_losses, loss_charts, measured_charts
 from semivae.page.diagram import Diagram, diagrams_of
@@ -91,8 +91,7 @@ def findings_of(run: TrainedModel, name: str | None = None) -> Findings:
 
 
 def _samples(run: TrainedModel, kind: KindOnPage) -> list[Look]:
-    if run.image not in run.decoder:
-        raise RunError(f"{run.path}: the decoder does not draw {run.image}")
+    run.require_image_factor()
     return kind.samples(run)
 
 

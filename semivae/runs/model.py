@@ -255,6 +255,15 @@ class TrainedModel:
         if self.checkpoint == "twin":
             raise RunError(f"{self.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
+    def require_image_factor(self) -> None:
+        """Raises `RunError` where nothing draws the images: for the supervised twin, and a decoder without them."""
+        self.require_decoder()
+        if self.image not in self.decoder:
+            raise RunError(
+                f"{self.path}: the decoder of this run does not draw {self.image}; add the factor decoder.{self.image} "
+                f"to the recipe and train again"
+            )
+
     def require_one_input(self, what: str) -> None:
         """Raises `RunError` where the encoder starts from several inputs, for what is made for one alone."""
         if self.roles.further:
