@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
@@ -19,7 +19,17 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def counted(count: int, one: str, many: str) -> str:
+def by_reason(reasons: Mapping[str, str], most: int = 5) -> str:
+    """Names with the reasons of each, names of one reason together: `a, b and 7 more (too small); c (empty)`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    texts = [f"{join_names(group, most)} ({reason})" for reason, group in names.items()]
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and files with {more:,} more reasons" if more > 0 else "")
+
+
+def count_of(count: int, one: str, many: str) -> str:
     """A count and what is counted: `one` (with its verb) for a single one, else `many`."""
     return f"{count:,} {one if count == 1 else many}"
 

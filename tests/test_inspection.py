@@ -304,3 +304,17 @@ def test_an_empty_folder_is_refused_by_a_message(tmp_path: Path) -> None:
 def test_reports_are_typed_and_readable(pets: Path) -> None:
     report = semivae.inspect(str(pets))
     assert isinstance(report, DataReport) and "labelled  validation  unlabelled  test" in repr(report)
+
+
+@pytest.mark.parametrize("kind", ["folder", "masks"])
+def test_files_of_which_none_can_be_read_are_one_mistake(tmp_path: Path, kind: str) -> None:
+    parts = ["train/a", "train/b"] if kind == "folder" else ["images", "masks"]
+    for part in parts:
+        (tmp_path / "own" / part).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "own" / part / f"{number}.png").write_text("no picture")
+    result = run_command("inspect", tmp_path / "own")
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    shown = " ".join(result.output.split())
+    count = "8 of 8" if kind == "folder" else "4 of 4"
+    assert f"{count} image files" in shown and shown.count("not a PNG, JPEG") == len(set(parts)) - (kind == "folder")

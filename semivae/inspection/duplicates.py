@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from semivae.inspection.facts import Duplicates, Pair
 from semivae.inspection.likeness import Likeness, Partner
-from semivae.text import counted, join_names
+from semivae.text import count_of, join_names
 
 NAMED = 3  # pairs in a warning
 Rows = NDArray[np.intp]
@@ -67,12 +67,12 @@ def near_doubts(found: Duplicates, what: str) -> list[str]:
     doubts = []
     if pairs := found.near_across_parts:
         doubts.append(
-            f"{what}: {counted(len(pairs), 'example', 'examples')} to test or validate on may be nearly the same as "
+            f"{what}: {count_of(len(pairs), 'example', 'examples')} to test or validate on may be nearly the same as "
             f"one that is trained on, so the error may be in part that of examples that were seen: {_shown(pairs)}"
         )
     if pairs := found.near_across_classes:
         doubts.append(
-            f"{what}: {counted(len(pairs), 'pair of images looks', 'pairs of images look')} nearly alike but "
+            f"{what}: {count_of(len(pairs), 'pair of images looks', 'pairs of images look')} nearly alike but "
             f"{'has' if len(pairs) == 1 else 'have'} different labels; check them: {_shown(pairs)}"
         )
     return doubts

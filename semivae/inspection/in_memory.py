@@ -21,6 +21,7 @@ from semivae.inspection.pictures import Look, as_is, image_facts, looks_at_array
 from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.recipe.schema import ArraysSource, SplitSpec
+from semivae.text import join_names
 from semivae.variables import Sample
 
 WHERE = ("train", "test", "unlabelled")
@@ -38,10 +39,8 @@ def inspect_arrays(source: ArraysSource, path: Path, spec: SplitSpec | None, cho
             raise DataError(f"{path} is a single array; save x and y by name with np.savez(path, x=..., y=...)")
         dataset = dataset_of_arrays(arrays, source, path)
     except DataError as error:
-        held = [
-            f"{path}: {name or 'the array'} is {list(array.shape)} of {array.dtype}" for name, array in arrays.items()
-        ]
-        report = DataReport(str(path), "arrays", chosen, {}, {}, mistakes=(str(error),), warnings=tuple(held))
+        held = [f"{name or 'an array'} {list(array.shape)} of {array.dtype}" for name, array in arrays.items()]
+        report = DataReport(str(path), "arrays", join_names(held), {}, {}, mistakes=(str(error),))
         return Inspected(report)
     return inspect_dataset(dataset, str(path), "arrays", spec, chosen)
 

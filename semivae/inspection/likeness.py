@@ -31,7 +31,7 @@ class Likeness:
     def __init__(self, looks: Sequence[Look]) -> None:
         small = np.array([look.small for look in looks], np.uint8).reshape(len(looks), SIDE, SIDE)
         self.keys = np.array([look.key for look in looks], np.int64)
-        self.shown = small.reshape(len(small), -1).std(axis=1) >= FLAT
+        self.shown = small.std(axis=(1, 2)) >= FLAT
         self._fine = small
         coarse = small.reshape(len(small), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4), dtype=np.float32)
         self._coarse = _standardised(coarse)
@@ -68,7 +68,7 @@ class Likeness:
 
 def _standardised(small: NDArray[np.float32]) -> Vectors:
     """Pictures [n, side, side] as vectors of mean 0 and length 1, [n, side * side]."""
-    vectors = small.reshape(len(small), -1)
+    vectors = small.reshape(len(small), small.shape[1] * small.shape[2])
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     standardised: Vectors = (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)

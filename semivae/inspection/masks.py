@@ -43,7 +43,7 @@ from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.inspection.unused import unused
 from semivae.recipe.schema import MasksSource, SplitSpec
-from semivae.text import join_names
+from semivae.text import by_reason, join_names
 from semivae.variables import VOID
 
 Pair = tuple[str, str, str]  # name, image file, mask file
@@ -172,11 +172,11 @@ def _mistakes(pairs: Sequence[Pair], images: Looks, masks: MaskLooks, path: Path
         count = len(images.names) + len(images.unreadable)
         found.append(
             f"{len(images.unreadable):,} of {count:,} image files in {path} cannot be read: "
-            f"{join_names(_reasons(images.unreadable))}. {ADVICE}"
+            f"{by_reason(images.unreadable)}. {ADVICE}"
         )
     if masks.unreadable:
         count = len(masks.numbers) + len(masks.unreadable)
-        found.append(unreadable_masks(_reasons(masks.unreadable), count, path))
+        found.append(unreadable_masks(masks.unreadable, count, path))
     sizes = dict(zip(images.names, (look.size for look in images.looks), strict=True))
     both = [
         (mask, (sizes[image], masks.sizes[mask])) for _, image, mask in pairs if image in sizes and mask in masks.sizes
@@ -184,10 +184,6 @@ def _mistakes(pairs: Sequence[Pair], images: Looks, masks: MaskLooks, path: Path
     if wrong := other_ratios([mask for mask, _ in both], [each for _, each in both], path):
         found.append(wrong)
     return found
-
-
-def _reasons(unreadable: Mapping[str, str]) -> list[str]:
-    return [f"{name} ({reason})" for name, reason in unreadable.items()]
 
 
 def _numbered(seen: torch.Tensor, path: Path, mistakes: list[str]) -> tuple[str, ...]:

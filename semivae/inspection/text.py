@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, MaskFacts
-from semivae.text import counted, join_names, shortened
+from semivae.text import count_of, join_names, shortened
 
 MOST_CLASSES = 30  # rows of the table of classes; JSON has all
 MOST_COLUMNS = 60
@@ -98,5 +98,5 @@ def duplicate_line(found: Duplicates) -> str:
     )
     shown = [f"{count:,} {what}" for count, what in counts if count]
     if pairs := len(found.near_across_classes):
-        shown.append(counted(pairs, "pair that looks", "pairs that look") + " nearly alike in two classes")
+        shown.append(count_of(pairs, "pair that looks", "pairs that look") + " nearly alike in two classes")
     return f"copies: {', '.join(shown) or 'none'}"

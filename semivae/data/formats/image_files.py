@@ -19,7 +19,7 @@ from semivae.data.formats.levels import Levels
 from semivae.data.formats.preprocessing import Preprocessing, Size, filled_part, fitted_picture, shown_part
 from semivae.data.formats.raster import HEIF_ADVICE, KINDS, LARGE, open_header, open_raster, reads_heif
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import by_reason
 
 SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -202,9 +202,8 @@ def each_picture(
 
 
 def unreadable_text(files: Files, unreadable: Mapping[str, str], count: int) -> str:
-    """Names the first five of the files that cannot be read, of `count`, with the reasons."""
-    named = join_names([f"{name} ({reason})" for name, reason in unreadable.items()])
-    return f"{len(unreadable):,} of {count:,} image files in {files.place} cannot be read: {named}"
+    """Names the first five of the files that cannot be read for each reason, of `count`."""
+    return f"{len(unreadable):,} of {count:,} image files in {files.place} cannot be read: {by_reason(unreadable)}"
 
 
 def read_pixels(files: Files, names: Sequence[str], preprocessing: Preprocessing) -> Tensor:

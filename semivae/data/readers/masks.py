@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +23,7 @@ from semivae.data.readers.map_arrays import set_aside
 from semivae.data.readers.parts import composed, images_in, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import MasksSource
-from semivae.text import join_names
+from semivae.text import by_reason, join_names
 from semivae.variables import Sample
 
 
@@ -64,7 +64,7 @@ class Reader:
 
     def _masks(self, names: Sequence[str]) -> list[Mask]:
         masks: list[Mask] = []
-        broken: list[str] = []
+        broken: dict[str, str] = {}
         how = self.preprocessing
         for name in names:
             try:
@@ -72,7 +72,7 @@ class Reader:
                 self.colours.add(name, mask.colours)
                 masks.append(mask)
             except Exception as error:  # ours for a wrong number or colour; Pillow raises much, by the wrong byte
-                broken.append(f"{name} ({reason_of(error)})")
+                broken[name] = reason_of(error)
         if broken:
             raise DataError(unreadable_masks(broken, len(names), self.files.place))
         return masks
@@ -91,10 +91,10 @@ class Reader:
             raise DataError(wrong)
 
 
-def unreadable_masks(broken: Sequence[str], count: int, place: Path) -> str:
-    """The message on masks that cannot be read, each with its reason, of so many."""
+def unreadable_masks(broken: Mapping[str, str], count: int, place: Path) -> str:
+    """The message on masks that cannot be read, by name with the reasons, of so many."""
     return (
-        f"{len(broken):,} of {count:,} masks in {place} cannot be read: {join_names(broken, 3)}. Repair them, or say "
+        f"{len(broken):,} of {count:,} masks in {place} cannot be read: {by_reason(broken, 3)}. Repair them, or say "
         "source.palette or source.void"
     )
 

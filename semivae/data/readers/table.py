@@ -19,7 +19,7 @@ from semivae.data.inputs.table_fitting import fit_encoding
 from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
-from semivae.text import join_names, nearest
+from semivae.text import count_of, join_names, nearest
 from semivae.variables import Sample
 
 INDEX = ""  # the name of a first column that has none
@@ -91,7 +91,8 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     empty = np.logical_and.reduce(list(encoding.missing(columns).values()))
     if count := int(empty[without].sum()):
         first = int(without[empty[without]][0])
-        warnings.append(f"{path}: {count:,} rows hold nothing (the first is row {first}) and are left out")
+        lost_rows = count_of(count, "row holds nothing", "rows hold nothing")
+        warnings.append(f"{path}: {lost_rows} (the first is row {first}) and {'is' if count == 1 else 'are'} left out")
         without = without[~empty[without]]
     unlabelled = {"x": x[torch.from_numpy(without)]} if len(without) else {}
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
