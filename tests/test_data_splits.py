@@ -216,5 +216,5 @@ def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     save_split(make_split(data, SplitSpec(labelled=6)), tmp_path / "split.json")
     content = json.loads((tmp_path / "split.json").read_text())
     (tmp_path / "split.json").write_text(json.dumps(content | {"format": 7}))
-    with pytest.raises(DataError, match=r"of format 7, which a newer version of semivae wrote; .* reads format 1"):
+    with pytest.raises(DataError, match=r"of format 7, which a newer version of semivae wrote; .* reads format 2"):
         load_split(tmp_path / "split.json", data)

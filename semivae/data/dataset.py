@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from semivae.errors import DataError
-from semivae.variables import Sample
+from semivae.variables import VOID, Sample
 
 if TYPE_CHECKING:
     from semivae.data.inputs.table_encoding import TableEncoding
@@ -41,6 +42,15 @@ def map_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
     return {"s": LabelInfo("maps", classes)}
 
 
+def seen(values: Tensor) -> Tensor:
+    """Returns which values [n, ...] of a label are known, bool [n].
+
+    VOID, or NaN among numbers, stands for what is not known. Of a vector or a map, one known entry is enough.
+    """
+    known = ~values.isnan() if values.is_floating_point() else values != VOID
+    return known.flatten(1).any(dim=1) if known.dim() > 1 else known
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """All examples, as bytes. `x` is uint8 [n, channels, height, width], or float32 [n, columns] for tables.
@@ -49,10 +59,12 @@ class Dataset:
         name: what the data are called in messages and manifests.
         labels: what is known of each label in `train`, by name; the first is the primary one, by which data are split.
         train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
-            which `VOID` (-1) stands for places that are not known.
+            which `VOID` (-1) stands for places that are not known. Every row shows the primary label; a further label
+            is `VOID`, or NaN among numbers, where it is not known.
         test: the same keys, perhaps of no examples; touched by evaluation only.
             Further entries that are no labels are further inputs, [n, ...].
-        unlabelled: {"x": ...}, images (and further inputs) that come without a label; {} if there are none.
+        unlabelled: {"x": ...}, images (and further inputs) that come without the primary label, and perhaps all further
+            labels of theirs; {} if there are none.
         warnings: what a user should know, for example that a file is not the official one.
         test_origin: "given", "none", or how the test part was made.
         alone: {"s": ...}, maps that come without an image; {} if there are none.
@@ -75,6 +87,9 @@ class Dataset:
         lacking = set(self.inputs) - set(self.unlabelled)
         if self.unlabelled and lacking:
             raise DataError(f"{self.name}: the unlabelled examples have no {' and '.join(sorted(lacking))}; add it")
+        further = [name in self.unlabelled for name in list(self.labels)[1:]]
+        if any(further) and not all(further):
+            raise DataError(f"{self.name}: the unlabelled examples have some further labels; give all of them, or none")
 
     @property
     def label(self) -> str:
@@ -90,6 +105,11 @@ class Dataset:
     def inputs(self) -> tuple[str, ...]:
         """What is known of every example, labelled or not: x, and further inputs where there are any."""
         return tuple(name for name in self.train if name not in self.labels)
+
+    def of_all(self, name: str) -> Tensor:
+        """Returns the values of an input or a label of `train`, followed by those of `unlabelled` if it holds them."""
+        parts = [part[name] for part in (self.train, self.unlabelled) if name in part]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @property
     def shape(self) -> tuple[int, ...]:

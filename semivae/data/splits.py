@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, seen
 from semivae.data.hashing import apportion, long_tail, ranked
 from semivae.errors import DataError
 from semivae.files import write_whole
@@ -27,6 +27,7 @@ from semivae.recipe.schema import LongTailSpec, SplitSpec
 from semivae.text import join_names
 
 FORMAT = 1
+FORMAT_OF_FURTHER = 2  # of manifests that say which examples show further labels
 REST = "rest"  # written instead of the labelled list where every example but the validation ones is labelled
 
 
@@ -41,6 +42,8 @@ class Split:
         source: name of the data set.
         dataset_digest: `Dataset.digest` of the data that the indices belong to.
         spec: what was asked for.
+        also_labelled: by further label, which other examples show it, as sorted int64 indices into `train` followed by
+            the data's unlabelled examples.
     """
 
     labelled: Tensor
@@ -49,16 +52,28 @@ class Split:
     source: str
     dataset_digest: str
     spec: SplitSpec
+    also_labelled: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the manifest's content."""
         return _content_digest(self.content())
 
+    def shown(self, dataset: Dataset, label: str) -> Tensor:
+        """The examples that show a label, int64 indices into `train` followed by the data's unlabelled examples."""
+        if label == dataset.label:
+            return self.labelled
+        both = self.labelled[seen(dataset.train[label][self.labelled])]
+        return torch.cat([both, self.also_labelled.get(label, both[:0])])
+
     def content(self) -> dict[str, Any]:
         """The manifest without its own checksum; `unlabelled` is the rest, so it is only counted."""
+        asked = self.spec.also_labelled
+        further = {
+            name: "all" if asked.get(name) == "all" else rows.tolist() for name, rows in self.also_labelled.items()
+        }
         return {
-            "format": FORMAT,
+            "format": FORMAT_OF_FURTHER if further else FORMAT,
             "source": self.source,
             "dataset_sha256": self.dataset_digest,
             "seed": self.spec.seed,
@@ -68,6 +83,7 @@ class Split:
             "validation_count": len(self.validation),
             "labelled": REST if self.spec.labelled == "all" else self.labelled.tolist(),
             "validation": self.validation.tolist(),
+            **({"also_labelled": further} if further else {}),
         }
 
 
@@ -128,6 +144,45 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
     unlabelled = order[labels + spec.validation :]
     validation = _indices([checks, own.tolist()])
     return Split(_indices([labelled]), _indices([unlabelled]), validation, dataset.name, dataset.digest, spec)
+
+
+def with_further_labels(split: Split, dataset: Dataset) -> Split:
+    """Adds which other examples show the further labels, as the split's `also_labelled` asks for them.
+
+    Of the examples that neither show the primary label nor are kept for validation, the first ones by the SHA-256 of
+    "semivae-split:SEED:LABEL:INDEX" show the label, so one label does not say which examples show another. Where
+    `labelled` is "all", so is what is not asked for.
+
+    Raises:
+        DataError: the data have no such label, or fewer examples with it than are asked for.
+    """
+    known, asked = list(dataset.labels)[1:], split.spec.also_labelled
+    if unknown := [name for name in asked if name not in known]:
+        other = "split.labelled says how many show it" if unknown[0] == dataset.label else _further_text(dataset)
+        raise DataError(f"split.also_labelled.{unknown[0]}: {other}")
+    if split.spec.labelled == "all":
+        asked = {name: asked.get(name, "all") for name in known}
+    further = {name: _further_rows(split, dataset, name, count) for name, count in asked.items()}
+    return replace(split, also_labelled=further)
+
+
+def _further_text(dataset: Dataset) -> str:
+    known = list(dataset.labels)[1:]
+    return f"{dataset.name} has {f'the further labels {join_names(known)}' if known else 'no further label'}"
+
+
+def _further_rows(split: Split, dataset: Dataset, label: str, count: int | Literal["all"]) -> Tensor:
+    beside = torch.arange(len(dataset.train["x"]), len(dataset.of_all(label)))
+    others = torch.cat([split.unlabelled, beside])
+    rows = others[seen(dataset.of_all(label)[others])]
+    if count == "all":
+        return rows
+    if count > len(rows):
+        raise DataError(
+            f"split.also_labelled.{label} asks for {count:,} examples, but {dataset.name} has {len(rows):,} with "
+            f"{label} that show no {dataset.label}; ask for fewer, or write all"
+        )
+    return _indices([ranked(rows.tolist(), lambda index: f"semivae-split:{split.spec.seed}:{label}:{index}")[:count]])
 
 
 def _own_validation(dataset: Dataset, spec: SplitSpec) -> Tensor:
@@ -238,12 +293,12 @@ def load_split(path: Path, dataset: Dataset) -> Split:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is no split manifest that can be read: {error}") from error
     number = content.get("format") if isinstance(content, dict) else None
-    if isinstance(number, int) and number > FORMAT:
+    if isinstance(number, int) and number > FORMAT_OF_FURTHER:
         raise DataError(
             f"{path} is a split manifest of format {number}, which a newer version of semivae wrote; this version "
-            f"reads format {FORMAT}: upgrade it (pip install --upgrade semivae), or make the split again"
+            f"reads format {FORMAT_OF_FURTHER}: upgrade it (pip install --upgrade semivae), or make the split again"
         )
-    if number != FORMAT or "sha256" not in content:
+    if number not in (FORMAT, FORMAT_OF_FURTHER) or "sha256" not in content:
         raise DataError(f"{path} is no split manifest of format {FORMAT}; make one with semivae.data.save_split")
     if content.pop("sha256") != _content_digest(content):
         raise DataError(f"{path} was changed after it was written (its sha256 does not fit its content); get it again")
@@ -289,14 +344,28 @@ def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
     free[chosen] = False
     rest = torch.nonzero(free).flatten()
     nothing = rest[:0]
+    further = dict(content.get("also_labelled", {}))
     spec = SplitSpec(
         labelled="all" if everything else len(labelled),
         balance=content["balance"],
         seed=content["seed"],
         validation=len(validation),
+        also_labelled={name: rows if rows == "all" else len(rows) for name, rows in further.items()},
     )
     labelled, unlabelled = (rest, nothing) if everything else (labelled.sort().values, rest)
-    return Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest, spec)
+    split = Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest, spec)
+    return replace(split, also_labelled={name: _listed(split, dataset, name, rows) for name, rows in further.items()})
+
+
+def _listed(split: Split, dataset: Dataset, label: str, listed: Any) -> Tensor:
+    """The rows of a manifest that show a further label; ValueError for those that cannot."""
+    may = _further_rows(split, dataset, label, "all")
+    if listed == "all":
+        return may
+    rows = torch.tensor(TypeAdapter(list[int]).validate_python(listed, strict=True), dtype=torch.int64).sort().values
+    if len(set(rows.tolist())) != len(rows) or not torch.isin(rows, may).all():
+        raise ValueError(f"indices of {label} are not {len(rows):,} different ones that may show it")
+    return rows
 
 
 def _content_digest(content: dict[str, Any]) -> str:

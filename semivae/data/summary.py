@@ -1,4 +1,4 @@
-"""What data hold, in two or three lines: for the head of a training."""
+"""What data hold, in a few lines: for the head of a training."""
 
 from __future__ import annotations
 
@@ -32,4 +32,7 @@ def summary(dataset: Dataset, split: Split, labelled: Sequence[int]) -> tuple[st
     if labelled:
         each = [f"{name} {count:,}" for name, count in zip(dataset.classes, labelled, strict=True)]
         lines.append(f"labelled: {join_names(each, MOST_CLASSES)}")
+    further = [f"{name} {len(split.shown(dataset, name)):,}" for name in list(dataset.labels)[1:]]
+    if further:
+        lines.append(f"further labels: {', '.join(further)}")
     return tuple(lines)

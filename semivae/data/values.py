@@ -59,8 +59,9 @@ def class_weights(
     elif variable not in dataset.labels:
         raise DataError(f"{where}: the data hold no {variable}; write uniform, counts, probabilities or a file")
     else:
-        part = split.unlabelled if values == "hidden" else split.labelled
-        weights = _counts(dataset.train[variable][part], len(classes))
+        part = split.unlabelled if values == "hidden" else split.shown(dataset, variable)
+        labels = dataset.of_all(variable)[part]
+        weights = _counts(labels[labels != VOID], len(classes))
     if not weights.sum() > 0:
         what = "the split hides no label" if values == "hidden" else "no class has a weight above zero"
         raise DataError(f"{where}: {what}; write uniform, counts or probabilities")

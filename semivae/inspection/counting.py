@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, seen
 from semivae.data.splits import Split
 from semivae.errors import DataError
-from semivae.inspection.facts import NO_LABEL, PARTS, Counts
+from semivae.inspection.facts import NO_LABEL, PARTS, Counts, LabelFacts
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.splitting import make_split
 
@@ -26,11 +26,13 @@ class Counted:
         parts: how many examples each part has.
         classes: of each class by name.
         mistakes: what the split asks for and cannot have; the counts are then of all labels.
+        further: what is known of each further label, by name.
     """
 
     parts: Counts
     classes: Mapping[str, Counts]
     mistakes: tuple[str, ...] = ()
+    further: Mapping[str, LabelFacts] = field(default_factory=dict)
 
 
 def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None = None) -> Counted:
@@ -57,7 +59,20 @@ def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None
     }
     if without:
         classes[NO_LABEL] = {part: without if part == "unlabelled" else 0 for part in PARTS}
-    return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes))
+    further = {name: _of_further(name, dataset, split, shown) for name in list(dataset.labels)[1:]}
+    return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes), further)
+
+
+def _of_further(name: str, dataset: Dataset, split: Split | None, shown: tuple[Tensor, Tensor, Tensor]) -> LabelFacts:
+    """Who shows a further label; without a split, everybody of whom it is known."""
+    info, (labelled, _, validation) = dataset.labels[name], shown
+    known = seen(dataset.of_all(name))
+    total = int(known.sum())
+    counts = {"labelled": int(known[labelled].sum()), "validation": int(known[validation].sum())}
+    also = total - sum(counts.values()) if split is None else len(split.also_labelled.get(name, ()))
+    tested = int(seen(dataset.test[name]).sum())
+    hidden = total - sum(counts.values()) - also
+    return LabelFacts(info.kind, info.classes, {**counts, "unlabelled": also, "test": tested}, hidden)
 
 
 def _all_labels(dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:

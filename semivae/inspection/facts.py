@@ -124,6 +124,23 @@ class MaskFacts:
 
 
 @dataclass(frozen=True)
+class LabelFacts:
+    """A further label, beside the primary one.
+
+    Attributes:
+        kind: what it is, "classes" or "candidates".
+        classes: its classes, by name.
+        shown: how many examples of each part show it.
+        hidden: how many training examples have it, but the split hides it.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    shown: Counts
+    hidden: int
+
+
+@dataclass(frozen=True)
 class Unused:
     """Files that no part uses, for one reason.
 

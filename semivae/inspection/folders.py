@@ -15,7 +15,7 @@ from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, unreadable_text
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
-from semivae.data.readers.folder import arrange, class_numbers, held_out
+from semivae.data.readers.folder import arrange, class_numbers, further_labels, held_out
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
@@ -54,7 +54,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
     what, how = str(path), preprocessing_of(source)
     examples = parts.examples(layout, found.names, Likeness(found.looks))
     equal = duplicates(examples)
-    dataset = _dataset(path, layout, examples)
+    dataset = _dataset(path, layout, examples, source, mistakes)
     facts = image_facts(found.names, found.looks, how)
     warnings = [*layout.warnings, *remarks([found.pictures()], how), *picture_doubts(facts, what)]
     warnings += [*class_doubts(layout.classes if source.labels is None else (), what), *near_doubts(equal, what)]
@@ -70,6 +70,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
         chosen=chosen,
         parts=count.parts if count and count.parts else parts.counts(),
         classes=count.classes if count and count.classes else parts.by_folder(layout),
+        further=count.further if count else {},
         images=facts,
         duplicates=equal,
         unreadable=found.unreadable,
@@ -132,7 +133,9 @@ def _parts(layout: Layout, source: FolderSource, mistakes: list[str]) -> FilePar
     return FileParts(train, layout.val or [], test or [], layout.unlabelled)
 
 
-def _dataset(path: Path, layout: Layout, examples: Examples) -> Dataset | None:
+def _dataset(
+    path: Path, layout: Layout, examples: Examples, source: FolderSource, mistakes: list[str]
+) -> Dataset | None:
     """The data as a data set whose x are the keys of its pictures; None without anything to train or to test on."""
     keys, labels = torch.from_numpy(examples.keys)[:, None], torch.from_numpy(examples.labels)
     rows = {part: torch.from_numpy(found) for part, found in examples.parts.items()}
@@ -142,7 +145,17 @@ def _dataset(path: Path, layout: Layout, examples: Examples) -> Dataset | None:
     known, tested = ({"x": keys[part], "y": labels[part]} for part in (train, rows["test"]))
     own = torch.arange(len(rows["train"]), len(train)) if layout.val is not None else None
     unlabelled = {"x": keys[rows["unlabelled"]]} if len(rows["unlabelled"]) else {}
-    return Dataset(f"folder:{path.name}", class_label(layout.classes), known, tested, unlabelled, validation=own)
+    parts = [part for part in (train, rows["test"], rows["unlabelled"]) if len(part)]
+    names = [[(examples.names[row], "") for row in part.tolist()] for part in parts]
+    try:
+        further, further_info = further_labels(source, layout, names)
+    except DataError as error:
+        mistakes.append(str(error))
+        further, further_info = [{} for _ in parts], {}
+    for sample, more in zip([known, tested, unlabelled], further, strict=False):
+        sample.update(more)
+    every = class_label(layout.classes) | further_info
+    return Dataset(f"folder:{path.name}", every, known, tested, unlabelled, validation=own)
 
 
 def _split_doubts(dataset: Dataset, examples: Examples, layout: Layout, what: str) -> list[str]:

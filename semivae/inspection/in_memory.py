@@ -60,6 +60,7 @@ def inspect_dataset(dataset: Dataset, place: str, kind: str, spec: SplitSpec | N
         chosen=chosen,
         parts=count.parts,
         classes=count.classes,
+        further=count.further,
         images=facts,
         masks=_mask_facts(dataset) if maps else None,
         duplicates=equal,

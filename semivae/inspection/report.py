@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from semivae.inspection import text
-from semivae.inspection.facts import ColumnFacts, Counts, Duplicates, ImageFacts, MaskFacts, Unused
+from semivae.inspection.facts import ColumnFacts, Counts, Duplicates, ImageFacts, LabelFacts, MaskFacts, Unused
 from semivae.text import join_names
 
 
@@ -21,6 +21,7 @@ class DataReport:
         chosen: why this kind, where a path was given and no recipe; else "".
         parts: how many examples each part has.
         classes: how many examples of each class each part has, in the order of the class numbers.
+        further: what is known of each further label, by name.
         images, columns, masks: what is known of them; None or () where there are none.
         duplicates: examples that are there more than once.
         unreadable: files that cannot be read, with the reasons.
@@ -42,6 +43,7 @@ class DataReport:
     unused: tuple[Unused, ...] = ()
     mistakes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    further: Mapping[str, LabelFacts] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """The page that `semivae inspect` prints."""
@@ -58,6 +60,7 @@ class DataReport:
         if self.parts:
             lines += ["", text.parts_line(self.parts)]
         lines += text.class_table(self.classes)
+        lines += text.further_lines(self.further)
         if self.images is not None:
             lines += ["", *text.image_lines(self.images)]
         if self.masks is not None:

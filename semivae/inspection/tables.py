@@ -58,6 +58,7 @@ def inspect_table(
         chosen=chosen,
         parts=count.parts if count else {},
         classes=count.classes if count else {},
+        further=count.further if count else {},
         columns=facts,
         duplicates=Duplicates() if dataset is None else duplicates(examples_of(dataset)),
         mistakes=(*mistakes, *(count.mistakes if count else ())),
@@ -79,7 +80,7 @@ def _facts(name: str, cells: Sequence[str], source: TableSource, style: CellStyl
     counts = coded.counts()
     examples = tuple(coded.texts[place] for place in np.argsort(-counts, kind="stable")[:EXAMPLES])
     common = (lacking, distinct, examples)
-    if name == source.label:
+    if name == source.label or name in source.columns.values():
         return ColumnFacts(name, "label", *common)
     if name in source.ignore or name == INDEX:
         return ColumnFacts(name, "ignored", *common)

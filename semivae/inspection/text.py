@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, MaskFacts
+from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, LabelFacts, MaskFacts
 from semivae.text import count_of, join_names, shortened
 
 MOST_CLASSES = 30  # rows of the table of classes; JSON has all
@@ -36,6 +36,16 @@ def class_table(classes: Mapping[str, Counts]) -> list[str]:
     rows = [[shortened(name, 30), *(f"{counts.get(part, 0):,}" for part in PARTS)] for name, counts in classes.items()]
     more = [f"and {len(rows) - MOST_CLASSES:,} more classes"] if len(rows) > MOST_CLASSES else []
     return ["", *table(["class", *PARTS], rows[:MOST_CLASSES], right=True), *more]
+
+
+def further_lines(further: Mapping[str, LabelFacts]) -> list[str]:
+    """What is known of which further label, below an empty line; nothing without any."""
+    lines = []
+    for name, facts in further.items():
+        counts = [f"{facts.shown[part]:,} {part}" for part in PARTS if facts.shown.get(part)]
+        hidden = f"; the split hides {facts.hidden:,}" if facts.hidden else ""
+        lines.append(f"{name} ({facts.kind}: {join_names(facts.classes, 6)}): {', '.join(counts) or 'none'}{hidden}")
+    return ["", "further labels", *lines] if lines else []
 
 
 def image_lines(facts: ImageFacts) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from semivae.recipe.section import (
     Count,
     FilePath,
     Fraction,
+    Name,
     NoTruth,
     Pixels,
     Positive,
@@ -21,6 +23,7 @@ from semivae.recipe.section import (
 )
 
 Fit = Literal["crop", "pad", "stretch"]
+LabelKind = Literal["classes", "candidates"]
 Background = Literal["white", "black", "none"]
 
 
@@ -51,6 +54,21 @@ WHITE: Any = Field(
     description="The value of white in files of more than 8 bits, such as 4095 of a 12-bit camera. By default it is "
     "the largest value that the file can hold.",
 )
+KINDS: Any = Field(
+    {},
+    description="What further labels are, by their names: `classes` (the default), or `candidates`, sets of classes of "
+    "which one is right.",
+)
+
+
+def _refuse_further(named: Mapping[str, object], kinds: Mapping[str, str], key: str) -> None:
+    """Raises ValueError for further labels that are called like what data hold, or have a kind and no place."""
+    if taken := sorted(set(named) & {"x", "y", "s"}):
+        raise ValueError(
+            f"{key}: {taken[0]} is what data call their own x, y or s; give the further label another name"
+        )
+    if lost := sorted(set(kinds) - set(named)):
+        raise ValueError(f"kinds: {lost[0]} is not among {key}; say there where it is")
 
 
 class FolderSource(Section):
@@ -85,6 +103,12 @@ class FolderSource(Section):
     )
     file_column: str = Field("file_name", description="The column of `labels` that holds the names of the files.")
     label_column: str = Field("label", description="The column of `labels` that holds the class.")
+    columns: dict[Name, str] = Field(
+        {},
+        description="Columns of `labels` that hold further labels, by the names that the recipe gives them, such as "
+        "{c: family}. Empty cells mean that a label is not known. Candidates are parted by a vertical bar.",
+    )
+    kinds: dict[Name, LabelKind] = KINDS
     unlabelled: tuple[str, ...] | None = Field(
         None,
         description='Further texts in `labels` that mean that an image has no label, such as "-1" or unknown. An empty '
@@ -95,14 +119,18 @@ class FolderSource(Section):
     def _columns_are_of_labels(self) -> FolderSource:
         fields = type(self).model_fields
         asked = (
-            key for key in ("file_column", "label_column", "unlabelled") if getattr(self, key) != fields[key].default
+            key
+            for key in ("file_column", "label_column", "columns", "kinds", "unlabelled")
+            if getattr(self, key) != fields[key].default
         )
         if self.labels is None and (key := next(asked, None)):
             raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
+        _refuse_further(self.columns, self.kinds, "columns")
         return self
 
 
-ArrayName = Literal["x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone"]
+ARRAYS = ("x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone")  # what is read by these names
+PARTS_OF_ARRAYS = ("", "_test", "_unlabelled")
 ClassNumber = Annotated[int, Field(ge=0, le=65535), NoTruth]
 
 
@@ -112,7 +140,8 @@ class ArraysSource(Section):
     `x` holds images (n, height, width), (n, height, width, channels) or (n, channels, height, width), as bytes or as
     floats in [0, 1]; or rows of a table (n, columns), as floats. `y` holds class numbers or class names. Instead of `y`
     the file may hold `s`, segmentation maps (n, height, width) of class numbers, with optional `s_test`, and `s_alone`
-    for maps without images.
+    for maps without images. Further labels of the same images are named in `keys`, such as `c`, with `c_test` and
+    `c_unlabelled`: class names or numbers, where "" or a number below zero means that the label is not known.
     """
 
     example: ClassVar[str] = "{name: arrays, path: cells.npz, keys: {x: pictures, y: kinds}}"
@@ -122,9 +151,12 @@ class ArraysSource(Section):
     test_share: ProperShare = Field(
         0.2, description="Fraction of the examples that is set aside for testing where the file has no test arrays."
     )
-    keys: dict[ArrayName, str | tuple[str, ...]] = Field(
-        {}, description="What the file calls an array, if not by our name; a list joins several arrays."
+    keys: dict[Name, str | tuple[str, ...]] = Field(
+        {},
+        description="What the file calls an array, if not by our name; a list joins several arrays. Other names than "
+        "those above are further labels, such as {x: x, y: kind, c: family}.",
     )
+    kinds: dict[Name, LabelKind] = KINDS
     size: Side | tuple[Side, Side] | None = Field(
         None,
         description="For files with maps: the side, or [height, width], to which images and maps are scaled. By "
@@ -134,6 +166,21 @@ class ArraysSource(Section):
         None, min_length=2, description="Names of the classes of the maps `s`, in the order of their numbers."
     )
     void: ClassNumber | None = Field(None, description="The number in `s` that marks places whose class is unknown.")
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The names of further labels."""
+        ends = PARTS_OF_ARRAYS[1:]
+        return tuple(name for name in self.keys if name not in ARRAYS and not name.endswith(ends))
+
+    @model_validator(mode="after")
+    def _further_labels_are_whole(self) -> ArraysSource:
+        known = {*ARRAYS, *(f"{name}{part}" for name in self.further for part in PARTS_OF_ARRAYS)}
+        if lost := [name for name in self.keys if name not in known]:
+            base = lost[0].rpartition("_")[0]
+            raise ValueError(f"keys: {lost[0]} belongs to a further label {base}, which is not there; add {base}")
+        _refuse_further(dict.fromkeys(self.further), self.kinds, "keys")
+        return self
 
 
 class MasksSource(Section):
@@ -180,6 +227,12 @@ class TableSource(Section):
     name: Literal["table"] = Field(description="Selects this kind of source.")
     path: FilePath = Field(description="The file; a relative path starts at the data root (`--data-root`).")
     label: str = Field(description="The name of the column that holds the class.")
+    columns: dict[Name, str] = Field(
+        {},
+        description="Columns that hold further labels, by the names that the recipe gives them, such as {c: family}. "
+        "Empty cells mean that a label is not known. Candidates are parted by a vertical bar.",
+    )
+    kinds: dict[Name, LabelKind] = KINDS
     test: FilePath | None = Field(
         None, description="A second file with the same columns for testing; else `test_share` of the rows is set aside."
     )
@@ -211,6 +264,7 @@ class TableSource(Section):
     def _label_is_used(self) -> TableSource:
         if self.label in self.ignore:
             raise ValueError(f"ignore: {self.label} is the label; leave it out there")
+        _refuse_further(self.columns, self.kinds, "columns")
         return self
 
     @model_validator(mode="after")
@@ -282,6 +336,11 @@ class SplitSpec(Section):
     )
     validation: Count = Field(
         0, description="How many further training examples are held out for validation and calibration."
+    )
+    also_labelled: dict[Name, Positive | Literal["all"]] = Field(
+        {},
+        description="By further label, such as a coarse class `c` or what an annotator wrote down: how many of the "
+        "other training examples show it. The labelled examples show all that is known of them.",
     )
 
     @model_validator(mode="after")

@@ -29,7 +29,9 @@ def make_streams(
 
     {x, y} shows the labelled part; {x} the unlabelled part and the images that came without a label, or, where there
     are none, the labelled images without their labels; a set without x takes its values from `values`, by default
-    labels as frequent as in the labelled part; an empty set shows nothing.
+    labels as frequent as in the labelled part; an empty set shows nothing. {x, c} with a further label shows the
+    examples that show c. Of several labels, those that the encoder infers are all seen; if it infers none of them, one
+    is seen at least, and the others are VOID (or NaN) where they are not.
 
     Images stay on `device` as bytes, once for all streams, where they fit into half of its free memory.
 
@@ -47,7 +49,7 @@ def make_streams(
     """
     inputs_of(dataset.shape).refuse(recipe, dataset)
     known = {name: joined(name, dataset.train, dataset.unlabelled) for name in dataset.inputs}
-    known |= {label: dataset.train[label] for label in dataset.labels}
+    known |= {label: dataset.of_all(label) for label in dataset.labels}
     known = {key: resident(array, device) for key, array in known.items()}
     extra = torch.arange(len(dataset.train["x"]), len(known["x"]))  # rows of x that have no label
     streams: dict[str, Stream] = {}
@@ -62,12 +64,30 @@ def make_streams(
             )
         if spec.values is not None:
             raise DataError(f"streams.{name}.values has no use: x comes from {dataset.name}; remove values")
-        rows = split.labelled if observed & set(dataset.labels) else torch.cat([split.unlabelled, extra])
-        if not len(rows):
-            rows = split.labelled  # every image is labelled: their labels are left away
+        rows = _labelled_rows(name, recipe, dataset, split)
+        if rows is None:
+            rows = torch.cat([split.unlabelled, extra])
+            if not len(rows):
+                rows = split.labelled  # every image is labelled: their labels are left away
         arrays = {key: known[key] for key in spec.observe}
         streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed)
     return streams
+
+
+def _labelled_rows(name: str, recipe: Recipe, dataset: Dataset, split: Split) -> torch.Tensor | None:
+    """The examples whose labels a stream may show; None if it shows none. Raises DataError if there are none."""
+    labels = [label for label in recipe.streams[name].observe if label in dataset.labels]
+    if not labels:
+        return None
+    inferred = [label for label in labels if label in recipe.encoder]
+    counts = torch.zeros(len(dataset.train["x"]) + len(dataset.unlabelled.get("x", ())), dtype=torch.int64)
+    for label in inferred or labels:
+        counts[split.shown(dataset, label)] += 1
+    rows = torch.nonzero(counts >= (len(inferred) or 1)).flatten()
+    if not len(rows):
+        both = " and ".join(inferred) or " or ".join(labels)
+        raise DataError(f"streams.{name}: no training example shows {both}; ask for some in split.also_labelled")
+    return rows
 
 
 def _unpaired(asked: Unpaired) -> Stream:

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from semivae.data.dataset import Dataset
-from semivae.data.splits import Split, save_split
+from semivae.data.splits import Split, save_split, with_further_labels
 from semivae.data.summary import summary
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.kinds import task_named
 
 
 def make_split(dataset: Dataset, spec: SplitSpec) -> Split:
-    """Chooses labelled and validation examples, as the kind of the primary label does.
+    """Chooses labelled and validation examples, as the kind of the primary label does, and who shows further labels.
 
     Raises:
         DataError: the data have too few labels or examples, or the kind refuses an option of the split.
     """
-    return task_named(dataset.labels[dataset.label].kind).split(dataset, spec)
+    return with_further_labels(task_named(dataset.labels[dataset.label].kind).split(dataset, spec), dataset)
 
 
 def labelled_counts(dataset: Dataset, split: Split) -> list[int]:

@@ -15,9 +15,11 @@ from semivae.data.formats.label_files import class_doubts, label_names, ordered_
 from semivae.data.formats.npz import load_arrays
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
+from semivae.data.readers.further_arrays import add_further_labels
 from semivae.data.readers.map_arrays import read_map_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
+from semivae.recipe.sources import PARTS_OF_ARRAYS
 from semivae.text import join_names
 from semivae.variables import Sample
 
@@ -72,16 +74,17 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
         raise DataError(f"{path}: y holds only the class {join_names(classes)}; at least two are needed")
     train = _labelled(examples["x"], arrays["y"], classes, path, "y")
     unlabelled = {"x": examples["x_unlabelled"]} if "x_unlabelled" in examples else {}
+    test = _labelled(examples["x_test"], arrays["y_test"], classes, path, "y_test") if "x_test" in examples else {}
+    labels = class_label(classes) | add_further_labels(source, arrays, (train, test, unlabelled), classes, path)
     origin = "given"
-    if "x_test" in examples:
-        test = _labelled(examples["x_test"], arrays["y_test"], classes, path, "y_test")
-    else:
+    if not test:
         kept, held = hold_out(train["y"], [str(row) for row in range(len(train["y"]))], source.test_share)
         train, test = ({key: value[rows] for key, value in train.items()} for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
-    warnings = [*array_doubts(path, arrays, NAMES), *_label_doubts(classes, path)]
+    known = (*NAMES, *(f"{name}{part}" for name in source.further for part in PARTS_OF_ARRAYS))
+    warnings = [*array_doubts(path, arrays, known), *_label_doubts(classes, path)]
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
-    return Dataset(f"arrays:{path.name}", class_label(classes), train, test, unlabelled, tuple(warnings), origin)
+    return Dataset(f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin)
 
 
 def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:

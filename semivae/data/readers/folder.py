@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, class_label
+from semivae.data.dataset import Dataset, LabelInfo, class_label
 from semivae.data.doubts import split_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import Pictures, read_pictures
@@ -16,6 +16,7 @@ from semivae.data.formats.label_files import ordered_classes
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
+from semivae.data.inputs.further_labels import Cells, read_cells_of
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import (
     Labelled,
@@ -60,8 +61,10 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         layout = arrange(files) if source.labels is None else arrange_by_table(files, source)
         given = [layout.train, layout.val or [], layout.test or [], [(name, "") for name in layout.unlabelled]]
         parts = [read_pictures(files, [name for name, _ in part], preprocessing) for part in given]
+    further, labels = further_labels(source, layout, given)
     train, val, test = (
-        _sample(pictures, members, layout.classes) for pictures, members in zip(parts[:3], given[:3], strict=True)
+        {**_sample(pictures, members, layout.classes), **more}
+        for pictures, members, more in zip(parts[:3], given[:3], further[:3], strict=True)
     )
     names = {part: [name for name, _ in members] for part, members in zip(ALL, given, strict=True)}
     origin, validation = "given", None
@@ -70,7 +73,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         train, test = _rows(train, kept), _rows(train, held)
         names["train"], names["test"] = ([names["train"][row] for row in rows.tolist()] for rows in (kept, held))
         origin = f"test split off by hash, {source.test_share:.0%}"
-    unlabelled = {"x": parts[3].pixels} if layout.unlabelled else {}
+    unlabelled = {"x": parts[3].pixels, **further[3]} if layout.unlabelled else {}
     warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
     warnings += tuple(split_doubts(layout.classes, train, test, unlabelled, str(path), names))
     if layout.val is not None:
@@ -80,7 +83,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         train = {name: torch.cat([train[name], val[name]]) for name in train}
     return Dataset(
         f"folder:{path.name}",
-        class_label(layout.classes),
+        class_label(layout.classes) | labels,
         train,
         test,
         unlabelled,
@@ -92,6 +95,26 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
 
 def _sample(pictures: Pictures, members: Labelled, classes: Sequence[str]) -> Sample:
     return {"x": pictures.pixels, "y": class_numbers(members, classes)}
+
+
+def further_labels(
+    source: FolderSource, layout: Layout, parts: Sequence[Labelled]
+) -> tuple[list[Sample], dict[str, LabelInfo]]:
+    """What a table says of the files of some parts besides their classes: values by part and label, and the labels.
+
+    Raises:
+        DataError: a cell does not fit its kind of label.
+    """
+    samples: list[Sample] = [{} for _ in parts]
+    labels: dict[str, LabelInfo] = {}
+    for name, said in layout.further.items():
+        texts = [said.get(file, "") for part in parts for file, _ in part]
+        what = f"{source.labels}: column {source.columns[name]}"
+        cells = Cells(name, what, texts, layout.classes, unlabelled=source.unlabelled or ())
+        values, labels[name] = read_cells_of(source.kinds.get(name, "classes"), cells)
+        for sample, part in zip(samples, torch.split(values, [len(part) for part in parts]), strict=True):
+            sample[name] = part
+    return samples, labels
 
 
 def class_numbers(members: Labelled, classes: Sequence[str]) -> Tensor:

@@ -31,9 +31,10 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
     top, tables = _tables(files, source.labels)
     parts = parts_in(files, top)
     images = [name for name in files.names if name.startswith(top) and is_image(name)]
-    names, cells = _columns(files, source, tables, images)
-    labels = TableLabels(Column(cells, CellStyle()), source.unlabelled or ())
+    names, columns = _columns(files, source, tables, images)
+    labels = TableLabels(Column(columns[source.label_column], CellStyle()), source.unlabelled or ())
     called = _one_each(files, names, labels)
+    further = {label: _cell_each(files, names, columns[column], column) for label, column in source.columns.items()}
     members: dict[Part, Labelled] = {"train": [], "val": [], "test": []}
     unlabelled, unused = [], []
     for name in images:
@@ -60,6 +61,7 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
             *_unlisted(source.labels, sorted(set(unlabelled) - set(names))),
         ),
         unused_files(files, used, advice),
+        further,
     )
 
 
@@ -82,15 +84,18 @@ def _tables(files: Files, called: str) -> tuple[str, dict[str, str]]:
 
 def _columns(
     files: Files, source: FolderSource, tables: Mapping[str, str], images: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """The image file and the label in each row of all tables.
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The image file, and the cells of all columns that hold labels, in each row of all tables.
 
     Raises:
         DataError: a table without the columns, or with a file that is not there.
     """
     known = {composed(name): name for name in images}
     names: list[str] = []
-    cells: list[str] = []
+    wanted = {source.label_column: "label_column"} | {
+        column: f"columns.{name}" for name, column in source.columns.items()
+    }
+    cells: dict[str, list[str]] = {column: [] for column in wanted}
     lacking: list[str] = []
     for folder, table in tables.items():
         path = files.place / table
@@ -98,7 +103,7 @@ def _columns(
             columns = cells_of(files.read(table), path)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as a table of labels: {error}") from error
-        for key, column in (("file_column", source.file_column), ("label_column", source.label_column)):
+        for column, key in {source.file_column: "file_column", **wanted}.items():
             if column not in columns:
                 raise DataError(f"{path} has no column {column} (source.{key}); it has {join_names(list(columns), 12)}")
         for written in columns[source.file_column]:
@@ -106,7 +111,8 @@ def _columns(
             found = known.get(f"{composed(folder)}{name}")
             lacking += [written] if found is None else []
             names.append(found or "")
-        cells += columns[source.label_column]
+        for column, found_cells in cells.items():
+            found_cells += columns[column]
     if lacking:
         raise DataError(
             f"{len(lacking):,} of {len(names):,} files that {source.labels} names are no images in {files.place}: "
@@ -131,6 +137,16 @@ def _one_each(files: Files, names: Sequence[str], labels: TableLabels) -> dict[s
         label = labels.called[labels.texts[code]]
         if found.setdefault(name, label) != label:
             raise DataError(f"{files.place}: {name} is labelled {found[name]} and {label}; give it one label")
+    return found
+
+
+def _cell_each(files: Files, names: Sequence[str], cells: Sequence[str], column: str) -> dict[str, str]:
+    """What a column says of each image, as it is written. Raises DataError where it says two things of one."""
+    found: dict[str, str] = {}
+    for name, cell in zip(names, cells, strict=True):
+        written = cell.strip()
+        if written and found.setdefault(name, written) != written:
+            raise DataError(f"{files.place}: {name} has {found[name]} and {written} in column {column}; give it one")
     return found
 
 

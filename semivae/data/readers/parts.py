@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -38,6 +38,7 @@ class Layout:
         unlabelled: without a class.
         warnings: what a user should know.
         unused: a warning of the files that no part uses, or nothing.
+        further: by further label, what the table says of the files, as cells.
     """
 
     top: str
@@ -48,6 +49,7 @@ class Layout:
     unlabelled: list[str]
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 Refuse = Callable[[str], None]  # what becomes of a mistake after which the other files can still be sorted

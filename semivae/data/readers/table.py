@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from semivae.data.dataset import Dataset, class_label
+from semivae.data.dataset import Dataset, LabelInfo, class_label
 from semivae.data.doubts import split_doubts
 from semivae.data.formats.cell_texts import MISSING, CellStyle, joined_rows
 from semivae.data.formats.csv_cells import look_like_a_row, read_cells
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.columns import Column
+from semivae.data.inputs.further_labels import Cells as LabelCells
+from semivae.data.inputs.further_labels import read_cells_of
 from semivae.data.inputs.table_encoding import Cells, TableEncoding
 from semivae.data.inputs.table_fitting import fit_encoding
 from semivae.data.inputs.table_labels import TableLabels
@@ -60,7 +63,8 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
             'the column to use it, or write source.ignore: [""]'
         )
     used = {name: column for name, column in cells.items() if name not in (*source.ignore, INDEX)}
-    columns = {name: Column(column, style) for name, column in used.items() if name != source.label}
+    no_input = {source.label, *source.columns.values()}
+    columns = {name: Column(column, style) for name, column in used.items() if name not in no_input}
     labels = TableLabels(Column(used[source.label], style), source.unlabelled or ())
     warnings += labels.doubts(str(path), source.label, all_said=source.unlabelled is not None)
     known, classes = labels.rows, ordered_classes(labels.names)
@@ -83,9 +87,12 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     encoding = encoding.model_copy(update={"unlabelled": source.unlabelled or ()})
     warnings += found
     x = torch.from_numpy(encoding.encode(columns, str(path)))
-    train, test = ({"x": x[torch.from_numpy(known[part.numpy()])], "y": numbers[part]} for part in (kept, held))
-    if test_path is not None:
-        test, lost = _test_part(test_path, encoding, classes)
+    tested = None if test_path is None else read_cells(test_path)
+    beside, beside_tested, further = _further_labels(source, cells, tested or {}, classes, path, style)
+    every = {"x": x, **beside}
+    train, test = (_rows(every, known[part.numpy()]) | {"y": numbers[part]} for part in (kept, held))
+    if test_path is not None and tested is not None:
+        test, lost = _test_part(test_path, tested, encoding, classes, beside_tested)
         warnings += lost
     without = np.flatnonzero(labels.codes < 0)
     empty = np.logical_and.reduce(list(encoding.missing(columns).values()))
@@ -94,14 +101,34 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
         lost_rows = count_of(count, "row holds nothing", "rows hold nothing")
         warnings.append(f"{path}: {lost_rows} (the first is row {first}) and {'is' if count == 1 else 'are'} left out")
         without = without[~empty[without]]
-    unlabelled = {"x": x[torch.from_numpy(without)]} if len(without) else {}
+    unlabelled = _rows(every, without) if len(without) else {}
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
     name = f"table:{path.name}"
-    return Dataset(name, class_label(classes), train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
+    labels_known = class_label(classes) | further
+    return Dataset(name, labels_known, train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
 
 
-def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) -> tuple[Sample, list[str]]:
-    cells = read_cells(path)
+def _rows(sample: Sample, rows: NDArray[np.intp]) -> Sample:
+    return {name: values[torch.from_numpy(rows)] for name, values in sample.items()}
+
+
+def _further_labels(
+    source: TableSource, cells: Cells, tested: Cells, classes: tuple[str, ...], path: Path, style: CellStyle
+) -> tuple[Sample, Sample, dict[str, LabelInfo]]:
+    """Further labels of all rows of a table, and of a second one to test on, which may lack them."""
+    first, second, labels = {}, {}, {}
+    for name, column in source.columns.items():
+        texts = [*cells[column], *tested.get(column, [""] * len(next(iter(tested.values()), ())))]
+        what = f"{path}: column {column}"
+        said = LabelCells(name, what, texts, classes, style, source.unlabelled or ())
+        values, labels[name] = read_cells_of(source.kinds.get(name, "classes"), said)
+        first[name], second[name] = values[: len(cells[column])], values[len(cells[column]) :]
+    return first, second, labels
+
+
+def _test_part(
+    path: Path, cells: Cells, encoding: TableEncoding, classes: tuple[str, ...], further: Sample
+) -> tuple[Sample, list[str]]:
     if encoding.label not in cells:
         raise DataError(f"{path} has no column {encoding.label}; it has {join_names(list(cells), 12)}")
     labels = TableLabels(Column(cells[encoding.label], encoding.style), encoding.unlabelled)
@@ -113,15 +140,21 @@ def _test_part(path: Path, encoding: TableEncoding, classes: tuple[str, ...]) ->
             f"those have {join_names(classes)}"
         )
     columns = encoding.read(cells, str(path))
-    x = torch.from_numpy(encoding.encode(columns, str(path)))[torch.from_numpy(labels.rows)]
+    x = torch.from_numpy(encoding.encode(columns, str(path)))
     lost = len(labels.codes) - len(labels.rows)
     warnings = [f"{path}: {lost:,} rows without a {encoding.label} are not tested on"] if lost else []
-    y = torch.from_numpy(labels.numbers(classes)[labels.rows])
-    return {"x": x, "y": y}, warnings + encoding.doubts(columns, str(path))
+    sample = {"x": x, "y": torch.from_numpy(labels.numbers(classes)), **further}
+    return _rows(sample, labels.rows), warnings + encoding.doubts(columns, str(path))
 
 
 def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
-    for key, names in (("label", (source.label,)), ("ignore", source.ignore), ("categorical", source.categorical)):
+    asked = (
+        ("label", (source.label,)),
+        ("columns", tuple(source.columns.values())),
+        ("ignore", source.ignore),
+        ("categorical", source.categorical),
+    )
+    for key, names in asked:
         if missing := [name for name in names if name not in cells and name != INDEX]:
             near = nearest(missing[0], cells)
             hint = f"; did you mean {near}?" if near else ""

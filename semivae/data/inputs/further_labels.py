@@ -1,0 +1,120 @@
+"""Further labels of users' data: what is known of an example besides its primary label, by the kind of the label.
+
+What is not known is VOID, or NaN among numbers. To add a kind, name it in `LabelKind` (`semivae.recipe.sources`) and
+enter how it is read in `READ`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semivae.data.dataset import LabelInfo
+from semivae.data.formats.cell_texts import CellStyle
+from semivae.data.formats.label_files import label_names, ordered_classes
+from semivae.data.inputs.columns import Column
+from semivae.data.inputs.pixels import Array
+from semivae.data.inputs.table_labels import TableLabels
+from semivae.errors import DataError
+from semivae.text import join_names
+from semivae.variables import VOID
+
+BETWEEN = "|"  # candidates in one cell
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a further label.
+
+    Attributes:
+        name: what the recipe calls the label.
+        what: where it is, for messages.
+        texts: of each example, as they are written; "" and the marks of a missing cell stand for what is not known.
+        classes: of the primary label.
+        style: how cells are written.
+        unlabelled: further texts that mean that nothing is known.
+    """
+
+    name: str
+    what: str
+    texts: Sequence[str]
+    classes: tuple[str, ...]
+    style: CellStyle = CellStyle()  # noqa: RUF009 (it is frozen)
+    unlabelled: Sequence[str] = ()
+
+
+def read_cells_of(kind: str, cells: Cells) -> tuple[Tensor, LabelInfo]:
+    """Returns the values of a further label, [n, ...], and what is known of it.
+
+    Raises:
+        DataError: a cell does not fit the kind.
+    """
+    return READ[kind](cells)
+
+
+def _classes(cells: Cells) -> tuple[Tensor, LabelInfo]:
+    """Class numbers, int64 [n]; the classes of the primary label where all are among them, as annotators write them."""
+    labels = TableLabels(Column(cells.texts, cells.style), cells.unlabelled)
+    own = ordered_classes(labels.names)
+    if len(own) < 2:
+        has = f"only the class {own[0]}" if own else "no class"
+        raise DataError(f"{cells.what} holds {has}; a further label needs at least two")
+    classes = cells.classes if set(own) <= set(cells.classes) else own
+    return torch.from_numpy(labels.numbers(classes)), LabelInfo("classes", classes)
+
+
+def _candidates(cells: Cells) -> tuple[Tensor, LabelInfo]:
+    """Which classes of the primary label may be the right one, int8 [n, classes], from cells like `cat|dog`."""
+    coded = Column(cells.texts, cells.style).coded
+    marks = {mark.strip().lower() for mark in cells.unlabelled}
+    table = np.full((len(coded.texts) + 1, len(cells.classes)), VOID, np.int8)  # the last row is for unknown cells
+    for row, text in enumerate(coded.texts):
+        if text.lower() in marks:
+            continue
+        named = [name.strip() for name in text.split(BETWEEN) if name.strip()]
+        if unknown := sorted(set(named) - set(cells.classes)):
+            raise DataError(
+                f"{cells.what}: {text!r} names {join_names(unknown)}, which is no class of the label; the classes are "
+                f"{join_names(cells.classes, 20)}, and candidates are parted by {BETWEEN}"
+            )
+        table[row] = [name in named for name in cells.classes]
+    return torch.from_numpy(table[coded.codes]), LabelInfo("candidates", cells.classes)
+
+
+READ: Mapping[str, Callable[[Cells], tuple[Tensor, LabelInfo]]] = {"classes": _classes, "candidates": _candidates}
+
+
+def texts_of(array: Array, what: str) -> list[str]:
+    """Returns an array of class names or numbers as cells; "" for empty names and for numbers below zero.
+
+    Raises:
+        DataError: the array is not one-dimensional, or of another type.
+    """
+    if array.dtype.kind == "i" and array.ndim == 1:
+        return ["" if number < 0 else str(number) for number in array.tolist()]
+    known = np.array([entry not in ("", b"") for entry in array.tolist()], np.bool_)
+    texts = np.full(len(array), "", object)
+    texts[known] = label_names(array[known], what)
+    return [str(text) for text in texts]
+
+
+def candidates_of(array: Array, classes: Sequence[str], what: str) -> Tensor:
+    """Returns candidate sets, int8 [n, classes], of an array of zeros and ones; rows of zeros or of -1 are unknown.
+
+    Raises:
+        DataError: the array has another shape, or other values.
+    """
+    if array.ndim != 2 or array.shape[1] != len(classes) or array.dtype.kind not in "biu":
+        raise DataError(
+            f"{what} is {list(array.shape)} of {array.dtype}; candidates are zeros and ones, [n, {len(classes)}], one "
+            f"for each class"
+        )
+    if not np.isin(array, (VOID, 0, 1)).all():
+        raise DataError(f"{what} holds other numbers than 0 and 1, and -1 where nothing is known")
+    sets = array.astype(np.int8)
+    sets[~(sets == 1).any(axis=1)] = VOID
+    return torch.from_numpy(sets)

@@ -1,0 +1,75 @@
+"""Further labels among the arrays of an .npz: `c`, `c_test` and `c_unlabelled` beside x, x_test and x_unlabelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semivae.data.dataset import LabelInfo
+from semivae.data.inputs.further_labels import Cells, candidates_of, read_cells_of, texts_of
+from semivae.data.inputs.pixels import Array
+from semivae.errors import DataError
+from semivae.recipe.schema import ArraysSource
+from semivae.recipe.sources import PARTS_OF_ARRAYS
+from semivae.variables import VOID, Sample
+
+
+def add_further_labels(
+    source: ArraysSource,
+    arrays: Mapping[str, Array],
+    parts: tuple[Sample, Sample, Sample],
+    classes: tuple[str, ...],
+    path: Path,
+) -> dict[str, LabelInfo]:
+    """Adds the further labels to the examples that are there of train, test and unlabelled, and returns what they are.
+
+    A part that lacks the array does not know the label.
+
+    Raises:
+        DataError: an array has another length, type or value than its kind of label.
+    """
+    labels: dict[str, LabelInfo] = {}
+    there = [(part, sample) for part, sample in zip(PARTS_OF_ARRAYS, parts, strict=True) if sample]
+    for name in source.further:
+        for part in PARTS_OF_ARRAYS:
+            _refuse_length(name, part, arrays, dict(there), path)
+        given = [arrays.get(f"{name}{part}") for part, _ in there]
+        lengths = [len(sample["x"]) for _, sample in there]
+        what, kind = f"{path}: {name}", source.kinds.get(name, "classes")
+        if kind == "candidates" and arrays[name].ndim == 2:
+            labels[name] = LabelInfo(kind, classes)
+            values = torch.cat(
+                [_sets(array, count, classes, what) for array, count in zip(given, lengths, strict=True)]
+            )
+        else:
+            texts = [[""] * count if array is None else texts_of(array, what)
+                     for array, count in zip(given, lengths, strict=True)]  # fmt: skip
+            values, labels[name] = read_cells_of(kind, Cells(name, what, list(chain(*texts)), classes))
+        for (_, sample), own in zip(there, torch.split(values, lengths), strict=True):
+            sample[name] = own
+    return labels
+
+
+def _refuse_length(
+    name: str, part: str, arrays: Mapping[str, Array], samples: Mapping[str, Sample], path: Path
+) -> None:
+    array = arrays.get(f"{name}{part}")
+    if array is None:
+        return
+    if part not in samples:
+        raise DataError(f"{path} has {name}{part}, but no x{part} that it could belong to")
+    if array.ndim == 0 or len(array) != len(samples[part]["x"]):
+        raise DataError(
+            f"{path}: {name}{part} is {list(array.shape)}, but x{part} has {len(samples[part]['x']):,} examples; give "
+            "one entry for each"
+        )
+
+
+def _sets(array: Array | None, count: int, classes: tuple[str, ...], what: str) -> Tensor:
+    if array is None:
+        return torch.full((count, len(classes)), VOID, dtype=torch.int8)
+    return candidates_of(array, classes, what)
