@@ -101,8 +101,8 @@ def test_indexed_masks_whose_palettes_differ_are_refused(tmp_path: Path) -> None
     write_pairs(tmp_path, [indexed(NUMBERS % 2, BLACK, RED), turned] * 2)
     with pytest.raises(
         DataError,
-        match=r"masks/1.png, masks/3.png \(it shows number 0 as 255 0 0, but masks/0.png as 0 0 0: .*save them as RGB and list the "
-        r"colours in source.palette; if numbers count, name the classes there, without colours",
+        match=r"masks/1.png, masks/3.png \(it shows number 0 as 255 0 0, but masks/0.png as 0 0 0: .*save them as "
+        r"RGB and list the colours in source.palette; if numbers count, name the classes there, without colours",
     ):
         folder(tmp_path)
     (tmp_path / "names.txt").write_text("ground\nthing\n")
