@@ -140,8 +140,9 @@ def progress_table(progress: Progress) -> RenderableType:
     if progress.read_as_intended is not None:
         rows.add_row(Text("  samples", style="dim"), Text(f"{progress.read_as_intended:.0%} class consistency"))
     if progress.validation_error is not None:
-        beside = "" if progress.model_error is None else f"; the model's was {progress.model_error:.2%}"
-        error = Text(f"error {progress.validation_error:.2%}{beside}", style="green")
+        headline = progress.headline
+        beside = "" if progress.model_error is None else f"; the model's was {headline.text(progress.model_error)}"
+        error = Text(f"{headline.name} {headline.text(progress.validation_error)}{beside}", style="green")
         rows.add_row(Text("  validation", style="dim"), error)
     return Group(bar, rows)
 

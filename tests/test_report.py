@@ -26,6 +26,7 @@ from semivae.page.judged import Judged
 from semivae.page.report import LARGEST, confusion, page_of, write_report
 from semivae.recipe.schema import Recipe
 from semivae.tasks.class_scores import scores_of
+from semivae.tasks.kinds import CLASSES, MAPS
 from semivae.variables import VOID
 from tests.test_several_inputs import RECIPE, dataset
 
@@ -131,14 +132,14 @@ def test_counts_are_those_of_the_split(tiny_run: Run, told: tuple[Page, dict[str
 def test_a_class_is_judged_as_a_map_of_one_place() -> None:
     """Two classes, by hand; of the map, one place is void and one wrong."""
     p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    found = Judged()
+    found = Judged(CLASSES)
     found(p, torch.tensor([0, 0]))
     assert found.likely.tolist() == pytest.approx([0.9, 0.2]) and found.wrong.tolist() == [0.0, 1.0]
     assert found.most_wrong(5).tolist() == [1] and found.least_sure(1).tolist() == [1]
-    of_map = Judged()
+    of_map = Judged(MAPS)
     of_map(p.T.reshape(1, 2, 2).repeat(2, 1, 1), torch.tensor([[0, VOID], [0, 0]]))
     assert of_map.wrong.tolist() == [0.0, 0.5] and of_map.likely.tolist() == pytest.approx([0.9, 0.55])
-    empty = Judged()
+    empty = Judged(MAPS)
     empty(torch.full((1, 2, 2), 0.5), torch.full((1, 2), VOID))
     assert empty.most_wrong(3).tolist() == [] and empty.rows(torch.tensor([0]))[0]["likely"] is None
 

@@ -29,13 +29,15 @@ from semivae.generative.codes import draw_codes
 from semivae.generative.imputation import impute
 from semivae.generative.likelihood import consistency, likelihood
 from semivae.generative.sampling import draw
+from semivae.monitoring.context import Context
+from semivae.monitoring.failures import drifting_label, figure_interval, worse_than_twin
 from semivae.monitoring.validator import Validator
 from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
 from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
 from semivae.tasks.splitting import make_split
-from semivae.tasks.task import LabelStatistics, Task, reason, takes
+from semivae.tasks.task import Headline, LabelStatistics, Task, reason, takes
 from semivae.tasks.user_values import UserValue, numbers
 
 CPU = torch.device("cpu")
@@ -214,6 +216,49 @@ def test_views_that_teach_need_a_teacher() -> None:
         Game(game.decoder, game.encoder, game.plan, views=views)
 
 
+# The headline figure -------------------------------------------------------------------------------------------------
+
+
+def statistics(errors: Sequence[float]) -> LabelStatistics:
+    return LabelStatistics(torch.tensor(errors), torch.ones(len(errors)), torch.zeros(0), torch.zeros(0))
+
+
+def test_the_headline_of_parts_is_that_of_all_labels() -> None:
+    parts = [statistics([1.0, 0.0, 0.0]), statistics([1.0])]
+    assert CLASSES.headline_of(parts) == (0.5, None), "the mean over all labels, not over parts"
+    assert CLASSES.headline_of([replace(parts[0], errors=None)]) == (None, None)
+    assert CLASSES.headline_of([statistics([])]) == (None, None)
+
+
+def test_a_figure_that_is_no_fraction_has_a_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(CLASSES), "headline", Headline("spread", fraction=False, format=".3f"))
+    assert CLASSES.headline_of([statistics([1.0, 3.0]), statistics([1.0, 3.0])]) == (2.0, 0.5)
+    assert CLASSES.headline.text(2.0) == "2.000"
+
+
+def test_figures_are_compared_by_their_own_standard_errors() -> None:
+    """Ten times a fraction's largest value, so that no rule may take them for fractions."""
+    context = Context(steps=3, label="y", headline=Headline("RMSE", False, ".3f", ".3g"), has_labels=True, n_images=100)
+
+    def rows(*figures: float, deviation: float | None = 0.5) -> list[dict[str, Any]]:
+        return [
+            {"step": step, "validation_error": figure, "validation_deviation": deviation}
+            for step, figure in enumerate(figures, 1)
+        ]
+
+    (drift,) = drifting_label(rows(10.0, 12.0, 12.1), context)
+    assert "the validation RMSE of y is 12.1 at step 3, clearly above its minimum, 10 at step 1" in drift.seen
+    assert not list(drifting_label(rows(10.0, 12.0, 11.9), context)), "1.96 standard errors on both sides"
+    assert not list(drifting_label(rows(10.0, 12.0, 12.1, deviation=None), context)), "nothing is known of the noise"
+    twin = rows(0.0, 0.0, 10.0)
+    kinds = [
+        [failure.kind for failure in worse_than_twin(rows(0.0, 0.0, last), twin, context)]
+        for last in (10.7, 10.8, 12.0)
+    ]
+    assert kinds == [[], ["twin ahead"], ["worse than the twin"]]
+    assert figure_interval(rows(10.0)[0], context) == pytest.approx((9.02, 10.98))
+
+
 # A new kind ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,10 +296,16 @@ class Flags(Task):
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         return posterior.mean
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, chosen: Any = None) -> Tensor:
         return outputs > 0.5
 
-    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+    def by_example(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        wrong = (self.predict(outputs) != labels).double().mean(dim=1)
+        return 1.0 - wrong, wrong, torch.ones_like(wrong)
+
+    def scores(
+        self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None
+    ) -> dict[str, Any]:
         return {"error": float(torch.cat([(self.predict(p) != y).float() for p, y in parts]).mean())}
 
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:

@@ -84,7 +84,10 @@ def calibration_of(run: TrainedModel, draws: int = 0) -> Calibration:
 
 
 def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """Returns whether a new entry replaces an old one: the checkpoint has changed, or both calibrate the same."""
+    """Returns whether a new entry replaces an old one: the checkpoint has changed, or both calibrate the same.
+
+    Entries without draws are no calibrations, but what `Classifier.chosen` keeps.
+    """
     same = old.get("checkpoint_sha256") == entry["checkpoint_sha256"]
     return old.get("checkpoint") == entry["checkpoint"] and (not same or old.get("draws") == entry["draws"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semivae.classification.calibration import Calibration, calibration_of
+from semivae.classification.calibration import Calibration, calibration_of, checkpoint_digest
 from semivae.classification.posterior import (
     Floats,
     encoder_log_posterior,
@@ -22,7 +23,8 @@ from semivae.classification.posterior import (
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
 from semivae.data.inputs.examples import Examples
-from semivae.errors import RunError
+from semivae.errors import DataError, RunError
+from semivae.runs.folder import read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
 
 DRAWS = 4  # codes for each image and class in the decoder's vote
@@ -124,13 +126,13 @@ class Classifier:
         raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
         uncorrected = self.log_posterior(raw)
         if self.prior is None:
-            return Answer(_probabilities(uncorrected), _probabilities(uncorrected), uncorrected)
+            return Answer(self._outputs(uncorrected), self._outputs(uncorrected), uncorrected)
         assert self.trained_prior is not None
         estimate = None if not isinstance(self.prior, str) else estimate_prior(uncorrected, self.trained_prior)
         prior = self.prior if estimate is None else estimate.probabilities
         assert not isinstance(prior, str)
         corrected = change_prior(uncorrected, self.trained_prior, prior, self.run.classes)
-        return Answer(_probabilities(corrected), _probabilities(uncorrected), uncorrected, prior, estimate)
+        return Answer(self._outputs(corrected), self._outputs(uncorrected), uncorrected, prior, estimate)
 
     def probabilities(self, images: object) -> Tensor:
         """Returns class probabilities of images, as for `answer`: float32 (n, K) on the CPU."""
@@ -149,9 +151,39 @@ class Classifier:
             for parameters in label_parameters(self.run, images):
                 yield self.run.task.outputs(parameters, self.calibration.temperature).float()
 
+    @cached_property
+    def chosen(self) -> Any:
+        """What answers need besides outputs, chosen on the validation images (`Task.choose`), and kept with the run.
+
+        None for kinds that choose nothing, and where nothing is kept and there are no such images to choose on.
+        """
+        run = self.run
+        if not run.task.chooses or self.looks_at_all:
+            return None
+        digest, temperature = checkpoint_digest(run), self.calibration.temperature
+        kept = read_calibrations(run.path)
+        for entry in kept:
+            if (entry.get("checkpoint_sha256"), entry.get("at_temperature")) == (digest, temperature):
+                return entry.get("chosen")
+        try:
+            train, rows = run.dataset().train, run.split().validation
+        except DataError:
+            return None
+        if not len(rows):
+            return None
+        labels = train[run.label][rows]
+        outputs = torch.cat(list(self.in_parts(run.examples(train)[rows])))
+        chosen = run.task.choose([(outputs, labels)])
+        entry = {"checkpoint": run.checkpoint, "checkpoint_sha256": digest, "at_temperature": temperature}
+        others = [old for old in kept if old.get("checkpoint") != run.checkpoint or "chosen" not in old]
+        same = [old for old in kept if old.get("checkpoint_sha256") == digest and "chosen" in old]
+        write_calibrations(run.path, [*others, *same, entry | {"chosen": chosen}])
+        return chosen
+
     def predict(self, images: Tensor | Examples) -> NDArray[np.int64]:
         """Returns the most likely class number of every image, [n], or pixel, [n, height, width]."""
-        return np.concatenate([self.run.task.predict(part).numpy() for part in self.in_parts(images)])
+        chosen = self.chosen
+        return np.concatenate([self.run.task.predict(part, chosen).numpy() for part in self.in_parts(images)])
 
     def facts(self, answer: Answer | None = None) -> dict[str, Any]:
         """Returns the settings, JSON-serialisable: "temperature", "strength", "draws", "calibrated_on" (images).
@@ -181,6 +213,5 @@ class Classifier:
     def _by_class(self, values: Floats) -> Mapping[str, float]:
         return {name: float(value) for name, value in zip(self.run.classes, values, strict=True)}
 
-
-def _probabilities(log_posterior: Floats) -> Tensor:
-    return torch.from_numpy(np.exp(log_posterior)).float()
+    def _outputs(self, log_posterior: Floats) -> Tensor:
+        return self.run.task.outputs_from(torch.from_numpy(log_posterior)).float()

@@ -100,8 +100,8 @@ def label_parameters(run: TrainedModel, images: Tensor | Examples, batch: int | 
 
 
 def encoder_log_posterior(run: TrainedModel, images: Tensor | Examples, batch: int | None = None) -> Floats:
-    """log q(label | image) of images (n, C, H, W), float64 (n, K, ...), nats; of labels whose values are classes."""
-    parts = [parameters.log_softmax(1) for parameters in label_parameters(run, images, batch)]
+    """log q(label | image) of images (n, C, H, W), float64 (n, K, ...), nats, as `Task.log_posterior` lays it out."""
+    parts = [run.task.log_posterior(parameters) for parameters in label_parameters(run, images, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float64)
 
 

@@ -6,39 +6,42 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from semivae.cli.tables import new_table
+from semivae.tasks.task import Headline
 from semivae.training.progress import bits_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-COLUMNS = {"error": "error", "read_as_intended": "class consistency"}
+CONSISTENCY = Headline("class consistency")
 MOST_ROWS = 12  # of a curve; more are read in metrics.jsonl
 
 
 def shown(report: Mapping[str, Any]) -> list[RenderableType]:
     """The report for people: tables, then one paragraph per warning, then what could not be measured."""
-    parts: list[RenderableType] = [curve_table(report["curve"])] if report["curve"] else []
+    headline = Headline(**report["headline"])
+    parts: list[RenderableType] = [curve_table(report["curve"], headline)] if report["curve"] else []
     if report["bits"]:
         parts.append(bits_table(report["bits"]))
     if report["validation"]:
-        parts.append(readers_table(report["validation"], "Validation images", "error"))
+        parts.append(readers_table(report["validation"], "Validation images", "error", headline))
     if report["samples"]:
-        parts.append(readers_table(report["samples"], "Samples of the decoder", "read_as_intended"))
+        parts.append(readers_table(report["samples"], "Samples of the decoder", "read_as_intended", CONSISTENCY))
     parts += [warning_text(warning) for warning in report["warnings"]] or ["No warnings."]
     return parts + [f"not measured: {text}" for text in report["not_measured"]]
 
 
-def curve_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def curve_table(rows: Sequence[Mapping[str, Any]], headline: Headline) -> Table:
     """Validations, evenly chosen where they are many, the last one always."""
     streams, codes = ([*dict.fromkeys(name for row in rows for name in row[key])] for key in ("confident", "bits"))
     columns = [*(f"confident, {name}" for name in streams), "error if confident", *(f"{code}, bits" for code in codes)]
-    table = new_table("step", "validation error", "twin's", "class consistency", *columns, title="Curve")
+    table = new_table("step", f"validation {headline.name}", "twin's", "class consistency", *columns, title="Curve")
     for row in evenly(rows):
-        shares = (row["validation_error"], row["twin_validation_error"], row["read_as_intended"])
-        confident = (*(row["confident"].get(name) for name in streams), row["confident_error"])
+        figures = (row["validation_error"], row["twin_validation_error"])
+        shown = ["-" if figure is None else headline.brief(figure) for figure in figures]
+        shares = (row["read_as_intended"], *(row["confident"].get(name) for name in streams), row["confident_error"])
         bits = [bits_text(row["bits"][code]) if code in row["bits"] else "-" for code in codes]
-        table.add_row(f"{row['step']:,}", *map(percent, (*shares, *confident)), *bits)
+        table.add_row(f"{row['step']:,}", *shown, *map(percent, shares), *bits)
     return table
 
 
@@ -57,12 +60,12 @@ def bits_table(codes: Mapping[str, Mapping[str, float | None]]) -> Table:
     return table
 
 
-def readers_table(found: Mapping[str, Any], title: str, column: str) -> Table:
-    """A share by each reader, with its 95% interval."""
-    table = new_table("read by", COLUMNS[column], "95% interval", title=f"{title}: {found['count']:,}")
+def readers_table(found: Mapping[str, Any], title: str, column: str, headline: Headline) -> Table:
+    """A figure by each reader, with its 95% interval; `headline` says what it is, and how it is written."""
+    table = new_table("read by", headline.name, "95% interval", title=f"{title}: {found['count']:,}")
     for reader, numbers in found["readers"].items():
-        low, high = numbers["interval"]
-        table.add_row(reader, f"{numbers[column]:.2%}", f"{low:.2%} to {high:.2%}")
+        interval = "-" if numbers["interval"] is None else " to ".join(map(headline.text, numbers["interval"]))
+        table.add_row(reader, headline.text(numbers[column]), interval)
     return table
 
 

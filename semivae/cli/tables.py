@@ -69,10 +69,10 @@ def parameters_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     return table
 
 
-def summary(errors: Sequence[float]) -> str:
-    """Mean and sample standard deviation of fractions, in percent."""
-    spread = f" ± {stdev(errors):.2%}" if len(errors) > 1 else ""
-    return f"{mean(errors):.2%}{spread}"
+def summary(figures: Sequence[float], form: str = ".2%") -> str:
+    """Mean and sample standard deviation; of fractions, in percent, unless written otherwise."""
+    spread = f" ± {stdev(figures):{form}}" if len(figures) > 1 else ""
+    return f"{mean(figures):{form}}{spread}"
 
 
 def new_table(*columns: str, title: str) -> Table:

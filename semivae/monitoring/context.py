@@ -13,7 +13,7 @@ from semivae.monitoring.measures import SAMPLES, capacity, prior_frequencies
 from semivae.recipe import Recipe
 from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
 from semivae.scenario.plan import Roles
-from semivae.tasks.task import takes
+from semivae.tasks.task import Headline, takes
 
 GRACE_PERIOD = 0.3  # the fraction of the training, after its last loss has begun, in which nothing needs to work yet
 
@@ -43,6 +43,8 @@ class Context:
         steps: the length of the whole training.
         last_start: the fraction of the training at which its last loss begins.
         image, label: their names; label None in an unsupervised run.
+        headline: the figure that its kind is judged by.
+        nouns: what its kind calls a class, and several.
         counted: what fractions of the label count, as its task words it ("{images}" or "the pixels of {images}").
         capacity: by code, the largest number of bits that it can carry; inf for real numbers.
         draws_image: whether the decoder hands drawn pixels to the encoder where it could hand means.
@@ -55,7 +57,7 @@ class Context:
         has_labels: whether they are labelled (the validation part).
         expected: the class frequencies among them, or the prior's; empty if unknown.
         classes: class names.
-        chance: the accuracy on samples of always answering the most frequent class.
+        chance: the class consistency of always answering the most frequent class.
         n_samples: the number of the decoder's samples that were classified.
     """
 
@@ -63,6 +65,8 @@ class Context:
     last_start: float = 0.0
     image: str = "x"
     label: str | None = None
+    headline: Headline = field(default_factory=Headline)
+    nouns: tuple[str, str] = ("class", "classes")
     counted: str = "{images}"
     capacity: Mapping[str, float] = field(default_factory=dict)
     draws_image: bool = False
@@ -127,6 +131,8 @@ def context_of(
         last_start=max(starts, default=0.0),
         image=roles.image,
         label=roles.label,
+        headline=task.headline,
+        nouns=task.nouns,
         counted=task.counted,
         capacity={name: capacity(decoder[name]) for name in roles.codes if name in decoder},
         draws_image=image.complete_with == "sample" and image.family != "categorical",
@@ -143,7 +149,7 @@ def context_of(
         has_labels=has_labels,
         expected=expected,
         classes=tuple(classes),
-        chance=max(prior or expected, default=0.0),
+        chance=task.chance(prior or expected),
         n_samples=SAMPLES,
     )
 

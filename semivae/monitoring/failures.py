@@ -26,6 +26,7 @@ WRONG_LABELS = 0.05  # the error rate of confident labels that the usual thresho
 TAKEN_OVER = 0.1  # the fraction of what belongs to other classes from which on a class takes over
 BY_CHANCE = 1e-3  # a class is missing if its absence by chance is less probable than this
 MOST_NAMED = 5  # of the missing classes; a data set may have hundreds
+NORMAL_95 = 1.96  # standard errors from the middle of a 95% interval to its end
 OTHER_MEANING = 0.25  # the fraction of samples with another class, beyond the reader's own error; blur explains some
 
 
@@ -105,25 +106,27 @@ def collapsed_codes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
 
 
 def drifting_label(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
-    """Finds a validation error that stays clearly above its minimum."""
+    """Finds a headline figure on validation that stays clearly above its minimum."""
     measured = [row for row in rows if row.get("validation_error") is not None]
     if len(measured) <= PERSISTS or not context.has_labels:
         return
     best = min(measured[:-PERSISTS], key=lambda row: float(row["validation_error"]))
-    latest = [row["validation_error"] for row in measured[-PERSISTS:]]
-    if all(clearly_above(error, best["validation_error"], context.n_images) for error in latest):
+    latest = measured[-PERSISTS:]
+    if all(clearly_worse(row, best, context) for row in latest):
+        headline = context.headline
         yield Failure(
             "drifting label",
             str(context.label),
-            f"the validation error of {context.label} is {latest[-1]:.1%} at step {measured[-1]['step']:,}, clearly "
-            f"above its minimum, {best['validation_error']:.1%} at step {best['step']:,} ({context.n_images:,} images)",
+            f"the validation {headline.name} of {context.label} is {headline.brief(latest[-1]['validation_error'])} at "
+            f"step {latest[-1]['step']:,}, clearly above its minimum, {headline.brief(best['validation_error'])} at "
+            f"step {best['step']:,} ({context.n_images:,} images)",
             f"the meaning of {context.label} drifts: the players agree on something other than the labels",
-            f"{anchor(context)}; the checkpoint `selected` is the one with the lowest error",
+            f"{anchor(context)}; the checkpoint `selected` is the one with the lowest {headline.name}",
         )
 
 
 def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Context) -> Iterator[Failure]:
-    """Finds a finished model whose validation error is above that of its finished supervised twin.
+    """Finds a finished model whose headline figure is above that of its finished supervised twin.
 
     The twin is ahead if the difference is more than its standard error (with maps: at all); the model is worse if it is
     clear.
@@ -133,15 +136,15 @@ def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Cont
     error, twin = rows[-1].get("validation_error"), twin_rows[-1].get("validation_error")
     if error is None or twin is None or not context.n_images:
         return
-    label = context.label
+    label, headline = context.label, context.headline
     seen = (
-        f"the validation error of {label} is {error:.1%}, that of its supervised twin {twin:.1%} "
-        f"({context.n_images:,} images)"
+        f"the validation {headline.name} of {label} is {headline.brief(error)}, that of its supervised twin "
+        f"{headline.brief(twin)} ({context.n_images:,} images)"
     )
-    if clearly_above(error, twin, context.n_images):
+    if clearly_worse(rows[-1], twin_rows[-1], context):
         means = f"the unlabelled data did harm: the meaning of {label} drifted away from the labels"
         yield Failure("worse than the twin", str(label), seen, means, anchor(context))
-    elif error - twin > standard_error(error, twin, context.n_values):
+    elif error - twin > deviation_of_difference(rows[-1], twin_rows[-1], context):
         yield Failure(
             "twin ahead",
             str(label),
@@ -151,6 +154,31 @@ def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Cont
             "compare both on the test images (semivae evaluate), or on more validation images (split.validation); if "
             f"the twin stays ahead, {anchor(context)}",
         )
+
+
+def clearly_worse(row: Row, other: Row, context: Context) -> bool:
+    """Returns whether the 95% interval of a row's headline figure lies above that of another row's."""
+    if context.headline.fraction:
+        return clearly_above(row["validation_error"], other["validation_error"], context.n_images)
+    low, high = (figure_interval(each, context)[side] for side, each in enumerate((row, other)))
+    return low > high
+
+
+def figure_interval(row: Row, context: Context) -> tuple[float, float]:
+    """Returns the 95% interval of a row's headline figure; endless where its standard error is unknown."""
+    if context.headline.fraction:
+        return interval(row["validation_error"], context.n_images)
+    deviation = row.get("validation_deviation")
+    half = math.inf if deviation is None else NORMAL_95 * deviation
+    return row["validation_error"] - half, row["validation_error"] + half
+
+
+def deviation_of_difference(row: Row, other: Row, context: Context) -> float:
+    """Returns the standard error of the difference of two headline figures."""
+    if context.headline.fraction:
+        return standard_error(row["validation_error"], other["validation_error"], context.n_values)
+    one, two = row.get("validation_deviation"), other.get("validation_deviation")
+    return math.inf if one is None or two is None else math.hypot(one, two)
 
 
 def unread_samples(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
@@ -279,9 +307,9 @@ def dominant_class(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
         yield Failure(
             "one class takes over",
             str(context.label),
-            f"class {name} has a mean posterior of {mass:.1%} on {context.values_text} at step {row['step']:,}, where "
-            f"{expected:.1%} is expected",
-            "the class takes over what belongs to other classes",
+            f"{context.nouns[0]} {name} has a mean posterior of {mass:.1%} on {context.values_text} at step "
+            f"{row['step']:,}, where {expected:.1%} is expected",
+            f"the {context.nouns[0]} takes over what belongs to other {context.nouns[1]}",
             more_labels(context),
         )
 
@@ -307,7 +335,7 @@ def missing_classes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
             str(context.label),
             f"none of {context.values_text} is classified as {', '.join(missing[:MOST_NAMED])}{more} at step "
             f"{row['step']:,}",
-            f"the classifier has lost {len(missing)} of {len(context.classes)} classes",
+            f"the classifier has lost {len(missing)} of {len(context.classes)} {context.nouns[1]}",
             more_labels(context),
         )
 

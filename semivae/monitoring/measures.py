@@ -27,7 +27,9 @@ class LabelMetrics:
     The names of the fields are keys of metrics.jsonl. Of a map, all fractions are fractions of the known pixels.
 
     Args:
-        validation_error: the error rate of the most likely class.
+        validation_error: the headline figure of the kind of label (`Headline`), such as the error rate of the most
+            likely class: the lower, the better.
+        validation_deviation: its standard error, if it is no fraction of wrong answers.
         confident: the fraction of images with a confidence of at least the views' threshold.
         confident_error: the error rate among those.
         class_shares: the mean posterior, by class.
@@ -35,6 +37,7 @@ class LabelMetrics:
     """
 
     validation_error: float | None = None
+    validation_deviation: float | None = None
     confident: float | None = None
     confident_error: float | None = None
     class_shares: tuple[float, ...] = ()
@@ -102,7 +105,7 @@ def measure_label(
     errors = [each.errors for each in statistics if each.errors is not None]
     wrong = torch.cat(errors) if errors else None
     return LabelMetrics(
-        None if wrong is None else mean_of(wrong),
+        *roles.task.headline_of(statistics),
         mean_of(confident) if threshold is not None else None,
         mean_of(wrong[confident]) if wrong is not None and bool(confident.any()) else None,
         tuple((torch.stack([each.mass for each in statistics]).sum(dim=0) / count).tolist()),
@@ -177,9 +180,7 @@ def class_consistency(encoder: Player, roles: Roles, images: Tensor, intended: T
     """Returns for each image (or known pixel) how well its label agrees with the intended one, [n] from 0 to 1."""
     label, *_ = roles.labels
     with eval_mode(encoder):
-        errors = roles.task.measure(encoder[label]({roles.image: images}), intended).errors
-    assert errors is not None
-    return 1.0 - errors.double()
+        return roles.task.consistency(encoder[label]({roles.image: images}), intended)
 
 
 def information_bits(decoder: Player, encoder: Player, codes: Iterable[str], sample: Sample) -> dict[str, float]:

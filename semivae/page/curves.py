@@ -8,6 +8,7 @@ from typing import Any
 from semivae.game.losses import mask_rates_of, terms_of
 from semivae.game.plan import SYMBOL
 from semivae.page.charts import LineChart, Points, line_chart
+from semivae.tasks.task import Headline
 
 Rows = Sequence[Mapping[str, Any]]
 MOST_POINTS = 200  # of a curve
@@ -19,16 +20,16 @@ def thinned(rows: Rows) -> Rows:
     return rows[(len(rows) - 1) % every :: every] if rows else rows
 
 
-def measured_charts(curve: Rows) -> list[LineChart]:
-    """What each validation found (the "curve" of `semivae.reports.diagnosis.diagnose`)."""
+def measured_charts(curve: Rows, headline: Headline) -> list[LineChart]:
+    """What each validation found (the "curve" of `semivae.reports.diagnosis.diagnose`); `headline` is the label's."""
     rows = thinned(curve)
     streams = dict.fromkeys(name for row in rows for name in row["confident"])
     codes = dict.fromkeys(name for row in rows for name in row["bits"])
     charts = [
         line_chart(
-            "Validation error",
+            f"Validation {headline.name}",
             {"model": _points(rows, "validation_error"), "twin": _points(rows, "twin_validation_error")},
-            share=True,
+            share=headline.format.endswith("%"),
             zero=True,
         ),
         line_chart("Samples read as intended", {"own encoder": _points(rows, "read_as_intended")}, share=True),

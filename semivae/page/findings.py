@@ -147,7 +147,7 @@ def _class_counts(run: TrainedModel, parts: Mapping[str, Sample]) -> dict[str, l
 
 def _judge(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -> None:
     """The evaluation, the examples that it is most wrong and least sure about, doubted labels, a map of features."""
-    judged = Judged()
+    judged = Judged(run.task)
     report = found.attempt("evaluation", lambda: evaluate(run, watch=judged))
     found.numbers["evaluation"] = report
     if report is None:
@@ -164,7 +164,7 @@ def _doubt(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -
     """Training labels that the run itself answers otherwise."""
     rows = random_subset(split.labelled, BATCHES_EXAMINED * at_a_time(run), seed=0)
     part = _rows(dataset.train, rows)
-    judged = judged_of(Classifier(run).in_parts(run.examples(part)), part[run.label])
+    judged = judged_of(run.task, Classifier(run).in_parts(run.examples(part)), part[run.label])
     doubted = judged.most_wrong(found.kind.shown)
     found.numbers["doubted"] = {"examined": len(rows), "wrong": int((judged.wrong > 0).sum()),
                                 "rows": judged.rows(doubted, rows)}  # fmt: skip
@@ -200,7 +200,7 @@ def _diagnose(run: TrainedModel, found: Findings) -> None:
     report = found.attempt("diagnosis", lambda: diagnose(run, samples=SAMPLES))
     found.numbers["diagnosis"] = report
     if report is not None:
-        found.measured = measured_charts(report["curve"])
+        found.measured = measured_charts(report["curve"], run.task.headline)
 
 
 def short_names(runs: Sequence[TrainedModel]) -> list[str]:

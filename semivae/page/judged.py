@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from semivae.tasks.task import Task
+
 
 @dataclass
 class Judged:
     """Sees answers part by part (`semivae.reports.evaluation.Watcher`) and keeps three numbers of each example.
 
-    A class is a map without places, so all are means over the known places of an example.
+    All are means over the known places of an example, where its label has several.
 
     Attributes:
+        task: the kind of the label.
         likely: probability of the true class, [n] from 0 to 1; NaN where no place is known.
         wrong: share of the places whose most likely class is another one, [n]; NaN where no place is known.
         sure: probability of the most likely class, [n], over all places.
     """
 
+    task: Task
     parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def __call__(self, answers: Tensor, labels: Tensor) -> None:
-        """Takes probabilities [n, classes, *shape] and labels [n, *shape], below 0 where they are not known."""
-        labels = labels.long()
-        best, place = answers.max(dim=1)
-        of_label = answers.gather(1, labels.clamp_min(0)[:, None])[:, 0]
-        known = labels >= 0
-        self.parts.append((_mean(of_label, known), _mean(place != labels, known), _mean(best, torch.ones_like(known))))
+        """Takes outputs [n, ...] and labels [n, *shape], as `Task.by_example` does."""
+        self.parts.append(self.task.by_example(answers, labels))
 
     @property
     def likely(self) -> Tensor:
@@ -61,16 +61,10 @@ class Judged:
         return [dict(zip(columns, values, strict=True)) for values in finite]
 
 
-def judged_of(parts: Iterable[Tensor], labels: Tensor) -> Judged:
+def judged_of(task: Task, parts: Iterable[Tensor], labels: Tensor) -> Judged:
     """The same of answers in parts, and all labels."""
-    found, start = Judged(), 0
+    found, start = Judged(task), 0
     for part in parts:
         found(part, labels[start : start + len(part)])
         start += len(part)
     return found
-
-
-def _mean(values: Tensor, known: Tensor) -> Tensor:
-    """Mean over the known places of each example, float64 [n]."""
-    flat, mask = values.double().reshape(len(values), -1), known.reshape(len(values), -1)
-    return (flat * mask).sum(dim=1) / mask.sum(dim=1)

@@ -14,18 +14,6 @@ from semivae.runs.model import TrainedModel
 from semivae.text import join_names
 from semivae.version import __version__
 
-TASKS = {  # by kind of label, and whether inputs are images: what hubs call it
-    ("classes", True): "image-classification",
-    ("classes", False): "tabular-classification",
-    ("maps", True): "image-segmentation",
-}
-FIGURES = {  # key of a score: its name, the hub's name, and how it is written
-    "mean_iou": ("mean IoU", "mean_iou", ".2%"),
-    "error": ("error", "error", ".2%"),
-    "nll": ("NLL (nats)", "nll", ".4f"),
-    "brier": ("Brier score", "brier_score", ".4f"),
-    "ece": ("calibration error (ECE)", "ece", ".4f"),
-}
 MODELS = {"last": "this model", "selected": "this model, chosen on validation", "twin": "supervised twin"}
 
 
@@ -69,7 +57,7 @@ def _figures(run: TrainedModel) -> tuple[dict[str, Any] | None, str]:
 
 def _hub_task(run: TrainedModel) -> str | None:
     """What hubs call the task of a run; None where it does not classify."""
-    return TASKS.get((run.task.name, run.inputs.are_images))
+    return run.task.hub_tasks.get(run.inputs.are_images)
 
 
 def _header(run: TrainedModel, name: str, license: str | None, report: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -80,10 +68,11 @@ def _header(run: TrainedModel, name: str, license: str | None, report: Mapping[s
         header["pipeline_tag"] = task
     if task is not None and report is not None:
         metrics = [
-            {"type": FIGURES[key][1], "value": report["last"][key], "name": f"Test {FIGURES[key][0]}"}
-            for key in _measures(report["last"])
+            {"type": run.task.figures[key][1], "value": report["last"][key], "name": f"Test {run.task.figures[key][0]}"}
+            for key in _measures(run, report["last"])
         ]
-        metrics.insert(0, {"type": "accuracy", "value": 1.0 - report["last"]["error"], "name": "Test accuracy"})
+        if run.task.headline.fraction:
+            metrics.insert(0, {"type": "accuracy", "value": 1.0 - report["last"]["error"], "name": "Test accuracy"})
         data = run.recipe.source.name
         dataset = {"type": data, "name": run.dataset().name, "split": report["split"]}
         header["model-index"] = [
@@ -92,14 +81,16 @@ def _header(run: TrainedModel, name: str, license: str | None, report: Mapping[s
     return header
 
 
-def _measures(scores: Mapping[str, Any]) -> list[str]:
-    return [key for key in FIGURES if scores.get(key) is not None]
+def _measures(run: TrainedModel, scores: Mapping[str, Any]) -> list[str]:
+    return [key for key in run.task.figures if scores.get(key) is not None]
 
 
 def _about(run: TrainedModel) -> str:
     what = f"{run.recipe.about} " if run.recipe.about else ""
     shape = " x ".join(map(str, run.inputs.shape))
-    known = f" It knows {len(run.classes)} classes: {join_names(run.classes, most=20)}." if run.classes else ""
+    known = (
+        f" It knows {len(run.classes)} {run.task.nouns[1]}: {join_names(run.classes, most=20)}." if run.classes else ""
+    )
     return (
         f"{what}A semi-supervised generative model of semivae {__version__}: one encoder classifies, one decoder "
         f"generates. Its inputs have the shape {shape}.{known}"
@@ -129,16 +120,17 @@ def _training(run: TrainedModel) -> str:
 def _measured(run: TrainedModel, report: Mapping[str, Any] | None, why: str) -> str:
     if report is None:
         return why
-    measures = _measures(report["last"])
+    figures, measures = run.task.figures, _measures(run, report["last"])
     lines = [
         f"On {report['count']:,} {report['split']} examples that nothing was chosen on. The supervised twin is the "
         "same network, trained on the labels alone.\n",
-        f"| | {' | '.join(FIGURES[key][0] for key in measures)} |",
+        f"| | {' | '.join(figures[key][0] for key in measures)} |",
         f"|{'---|' * (len(measures) + 1)}",
     ]
     for checkpoint, name in MODELS.items():
         if (scores := report.get(checkpoint)) is not None:
-            lines.append(f"| {name} | {' | '.join(_written(scores, key) for key in measures)} |")
+            cells = [_written(scores, key, figures[key][2]) for key in measures]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     if report.get("twin") is None:
         lines.append(
             "\nNo supervised twin was trained beside it, so what the unlabelled data contributed is not known."
@@ -147,8 +139,7 @@ def _measured(run: TrainedModel, report: Mapping[str, Any] | None, why: str) -> 
     return "\n".join([*lines, *_calibrated(run)])
 
 
-def _written(scores: Mapping[str, Any], key: str) -> str:
-    form = FIGURES[key][2]
+def _written(scores: Mapping[str, Any], key: str, form: str) -> str:
     interval = scores.get(f"{key}_interval")
     return f"{scores[key]:{form}}" + (f" [{interval[0]:{form}}, {interval[1]:{form}}]" if interval else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,14 @@ from semivae.data.hashing import random_subset
 from semivae.errors import DataError, RunError
 from semivae.game.losses import mask_rates_of
 from semivae.monitoring.context import Context, context_of, smallest_threshold
-from semivae.monitoring.failures import Failure, Row, find_failures, other_meaning, worse_than_twin
+from semivae.monitoring.failures import (
+    Failure,
+    Row,
+    figure_interval,
+    find_failures,
+    other_meaning,
+    worse_than_twin,
+)
 from semivae.monitoring.fractions import interval
 from semivae.monitoring.measures import (
     SAMPLES,
@@ -49,9 +57,11 @@ def diagnose(
 
     Returns:
         A JSON-serialisable dict: "run", "step", "steps"; "curve", a dict per validation; "bits" in use and at most, by
-        code; "validation": count and, by reader, error with its 95% interval; "samples": count and, by reader, the
-        class consistency ("read_as_intended") with its interval; "warnings": kind, about, seen, means, advice, the step
-        "since" which training reports it (None: found only now), and whether it still "holds"; "not_measured": what,
+        code; "headline": what the figure of the label is, and how it is written (`semivae.tasks.task.Headline`);
+        "validation": count and, by reader, that figure as "error", with its 95% interval; "samples": count and, by
+        reader, the class consistency ("read_as_intended") with its interval; "warnings": kind, about, seen, means,
+        advice, the step "since" which training reports it (None: found only now), and whether it still "holds";
+        "not_measured": what,
         and why.
 
     Raises:
@@ -63,7 +73,9 @@ def diagnose(
     skipped: list[str] = []
     readers = readers_of(run, reader, skipped)
     part = held_out_images(run, skipped)
-    label, errors = examine_readers(run, readers, part, skipped)
+    measured = examine_readers(run, readers, part, skipped)
+    label = measured.get(OWN, LabelMetrics())
+    errors = {name: of.validation_error for name, of in measured.items() if of.validation_error is not None}
     with seeded(seed, run.device):
         drawn = draw_samples(run.decoder, run.roles, samples, seed, part)
     found = measure_samples(run.decoder, run.encoder, run.roles, drawn)
@@ -88,8 +100,9 @@ def diagnose(
         "bits": {
             code: {"in_use": bits, "at_most": _finite(context.capacity[code])} for code, bits in found.bits.items()
         },
-        "validation": {"count": count, **_with_intervals(errors, "error", count)} if errors else None,
-        "samples": {"count": samples, **_with_intervals(read, "read_as_intended", samples)} if read else None,
+        "headline": asdict(run.task.headline),
+        "validation": {"count": count, "readers": _figures(measured, errors, context)} if errors else None,
+        "samples": {"count": samples, "readers": _consistencies(read, samples)} if read else None,
         "warnings": merged(rows, held),
         "not_measured": skipped,
     }
@@ -162,20 +175,18 @@ def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
 
 def examine_readers(
     run: TrainedModel, readers: Mapping[str, TrainedModel], part: Sample, skipped: list[str]
-) -> tuple[LabelMetrics, dict[str, float]]:
-    """Returns the metrics of the run's label on held-out images, and the errors of the run and its twin there."""
+) -> dict[str, LabelMetrics]:
+    """Returns the metrics of the label on held-out images by the run and its twin; empty where nobody reads them."""
     if not readers or run.image not in part:
-        return LabelMetrics(), {}
+        return {}
     threshold = smallest_threshold(run.recipe)
     if threshold is None:
         skipped.append("confidence: no stream of unlabelled images has a confidence threshold")
-    found = {
+    return {
         name: measure_label(readers[name].encoder, run.roles, part, threshold)
         for name in (OWN, TWIN)
         if name in readers
     }
-    errors = {name: of.validation_error for name, of in found.items() if of.validation_error is not None}
-    return found[OWN], errors
 
 
 def read_by(
@@ -212,6 +223,7 @@ def _other_meanings(
     found: list[Failure] = []
     for name in [name for name in read if name != OWN]:
         error = errors[name] if name in errors else last_validation_error(readers[name])
+        error = error if context.headline.fraction else None  # other figures are no fraction of the samples
         found += other_meaning(read[OWN], read[name], error, count, name, str(context.label))
     return found
 
@@ -254,9 +266,23 @@ def merged(rows: Sequence[Row], held: Sequence[Failure]) -> list[dict[str, Any]]
     return found + [{**failure, "since": None, "holds": True} for failure in latest.values()]
 
 
-def _with_intervals(shares: Mapping[str, float], name: str, count: int) -> dict[str, Any]:
-    readers = {reader: {name: share, "interval": list(interval(share, count))} for reader, share in shares.items()}
-    return {"readers": readers}
+def _figures(
+    measured: Mapping[str, LabelMetrics], errors: Mapping[str, float], context: Context
+) -> dict[str, dict[str, Any]]:
+    """Returns the headline figure of each reader with its interval."""
+    intervals = {name: figure_interval(asdict(measured[name]), context) for name in errors}
+    return {
+        name: {"error": error, "interval": list(ends) if math.isfinite(ends[0]) else None}
+        for (name, error), ends in zip(errors.items(), intervals.values(), strict=True)
+    }
+
+
+def _consistencies(shares: Mapping[str, float], count: int) -> dict[str, dict[str, Any]]:
+    """Returns the class consistency by each reader with its interval."""
+    return {
+        reader: {"read_as_intended": share, "interval": list(interval(share, count))}
+        for reader, share in shares.items()
+    }
 
 
 def _finite(bits: float) -> float | None:

@@ -120,7 +120,7 @@ def scores(
 ) -> dict[str, Any]:
     """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them."""
     parts = _beside(classifier.in_parts(images), labels, watch)
-    return classifier.run.task.scores(parts, classifier.run.classes)
+    return classifier.run.task.scores(parts, classifier.run.classes, classifier.chosen)
 
 
 def _beside(parts: Iterable[Tensor], labels: Tensor, watch: Watcher | None = None) -> Iterator[tuple[Tensor, Tensor]]:

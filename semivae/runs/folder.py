@@ -284,6 +284,7 @@ class MetricsRow(BaseModel):
     losses: dict[str, float] | None = None
     bits: dict[str, float] | None = None
     validation_error: float | None = None
+    validation_deviation: float | None = None
     confident: float | None = None
     confident_error: float | None = None
     read_as_intended: float | None = None

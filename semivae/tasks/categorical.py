@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from semivae.tasks.task import LabelStatistics, Task
 
@@ -11,8 +12,27 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
 
+def mean_known(values: Tensor, known: Tensor) -> Tensor:
+    """Returns the mean over the known places of each example, float64 [n]; NaN where none is known."""
+    flat, mask = values.double().reshape(len(values), -1), known.reshape(len(values), -1)
+    return (flat * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+FIGURES = MappingProxyType(
+    {
+        "mean_iou": ("mean IoU", "mean_iou", ".2%"),
+        "error": ("error", "error", ".2%"),
+        "nll": ("NLL (nats)", "nll", ".4f"),
+        "brier": ("Brier score", "brier_score", ".4f"),
+        "ece": ("calibration error (ECE)", "ece", ".4f"),
+    }
+)
+
+
 class Categorical(Task):
     """A categorical variable of any shape."""
+
+    figures = FIGURES
 
     def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """Returns class probabilities, [n, classes, *shape]."""
@@ -24,7 +44,7 @@ class Categorical(Task):
 
         return (categorical_of(posterior).logits.movedim(-1, 1) / temperature).softmax(dim=1)
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, chosen: Any = None) -> Tensor:
         """Returns the most likely class, int64 [n, *shape]."""
         return outputs.argmax(dim=1)
 
@@ -44,6 +64,17 @@ class Categorical(Task):
             mass=flat.cpu().double().sum(dim=0),
             counts=value.bincount(minlength=flat.shape[-1]).cpu().double(),
         )
+
+    def by_example(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the same, from probabilities [n, classes, *shape] and labels that are below 0 where void."""
+        import torch
+
+        labels = labels.long()
+        best, place = outputs.max(dim=1)
+        of_label = outputs.gather(1, labels.clamp_min(0)[:, None])[:, 0]
+        known = labels >= 0
+        whole = torch.ones_like(known)
+        return mean_known(of_label, known), mean_known(place != labels, known), mean_known(best, whole)
 
     def count_values(self, labels: Tensor) -> int:
         """Returns the number of labels that are not void."""

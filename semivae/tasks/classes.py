@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from semivae.tasks.categorical import Categorical
@@ -31,6 +32,7 @@ class Classes(Categorical):
     has_places = False
     counted = "{images}"
     refuses = REFUSES
+    hub_tasks = MappingProxyType({True: "image-classification", False: "tabular-classification"})
     fewest_to_calibrate = 50  # with fewer, a single error would determine the temperature
 
     def fits(self, name: str, variable: VariableSpec) -> bool:
@@ -66,7 +68,9 @@ class Classes(Categorical):
         counts: list[int] = labels.bincount(minlength=classes).tolist()
         return counts
 
-    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+    def scores(
+        self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None
+    ) -> dict[str, Any]:
         """Returns error with its interval, likelihood and calibration (`semivae.tasks.class_scores`)."""
         from semivae.tasks.class_scores import scores_of
 

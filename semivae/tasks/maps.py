@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from semivae.errors import DataError
@@ -44,6 +45,7 @@ class Maps(Categorical):
     has_places = True
     counted = "the pixels of {images}"
     refuses = REFUSES
+    hub_tasks = MappingProxyType({True: "image-segmentation"})
     fewest_to_calibrate = 8  # maps have thousands of pixels, but those of one image are alike
 
     def fits(self, name: str, variable: VariableSpec) -> bool:
@@ -82,7 +84,9 @@ class Maps(Categorical):
         """Returns no counts, because a map has no single class."""
         return []
 
-    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+    def scores(
+        self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None
+    ) -> dict[str, Any]:
         """Returns IoU with its interval, pixel accuracy and calibration (`semivae.tasks.map_scores`)."""
         from semivae.tasks.map_scores import scores_of
 

@@ -62,8 +62,11 @@ class Nothing(Task):
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         return posterior.mean
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, chosen: Any = None) -> Tensor:
         return outputs
+
+    def by_example(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raise ValueError("there is no label to judge by")
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         raise ValueError("there is no label to measure")
@@ -80,7 +83,9 @@ class Nothing(Task):
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         return []
 
-    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+    def scores(
+        self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None
+    ) -> dict[str, Any]:
         return {}
 
 

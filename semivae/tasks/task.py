@@ -2,13 +2,20 @@
 
 A task is one object without state. It gets recipes, arrays and tensors, never a run, so all rooms can use it. Recipes
 are checked without torch, so a task imports torch only inside the methods that compute.
+
+Every kind has one headline figure (`Headline`): the lower, the better. Validation measures it (`Task.headline_of`), the
+best checkpoint is chosen by it, failures compare it with earlier ones and with the twin's, and progress shows it.
+Evaluations hold whatever scores the kind has (`Task.scores`); its modules in `cli/kinds` and `page/kinds` show them.
+Methods with a body here are right for classes, and for kinds that do not say otherwise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,25 +31,68 @@ if TYPE_CHECKING:
     from semivae.tasks.user_values import UserValue
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The figure that a kind of label is judged by while it is trained: the lower, the better.
+
+    Attributes:
+        name: what messages and tables call it, after the word "validation": "error", "RMSE".
+        fraction: whether it is the fraction of the answers that are wrong. Its 95% interval is then that of a count;
+            of any other figure `Task.headline_of` measures the standard error along with it.
+        format: how tables write it.
+        short: how sentences write it.
+    """
+
+    name: str = "error"
+    fraction: bool = True
+    format: str = ".2%"
+    short: str = ".1%"
+
+    def text(self, value: float) -> str:
+        """Returns a value as tables write it."""
+        return format(value, self.format)
+
+    def brief(self, value: float) -> str:
+        """Returns a value as sentences write it."""
+        return format(value, self.short)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelStatistics:
     """Statistics of a posterior on examples with m known labels: one per example, or one per known pixel.
 
     Attributes:
-        errors: the error of each label, [m], from 0 to 1; None if the labels are unknown.
+        errors: the error of each label, [m], from 0 to 1 if the headline is a fraction; None if the labels are unknown.
         confidence: the confidence of each label, [m], from 0 to 1.
         mass: the sum of the posterior by class, float64 [classes]; empty without classes.
         counts: by class, how often it is the most likely one, float64 [classes]; empty without classes.
+        outputs, labels: of the examples, [n, ...], for kinds whose headline is no mean over the errors; else None.
     """
 
     errors: Tensor | None
     confidence: Tensor
     mass: Tensor
     counts: Tensor
+    outputs: Tensor | None = None
+    labels: Tensor | None = None
 
 
 class Task(Protocol):
-    """A kind of label."""
+    """A kind of label.
+
+    Attributes:
+        headline: the figure that the kind is judged by.
+        chooses: whether answers need what `choose` chooses on validation examples.
+        nouns: what one entry of `Dataset.classes` is called, and several.
+        hub_tasks: whether inputs are images -> what model hubs call the task; without an entry there are no figures.
+        figures: key of a score -> its name, the hubs' name and its format, for model cards; in order.
+    """
+
+    headline: ClassVar[Headline] = Headline()
+    chooses: ClassVar[bool] = False
+    nouns: ClassVar[tuple[str, str]] = ("class", "classes")
+    hub_tasks: ClassVar[Mapping[bool, str]] = MappingProxyType({})
+    figures: ClassVar[Mapping[str, tuple[str, str, str]]] = MappingProxyType({})
 
     @property
     def name(self) -> str:
@@ -124,13 +174,62 @@ class Task(Protocol):
         """Returns the same from the posterior itself, to check exported files against."""
         ...
 
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Returns the most likely label [n, *shape] of outputs [n, ...]."""
+    def log_posterior(self, parameters: Tensor) -> Tensor:
+        """Returns log-probabilities [n, values, *shape] of the encoder's parameters, which a temperature may scale.
+
+        They are normalised over dimension 1, the values that each number of a label [n, *shape] can take.
+        """
+        return parameters.log_softmax(dim=1)
+
+    def outputs_from(self, log_posterior: Tensor) -> Tensor:
+        """Returns what users get, as `outputs`, for log-probabilities as `log_posterior` gives them."""
+        return log_posterior.exp()
+
+    def predict(self, outputs: Tensor, chosen: Any = None) -> Tensor:
+        """Returns the most likely label [n, *shape] of outputs [n, ...]; `chosen` is what `choose` returned."""
+        ...
+
+    def by_example(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns three numbers of each example, float64 [n]: which it is most wrong, and least sure about.
+
+        Args:
+            outputs: [n, ...].
+            labels: [n, *shape], with void places.
+
+        Returns:
+            The probability of the true label, the fraction of the label that is answered wrongly, both NaN where
+            nothing of it is known, and the probability of the answer: means over its places, if it has several.
+        """
         ...
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics of a posterior of batch shape [n], against labels [n, *shape] if they are known."""
         ...
+
+    def headline_of(self, statistics: Sequence[LabelStatistics]) -> tuple[float | None, float | None]:
+        """Returns the headline figure of statistics in parts, and its standard error where it is no fraction.
+
+        Here it is the mean of the errors. Both are None if no label is known.
+        """
+        import torch
+
+        errors = [each.errors for each in statistics if each.errors is not None]
+        if not sum(map(len, errors)):
+            return None, None
+        every = torch.cat(errors).cpu().double()
+        if self.headline.fraction:
+            return every.mean().item(), None
+        return every.mean().item(), every.std(correction=0).item() / math.sqrt(len(every))
+
+    def consistency(self, posterior: Distribution, intended: Tensor) -> Tensor:
+        """Returns how well a posterior agrees with the labels that samples were drawn for, from 0 to 1, [m]."""
+        errors = self.measure(posterior, intended).errors
+        assert errors is not None
+        return 1.0 - errors.double()
+
+    def chance(self, frequencies: Sequence[float]) -> float:
+        """Returns the consistency of always giving the same answer, if the classes have these frequencies."""
+        return max(frequencies, default=0.0)
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         """Returns the class frequencies of a prior, averaged over pixels; empty without classes."""
@@ -148,12 +247,26 @@ class Task(Protocol):
         """Returns the number of examples [n, *shape] of each class; empty if an example has no single class."""
         ...
 
-    def scores(self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str]) -> dict[str, Any]:
+    def choose(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Any:
+        """Returns what answers need besides outputs, such as thresholds, chosen on validation examples.
+
+        Args:
+            parts: as of `scores`.
+
+        Returns:
+            Plain numbers, lists and dicts, which a run keeps; None for kinds that choose nothing.
+        """
+        return None
+
+    def scores(
+        self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None
+    ) -> dict[str, Any]:
         """Returns scores of outputs as plain numbers, lists and dicts.
 
         Args:
             parts: pairs of outputs [n, ...] and labels [n, *shape].
             classes: class names.
+            chosen: what `choose` returned; None where there were no examples to choose on.
         """
         ...
 

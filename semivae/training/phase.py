@@ -72,6 +72,7 @@ class Phase:
         self.examples_per_step = sum(self.sizes[name] for name in shown)
         self.optimizers = Optimizers.of_game(game, self.spec)
         self.best_error = math.inf
+        self.headline = scenario.roles.task.headline
         self.step = 0
         self.seconds = 0.0
         self.resumed_at = (0, 0.0)  # step and seconds
@@ -196,6 +197,7 @@ class Phase:
             confident=sum(rates) / len(rates) if rates else None,
             steps_per_second=steps_per_second,
             examples_per_second=None if steps_per_second is None else steps_per_second * self.examples_per_step,
+            headline=self.headline,
             **measured,
         )
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from semivae.tasks.task import Headline
+
 
 @dataclass(frozen=True)
 class Progress:
     """What the loop tells while it runs. Losses are nats per sample, by "player.factor", means since the last.
 
     Args:
+        validation_error: the headline figure of the label on the validation images.
+        headline: what that figure is, and how it is written.
         confident: share of the unlabelled images that were sure enough to teach, since the last validation.
         confident_error: error on the validation images that are as sure.
         read_as_intended: share of the decoder's samples that the encoder reads as the class they were drawn for.
-        model_error: of the twin's phase: the model's validation error after as many steps.
+        model_error: of the twin's phase: the model's figure after as many steps.
         message: something to say apart from the numbers.
         about_data: what the data hold, in lines; said once, before the first step.
         steps_per_second: mean since the phase began or was resumed, with validations; None before its first step.
@@ -39,6 +43,7 @@ class Progress:
     about_data: tuple[str, ...] = ()
     steps_per_second: float | None = None
     examples_per_second: float | None = None
+    headline: Headline = field(default_factory=Headline)
 
 
 Report = Callable[[Progress], None]
@@ -50,8 +55,9 @@ def progress_line(progress: Progress) -> str:
     parts.append(" ".join(f"{name} {value:.4g}" for name, value in progress.losses.items()))
     parts.append(", ".join(f"{name} {bits_text(value)} bits" for name, value in progress.bits.items()))
     if progress.validation_error is not None:
-        beside = "" if progress.model_error is None else f" (model {progress.model_error:.2%})"
-        parts.append(f"validation error {progress.validation_error:.2%}{beside}")
+        headline = progress.headline
+        beside = "" if progress.model_error is None else f" (model {headline.text(progress.model_error)})"
+        parts.append(f"validation {headline.name} {headline.text(progress.validation_error)}{beside}")
     if progress.confident is not None:
         parts.append(f"confident {progress.confident:.0%} of the unlabelled data{wrong_text(progress)}")
     if progress.read_as_intended is not None:

@@ -79,6 +79,6 @@ class Records:
         replace_metrics(self.folder, self.rows)
 
     def model_error_at(self, step: int) -> float | None:
-        """Returns the validation error of the model's phase after as many steps, where it was measured."""
+        """Returns the headline figure of the model's phase after as many steps, where it was measured."""
         found = [row.get("validation_error") for row in self.rows if (row["phase"], row["step"]) == ("model", step)]
         return found[-1] if found else None

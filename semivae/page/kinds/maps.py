@@ -38,7 +38,7 @@ def judged(run: TrainedModel, part: Sample) -> list[Look]:
     """Each image, under its map, and under the answer."""
     pixels, labels = pixels_of(run.values(run.examples(part))[run.image]), part[run.label]
     answers = torch.cat(list(Classifier(run).in_parts(run.examples(part))))
-    wrong = judged_of([answers], labels).wrong.tolist()
+    wrong = judged_of(run.task, [answers], labels).wrong.tolist()
     return [
         Look(
             strip([image, overlay(run, image, numbers), overlay(run, image, answer)]),
