@@ -25,9 +25,18 @@ SMALL: dict[str, dict[str, object]] = {  # every network, as narrow as it goes
     "valid_deconv": {"width": 2},
     "deconv": {"channels": [2, 2]},
     "unet": {"channels": [2, 2, 2], "hidden": 4},
+    "torchvision": {"model": "shufflenet_v2_x0_5", "weights": "none", "hidden": [4]},
+    "timm": {"model": "test_efficientnet", "weights": "none", "hidden": [4]},
+    "run": {"path": "runs/other", "network": {"name": "conv", "channels": [2], "hidden": 4}, "family": "bernoulli"},
 }
-IMAGES: tuple[Shape | None, ...] = (None, (1, 8, 8), (3, 12, 6), (2, 16, 20), (1, 1, 1))
+IMAGES: tuple[Shape | None, ...] = (None, (1, 8, 8), (3, 12, 6), (2, 16, 20), (1, 1, 1), (3, 32, 40))
 OUTPUTS: tuple[Shape, ...] = ((5,), (2, 8, 8), (2, 16, 20), (3, 12, 6), (1, 1, 1))
+
+
+@pytest.fixture(autouse=True)
+def _timm(request: pytest.FixtureRequest) -> None:
+    if getattr(request.node, "callspec", None) and request.node.callspec.params.get("name") == "timm":
+        pytest.importorskip("timm")
 
 
 def net_of(name: str, **options: object) -> Net:
@@ -35,7 +44,7 @@ def net_of(name: str, **options: object) -> Net:
     return net
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [name for name in NETS if name != "run"])  # that one is given a network
 def test_what_fits_runs(name: str) -> None:
     net, fitting = net_of(name, **SMALL[name]), 0
     for image, output, vectors in itertools.product(IMAGES, OUTPUTS, (0, 3)):
@@ -70,11 +79,15 @@ def test_what_fits_runs(name: str) -> None:
         ("unet", (4, 16, 16), (6,), "net unet puts out an image or a map, and the variable is none"),
         ("unet", (4, 16, 16), (6, 8, 8), r"net unet keeps the size, but \[16, 16\] are given for \[8, 8\]"),
         ("unet", (4, 18, 16), (6, 18, 16), "needs sides that are multiples of 4, not"),
+        ("torchvision", None, (10,), "net torchvision reads an image, but no given variable is one"),
+        ("timm", (2, 64, 64), (10,), "net timm reads one image in grey or in colour, and 2 channels are given"),
+        ("torchvision", (3, 28, 28), (10,), r"of at least 32 pixels a side, not \[28, 28\]; say a size"),
+        ("timm", (3, 64, 64), (6, 64, 64), "net timm puts out a vector, but the variable has rows and"),
     ],
 )
 def test_what_does_not_fit(name: str, image: Shape | None, output: Shape, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_fit(net_of(name), image, output)
+        check_fit(net_of(name, **(SMALL[name] if name in ("torchvision", "timm") else {})), image, output)
 
 
 def first_refusal(recipe: Recipe) -> str | None:

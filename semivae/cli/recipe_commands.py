@@ -72,6 +72,7 @@ def show(
     plan = plan_of(read)
     resolved, lack, about_data = with_shapes(read, data_root)
     counts = None if resolved is None else parameter_counts(resolved)
+    frozen = None if resolved is None else parameter_counts(resolved, counted="frozen")
     columns = ("stream", "learner", "completion", "scores")
     report = {
         "recipe": recipe,
@@ -80,9 +81,12 @@ def show(
         "variables": {name: spec.model_dump(mode="json") for name, spec in (resolved or read).variables.items()},
         "plan": [dict(zip(columns, row, strict=True)) for row in plan_rows(plan)],
         "parameters": counts,
+        "frozen_parameters": frozen,
         "data": list(about_data),
     }
-    last: RenderableType = f"Parameters: not known, {lack}" if counts is None else parameters_table(counts)
+    last: RenderableType = (
+        f"Parameters: not known, {lack}" if counts is None else parameters_table(counts, frozen or {})
+    )
     shown = plan_table(plan, read.training.objective)
     reply(report, as_json, console(), read.about, *about_data, variables_table(resolved or read), shown, last)
 
@@ -93,15 +97,17 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
     from semivae.data.sources import data_root as find_data_root
     from semivae.data.sources import load_source
     from semivae.errors import DataError
+    from semivae.runs.bodies import with_earlier_networks
     from semivae.scenario.build import resolve
     from semivae.scenario.shapes import has_shapes
     from semivae.tasks.splitting import split_lines
 
     if has_shapes(recipe):
-        return recipe, "", ()
+        return with_earlier_networks(recipe), "", ()
     try:
         dataset = load_source(recipe.source, find_data_root(data_root), download=False)
-        return resolve(recipe, dataset), "", split_lines(dataset, recipe.split)
+        resolved = with_earlier_networks(resolve(recipe, dataset))
+        return resolved, "", split_lines(dataset, recipe.split)
     except DataError as error:
         return None, str(error), ()
 
@@ -111,13 +117,16 @@ def refuse_too_large(recipe: Recipe) -> None:
     import torch
 
     from semivae.devices import memory_of
+    from semivae.runs.bodies import with_earlier_networks
     from semivae.scenario.build import parameter_counts
     from semivae.scenario.memory import refuse_large_training
     from semivae.scenario.plan import plan_of
 
+    recipe = with_earlier_networks(recipe)
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
     largest = max((memory_of(device) for device in devices), key=lambda memory: memory.size)
-    refuse_large_training(recipe, plan_of(recipe), parameter_counts(recipe), largest)
+    frozen = parameter_counts(recipe, counted="frozen")
+    refuse_large_training(recipe, plan_of(recipe), parameter_counts(recipe), largest, frozen)
 
 
 def check(
@@ -171,6 +180,7 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
         read = read_recipe(recipe, changes)
     except RecipeError as error:
         return str(error).splitlines()
+    from semivae.recipe.body_places import body_specs
     from semivae.scenario.memory import looks_large
     from semivae.scenario.plan import plan_of, twin_plan
     from semivae.scenario.shapes import has_shapes, net_mistakes
@@ -182,6 +192,10 @@ def recipe_mistakes(recipe: str, changes: Sequence[str]) -> list[str]:
         mistakes.append(str(error))
     if has_shapes(read):
         mistakes += net_mistakes(read)
+    if not mistakes and body_specs(read):
+        from semivae.runs.bodies import body_mistakes
+
+        mistakes += body_mistakes(read)
     if not mistakes and has_shapes(read) and looks_large(read):
         try:
             refuse_too_large(read)

@@ -60,12 +60,14 @@ def factor_text(factor: Any, name: str) -> str:
     return f"{', '.join(factor.given)} -> {name} by {factor.net.name}{', a ladder' if factor.ladder else ''}"
 
 
-def parameters_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
-    """Parameters per factor."""
-    table = new_table("player", "factor", "parameters", title="Parameters")
+def parameters_table(counts: Mapping[str, Mapping[str, int]], frozen: Mapping[str, Mapping[str, int]]) -> Table:
+    """Parameters per factor; those that do not learn in a column of their own, where there are any."""
+    any_frozen = any(count for factors in frozen.values() for count in factors.values())
+    table = new_table("player", "factor", *(["learn", "frozen"] if any_frozen else ["parameters"]), title="Parameters")
     for player, factors in counts.items():
         for factor, count in factors.items():
-            table.add_row(player, factor, f"{count:,}")
+            numbers = [count, frozen[player][factor]] if any_frozen else [count]
+            table.add_row(player, factor, *(f"{number:,}" for number in numbers))
     return table
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +22,9 @@ from semivae.variables import VOID, Variable
 class Family(ABC):
     """A family of distributions. It has no state, so one object serves all variables."""
 
+    levels: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """What 0 and 1, black and white, become as a network's input."""
+
     @abstractmethod
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         """Returns the distribution of parameters [..., *parameter_shape]: event shape `variable.shape`, batch [...]."""
@@ -32,6 +36,8 @@ class Family(ABC):
 
 class BernoulliFamily(Family):
     """Bits. A value between 0 and 1 is the probability of a one; its log_prob is the mean over random binarisation."""
+
+    levels = (-1.0, 1.0)
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         return _independent(Bernoulli(logits=parameters, validate_args=False), variable)
@@ -72,6 +78,7 @@ class GaussianFamily(Family):
 class DiscretizedLogisticFamily(Family):
     """8-bit channels in [0, 1] (see `DiscretizedLogistic`)."""
 
+    levels = (-2.0, 2.0)
     typical_scale, smallest_scale = 0.1, 1e-3
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:

@@ -82,6 +82,7 @@ class Game(nn.Module):
         self.labelled_losses = dict(labelled_losses or {})
         self._labelled_losses = nn.ModuleList(self.labelled_losses.values())  # modules move between devices
         self.encoder_average = AveragedModel(encoder)
+        _share_frozen(encoder, self.ema_encoder)
         self.encoder_average.eval()  # `train` keeps it there
         self._updates: int | None = None  # of the EMA: its own count lies on the device, where asking for it waits
         self.teachers = nn.ModuleDict(
@@ -140,9 +141,12 @@ class Game(nn.Module):
         # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
         decay = min(self.ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema_encoder.parameters()), list(self.encoder.parameters()), 1.0 - decay)
-            for own, current in zip(self.ema_encoder.buffers(), self.encoder.buffers(), strict=True):
-                own.copy_(current)
+            pairs = zip(self.ema_encoder.parameters(), self.encoder.parameters(), strict=True)
+            own, current = zip(*((own, current) for own, current in pairs if own is not current), strict=True)
+            torch._foreach_lerp_(own, current, 1.0 - decay)
+            for buffer, latest in zip(self.ema_encoder.buffers(), self.encoder.buffers(), strict=True):
+                if buffer is not latest:
+                    buffer.copy_(latest)
             self.encoder_average.n_averaged.fill_(count + 1)
         self._updates = count + 1
 
@@ -201,6 +205,18 @@ class Game(nn.Module):
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
         return {**batch, views.variable: views.view(batch[views.variable], generator)}
+
+
+def _share_frozen(encoder: Player, average: Player) -> None:
+    """Lets the EMA have the frozen weights of the encoder themselves, with their statistics, instead of copies."""
+    for module, copied in zip(encoder.modules(), average.modules(), strict=True):
+        own = dict(module.named_parameters(recurse=False))
+        frozen = {name: parameter for name, parameter in own.items() if not parameter.requires_grad}
+        for name, parameter in frozen.items():
+            setattr(copied, name, parameter)
+        if frozen and len(frozen) == len(own):
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(copied, name, buffer)
 
 
 def _teacher_key(stream: str) -> str:

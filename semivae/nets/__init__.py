@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from semivae.nets.body_net import RunNet, TimmNet, TorchvisionNet
 from semivae.nets.convolutional import Conv, Deconv
 from semivae.nets.mlp import Mlp
 from semivae.nets.pooled_resnet import PooledResnet
@@ -29,6 +30,9 @@ NETS: dict[str, type[nn.Module]] = {
     "unet": Unet,
     "valid_conv": ValidConv,
     "valid_deconv": ValidDeconv,
+    "torchvision": TorchvisionNet,
+    "timm": TimmNet,
+    "run": RunNet,
 }
 
 __all__ = ["NETS", "Conv", "Deconv", "Mlp", "PooledResnet", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]

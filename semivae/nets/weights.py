@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
+KINDS = (".safetensors", ".pt", ".pth", ".bin")
 INNER = ("state_dict", "model", "model_state_dict", "state_dict_ema")  # under which training scripts keep weights
 LISTED = 6  # names in a message
 IDLE = "num_batches_tracked"  # counts that no computation uses; older files lack them
@@ -31,8 +31,8 @@ def read_weights(path: Path) -> Tensors:
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; correct weights, or put the file there")
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"{path}: weights are read from {', '.join(ENDINGS)} files, not from {path.suffix or 'this'}")
+    if path.suffix.lower() not in KINDS:
+        raise ValueError(f"{path}: weights are read from {', '.join(KINDS)} files, not from {path.suffix or 'this'}")
     try:
         found = load_file(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:

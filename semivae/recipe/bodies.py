@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from semivae.recipe.section import FilePath, Section, Side
+from semivae.recipe.section import Dropout, FilePath, Layers, NoTruth, Positive, PositiveFloat, Section, Side
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
 
@@ -19,7 +19,7 @@ class BodySection(Section):
         "default",
         description="`default` for those that the library publishes, downloaded once into its cache; a file of weights "
         "(.safetensors, or a state_dict as .pt or .pth, which starts at the data root and may hold no pickled code); "
-        "or `none` for random ones.",
+        "or `none` for random ones. A run keeps all weights, and needs neither again.",
     )
     size: Side | None = Field(
         None,
@@ -45,3 +45,50 @@ class TimmBody(BodySection):
 
 
 Body = Annotated[TorchvisionBody | TimmBody, Field(discriminator="name")]
+
+
+class BodyNetSection(Section):
+    """What every network on a body has: a head, and what of the body learns beside it."""
+
+    hidden: Layers = Field(
+        (256,),
+        description="The width of each hidden layer of the head; [] makes it linear. Other given values join it.",
+    )
+    dropout: Dropout = Field(
+        0.0, description="The fraction of the features and of the head's hidden units that is dropped in training."
+    )
+    train: Literal["head", "all"] | Positive = Field(
+        "head",
+        description="What learns: the `head` alone, `all`, or the head and so many of the body's last stages. Batch "
+        "statistics of the body never change.",
+    )
+    rate: PositiveFloat = Field(0.1, description="The learning rate of the body's last stage, times the player's.")
+    decay: Annotated[float, Field(gt=0.0, le=1.0), NoTruth] = Field(
+        1.0, description="The factor from the learning rate of each stage to that of the stage before it."
+    )
+
+    @model_validator(mode="after")
+    def _rates_belong_to_what_learns(self) -> BodyNetSection:
+        defaults = {name: type(self).model_fields[name].default for name in ("rate", "decay")}
+        for name, default in defaults.items():
+            if self.train == "head" and getattr(self, name) != default:
+                raise ValueError(f"{name} is for a body that learns, and train: head keeps it as it is; remove {name}")
+        return self
+
+
+class TorchvisionSpec(BodyNetSection, TorchvisionBody):
+    """A model of torchvision from image to vector, trained elsewhere, with a new head.
+
+    The image, grey or in colour, is normalised as the model's own training did. Other given values join its features.
+    """
+
+    example: ClassVar[str] = "{name: torchvision, model: resnet18, weights: default, train: 1, rate: 0.1}"
+
+
+class TimmSpec(BodyNetSection, TimmBody):
+    """A model of timm from image to vector, trained elsewhere, with a new head: `pip install 'semivae[timm]'`.
+
+    The image, grey or in colour, is normalised as the model's own training did. Other given values join its features.
+    """
+
+    example: ClassVar[str] = "{name: timm, model: tf_efficientnet_lite0, weights: lite0.safetensors, hidden: []}"

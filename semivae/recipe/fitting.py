@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 
-from semivae.recipe.networks import DeconvSpec, MlpSpec, Net, UnetSpec, ValidConvSpec, ValidDeconvSpec
+from semivae.recipe.networks import (
+    BodySpec,
+    DeconvSpec,
+    MlpSpec,
+    Net,
+    RunSpec,
+    UnetSpec,
+    ValidConvSpec,
+    ValidDeconvSpec,
+)
 
 Shape = tuple[int, ...]
 SMALLEST_SIDE = 16  # what unpadded convolutions leave nothing of
+SMALLEST_OF_BODIES = 32  # what most bodies halve five times
 
 
 def check_fit(net: Net, image: Shape | None, output: Shape) -> None:
@@ -44,6 +54,25 @@ def check_fit(net: Net, image: Shape | None, output: Shape) -> None:
         raise ValueError(f"net {net.name} puts out a vector, but the variable has rows and columns; use deconv or mlp")
     if isinstance(net, ValidConvSpec):
         _check_sides(net, image)
+    elif isinstance(net, BodySpec):
+        _check_body(net, image)
+
+
+def _check_body(net: BodySpec, image: Shape) -> None:
+    if isinstance(net, RunSpec):
+        if net.network is not None:
+            check_fit(net.network, image, (1,))
+        return
+    channels, *sides = image
+    if channels not in (1, 3):
+        raise ValueError(f"net {net.name} reads one image in grey or in colour, and {channels} channels are given")
+    if net.size is not None and net.size < SMALLEST_OF_BODIES:
+        raise ValueError(f"net {net.name} needs a size of at least {SMALLEST_OF_BODIES}, not {net.size}")
+    if net.size is None and min(sides) < SMALLEST_OF_BODIES:
+        raise ValueError(
+            f"net {net.name} needs images of at least {SMALLEST_OF_BODIES} pixels a side, not {sides}; say a size to "
+            "which it scales them, such as size: 64"
+        )
 
 
 def _check_stages(net: DeconvSpec, output: Shape) -> None:

@@ -6,7 +6,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.section import MOST_STAGES, Blocks, Depth, Dropout, Layers, NoTruth, Positive, Section, Stages
+from semivae.recipe.bodies import BodyNetSection, TimmSpec, TorchvisionSpec
+from semivae.recipe.section import (
+    MOST_STAGES,
+    Blocks,
+    Depth,
+    Dropout,
+    FilePath,
+    Layers,
+    Name,
+    NoTruth,
+    Positive,
+    Section,
+    Stages,
+)
 
 Activation = Literal["silu", "tanh", "relu"]
 
@@ -130,7 +143,33 @@ class UnetSpec(Section):
     dropout: Dropout = Field(0.0, description="The fraction of the global vector that is dropped in training.")
 
 
-Net = Annotated[
-    MlpSpec | ConvSpec | WideResnetSpec | PooledResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec,
-    Field(discriminator="name"),
-]
+PlainNet = (
+    MlpSpec | ConvSpec | WideResnetSpec | PooledResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec
+)
+
+
+class RunSpec(BodyNetSection):
+    """The encoder of an earlier run from image to vector, with a new head. That run may have had no labels.
+
+    Its images had the same shape.
+    """
+
+    example: ClassVar[str] = "{name: run, path: runs/ladder, train: all, rate: 0.1}"
+
+    name: Literal["run"] = Field(description="Selects this network.")
+    path: FilePath = Field(description="The folder of the run; it is needed until the new training has begun.")
+    factor: Name | None = Field(
+        None,
+        description="The encoder's factor whose network is taken; by default the label's, or that of the first "
+        "variable inferred from the image alone; of a ladder, the network that its levels share.",
+    )
+    network: Annotated[PlainNet | TorchvisionSpec | TimmSpec, Field(discriminator="name")] | None = Field(
+        None, description="The network of that factor; filled in when training starts."
+    )
+    family: str | None = Field(
+        None, description="The family of the earlier run's images; filled in when training starts."
+    )
+
+
+BodySpec = TorchvisionSpec | TimmSpec | RunSpec
+Net = Annotated[PlainNet | BodySpec, Field(discriminator="name")]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
-from semivae.recipe import networks, schema
+from semivae.recipe import bodies, networks, schema
 from semivae.recipe.former_names import FORMER_KEYS, FORMER_VALUES
 from semivae.recipe.section import LARGEST, Section
 
@@ -42,6 +42,9 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         networks.UnetSpec: "Network `unet`",
         networks.ValidConvSpec: "Network `valid_conv`",
         networks.ValidDeconvSpec: "Network `valid_deconv`",
+        bodies.TorchvisionSpec: "Network `torchvision`",
+        bodies.TimmSpec: "Network `timm`",
+        networks.RunSpec: "Network `run`",
     },
     "views": {schema.ViewSpec: "Augmentation"},
     "streams": {

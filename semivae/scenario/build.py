@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from semivae.data.views import View
 from semivae.devices import memory_of
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
+from semivae.game.families import FAMILIES
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
@@ -29,13 +31,17 @@ from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import NETS
 from semivae.nets.layers import without_head
 from semivae.recipe import schema
-from semivae.recipe.networks import Net
+from semivae.recipe.bodies import BodyNetSection
+from semivae.recipe.networks import BodySpec, Net, RunSpec
 from semivae.recipe.schema import Recipe
 from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, net_shapes
 from semivae.scenario.streams import make_streams
 from semivae.variables import Variable
+
+Beginning = Callable[[Recipe, Player, Player], None]
+"""What is done to the decoder and the encoder of a recipe before they train."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,20 @@ def build_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, P
     Raises:
         RecipeError: a network does not fit its variables or the machine's memory, or a prior its family.
     """
-    refuse_large_networks(parameter_counts(recipe, roles, fixed=True), memory_of(torch.device("cpu")))
+    refuse_large_networks(parameter_counts(recipe, roles, "all"), memory_of(torch.device("cpu")))
     return _players(recipe, roles or roles_of(recipe))
 
 
-def parameter_counts(recipe: Recipe, roles: Roles | None = None, fixed: bool = False) -> dict[str, dict[str, int]]:
-    """By player and factor, how many numbers a resolved recipe's networks learn; allocates no memory for them.
+Counted = Literal["learnt", "frozen", "all"]
+"""Which numbers are counted: those that learn, those of networks that do not learn (again), or all, fixed ones too."""
 
-    What the levels of a ladder share has a row of its own, `bottom_up`. `fixed` counts numbers that do not learn, too.
+
+def parameter_counts(
+    recipe: Recipe, roles: Roles | None = None, counted: Counted = "learnt"
+) -> dict[str, dict[str, int]]:
+    """By player and factor, how many numbers a resolved recipe's networks hold; allocates no memory for them.
+
+    What the levels of a ladder share has a row of its own, `bottom_up`.
 
     Raises:
         RecipeError: as `build_players`, but for memory.
@@ -110,7 +122,10 @@ def parameter_counts(recipe: Recipe, roles: Roles | None = None, fixed: bool = F
         decoder, encoder = _players(recipe, roles or roles_of(recipe))
 
     def count(module: nn.Module) -> int:
-        return sum(tensor.numel() for tensor in chain(module.parameters(), module.buffers() if fixed else ()))
+        if counted == "all":
+            return sum(tensor.numel() for tensor in chain(module.parameters(), module.buffers()))
+        learns = counted == "learnt"
+        return sum(tensor.numel() for tensor in module.parameters() if tensor.requires_grad == learns)
 
     counts = {
         name: {factor: count(player[factor]) for factor in player.names}
@@ -155,9 +170,36 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable)
 def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
     shapes = net_shapes(where, spec, given, output_shape)
-    options = spec.model_dump(exclude={"name"})
-    with refusing_overflow(where):
-        return NETS[spec.name](shapes.image, shapes.vectors + features, shapes.output, **options)
+    with refusing_overflow(where), _at(where):
+        return NETS[spec.name](
+            shapes.image, shapes.vectors + features, shapes.output, **_options(where, spec, given, shapes.image)
+        )
+
+
+def _options(where: str, spec: Net, given: tuple[Variable, ...], image: tuple[int, ...] | None) -> dict[str, Any]:
+    """The options of a network."""
+    if not isinstance(spec, BodySpec):
+        return spec.model_dump(exclude={"name"})
+    levels = FAMILIES[next(variable.family for variable in given if variable.is_image)].levels
+    if not isinstance(spec, RunSpec):
+        return spec.model_dump(exclude={"name"}) | {"levels": levels}
+    if spec.network is None or spec.family is None:
+        raise RecipeError(f"{where}: the network of {spec.path} is not known yet; training reads it from that run")
+    earlier = Variable("x", spec.family, image or ())
+    return spec.model_dump(include=set(BodyNetSection.model_fields)) | {
+        "levels": levels,
+        "network": _net(where, spec.network, (earlier,), 0, FEATURE_VECTOR),
+        "network_levels": FAMILIES[spec.family].levels,
+    }
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Inside, what a network's options refuse is a RecipeError at `where`."""
+    try:
+        yield
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def _conditional(
@@ -189,6 +231,7 @@ def build_game(
     device: torch.device,
     frequencies: torch.Tensor | None = None,
     roles: Roles | None = None,
+    begin: Beginning | None = None,
 ) -> Game:
     """The game of a resolved recipe.
 
@@ -198,9 +241,13 @@ def build_game(
         device: where the players go.
         frequencies: of the classes, [classes], among the labelled pairs, where streams adjust them.
         roles: of the variables, where they are known already.
+        begin: gives bodies the weights that they start with (`semivae.scenario.pretrained`); None where a checkpoint
+            will be loaded.
     """
     roles = roles or roles_of(recipe)
     decoder, encoder = build_players(recipe, roles)
+    if begin is not None:
+        begin(recipe, decoder, encoder)
     weights = {
         (player, name, factor): weight_of(weight, player)
         for name, stream in recipe.streams.items()
@@ -269,9 +316,22 @@ def _vote(spec: schema.VoteSpec | None) -> Vote | None:
 
 
 def build_scenario(
-    recipe: Recipe, dataset: Dataset, split: Split, device: torch.device, data_root: Path | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    device: torch.device,
+    data_root: Path | None = None,
+    begin: Beginning | None = None,
 ) -> Scenario:
     """Makes a recipe real: shapes from the data, plan from the graphs, players, streams.
+
+    Args:
+        recipe: the recipe.
+        dataset: its data.
+        split: their split.
+        device: where players and batches go.
+        data_root: where relative paths of `values` files start; None is the usual data root.
+        begin: as for `build_game`.
 
     Raises:
         RecipeError, DataError: as `resolve`, `plan_of`, `refuse_large_training`, `build_players` and the streams say.
@@ -279,7 +339,8 @@ def build_scenario(
     recipe = resolve(recipe, dataset)
     roles = roles_of(recipe)
     plan = plan_of(recipe, roles)
-    refuse_large_training(recipe, plan, parameter_counts(recipe, roles), memory_of(device))
-    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles)
+    learnt, frozen = parameter_counts(recipe, roles), parameter_counts(recipe, roles, "frozen")
+    refuse_large_training(recipe, plan, learnt, memory_of(device), frozen)
+    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles, begin)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     return Scenario(recipe, roles, plan, game, streams)

@@ -55,10 +55,12 @@ def refuse_large_networks(counts: Counts, memory: Memory) -> None:
     Raises:
         RecipeError: the largest factor is named.
     """
-    _refuse_networks(counts, dict.fromkeys(counts, 1), memory)
+    _refuse_networks(counts, dict.fromkeys(counts, 1), memory, {})
 
 
-def refuse_large_training(recipe: Recipe, plan: Plan, counts: Counts, memory: Memory) -> None:
+def refuse_large_training(
+    recipe: Recipe, plan: Plan, counts: Counts, memory: Memory, frozen: Counts | None = None
+) -> None:
     """Refuses a resolved recipe whose training cannot fit into a memory.
 
     Args:
@@ -66,11 +68,12 @@ def refuse_large_training(recipe: Recipe, plan: Plan, counts: Counts, memory: Me
         plan: its plan.
         counts: as for `refuse_large_networks`.
         memory: of the device that would train it.
+        frozen: the numbers that do not learn, which are held once.
 
     Raises:
         RecipeError: the largest network or batch is named, with its bytes and the memory's.
     """
-    _refuse_networks(counts, copies_of(recipe), memory)
+    _refuse_networks(counts, copies_of(recipe), memory, frozen or {})
     batches = batch_bytes(recipe, plan)
     name = max(batches, key=lambda stream: batches[stream])
     if batches[name] > memory.size:
@@ -96,9 +99,9 @@ def looks_large(recipe: Recipe) -> bool:
     return max(batch_bytes(recipe, plan_of(recipe)).values()) > GIBIBYTE
 
 
-def _refuse_networks(counts: Counts, copies: Mapping[str, int], memory: Memory) -> None:
+def _refuse_networks(counts: Counts, copies: Mapping[str, int], memory: Memory, frozen: Counts) -> None:
     needed = {
-        (player, factor): count * copies[player] * NUMBER
+        (player, factor): (count * copies[player] + frozen.get(player, {}).get(factor, 0)) * NUMBER
         for player, factors in counts.items()
         for factor, count in factors.items()
     }
@@ -107,8 +110,9 @@ def _refuse_networks(counts: Counts, copies: Mapping[str, int], memory: Memory) 
         return
     player, factor = max(needed, key=lambda key: needed[key])
     where = factor if factor == "bottom_up" else f"{player}.{factor}"
+    size = counts[player][factor] + frozen.get(player, {}).get(factor, 0)
     raise RecipeError(
-        f"{where}: a network of {counts[player][factor]:,} parameters; all networks need at least {in_bytes(total)}, "
+        f"{where}: a network of {size:,} parameters; all networks need at least {in_bytes(total)}, "
         f"and {memory.owner} has {in_bytes(int(memory.size))} of memory; make its layers or shapes smaller"
     )
 

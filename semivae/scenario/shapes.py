@@ -10,7 +10,7 @@ from functools import partial
 from semivae.errors import RecipeError
 from semivae.recipe import Recipe, schema
 from semivae.recipe.fitting import Shape, check_fit
-from semivae.recipe.networks import Net
+from semivae.recipe.networks import BodySpec, Net
 from semivae.scenario.plan import roles_of
 from semivae.tasks.kinds import task_of
 from semivae.variables import Variable
@@ -69,6 +69,9 @@ def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -
                     f"{list(other.input_shape[1:])}; one network reads images of one size only"
                 )
         image = (sum(variable.input_shape[0] for variable in images), *sides)
+        if isinstance(net, BodySpec) and (len(images) > 1 or images[0].family == "categorical"):
+            names = " and ".join(variable.name for variable in images)
+            raise RecipeError(f"{where}: net {net.name} reads one image, no maps; here are {names}; use conv")
     vectors = sum(math.prod(variable.input_shape) for variable in given if not variable.is_image)
     try:
         check_fit(net, image, output)

@@ -24,13 +24,13 @@ class Muon(torch.optim.Optimizer):
     matrix after the other, this one all of a shape together.
 
     Args:
-        matrices: what to move, each [rows, columns].
+        matrices: what to move, each [rows, columns], or groups of them.
         lr: the learning rate.
         weight_decay: the share of the weights, times the rate, that each step takes away.
         dtype: in which the products are computed.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float, dtype: torch.dtype) -> None:
+    def __init__(self, matrices: Iterable[Any], lr: float, weight_decay: float, dtype: torch.dtype) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
         self.dtype = dtype
 

@@ -14,6 +14,7 @@ from semivae.errors import TrainingError
 from semivae.game.game import Game
 from semivae.game.losses import Losses, Term
 from semivae.game.plan import OTHER_PLAYER, PlayerName
+from semivae.nets.freezing import Freezable
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 from semivae.training.muon import Muon
 
@@ -27,12 +28,19 @@ class PlayerOptimizer:
     al. 2024), as far as AdamW would move them at the same learning rate (Liu et al. 2025); AdamW moves all the rest.
 
     Args:
-        parameters: the parameters that it updates.
+        parameters: of the player; those without `requires_grad` stay as they are.
         spec: the recipe's training section.
         player: whose parameters these are; the section may give each player an algorithm and a rate of its own.
+        shares: of the learning rate, for parameters that have not all of it (`shares_of`).
     """
 
-    def __init__(self, parameters: list[nn.Parameter], spec: TrainingSpec, player: PlayerName) -> None:
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        spec: TrainingSpec,
+        player: PlayerName,
+        shares: Mapping[nn.Parameter, float] | None = None,
+    ) -> None:
         self.parameters, self.spec = parameters, spec
         rates, algorithms = spec.learning_rate, spec.optimizer
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
@@ -41,18 +49,30 @@ class PlayerOptimizer:
         self.matrices = {
             index: nn.Parameter(parameter.detach().view(len(parameter), -1))
             for index, parameter in enumerate(parameters)
-            if name == "muon" and parameter.ndim >= 2
+            if name == "muon" and parameter.ndim >= 2 and parameter.requires_grad
         }
-        others = [parameter for index, parameter in enumerate(parameters) if index not in self.matrices]
+        others = {
+            index: parameter
+            for index, parameter in enumerate(parameters)
+            if index not in self.matrices and parameter.requires_grad
+        }
         algorithm = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": spec.weight_decay}
+        groups = self._groups(others, shares or {})
         # a player of fixed factors only has no parameters
         self.optimizers: list[torch.optim.Optimizer] = [
-            algorithm(others or [torch.zeros(0, requires_grad=True)], fused=True, **shared)
+            algorithm(groups or [{"params": [torch.zeros(0, requires_grad=True)]}], fused=True, **shared)
         ]
         if self.matrices:
             dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-            self.optimizers.append(Muon(self.matrices.values(), dtype=dtype, **shared))
+            self.optimizers.append(Muon(self._groups(self.matrices, shares or {}), dtype=dtype, **shared))
+
+    def _groups(self, moved: Mapping[int, Tensor], shares: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
+        """Returns an optimiser's groups, one for each share of the learning rate, of what it moves by number."""
+        groups: dict[float, list[Tensor]] = {}
+        for index, tensor in moved.items():
+            groups.setdefault(shares.get(self.parameters[index], 1.0), []).append(tensor)
+        return [{"params": tensors, "share": share} for share, tensors in groups.items()]
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then constant, or a half cosine down to 0 at the last step."""
@@ -77,7 +97,7 @@ class PlayerOptimizer:
             matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate_at(step)
+                group["lr"] = self.rate_at(step) * group.get("share", 1.0)
             optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -102,6 +122,17 @@ class PlayerOptimizer:
             (self.optimizers[-1], self.matrices[index]) if index in self.matrices else (self.optimizers[0], parameter)
             for index, parameter in enumerate(self.parameters)
         ]
+
+
+def shares_of(player: nn.Module) -> dict[nn.Parameter, float]:
+    """Returns the share of the learning rate of each parameter that learns in a network trained elsewhere."""
+    shares: dict[nn.Parameter, float] = {}
+    for module in player.modules():  # an outer network comes before those inside it, and decides
+        if isinstance(module, Freezable):
+            own = dict(module.named_parameters())
+            for name, share in module.rates.items():
+                shares.setdefault(own[name], share)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -139,8 +170,12 @@ class Optimizers:
     def of_game(cls, game: Game, spec: TrainingSpec) -> Optimizers:
         """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
         wait = all(parameter.device.type == "cpu" for parameter in game.parameters())
+        players = {player: game.player(player) for player in OTHER_PLAYER}
         return cls(
-            {player: PlayerOptimizer(list(game.player(player).parameters()), spec, player) for player in OTHER_PLAYER},
+            {
+                name: PlayerOptimizer(list(player.parameters()), spec, name, shares_of(player))
+                for name, player in players.items()
+            },
             wait,
         )
 

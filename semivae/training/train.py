@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from semivae.game.plan import Plan
 from semivae.monitoring.validator import Validator
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
+from semivae.runs.bodies import weights_of, with_earlier_networks
 from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import (
     SPLIT_FILE,
@@ -46,8 +48,9 @@ from semivae.runs.folder import (
 from semivae.runs.model import TrainedModel
 from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.runs.upgrade import as_kept
-from semivae.scenario.build import Scenario, build_game, build_scenario
+from semivae.scenario.build import Beginning, Scenario, build_game, build_scenario, resolve
 from semivae.scenario.plan import twin_plan
+from semivae.scenario.pretrained import load_bodies
 from semivae.tasks.splitting import labelled_counts, make_split
 from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase
@@ -124,7 +127,10 @@ def train(
     precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
     loaded = loaded.model_copy(update={"training": training})
-    scenario = build_scenario(loaded, data, parts, chosen, root)
+    loaded = with_earlier_networks(resolve(loaded, data), kept)
+    begin = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
+    resumed = resume and Records(folder, "model", Facts()).exist
+    scenario = build_scenario(loaded, data, parts, chosen, root, None if resumed else begin)
     for text in data.warnings if progress is None else ():  # nobody else shows them
         warnings.warn(text, DataWarning, stacklevel=3)
     twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
@@ -139,7 +145,7 @@ def train(
             for text in data.warnings:
                 LOG.warning("%s", text)
                 report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=text))
-            _play(folder, scenario, twin_lessons, data, parts, report, resume)
+            _play(folder, scenario, twin_lessons, data, parts, report, resume, begin)
     return TrainedModel.load(folder, data_root=root, device=device).with_data(data)
 
 
@@ -175,6 +181,7 @@ def _play(
     parts: Split,
     report: Report,
     resume: bool,
+    begin: Beginning,
 ) -> None:
     """The model's phase, then the twin's where it has lessons."""
     device = next(scenario.game.parameters()).device
@@ -185,7 +192,9 @@ def _play(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
         games: dict[PhaseName, Game] = {"model": scenario.game}
         if twin_lessons is not None:
-            games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles)
+            resumed = resume and Records(folder, "twin", about_data).exist
+            begin_twin = None if resumed else begin
+            games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles, begin=begin_twin)
         for name, game in games.items():
             validator = Validator(name, game, scenario, validation, dataset.classes)
             Phase(game, scenario, validator, Records(folder, name, about_data), Listener(report, stopped)).run(resume)

@@ -1,0 +1,68 @@
+"""The weights with which the bodies of a recipe's networks start: of a library, a file, or an earlier run.
+
+They are loaded where a training begins. A run keeps all weights, so it is opened and resumed without this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from semivae.data.paths import resolve
+from semivae.errors import RecipeError
+from semivae.game.conditionals import NetworkConditional
+from semivae.game.ladder import LadderConditional
+from semivae.game.players import Player
+from semivae.nets.body import Body
+from semivae.nets.body_net import BodyNet, EarlierBody
+from semivae.recipe.body_places import body_specs
+from semivae.recipe.networks import RunSpec
+from semivae.recipe.schema import Recipe
+
+EarlierWeights = Callable[[RunSpec], dict[str, Tensor]]
+"""Reads the weights of an earlier run's network (`semivae.runs.bodies.weights_of`)."""
+
+
+def load_bodies(
+    recipe: Recipe, decoder: Player, encoder: Player, data_root: Path, earlier_weights: EarlierWeights
+) -> None:
+    """Gives all bodies of a recipe's players the weights that they start with.
+
+    Args:
+        recipe: as resolved.
+        decoder, encoder: its players.
+        data_root: where relative paths of files start.
+        earlier_weights: reads those of an earlier run.
+
+    Raises:
+        RecipeError: weights cannot be had, or do not fit.
+    """
+    from semivae.nets.bodies import load_pretrained  # late: libraries of models take seconds to import
+
+    players = {"decoder": decoder, "encoder": encoder}
+    for place, spec in body_specs(recipe).items():
+        where = ".".join(place)
+        network = _shared(encoder) if place == ("bottom_up",) else _network(players[place[0]], place[1])
+        assert isinstance(network, BodyNet)
+        try:
+            if isinstance(spec, RunSpec):
+                assert isinstance(network.body, EarlierBody)
+                network.body.network.load_state_dict(earlier_weights(spec))
+            else:
+                assert isinstance(network.body, Body)
+                load_pretrained(network.body, spec, resolve(spec.weights, data_root))
+        except (ValueError, RuntimeError) as error:  # RuntimeError: torch's, for names or shapes that differ
+            raise RecipeError(f"{where}.weights: {error}") from error
+
+
+def _network(player: Player, name: str) -> nn.Module:
+    conditional = player[name]
+    assert isinstance(conditional, NetworkConditional)
+    return conditional.net
+
+
+def _shared(encoder: Player) -> nn.Module:
+    """The network that the levels of a ladder share."""
+    return next(c.bottom_up for c in map(encoder.__getitem__, encoder.names) if isinstance(c, LadderConditional))
