@@ -22,6 +22,7 @@ from semivae.game.players import Player
 from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
+from semivae.label_errors.doubts import FOLDS, Doubts, doubts
 from semivae.page.report import write_report
 from semivae.recipe import Recipe
 from semivae.reports.card import card
@@ -264,6 +265,21 @@ class Run(TrainedModel):
         """Which n unlabelled images to label next. See `semivae.classification.suggestions.suggest`."""
         values, names = self.read_all(images)
         return suggest(self, values, names, n, seed)
+
+    def doubts(
+        self,
+        *,
+        folds: int = FOLDS,
+        retrain: bool = False,
+        steps: int | None = None,
+        progress: bool | Report | None = None,
+    ) -> Doubts:
+        """Which labels of the run's own data are probably wrong. See `semivae.label_errors.doubts.doubts`.
+
+        `progress`, of the trainings where there are any: as for `semivae.train`.
+        """
+        with heard_by(progress if retrain else False) as report:
+            return doubts(self, folds=folds, retrain=retrain, steps=steps, report=report)
 
     def export(
         self,

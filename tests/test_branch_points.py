@@ -36,7 +36,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "data/views.py": (2, "a view of rows adds noise alone"),
         "cli/generative_commands.py": (1, "only images make pictures"),
         "cli/impute_command.py": (1, "only images make pictures"),
-        "cli/suggest_command.py": (1, "only images make pictures"),
+        "cli/sheets.py": (1, "only images make pictures"),
         "cli/run_commands.py": (2, "a .csv file is for runs that learnt from one"),
         "export/encoder.py": (2, "sides of images that an exported file leaves open"),
         "export/preparation.py": (2, "what an exported file does to pictures, cells or rows, and what it says of them"),

@@ -18,7 +18,7 @@ FLOORS = (
     ("scenario",),
     ("runs", "monitoring"),
     ("training", "classification"),
-    ("generative", "export", "display"),
+    ("generative", "export", "label_errors", "display"),
     ("reports", "inspection"),
     ("page",),
     ("api",),

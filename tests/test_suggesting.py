@@ -22,7 +22,7 @@ from benchmarks.suggesting import errors_of, shown_too
 from semivae.api import Run
 from semivae.classification.suggesting import entropy, nearest_unsure, pick
 from semivae.cli import app
-from semivae.cli.suggest_command import names_a_folder
+from semivae.cli.copying import names_a_folder
 from semivae.errors import DataError
 
 UNSUPERVISED: dict[str, object] = {

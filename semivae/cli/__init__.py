@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
+from semivae.cli.doubts_command import doubts
 from semivae.cli.generative_commands import chain, codes, likelihood, quality
 from semivae.cli.hub_commands import card, push
 from semivae.cli.impute_command import impute
@@ -118,6 +119,7 @@ for command in (
     quality,
     novelty,
     suggest,
+    doubts,
     chain,
     codes,
     inspect,

@@ -70,6 +70,8 @@ class Dataset:
         alone: {"s": ...}, maps that come without an image; {} if there are none.
         validation: int64, the rows of train that the data keep for validation; None where the split chooses them.
         encoding: how the columns of a table file became numbers; None for all other data.
+        names: of the examples in `train`: files relative to their folder, or numbers of rows, from 0, of a table or an
+            array; empty where they are numbers of the rows of `train` itself.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Dataset:
     alone: Sample = field(default_factory=dict)
     validation: Tensor | None = None
     encoding: TableEncoding | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lacking = set(self.inputs) - set(self.unlabelled)

@@ -34,6 +34,8 @@ REFUSES: Mapping[str, str] = {
     "test_prior": "a prior is about one class per image, but {label} is a map",
     "sets": "prediction sets and rejection are about one class per image, but {label} is a map",
     "doubt": "the uncertainty of a map differs from pixel to pixel, so an image as a whole has none",
+    "doubts": "one class of an example is doubted, but {label} is a map; `semivae report` shows the images that are "
+    "taken most wrongly",
     "suggest": "suggestions compare one class and one feature vector per image, but {label} is a map",
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from semivae.recipe.schema import SplitSpec, VariableSpec
     from semivae.tasks.user_values import UserValue
 
-REFUSES: Mapping[str, str] = {"doubt": "there is no label", "sets": "there is no label", "judge": "there is no label"}
+REFUSES: Mapping[str, str] = {option: "there is no label" for option in ("doubt", "sets", "judge", "doubts")}
 
 
 class Nothing(Task):

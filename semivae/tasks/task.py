@@ -115,7 +115,8 @@ class Task(Protocol):
 
         Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
         classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and withheld
-        answers), doubt, the novelty of an image by the uncertainty of its label, and suggest, which images to label.
+        answers), doubt, the novelty of an image by the uncertainty of its label, suggest, which images to label, and
+        doubts, which labels are probably wrong.
         """
         ...
 

@@ -76,15 +76,18 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
     unlabelled = {"x": examples["x_unlabelled"]} if "x_unlabelled" in examples else {}
     test = _labelled(examples["x_test"], arrays["y_test"], classes, path, "y_test") if "x_test" in examples else {}
     labels = class_label(classes) | add_further_labels(source, arrays, (train, test, unlabelled), classes, path)
-    origin = "given"
+    origin, rows = "given", list(range(len(train["y"])))
     if not test:
-        kept, held = hold_out(train["y"], [str(row) for row in range(len(train["y"]))], source.test_share)
-        train, test = ({key: value[rows] for key, value in train.items()} for rows in (kept, held))
+        kept, held = hold_out(train["y"], [str(row) for row in rows], source.test_share)
+        train, test = ({key: value[part] for key, value in train.items()} for part in (kept, held))
+        rows = kept.tolist()
         origin = f"test split off by hash, {source.test_share:.0%}"
     known = (*NAMES, *(f"{name}{part}" for name in source.further for part in PARTS_OF_ARRAYS))
     warnings = [*array_doubts(path, arrays, known), *_label_doubts(classes, path)]
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
-    return Dataset(f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin)
+    return Dataset(
+        f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin, names=tuple(map(str, rows))
+    )
 
 
 def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:

@@ -90,6 +90,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         warnings,
         origin,
         validation=validation,
+        names=(*names["train"], *names["val"]),
     )
 
 

@@ -104,8 +104,17 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     unlabelled = _rows(every, without) if len(without) else {}
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
     name = f"table:{path.name}"
-    labels_known = class_label(classes) | further
-    return Dataset(name, labels_known, train, test, unlabelled, tuple(warnings), origin, encoding=encoding)
+    return Dataset(
+        name,
+        class_label(classes) | further,
+        train,
+        test,
+        unlabelled,
+        tuple(warnings),
+        origin,
+        encoding=encoding,
+        names=tuple(map(str, known[kept.numpy()].tolist())),
+    )
 
 
 def _rows(sample: Sample, rows: NDArray[np.intp]) -> Sample:

@@ -1,0 +1,1 @@
+"""Which given labels are probably wrong: labels against what models that have not learnt them think."""
