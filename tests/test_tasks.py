@@ -55,6 +55,7 @@ OPTIONS = {
     "sets",
     "doubt",
     "suggest",
+    "doubts",
 }
 
 
