@@ -15,6 +15,9 @@ Sample = dict[str, "Tensor"]
 PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 2}  # 2: location and scale
 
 
+TIME_FEATURES = 11  # numbers by which a network sees the time of a flow
+
+
 @dataclass(frozen=True)
 class Variable:
     """One random variable.
@@ -59,3 +62,11 @@ class Variable:
         if self.classes is None:
             raise ValueError(f"categorical variable {self.name} has no number of classes")
         return self.classes
+
+
+def flow_inputs(target: Variable) -> tuple[Variable, Variable]:
+    """Returns what the network of a flow is given beside the parents: the noisy state of the target, and the time.
+
+    Their names are such that no variable of a recipe can have.
+    """
+    return Variable("noisy state", "gaussian", target.input_shape), Variable("flow time", "gaussian", (TIME_FEATURES,))

@@ -46,13 +46,13 @@ def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are() -> None:
     """Known labels are never replaced by the encoder's guess, and unlabelled images never see a label."""
     game = make_game()
     seen: list[Sample] = []
-    score = game.decoder.log_prob
+    score = game.decoder.lesson_scores
 
     def spy(sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
         seen.append(sample)
         return score(sample, targets)
 
-    game.decoder.log_prob = spy  # type: ignore[method-assign]
+    game.decoder.lesson_scores = spy  # type: ignore[method-assign]
     given = batches()
     play(game)
     assert torch.equal(seen[0]["y"], given["labelled"]["y"])

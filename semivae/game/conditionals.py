@@ -71,6 +71,16 @@ class Conditional(nn.Module, ABC):
         distribution = self.family.distribution(self.target, parameters)
         return distribution if self.given else distribution.expand(torch.Size((batch,)))
 
+    def lesson_score(self, sample: Sample) -> Tensor:
+        """Returns what a player maximises in a lesson, [batch], nats per sample: the log-probability of the target."""
+        log_prob: Tensor = self(sample).log_prob(sample[self.target.name])
+        return log_prob
+
+    def picture(self, sample: Sample) -> Tensor:
+        """Returns the target as it is shown to people, [batch, *shape]: the mean of the distribution."""
+        mean: Tensor = self(sample).mean
+        return mean
+
 
 class Prior(Conditional):
     """A distribution without parents, fixed or learnt.
@@ -124,12 +134,22 @@ class NetworkConditional(Conditional):
         return copy.deepcopy(self)
 
 
-def network_inputs(given: Iterable[Variable], sample: Mapping[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
-    """Returns the given images, concatenated by channel, and all other given values as one vector; None for none."""
+def network_inputs(
+    given: Iterable[Variable], sample: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the given images, concatenated by channel, and all other given values as one vector; None for none.
+
+    Args:
+        given: the variables.
+        sample: their values, each [batch, *shape].
+        kept: by variable, [batch], 0 where a network must not see it and 1 where it may; others are seen.
+    """
     images: list[Tensor] = []
     vectors: list[Tensor] = []
     for variable in given:
         value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
+        if kept is not None and variable.name in kept:
+            value = value * kept[variable.name].view(-1, *[1] * (value.dim() - 1))
         (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
     return (
         torch.cat(images, dim=1) if images else None,

@@ -176,11 +176,11 @@ class Game(nn.Module):
         return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        """Returns the learner's log-probabilities by factor; a labelled loss replaces the encoder's plain one."""
+        """Returns the learner's scores by factor; a labelled loss replaces the encoder's plain one."""
         special = {name: loss for (stream, name), loss in self.labelled_losses.items() if stream == lesson.stream}
         if lesson.learner == "decoder":
             special = {}
-        plain = self.player(lesson.learner).log_prob(sample, [name for name in scored if name not in special])
+        plain = self.player(lesson.learner).lesson_scores(sample, [name for name in scored if name not in special])
         return plain | {
             name: special[name].log_prob(self.encoder, self.decoder, sample) for name in scored if name in special
         }

@@ -82,6 +82,15 @@ class Player(nn.Module):
         shared = with_shared_features([self[name] for name in targets], sample)
         return {name: self[name](shared).log_prob(sample[name]) for name in targets}
 
+    def lesson_scores(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
+        """Returns what this player maximises in a lesson by target, [batch], nats per sample.
+
+        It is the log-probability of the target given its parents; of a flow, an estimate of a bound of it.
+        """
+        targets = list(targets)
+        shared = with_shared_features([self[name] for name in targets], sample)
+        return {name: self[name].lesson_score(shared) for name in targets}
+
 
 def _key(name: str) -> str:
     """Returns the module's key of a variable; torch refuses the names of a module's own attributes (type, values)."""

@@ -60,9 +60,8 @@ class FeatureSpace:
 
 
 def pictures(run: TrainedModel, sample: Sample) -> Tensor:
-    """p(image | ...) as pictures: its mean, or black and white at 1/2 where the run's data are that."""
-    mean: Tensor = run.decoder[run.image](sample).mean
-    return run.inputs.as_shown(mean)
+    """p(image | ...) as pictures: its mean, of a flow a draw; black and white at 1/2 where the run's data are that."""
+    return run.inputs.as_shown(run.decoder[run.image].picture(sample))
 
 
 @torch.no_grad()

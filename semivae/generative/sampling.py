@@ -45,8 +45,8 @@ def draw(
     with torch.no_grad(), seeded(seed, run.device):
         drawn = run.decoder.complete(fixed, batch=count)
         if run.image not in fixed:
-            image = run.decoder[run.image](drawn)
-            drawn[run.image] = image.sample() if noise else image.mean
+            image = run.decoder[run.image]
+            drawn[run.image] = image(drawn).sample() if noise else image.picture(drawn)
     return {name: value.cpu() for name, value in drawn.items()}
 
 

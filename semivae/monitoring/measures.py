@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.inputs.pixels import as_model_values
-from semivae.game.conditionals import Conditional
+from semivae.game.conditionals import Conditional, Prior
 from semivae.game.players import Player
 from semivae.scenario.plan import Roles
 from semivae.tasks.task import LabelStatistics
@@ -168,12 +168,11 @@ def measure_samples(decoder: Player, encoder: Player, roles: Roles, sample: Samp
 
 
 def mean_images(decoder: Player, roles: Roles, sample: Sample) -> Tensor | None:
-    """Returns the decoder's mean image of each sample, [n, *shape]; None if it could not draw label and image."""
+    """Returns the decoder's picture of each sample, [n, *shape]; None if it could not draw label and image."""
     if roles.image not in sample or roles.label not in sample:
         return None
     with eval_mode(decoder):
-        images: Tensor = decoder[roles.image](sample).mean
-    return images
+        return decoder[roles.image].picture(sample)
 
 
 def class_consistency(encoder: Player, roles: Roles, images: Tensor, intended: Tensor) -> Tensor:
@@ -217,7 +216,7 @@ def capacity(prior: Conditional) -> float:
     """
     if prior.target.family not in ("bernoulli", "categorical"):
         return math.inf
-    if not prior.given:
+    if isinstance(prior, Prior):
         entropy: float = prior({}).entropy().sum().item()
         return entropy / math.log(2.0)
     return math.prod(prior.target.shape) * math.log2(prior.target.classes or 2)

@@ -50,7 +50,9 @@ def factor_in_words(factor: object, name: str) -> str:
     """How a player draws one variable."""
     if isinstance(factor, ConditionalSpec):
         ladder = ", a level of the ladder" if factor.ladder else ""
-        return f"{name} given {' and '.join(factor.given)} by a network “{factor.net.name}”{ladder}"
+        given = f" given {' and '.join(factor.given)}" if factor.given else ""
+        how = "a flow with" if factor.flow is not None else "by"
+        return f"{name}{given} {how} a network “{factor.net.name}”{ladder}"
     if isinstance(factor, ProbabilitiesSpec):
         return f"{name} with fixed probabilities"
     return f"{name} ({PRIORS[str(factor)]})"

@@ -16,6 +16,7 @@ from semivae.recipe.schema import (
     CountsSpec,
     Factor,
     FileSpec,
+    FlowSpec,
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
@@ -32,6 +33,7 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
     checks: list[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]] = [
         (("variables", "decoder"), check_decoder),
         (("variables", "encoder"), check_encoder),
+        (("variables", "decoder", "encoder"), check_flows),
         (("variables", "decoder", "encoder", "bottom_up"), check_ladder),
         (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
         (("variables", "streams"), check_observed),
@@ -69,6 +71,38 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
 def check_encoder(variables: Variables, encoder: Mapping[str, ConditionalSpec]) -> Iterator[Problem]:
     """Each factor is of a known variable, given data or variables drawn before it."""
     yield from _check_order("encoder", variables, encoder)
+
+
+def check_flows(
+    variables: Variables, decoder: Mapping[str, Factor], encoder: Mapping[str, ConditionalSpec]
+) -> Iterator[Problem]:
+    """Flows are factors of the decoder, of what can be led from noise, and guided by what they are given."""
+    for name, ours in encoder.items():
+        if ours.flow is not None:
+            yield Problem(("encoder", name, "flow"), "only the decoder's factors can be flows; remove flow")
+    for name, factor in decoder.items():
+        if not isinstance(factor, ConditionalSpec) or factor.flow is None:
+            continue
+        path: KeyPath = ("decoder", name, "flow")
+        yield from check_guides(path, factor.flow, factor.given)
+        if name not in variables:
+            continue
+        if variables[name].family == "categorical" and not variables[name].shape:
+            yield Problem(path, f"{name} is a single class, whose probabilities need no flow; remove flow")
+        if variables[name].complete_with == "mode":
+            message = "the most likely value of a flow is not known; write complete_with: sample"
+            yield Problem(("variables", name, "complete_with"), message)
+        if name in encoder and encoder[name].ladder:
+            message = f"the level starts from the decoder's natural parameters of {name}, and a flow has none"
+            yield Problem(("encoder", name, "ladder"), f"{message}; remove ladder, or flow")
+
+
+def check_guides(path: KeyPath, flow: FlowSpec, given: Iterable[str]) -> Iterator[Problem]:
+    """A flow is guided by variables that it is given."""
+    for index, guide in enumerate(flow.guides):
+        if guide not in given:
+            message = f"{guide} is not given to this factor, so it cannot lead it; {suggestion(guide, list(given))}"
+            yield Problem((*path, "guides", index), message)
 
 
 def check_ladder(
@@ -195,6 +229,9 @@ def check_objective(
             yield Problem(("training", "estimator"), "the game needs no estimator; remove it, or set objective: elbo")
         return
     path: KeyPath = ("training", "objective")
+    for name, factor in decoder.items():
+        if isinstance(factor, ConditionalSpec) and factor.flow is not None:
+            yield Problem(path, f"the lower bound takes no flow, and the decoder's {name} is one; use symmetric")
     for name in encoder:
         if decoder.get(name, "samples") == "samples":
             message = f"the lower bound needs p({name}), but the decoder has no density of it"

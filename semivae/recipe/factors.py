@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.networks import Net
-from semivae.recipe.section import LARGEST, Name, NonNegative, NoTruth, Positive, Section
+from semivae.recipe.section import LARGEST, MOST_LAYERS, Fraction, Name, NonNegative, NoTruth, Positive, Section
 
 
 class VariableSpec(Section):
@@ -50,13 +50,49 @@ class VariableSpec(Section):
         return self
 
 
+class FlowSpec(Section):
+    """A flow: the value is reached from noise in a few steps, and scored by a bound (docs/method.md, section 12)."""
+
+    example: ClassVar[str] = "{steps: 8, guidance: 2, guides: [y]}"
+
+    steps: Annotated[int, Field(ge=1, le=MOST_LAYERS), NoTruth] = Field(
+        8, description="The steps of a draw. Each evaluates the network once, with guidance twice."
+    )
+    guidance: NonNegative = Field(
+        1.0,
+        description="How strongly draws are led by `guides`: 1 as learnt; more makes clearer and less varied values "
+        "(Ho and Salimans 2022).",
+    )
+    guides: tuple[Name, ...] = Field(
+        (), description="The given variables that lead draws, usually the label. Learning leaves them out now and then."
+    )
+    drop: Fraction = Field(0.1, description="The fraction of samples that learn without the guides.")
+    levels: Annotated[int, Field(ge=1, le=MOST_LAYERS), NoTruth] = Field(
+        32,
+        description="The levels of noise at which a log-probability is estimated, each with one evaluation. Learning "
+        "takes one level per sample.",
+    )
+
+    @model_validator(mode="after")
+    def _guidance_has_guides(self) -> FlowSpec:
+        if self.guidance != 1.0 and not self.guides:
+            raise ValueError("guidance needs variables that lead; add guides: [y], or remove guidance")
+        return self
+
+
 class ConditionalSpec(Section):
     """A factor that is learned: the distribution of one variable given others, by a network."""
 
     example: ClassVar[str] = "{given: [x, y], net: {name: mlp, hidden: [512, 512]}}"
 
     given: tuple[Name, ...] = Field(
-        min_length=1, description="The variables it depends on; each must be observed or drawn earlier by this player."
+        description="The variables it depends on; each must be observed or drawn earlier by this player. Only a flow "
+        "may depend on none."
+    )
+    flow: FlowSpec | None = Field(
+        None,
+        description="Decoder only: the factor is a flow, which the network leads; {} takes every default. For any "
+        "variable but a single class.",
     )
     net: Net = Field(description="The network that computes the parameters of the distribution.")
     ladder: bool = Field(
@@ -64,6 +100,12 @@ class ConditionalSpec(Section):
         description="Encoder only: this factor is a level of a ladder, whose natural parameters are the decoder's plus "
         "those of `net`, which reads the shared network `bottom_up`.",
     )
+
+    @model_validator(mode="after")
+    def _something_is_given(self) -> ConditionalSpec:
+        if not self.given and self.flow is None:
+            raise ValueError("given needs at least 1 entry, has 0")
+        return self
 
 
 class ProbabilitiesSpec(Section):

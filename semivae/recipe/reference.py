@@ -30,7 +30,11 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
     "variables": {schema.VariableSpec: "Variable"},
-    "decoder": {schema.ConditionalSpec: "Factor", schema.ProbabilitiesSpec: "Class probabilities"},
+    "decoder": {
+        schema.ConditionalSpec: "Factor",
+        schema.FlowSpec: "Flow",
+        schema.ProbabilitiesSpec: "Class probabilities",
+    },
     "encoder": {},
     "bottom_up": {},
     "networks": {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.factors import ConditionalSpec, Factor, Prior, ProbabilitiesSpec, VariableSpec
+from semivae.recipe.factors import ConditionalSpec, Factor, FlowSpec, Prior, ProbabilitiesSpec, VariableSpec
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
 from semivae.recipe.section import Name, Section
@@ -46,6 +46,7 @@ __all__ = [
     "CountsSpec",
     "Factor",
     "FileSpec",
+    "FlowSpec",
     "FolderSource",
     "LongTailSpec",
     "LossWeight",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,6 +20,7 @@ from semivae.devices import memory_of
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.families import FAMILIES
+from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
@@ -36,7 +37,7 @@ from semivae.recipe.networks import BodySpec, Net, RunSpec
 from semivae.recipe.schema import Recipe
 from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
-from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, net_shapes
+from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes
 from semivae.scenario.streams import make_streams
 from semivae.variables import Variable
 
@@ -167,7 +168,7 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable)
     return Player(conditionals)
 
 
-def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, output_shape: tuple[int, ...]) -> nn.Module:
+def _net(where: str, spec: Net, given: Sequence[Variable], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
     shapes = net_shapes(where, spec, given, output_shape)
     with refusing_overflow(where), _at(where):
@@ -176,7 +177,7 @@ def _net(where: str, spec: Net, given: tuple[Variable, ...], features: int, outp
         )
 
 
-def _options(where: str, spec: Net, given: tuple[Variable, ...], image: tuple[int, ...] | None) -> dict[str, Any]:
+def _options(where: str, spec: Net, given: Sequence[Variable], image: tuple[int, ...] | None) -> dict[str, Any]:
     """The options of a network."""
     if not isinstance(spec, BodySpec):
         return spec.model_dump(exclude={"name"})
@@ -208,7 +209,10 @@ def _conditional(
     target = variables[name]
     if isinstance(spec, schema.ConditionalSpec):
         given = tuple(variables[parent] for parent in spec.given)
-        net = _net(f"{player}.{name}.net", spec.net, given, 0, target.parameter_shape)
+        inputs, output = factor_net(spec, target, variables)
+        net = _net(f"{player}.{name}.net", spec.net, inputs, 0, output)
+        if spec.flow is not None:
+            return FlowConditional(target, given, net, Sampling(**spec.flow.model_dump()))
         return NetworkConditional(target, given, net)
     return _prior(name, spec, target)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from semivae.recipe.fitting import Shape, check_fit
 from semivae.recipe.networks import BodySpec, Net
 from semivae.scenario.plan import roles_of
 from semivae.tasks.kinds import task_of
-from semivae.variables import Variable
+from semivae.variables import Variable, flow_inputs
 
 FEATURE_VECTOR = (1,)  # an output that only networks with a feature vector can put out, whatever its length
 
@@ -80,6 +80,16 @@ def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -
     return NetShapes(image, vectors, output)
 
 
+def factor_net(
+    spec: schema.ConditionalSpec, target: Variable, variables: Mapping[str, Variable]
+) -> tuple[list[Variable], Shape]:
+    """What the network of a factor is given, and the shape that it must put out: parameters, of a flow a velocity."""
+    given = [variables[parent] for parent in spec.given]
+    if spec.flow is None:
+        return given, target.parameter_shape
+    return [*flow_inputs(target), *given], target.input_shape
+
+
 def net_mistakes(recipe: Recipe) -> list[str]:
     """The networks that `build_players` would refuse, found without building any.
 
@@ -105,5 +115,5 @@ def _checks(recipe: Recipe) -> Iterator[Callable[[], object]]:
     for player, factors in (("encoder", recipe.encoder), ("decoder", recipe.decoder)):
         for name, spec in factors.items():
             if isinstance(spec, schema.ConditionalSpec):
-                given = [] if spec.ladder else [variables[parent] for parent in spec.given]
-                yield partial(net_shapes, f"{player}.{name}.net", spec.net, given, variables[name].parameter_shape)
+                given, output = factor_net(spec, variables[name], variables)
+                yield partial(net_shapes, f"{player}.{name}.net", spec.net, [] if spec.ladder else given, output)
