@@ -182,7 +182,7 @@ class FlowConditional(Conditional):
 
     def picture(self, sample: Sample) -> Tensor:
         """Returns the target as it is shown to people, [batch, *shape]: a draw without the last step's noise."""
-        return self(sample).picture()
+        return self.to_draw(sample, len(next(iter(sample.values())))).picture()
 
     def lesson_score(self, sample: Sample) -> Tensor:
         """Returns an unbiased estimate of the bound at one level of noise, [batch], nats per sample.
