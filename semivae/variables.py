@@ -12,6 +12,12 @@ VOID = -1  # at a place of a categorical map: not known; it adds nothing to any 
 Sample = dict[str, "Tensor"]
 """A batch of some variables, name to tensor [batch, *shape]. A variable that is missing is an absent key."""
 
+
+def drawn_name(variable: str, view: str) -> str:
+    """Returns the key under which a batch holds a stored draw of a view beside the variable itself."""
+    return f"{variable}.{view}"
+
+
 PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 2}  # 2: location and scale
 
 

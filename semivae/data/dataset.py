@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,19 @@ from semivae.variables import VOID, Sample
 
 if TYPE_CHECKING:
     from semivae.data.inputs.table_encoding import TableEncoding
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """The files that the pictures of a data set were read from.
+
+    Args:
+        place: the folder or .zip.
+        names: by part (train, test, unlabelled), the file of each picture, relative to the place.
+    """
+
+    place: Path
+    names: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,10 @@ class Dataset:
         encoding: how the columns of a table file became numbers; None for all other data.
         names: of the examples in `train`: files relative to their folder, or numbers of rows, from 0, of a table or an
             array; empty where they are numbers of the rows of `train` itself.
+        files: where pictures in files lie, so that they can be read at another size; None for all other data.
+        derived: entries of train, test and unlabelled that were computed from x, such as features.
+        draws: by derived entry and by view, random draws of views of the train and then the unlabelled rows,
+            [n, *shape] each.
     """
 
     name: str
@@ -85,6 +103,9 @@ class Dataset:
     validation: Tensor | None = None
     encoding: TableEncoding | None = None
     names: tuple[str, ...] = ()
+    files: PictureFiles | None = None
+    derived: tuple[str, ...] = ()
+    draws: Mapping[str, Mapping[str, Sequence[Tensor]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lacking = set(self.inputs) - set(self.unlabelled)
@@ -123,11 +144,16 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 (hex) of the training arrays and the class names: equal exactly if a split means the same images."""
         names = {name: info.classes for name, info in self.labels.items()}
-        return _digest_of(self.classes if len(names) == 1 else names, self.train)
+        return _digest_of(self.classes if len(names) == 1 else names, self._given(self.train))
 
     def digest_beside(self) -> str:
         """SHA-256 (hex) of what comes without a label or an image: no split speaks of it, but streams show it."""
-        return _digest_of((), {f"unlabelled.{key}": value for key, value in self.unlabelled.items()} | self.alone)
+        unlabelled = {f"unlabelled.{key}": value for key, value in self._given(self.unlabelled).items()}
+        return _digest_of((), unlabelled | self.alone)
+
+    def _given(self, part: Sample) -> Sample:
+        """A part without what was computed from the rest of it."""
+        return {key: value for key, value in part.items() if key not in self.derived}
 
 
 def _digest_of(classes: Any, arrays: Sample) -> str:

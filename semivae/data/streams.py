@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from semivae.data.inputs.pixels import as_model_values
 from semivae.seeds import seed_for
-from semivae.variables import Sample
+from semivae.variables import Sample, drawn_name
 
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
 
@@ -37,9 +39,36 @@ class Stream(ABC):
         """Batch 0, 1, ...: images as floats in [0, 1], codes as floats, classes as int64, [batch_size, ...]."""
 
 
+@dataclass(frozen=True)
+class StoredDraws:
+    """Random draws of a view that were computed before, such as features of it.
+
+    Args:
+        variable: the variable that they are values of.
+        view: the name of the view.
+        draws: each [n, *shape], for all examples.
+    """
+
+    variable: str
+    view: str
+    draws: Sequence[Tensor]
+
+    def some(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw of each of some examples, chosen at random, [len(rows), *shape]."""
+        which = torch.randint(len(self.draws), (len(rows),), generator=generator)
+        found = torch.empty(len(rows), *self.draws[0].shape[1:])
+        for number, values in enumerate(self.draws):
+            chosen = which == number
+            found[chosen] = as_model_values(values[rows[chosen]])
+        return found
+
+
 @final
 class ArrayStream(Stream):
-    """Examples from arrays: every epoch shows each once, in an order of its own; batches run on across epochs."""
+    """Examples from arrays: every epoch shows each once, in an order of its own; batches run on across epochs.
+
+    Beside a variable's values, a batch holds a stored draw of each of its views, under `drawn_name`.
+    """
 
     def __init__(
         self,
@@ -49,6 +78,7 @@ class ArrayStream(Stream):
         batch_size: int,
         device: torch.device,
         seed: int,
+        draws: Sequence[StoredDraws] = (),
     ) -> None:
         """Args:
         name: the stream's name.
@@ -57,12 +87,14 @@ class ArrayStream(Stream):
         batch_size: examples in a batch; may exceed the number of rows.
         device: where batches go.
         seed: the training seed.
+        draws: of views that the stream shows.
         """
         super().__init__(name, tuple(arrays), batch_size, len(rows))
         self._arrays = arrays
         self._rows = rows
         self._device = device
         self._seed = seed
+        self._draws = draws
         self._epoch = -1
         self._order = rows
 
@@ -76,9 +108,14 @@ class ArrayStream(Stream):
             position += len(parts[-1])
             missing -= len(parts[-1])
         rows = torch.cat(parts)
-        return {
+        batch = {
             name: as_model_values(array[rows.to(array.device)].to(self._device)) for name, array in self._arrays.items()
         }
+        for stored in self._draws:
+            generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, stored.view, step))
+            drawn = stored.some(rows.cpu(), generator).to(self._device)
+            batch[drawn_name(stored.variable, stored.view)] = drawn
+        return batch
 
     def _order_of(self, epoch: int) -> Tensor:
         if epoch != self._epoch:

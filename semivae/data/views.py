@@ -16,6 +16,7 @@ from semivae.variables import VOID
 
 BENDS = 4  # places a side at which the elastic displacement is drawn
 LIGHTS = 3  # places a side at which the light of a shaded image is drawn
+ASPECT = 4 / 3  # of a random crop, the largest ratio of sides
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a colour (ITU-R BT.601)
 
 
@@ -23,8 +24,8 @@ LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a 
 class View:
     """A random transform, drawn anew for every image. Every entry of the spec is the largest change.
 
-    Geometry (shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey images
-    and the mirror image for colour. Then brightness, contrast and saturation change by factors in
+    Geometry (crop, shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey
+    images and the mirror image for colour. Then brightness, contrast and saturation change by factors in
     [1 - entry, 1 + entry], values are raised to a power (gamma), places are lit unequally (shade), Gaussian noise is
     added, a share of the pixels is inverted (speckle), and one square is blanked, black for grey images and mid-grey
     for colour.
@@ -32,7 +33,8 @@ class View:
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
-        self._geometry = any((spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip))
+        moves = (spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip, spec.crop)
+        self._geometry = any(moves)
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
         self._light = bool(spec.gamma or spec.shade)
         self.images_only = self._geometry or self._colour or self._light or bool(spec.cutout or spec.speckle)
@@ -108,7 +110,10 @@ def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     count, _, height, width = x.shape
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
         places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
-        grid = places.bmm(_affine(x, spec, generator).transpose(1, 2)).view(count, height, width, 2)
+        affine = _affine(x, spec, generator)
+        if spec.crop is not None:
+            affine = _cropped(affine, spec.crop, generator)
+        grid = places.bmm(affine.transpose(1, 2)).view(count, height, width, 2)
     if spec.elastic:
         grid = grid + _bent(x, spec.elastic, generator)
     return grid
@@ -150,6 +155,18 @@ def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     top = [mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]]
     bottom = [mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]]
     return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)
+
+
+def _cropped(affine: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
+    """The maps [n, 2, 3], followed by a random resized crop (Szegedy et al. 2015) of the image."""
+    area, ratio, across, down = _uniform(affine, 4, generator).unbind()
+    area = smallest + (1 - smallest) * (area + 1) / 2
+    aspect = (ratio * math.log(ASPECT)).exp().sqrt()
+    width, height = (area.sqrt() * aspect).clamp_max(1), (area.sqrt() / aspect).clamp_max(1)
+    sides = torch.stack([width, height], dim=1)
+    moved = affine * sides[..., None]
+    moved[:, :, 2] += (1 - sides) * torch.stack([across, down], dim=1)
+    return moved
 
 
 def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:

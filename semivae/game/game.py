@@ -191,7 +191,7 @@ class Game(nn.Module):
         assert isinstance(teacher, Teacher)
         if not teacher.views.teaches(step.progress):
             return Losses.none(step.generator.device)
-        images = step.batches[lesson.stream][teacher.views.variable]
+        images = teacher.views.together(step.batches[lesson.stream])
         total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
         rate = parts.pop("mask_rate")
         terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
@@ -204,7 +204,7 @@ class Game(nn.Module):
         if views.maps in batch:
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
-        return {**batch, views.variable: views.view(batch[views.variable], generator)}
+        return {**batch, views.variable: views.view(views.together(batch), generator)}
 
 
 def _share_frozen(encoder: Player, average: Player) -> None:

@@ -15,6 +15,7 @@ from semivae.recipe.schema import (
     ConditionalSpec,
     CountsSpec,
     Factor,
+    FeatureSpec,
     FileSpec,
     FlowSpec,
     PairOfViews,
@@ -37,7 +38,9 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
         (("variables", "decoder", "encoder", "bottom_up"), check_ladder),
         (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
         (("variables", "streams"), check_observed),
-        (("variables", "encoder", "streams"), check_data),
+        (("variables", "encoder", "streams", "features"), check_data),
+        (("variables", "encoder", "features"), check_features),
+        (("streams", "views", "features"), check_draws),
         (("variables", "encoder", "streams"), check_values),
         (("encoder", "streams", "views"), check_views),
         (("variables", "decoder", "encoder", "training"), check_objective),
@@ -174,7 +177,10 @@ def check_observed(variables: Variables, streams: Mapping[str, StreamSpec]) -> I
 
 
 def check_data(
-    variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
+    variables: Variables,
+    encoder: Mapping[str, ConditionalSpec],
+    streams: Mapping[str, StreamSpec],
+    features: Mapping[str, FeatureSpec],
 ) -> Iterator[Problem]:
     """The encoder starts from what data call x, images or rows of numbers, and perhaps from further inputs.
 
@@ -183,13 +189,60 @@ def check_data(
     roots = {given for factor in encoder.values() for given in factor.given} - set(encoder)
     for name, stream in streams.items():
         for index, shown in enumerate(stream.observe):
-            if shown in roots & set(variables) and "x" not in roots:
+            if shown in roots & set(variables) - set(features) and "x" not in roots:
                 message = f"data call their images (or rows) x, not {shown}; call the variable x"
                 yield Problem(("streams", name, "observe", index), message)
     shows_x = any("x" in stream.observe for stream in streams.values())
     if shows_x and "x" in variables and variables["x"].family == "categorical":
         message = "x is images or rows of numbers: bernoulli, discretized_logistic or gaussian, not categorical"
         yield Problem(("variables", "x", "family"), message)
+
+
+def check_features(
+    variables: Variables, encoder: Mapping[str, ConditionalSpec], features: Mapping[str, FeatureSpec]
+) -> Iterator[Problem]:
+    """Features are a gaussian variable, from which alone the encoder starts."""
+    roots = {given for factor in encoder.values() for given in factor.given} - set(encoder)
+    for name in features:
+        path: KeyPath = ("features", name)
+        if name == "x":
+            yield Problem(path, "data call their pictures x; give the features another name, such as f")
+        elif name not in variables:
+            yield Problem(path, f"no variable is called {name}; add {name}: {{family: gaussian}} to variables")
+        elif variables[name].family != "gaussian":
+            message = f"features are real numbers, so {name} is gaussian, not {variables[name].family}"
+            yield Problem(("variables", name, "family"), message)
+        if name in encoder:
+            yield Problem(("encoder", name), f"{name} is known of every picture, so nobody infers it; remove it")
+        elif name not in roots:
+            yield Problem(path, f"no factor of the encoder is given {name}; give it {name} instead of x, or remove it")
+        elif others := sorted(roots & set(variables) - {name}):
+            message = f"the encoder starts from {name} and from {', '.join(others)}; with features it starts from them"
+            yield Problem(("encoder",), f"{message} alone")
+
+
+def check_draws(
+    streams: Mapping[str, StreamSpec], views: Mapping[str, ViewSpec], features: Mapping[str, FeatureSpec]
+) -> Iterator[Problem]:
+    """Stored draws are of known views, and streams of features ask for no others."""
+    for name, spec in features.items():
+        for view in spec.draws:
+            if view not in views:
+                known = suggestion(view, views) if views else "there is no views section"
+                yield Problem(("features", name, "draws", view), f"no view is called {view}; {known}")
+        for key, stream in streams.items():
+            path: KeyPath = ("streams", key, "views")
+            if name not in stream.observe:
+                continue
+            for view in stream.named_views():
+                if view in views and view not in spec.draws:
+                    yield Problem(path, f"no draws of {view} are kept; add features.{name}.draws: {{{view}: 4}}")
+            if isinstance(stream.views, PairOfViews):
+                if stream.views.cutmix:
+                    yield Problem((*path, "cutmix"), f"boxes are of pictures, and {name} is features; remove cutmix")
+                if stream.views.information:
+                    message = "the mutual information needs two draws at a time, and one is stored"
+                    yield Problem((*path, "information"), f"{message}; remove information")
 
 
 def check_values(

@@ -29,6 +29,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.MemorySource: "Source `memory`",
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
+    "features": {schema.FeatureSpec: "Features"},
     "variables": {schema.VariableSpec: "Variable"},
     "decoder": {
         schema.ConditionalSpec: "Factor",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from semivae.recipe.factors import ConditionalSpec, Factor, FlowSpec, Prior, ProbabilitiesSpec, VariableSpec
+from semivae.recipe.features import FeatureSpec
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
 from semivae.recipe.section import Name, Section
@@ -45,6 +46,7 @@ __all__ = [
     "ConditionalSpec",
     "CountsSpec",
     "Factor",
+    "FeatureSpec",
     "FileSpec",
     "FlowSpec",
     "FolderSource",
@@ -76,6 +78,12 @@ class Recipe(Section):
     about: str = Field("", description="One line about the recipe, shown by `semivae recipes` and `semivae show`.")
     source: Source = Field(description="The data: a public data set, or your own files.")
     split: SplitSpec = Field(description="Which training examples show their label.")
+    features: dict[Name, FeatureSpec] = Field(
+        {},
+        max_length=1,
+        description="A variable that is a known function of the pictures, by its name: features by a frozen network. "
+        "The encoder then starts from it.",
+    )
     variables: dict[Name, VariableSpec] = Field(
         min_length=1, description="The random variables, by name (lower-case letters, digits and _)."
     )

@@ -37,6 +37,11 @@ class ViewSpec(Section):
         0.0, description="Relative change of size: 0.2 zooms by factors from 0.8 to 1.2."
     )
     shear: Annotated[float, Field(ge=0.0, le=60.0), NoTruth] = Field(0.0, description="Shear angle, in degrees.")
+    crop: Annotated[float, Field(gt=0.0, le=1.0), NoTruth] | None = Field(
+        None,
+        description="Random resized crop: the smallest fraction of the image's area that is kept, of a ratio of sides "
+        "from 3:4 to 4:3, and scaled to the whole size.",
+    )
     elastic: Annotated[float, Field(ge=0.0, le=0.2), NoTruth] = Field(
         0.0, description="Smooth elastic deformation, as a fraction of the image's side."
     )
@@ -208,3 +213,9 @@ class StreamSpec(Section):
         description="Labelled pairs only: the encoder learns the label on mixtures of two images, with proportions "
         "from Beta(mixup, mixup).",
     )
+
+    def named_views(self) -> tuple[str, ...]:
+        """The names of the augmentations that the stream asks for."""
+        if isinstance(self.views, PairOfViews):
+            return tuple(dict.fromkeys((self.views.weak, self.views.strong)))
+        return () if self.views is None else (self.views,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from semivae.data.features.attaching import feature_preprocessing, with_features
+from semivae.data.features.network import FeatureNetwork
 from semivae.data.formats.palettes import Palette, read_palette
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.former_readings import as_recorded
 from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.features import Features
 from semivae.data.inputs.inputs import Inputs, inputs_of
 from semivae.data.inputs.reading import Reading
 from semivae.data.paths import resolve
@@ -29,6 +33,7 @@ from semivae.game.players import Player
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
+from semivae.runs.features import kept_features
 from semivae.runs.folder import (
     CHECKPOINTS,
     PALETTE_FILE,
@@ -49,6 +54,8 @@ from semivae.tasks.map_pictures import VOID_NUMBER
 from semivae.tasks.task import Task
 from semivae.text import join_names
 from semivae.variables import Sample
+
+LOG = logging.getLogger("semivae")
 
 if TYPE_CHECKING:
     from semivae.data.dataset import Dataset
@@ -160,7 +167,8 @@ class TrainedModel:
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
         run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
         if dataset is not None:
-            run.with_data(run._checked(binarized_dataset(dataset_in_memory(dataset), run.threshold)))
+            given = binarized_dataset(dataset_in_memory(dataset), run.threshold)
+            run.with_data(run._checked(run._with_features(given)))
         return run
 
     @property
@@ -196,6 +204,11 @@ class TrainedModel:
         """How the columns of the table that the run learnt from became numbers; None for all other data."""
         return kept_encoding(self.path)
 
+    @cached_property
+    def feature_networks(self) -> dict[str, FeatureNetwork]:
+        """The networks whose features the run starts from, by variable; none where its data hold its inputs."""
+        return kept_features(self.path, self.recipe)
+
     def dataset(self) -> Dataset:
         """Returns the data set that the run was trained on, read at the first call.
 
@@ -207,7 +220,7 @@ class TrainedModel:
             found = load_source(self.recipe.source, self.data_root)
             if isinstance(self.recipe.source, FolderSource | MasksSource):
                 found = as_recorded(found, self.path / SPLIT_FILE)
-            self._dataset = self._checked(found)
+            self._dataset = self._checked(self._with_features(found))
         return self._dataset
 
     def _checked(self, found: Dataset) -> Dataset:
@@ -218,10 +231,16 @@ class TrainedModel:
             load_split(self.path / SPLIT_FILE, found)
         return found
 
+    def _with_features(self, found: Dataset) -> Dataset:
+        """A data set with the features that the run starts from, by the networks that it keeps."""
+        networks = self.feature_networks
+        return with_features(found, self.recipe, self.data_root, self.device, networks, LOG.info, draws=False)
+
     def _refuse_changed(self, found: Dataset) -> None:
         shape, changed = self.recipe.variables[self.image].shape, ""
-        if found.shape != shape:
-            changed = f"one {self.image} was {list(shape or ())} and is {list(found.shape)}"
+        shown = tuple(found.train[self.image].shape[1:])
+        if shown != shape:
+            changed = f"one {self.image} was {list(shape or ())} and is {list(shown)}"
         elif lost := sorted(set(self.roles.labels) - set(found.labels)):
             changed = f"{join_names(lost)} is gone"
         elif self.roles.label in found.labels and found.classes != self.classes:
@@ -281,9 +300,17 @@ class TrainedModel:
         """What one example of one of the inputs is."""
         shape = self.recipe.variables[name].shape
         assert shape is not None
+        if name in self.recipe.features:
+            return self._features(name)
         if name != self.image:
             return inputs_of(shape)
         return inputs_of(shape, self.threshold, self.encoding, self.preprocessing)
+
+    def _features(self, name: str) -> Features:
+        spec, network = self.recipe.features[name], self.feature_networks[name]
+        channels = getattr(self.recipe.source, "channels", 3)
+        how = feature_preprocessing(spec, self.recipe.source, channels)
+        return Features(network, how, self.device)
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -28,7 +28,7 @@ from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
-from semivae.game.teaching.teacher import StreamViews, Vote
+from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
 from semivae.nets import NETS
 from semivae.nets.layers import without_head
 from semivae.recipe import schema
@@ -295,12 +295,13 @@ def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamVie
     """What a stream says of its views; here the kind of the label chooses the teacher."""
     spec = stream.views
     moved = next((name for name, task in roles.labels.items() if task.has_places), None)
-    common = StreamViews(roles.image, maps=moved, teacher=roles.task.teacher, vote=_vote(stream.vote))
+    stored = stream.named_views() if roles.image in recipe.features else ()
+    common = StreamViews(roles.image, maps=moved, teacher=roles.task.teacher, vote=_vote(stream.vote), stored=stored)
     if isinstance(spec, schema.PairOfViews):
         return replace(
             common,
-            weak=View(recipe.views[spec.weak]),
-            strong=View(recipe.views[spec.strong]),
+            weak=_view(recipe, spec.weak, stored),
+            strong=_view(recipe, spec.strong, stored),
             threshold=spec.threshold,
             weight=weight_of(spec.weight),
             distribution_alignment=spec.align,
@@ -309,10 +310,15 @@ def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamVie
             temperature=spec.temperature,
             cutmix=spec.cutmix,
         )
-    common = replace(common, view=View(recipe.views[spec]) if spec is not None else None)
+    common = replace(common, view=_view(recipe, spec, stored) if spec is not None else None)
     if stream.vote is None:
         return common
     return replace(common, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight))
+
+
+def _view(recipe: Recipe, name: str, stored: tuple[str, ...]) -> JointView:
+    """A view by its name: computed, or picked out of stored draws."""
+    return StoredView(stored.index(name)) if name in stored else View(recipe.views[name])
 
 
 def _vote(spec: schema.VoteSpec | None) -> Vote | None:

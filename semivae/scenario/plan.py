@@ -31,6 +31,8 @@ class Roles:
         image_label: the primary label if the encoder infers it from the image alone, otherwise None.
         further: the other inputs of the encoder, in the recipe's order.
         predicted_label: the primary label if the encoder infers it from its inputs alone, otherwise None.
+        pictures: the pictures that the data hold beside the features that the encoder starts from, where the decoder
+            generates them; otherwise None.
     """
 
     image: str
@@ -39,6 +41,7 @@ class Roles:
     image_label: str | None = None
     further: tuple[str, ...] = ()
     predicted_label: str | None = None
+    pictures: str | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,10 +85,12 @@ def roles_of(recipe: Recipe) -> Roles:
     seen = {name for stream in recipe.streams.values() if image in stream.observe for name in stream.observe}
     kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in seen}
     labels = {name: task for name, task in kinds.items() if task is not NOTHING}
-    codes = tuple(name for name in recipe.variables if name not in {*roots, *labels})
+    of = [spec.of for name, spec in recipe.features.items() if name in roots and spec.of in recipe.variables]
+    pictures = of[0] if of and of[0] not in recipe.encoder else None
+    codes = tuple(name for name in recipe.variables if name not in {*roots, *labels, pictures})
     image_label = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
     predicted_label = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
-    return Roles(image, labels, codes, image_label, further, predicted_label)
+    return Roles(image, labels, codes, image_label, further, predicted_label, pictures)
 
 
 def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
@@ -174,7 +179,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
     observed = recipe.streams[name].observe
     for shown in observed if roles.image in observed else ():
         variable = recipe.variables[shown]
-        if shown not in roles.inputs and task_of(shown, variable) is NOTHING:
+        if shown not in (*roles.inputs, roles.pictures) and task_of(shown, variable) is NOTHING:
             raise RecipeError(
                 f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
                 f"variable, can be none; leave it out, or make it categorical"

@@ -9,10 +9,10 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.inputs.inputs import inputs_of
 from semivae.data.splits import Split
-from semivae.data.streams import ArrayStream, EmptyStream, Stream, joined, resident
+from semivae.data.streams import ArrayStream, EmptyStream, StoredDraws, Stream, joined, resident
 from semivae.data.unpaired import Unpaired, file_stream
 from semivae.errors import DataError
-from semivae.recipe.schema import Recipe
+from semivae.recipe.schema import Recipe, StreamSpec
 from semivae.tasks.kinds import task_named, task_of
 from semivae.text import join_names
 
@@ -55,7 +55,7 @@ def make_streams(
     streams: dict[str, Stream] = {}
     for name, spec in recipe.streams.items():
         observed = set(spec.observe)
-        if "x" not in observed:
+        if observed.isdisjoint(dataset.inputs):
             streams[name] = _unpaired(Unpaired(name, spec, recipe, dataset, split, device, seed, data_root))
             continue
         if unknown := sorted(observed - set(known)):
@@ -63,14 +63,15 @@ def make_streams(
                 f"streams.{name} observes {join_names(unknown)}, but {dataset.name} holds only {' and '.join(known)}"
             )
         if spec.values is not None:
-            raise DataError(f"streams.{name}.values has no use: x comes from {dataset.name}; remove values")
+            shown = next(key for key in dataset.inputs if key in observed)
+            raise DataError(f"streams.{name}.values has no use: {shown} comes from {dataset.name}; remove values")
         rows = _labelled_rows(name, recipe, dataset, split)
         if rows is None:
             rows = torch.cat([split.unlabelled, extra])
             if not len(rows):
                 rows = split.labelled  # every image is labelled: their labels are left away
         arrays = {key: known[key] for key in spec.observe}
-        streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed)
+        streams[name] = ArrayStream(name, arrays, rows, spec.batch, device, seed, _draws(spec, dataset))
     return streams
 
 
@@ -88,6 +89,16 @@ def _labelled_rows(name: str, recipe: Recipe, dataset: Dataset, split: Split) ->
         both = " and ".join(inferred) or " or ".join(labels)
         raise DataError(f"streams.{name}: no training example shows {both}; ask for some in split.also_labelled")
     return rows
+
+
+def _draws(spec: StreamSpec, dataset: Dataset) -> list[StoredDraws]:
+    """The stored draws of the views that a stream asks for."""
+    return [
+        StoredDraws(variable, view, views[view])
+        for variable, views in dataset.draws.items()
+        if variable in spec.observe
+        for view in spec.named_views()
+    ]
 
 
 def _unpaired(asked: Unpaired) -> Stream:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
+from semivae.data.features.attaching import feature_network, with_features
+from semivae.data.features.network import FeatureNetwork
 from semivae.data.former_readings import as_recorded
 from semivae.data.paths import resolve as resolve_path
 from semivae.data.readers.masks import palette_path
@@ -31,6 +33,7 @@ from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
 from semivae.runs.bodies import weights_of, with_earlier_networks
 from semivae.runs.checkpoint import Facts
+from semivae.runs.features import kept_features, write_features
 from semivae.runs.folder import (
     SPLIT_FILE,
     check_folder,
@@ -123,6 +126,8 @@ def train(
         data = binarized_dataset(dataset_in_memory(dataset), threshold)
         loaded = loaded.model_copy(update={"source": MemorySource(name="memory", binarize=threshold)})
     parts = _choose_split(data, loaded, folder, split, resume)
+    networks = _feature_networks(loaded, root, folder if resume else None)
+    data = with_features(data, loaded, root, chosen, networks, _teller(loaded, progress))
     asked = loaded.training.precision
     precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
     training = loaded.training.model_copy(update={"precision": precision})
@@ -138,7 +143,7 @@ def train(
         check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
         refuse_set_aside(folder)
         with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
-            _begin(folder, scenario.recipe, kept, parts, data, root)
+            _begin(folder, scenario.recipe, kept, parts, data, root, networks)
             report = _reporting(progress, begun)
             about = summary(data, parts, labelled_counts(data, parts))
             report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, about_data=about))
@@ -149,13 +154,41 @@ def train(
     return TrainedModel.load(folder, data_root=root, device=device).with_data(data)
 
 
-def _begin(folder: Path, recipe: Recipe, kept: Recipe | None, parts: Split, dataset: Dataset, root: Path) -> None:
+def _feature_networks(recipe: Recipe, root: Path, kept: Path | None) -> dict[str, FeatureNetwork]:
+    """The networks of a recipe's features: those that a run keeps, where one is resumed, else as the recipe says."""
+    if kept is not None:
+        return kept_features(kept, recipe)
+    return {name: feature_network(name, spec, root) for name, spec in recipe.features.items()}
+
+
+def _teller(recipe: Recipe, progress: Report | None) -> Callable[[str], None]:
+    """Says what goes on before the first step: to the log, and to whoever watches."""
+
+    def tell(text: str) -> None:
+        LOG.info("%s", text)
+        if progress is not None:
+            progress(Progress("model", 0, recipe.training.steps, 0.0, 0.0, message=text))
+
+    return tell
+
+
+def _begin(
+    folder: Path,
+    recipe: Recipe,
+    kept: Recipe | None,
+    parts: Split,
+    dataset: Dataset,
+    root: Path,
+    networks: Mapping[str, FeatureNetwork],
+) -> None:
     """Writes what a run keeps of its recipe and its data; of a run that is resumed, what may have changed."""
 
     def keep() -> None:
         write_data_root(folder, root)
         if dataset.encoding is not None:
             write_encoding(folder, dataset.encoding)
+        if networks:
+            write_features(folder, networks)
 
     if kept is not None:
         refuse_changed_recipe(folder, kept, recipe)

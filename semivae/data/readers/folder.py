@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, LabelInfo, class_label
+from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label
 from semivae.data.doubts import split_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import Pictures, read_pictures
@@ -81,6 +81,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         warnings += tuple(split_doubts(layout.classes, train, val, {}, str(path), of_val, "validation"))
         validation = torch.arange(len(train["y"]), len(train["y"]) + len(val["y"]))
         train = {name: torch.cat([train[name], val[name]]) for name in train}
+    seen = (*names["train"], *names["val"])
     return Dataset(
         f"folder:{path.name}",
         class_label(layout.classes) | labels,
@@ -90,7 +91,8 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         warnings,
         origin,
         validation=validation,
-        names=(*names["train"], *names["val"]),
+        names=seen,
+        files=PictureFiles(path, {"train": seen, "test": names["test"], "unlabelled": names["unlabelled"]}),
     )
 
 

@@ -78,10 +78,11 @@ class ClassTeacher(Teacher):
     def posterior(self, images: Tensor, generator: torch.Generator, progress: float) -> Categorical:
         """Returns the teacher's posterior, batch shape [batch]; with distribution alignment, updates its offsets."""
         views, (decoder, ema_encoder) = self.views, self._players
-        weak = views.weak(images, generator) if views.weak else images
+        weak = views.weak(images, generator) if views.weak else views.plain(images)
         posterior = categorical_of(ema_encoder[self.label]({views.variable: weak}))
         if views.vote is not None and progress >= views.vote.start:
-            observed, (most, draws) = {views.variable: images}, (views.vote.classes, views.vote.draws)
+            observed = {views.variable: views.plain(images)}
+            most, draws = views.vote.classes, views.vote.draws
             votes = vote_on_likely(decoder, ema_encoder, observed, self.label, posterior, most, draws)
             posterior = add_vote(posterior, votes, views.vote.strength)
         prior = self.prior()
@@ -91,7 +92,7 @@ class ClassTeacher(Teacher):
 
     def _strong_view(self, images: Tensor, generator: torch.Generator) -> Tensor:
         view = self.views.strong or self.views.view
-        return view(images, generator) if view else images
+        return view(images, generator) if view else self.views.plain(images)
 
     def _cutmix(self, images: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pastes boxes of the next image into images [batch, ...]; mixes targets [batch, classes] in proportion."""

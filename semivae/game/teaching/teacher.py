@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
+from semivae.variables import Sample, drawn_name
 
 FIRST_CURRICULUM_FRACTION = 0.1  # of every class, at the start of a curriculum
 
@@ -87,6 +88,8 @@ class StreamViews:
         temperature: divides the teacher's logits; its whole posterior is then the target (for maps, a draw from it at
             every pixel). None for its most likely class.
         cutmix: the probability that a strong view gets a box of another one, with the matching part of its label.
+        stored: the names of views of which batches hold draws that were computed before, beside the variable itself
+            (`semivae.variables.drawn_name`). The views then pick them (`StoredView`).
     """
 
     variable: str
@@ -103,6 +106,18 @@ class StreamViews:
     curriculum: float = 0.0
     temperature: float | None = None
     cutmix: float = 0.0
+    stored: tuple[str, ...] = ()
+
+    def together(self, batch: Sample) -> Tensor:
+        """Returns what the views take: the image; or, where draws are stored, [batch, 1 + draws, ...], it first."""
+        if not self.stored:
+            return batch[self.variable]
+        drawn = [batch[drawn_name(self.variable, view)] for view in self.stored]
+        return torch.stack([batch[self.variable], *drawn], dim=1)
+
+    def plain(self, images: Tensor) -> Tensor:
+        """Returns the image itself of what the views take."""
+        return images[:, 0] if self.stored else images
 
     def teaches(self, progress: float) -> bool:
         """Returns whether any loss has a weight when a fraction `progress` of the training is done."""
@@ -112,6 +127,24 @@ class StreamViews:
         """Returns the fraction of every class that is learnt when a fraction `progress` of the training is done."""
         first = FIRST_CURRICULUM_FRACTION
         return first + (1.0 - first) * progress / self.curriculum if progress < self.curriculum else 1.0
+
+
+@dataclass(frozen=True)
+class StoredView:
+    """Picks one stored draw of a view.
+
+    Args:
+        place: which one of `StreamViews.stored`.
+    """
+
+    place: int
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return images[:, 1 + self.place]
+
+    def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Raises ValueError: a map has no stored draws."""
+        raise ValueError("stored draws of views move no maps; let the encoder start from the images")
 
 
 class JointView(Protocol):

@@ -1,0 +1,209 @@
+"""Extraction: all pictures, once through the network for each pass, some at a time; it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semivae.data.features.network import AT_A_TIME, FeatureNetwork, as_pictures, ready
+from semivae.data.features.pictures import Pictures
+from semivae.data.features.store import TYPE, Pass, Store
+from semivae.data.views import View
+from semivae.errors import DataError
+from semivae.seeds import seed_for
+
+STANDARDISED_BY = 1024  # pictures, evenly spread over the training part
+PROGRESS_FILE = "progress.json"
+EVERY = 15.0  # seconds between two reports, and between two records of how far it is
+RESERVE = 2**27  # bytes of a disk that are left free
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be extracted.
+
+    Args:
+        what: the network's variable and name, for messages.
+        network: the network; its standardisation is set here where the store has none.
+        pictures: all of them, those to train on first.
+        train: how many of them come first: from them the standardisation is taken.
+        drawn: how many of them, from the first, get random draws of views.
+        passes: all that is wanted.
+        device: where the network computes.
+    """
+
+    what: str
+    network: FeatureNetwork
+    pictures: Pictures
+    train: int
+    drawn: int
+    passes: Sequence[Pass]
+    device: torch.device
+
+    def rows(self, one: Pass) -> int:
+        """How many pictures a pass takes."""
+        return len(self.pictures) if one.view is None else self.drawn
+
+
+def extract(job: Job, store: Store, tell: Tell) -> None:
+    """Computes the passes that a store lacks, and says before how long it will take and how much disk.
+
+    Raises:
+        DataError: the disk is too small or cannot be written, or a picture cannot be read.
+    """
+    missing = [one for one in job.passes if not store.has(one)]
+    if not missing and (job.network.fitted or store.read_scale(job.network)):
+        return
+    size = sum(job.rows(one) for one in missing) * job.network.size * np.dtype(TYPE).itemsize
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        _refuse_full_disk(store.folder, size)
+        if not job.network.fitted and not store.read_scale(job.network):
+            _standardise(job)
+        if not store.has_scale():
+            store.write_scale(job.network)
+        _run(job, missing, store, size, tell)
+    except OSError as error:
+        raise DataError(f"{store.folder}: features cannot be written ({error.strerror or error})") from error
+
+
+def _refuse_full_disk(folder: Path, size: int) -> None:
+    waiting = sum(path.stat().st_size for path in folder.glob("*.writing.npy"))  # of a stopped extraction
+    free = shutil.disk_usage(folder).free
+    if size - waiting + RESERVE > free:
+        raise DataError(
+            f"features take {_bytes(size)} in {folder}, but {_bytes(free)} are free there; free some, ask for fewer "
+            "draws, or choose another place for data (--data-root)"
+        )
+
+
+def _standardise(job: Job) -> None:
+    """Takes mean and deviation of the features from pictures that are evenly spread over the training part."""
+    count = min(STANDARDISED_BY, job.train)
+    rows = [row * job.train // count for row in range(count)]
+    raw = []
+    with ready(job.network, job.device):
+        for start in range(0, count, AT_A_TIME):
+            chunk = torch.cat([job.pictures.read(range(row, row + 1)) for row in rows[start : start + AT_A_TIME]])
+            raw.append(job.network.raw(as_pictures(chunk, job.device)).cpu())
+    job.network.cpu().standardise(torch.cat(raw))
+
+
+def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell) -> None:
+    arrays = {one: _opened(_writing(store, one), (job.rows(one), job.network.size)) for one in missing}
+    progress = store.folder / PROGRESS_FILE
+    first = _chunks_done(progress, missing)
+    chunks = [range(start, min(start + AT_A_TIME, len(job.pictures))) for start in _starts(job, missing)]
+    started = told = saved = time.monotonic()
+    work = [sum(max(0, min(job.rows(one), rows.stop) - rows.start) for one in missing) for rows in chunks]
+    with ready(job.network, job.device):
+        for number, (rows, images) in enumerate(_read_ahead(job.pictures, chunks[first:]), start=first):
+            _one_chunk(job, arrays, rows, images, number)
+            now, done = time.monotonic(), sum(work[first : number + 1])
+            left = (now - started) / max(done, 1) * sum(work[number + 1 :])
+            if number == first:
+                passes = f"{len(missing)} times" if len(missing) > 1 else "once"
+                tell(
+                    f"{job.what}: {len(job.pictures):,} pictures go {passes} through the network, about "
+                    f"{_time(left)}; {_bytes(size)} in {store.folder}, used again by every later training"
+                )
+            elif now - told > EVERY:
+                told = now
+                tell(f"{job.what}: {rows.stop:,} of {len(job.pictures):,} pictures, about {_time(left)} left")
+            if now - saved > EVERY:
+                saved = now
+                _save(progress, missing, arrays, number + 1)
+    for array in arrays.values():
+        array.flush()
+    for one in missing:
+        os.replace(_writing(store, one), store.path(one))
+    progress.unlink(missing_ok=True)
+
+
+def _starts(job: Job, missing: Sequence[Pass]) -> range:
+    return range(0, max((job.rows(one) for one in missing), default=0), AT_A_TIME)
+
+
+def _one_chunk(job: Job, arrays: dict[Pass, NDArray[np.float16]], rows: range, images: Tensor, number: int) -> None:
+    """Passes one chunk of pictures through the network, once for each array that has rows of it."""
+    pictures = as_pictures(images, job.device)
+    for one, array in arrays.items():
+        count = max(0, min(job.rows(one), rows.stop) - rows.start)
+        if not count:
+            continue
+        seen = pictures[:count]
+        if one.view is not None:
+            seed = seed_for("features", *one.seed_parts, number)
+            generator = torch.Generator(job.device).manual_seed(seed)
+            with torch.autocast(job.device.type, enabled=False):
+                seen = View(one.view)(seen, generator).contiguous(memory_format=torch.channels_last)
+        array[rows.start : rows.start + count] = job.network(seen).cpu().numpy().astype(TYPE)
+
+
+def _read_ahead(pictures: Pictures, chunks: Sequence[range]) -> Iterator[tuple[range, Tensor]]:
+    """Chunks of pictures; the next one is decoded while the network works on this one."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(pictures.read, chunks[0]) if chunks else None
+        for number, rows in enumerate(chunks):
+            assert waiting is not None
+            images = waiting.result()
+            if number + 1 < len(chunks):
+                waiting = reader.submit(pictures.read, chunks[number + 1])
+            yield rows, images
+
+
+def _writing(store: Store, one: Pass) -> Path:
+    return store.folder / f"{one.name}.writing.npy"
+
+
+def _opened(path: Path, shape: tuple[int, int]) -> NDArray[np.float16]:
+    """An array on disk: the one of a stopped extraction, else a new one."""
+    with suppress(OSError, ValueError):
+        found: NDArray[np.float16] = np.load(path, mmap_mode="r+")
+        if found.shape == shape and found.dtype == TYPE:
+            return found
+    new: NDArray[np.float16] = np.lib.format.open_memmap(path, mode="w+", dtype=TYPE, shape=shape)  # type: ignore[no-untyped-call]
+    return new
+
+
+def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
+    """How many chunks a stopped extraction of the same passes has finished."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(progress.read_text(encoding="utf-8"))
+        if kept["passes"] == [one.name for one in missing]:
+            return int(kept["chunks"])
+    return 0
+
+
+def _save(progress: Path, missing: Sequence[Pass], arrays: dict[Pass, NDArray[np.float16]], chunks: int) -> None:
+    """Records how far it is, after what it speaks of is on the disk."""
+    for array in arrays.values():
+        array.flush()  # type: ignore[attr-defined]
+    text = json.dumps({"passes": [one.name for one in missing], "chunks": chunks})
+    temporary = progress.with_suffix(".writing")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, progress)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,94 @@
+"""Where features are kept: a folder for each combination of pictures and network, and a file for each pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semivae.data.features.network import FeatureNetwork
+from semivae.files import whole_file
+from semivae.recipe.schema import ViewSpec
+
+FORMAT = 1  # of the files; another one is extracted anew
+FOLDER = "features"  # below the data root
+SCALE_FILE = "scale.safetensors"
+TYPE = np.float16  # standardised features are about 1; 11 bits of them are more than networks agree in
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of pictures through the network: as they are, or one random draw of a view.
+
+    Args:
+        name: of its file, without ending.
+        view: the augmentation; None for the pictures as they are.
+        seed_parts: what its random draws depend on, beside the chunk of pictures.
+    """
+
+    name: str
+    view: ViewSpec | None = None
+    seed_parts: tuple[object, ...] = ()
+
+
+PLAIN = Pass("plain")
+
+
+def draw_of(name: str, view: ViewSpec, index: int) -> Pass:
+    """The pass of one random draw of a view."""
+    spec = json.dumps(view.model_dump(mode="json", exclude_none=True), sort_keys=True)
+    return Pass(f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}-{index}", view, (spec, index))
+
+
+class Store:
+    """The folder of one combination of pictures and network.
+
+    Args:
+        root: the data root.
+        name: what the data are called, for people who look into the folder.
+        key: all that the features depend on, but for the views, JSON-serialisable.
+    """
+
+    def __init__(self, root: Path, name: str, key: dict[str, object]) -> None:
+        text = json.dumps({"format": FORMAT, **key}, sort_keys=True)
+        safe = "".join(sign if sign.isalnum() else "_" for sign in name)[:40]
+        self.folder = root / FOLDER / f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def path(self, one: Pass) -> Path:
+        """The file of a pass."""
+        return self.folder / f"{one.name}.npy"
+
+    def has(self, one: Pass) -> bool:
+        """Whether a pass was finished."""
+        return self.path(one).is_file()
+
+    def read(self, one: Pass) -> Tensor:
+        """The features of a finished pass, float16 [n, size], mapped from disk."""
+        return torch.from_numpy(np.load(self.path(one), mmap_mode="c"))  # c: nothing writes, but torch wants it so
+
+    def has_scale(self) -> bool:
+        """Whether a standardisation is kept."""
+        return (self.folder / SCALE_FILE).is_file()
+
+    def read_scale(self, network: FeatureNetwork) -> bool:
+        """Gives a network the standardisation that is kept; returns whether there is one."""
+        path = self.folder / SCALE_FILE
+        if not path.is_file():
+            return False
+        with safe_open(path, "pt") as tensors:
+            network.mean.copy_(tensors.get_tensor("mean"))
+            network.deviation.copy_(tensors.get_tensor("deviation"))
+        network.fitted = True
+        return True
+
+    def write_scale(self, network: FeatureNetwork) -> None:
+        """Keeps the standardisation of a network."""
+        with whole_file(self.folder / SCALE_FILE) as path:
+            save_file({"mean": network.mean.cpu(), "deviation": network.deviation.cpu()}, path)
