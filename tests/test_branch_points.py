@@ -29,6 +29,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "cli/train_command.py": (1, "without a label there is nothing to evaluate"),
     },
     "is x a table?": {
+        "data/features/pictures.py": (1, "a feature network sees pictures"),
         "data/inputs/inputs.py": (1, "the kind of x is chosen here"),
         "data/inputs/arrays.py": (4, "layouts of arrays"),
         "data/inputs/pixels.py": (2, "layouts of arrays"),

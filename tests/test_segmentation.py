@@ -32,7 +32,7 @@ from semivae.game.plan import Lesson
 from semivae.generative.imputation import impute
 from semivae.nets import Unet
 from semivae.recipe import read_recipe
-from semivae.runs.model import run_palette
+from semivae.runs.palettes import run_palette
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import plan_of
 from semivae.tasks.map_pictures import colours_of, mask_png

@@ -33,7 +33,7 @@ from semivae.generative.grids import save_grid
 from semivae.generative.sampling import draw
 from semivae.reports.painted import agreement
 from semivae.runs.folder import read_metrics
-from semivae.runs.model import run_palette
+from semivae.runs.palettes import run_palette
 from semivae.tasks.map_pictures import coloured
 
 FORMAT = "semivae-segmentation-2"

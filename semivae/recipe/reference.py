@@ -29,7 +29,11 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.MemorySource: "Source `memory`",
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
-    "features": {schema.FeatureSpec: "Features"},
+    "features": {
+        schema.FeatureSpec: "Features",
+        bodies.TorchvisionBody: "Features by `torchvision`",
+        bodies.TimmBody: "Features by `timm`",
+    },
     "variables": {schema.VariableSpec: "Variable"},
     "decoder": {
         schema.ConditionalSpec: "Factor",

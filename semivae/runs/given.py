@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from semivae.errors import RunError
-from semivae.runs.model import TrainedModel, run_palette
+from semivae.runs.model import TrainedModel
+from semivae.runs.palettes import run_palette
 from semivae.tasks.kinds import task_of
 from semivae.tasks.user_values import UserValue
 

@@ -14,15 +14,12 @@ from torch import Tensor
 
 from semivae.data.features.attaching import feature_preprocessing, with_features
 from semivae.data.features.network import FeatureNetwork
-from semivae.data.formats.palettes import Palette, read_palette
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.former_readings import as_recorded
 from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.features import Features
 from semivae.data.inputs.inputs import Inputs, inputs_of
 from semivae.data.inputs.reading import Reading
-from semivae.data.paths import resolve
-from semivae.data.readers.masks import palette_of
 from semivae.data.readers.memory import dataset_in_memory
 from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
@@ -36,7 +33,6 @@ from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.features import kept_features
 from semivae.runs.folder import (
     CHECKPOINTS,
-    PALETTE_FILE,
     RECIPE_FILE,
     SPLIT_FILE,
     being_written,
@@ -50,7 +46,6 @@ from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
-from semivae.tasks.map_pictures import VOID_NUMBER
 from semivae.tasks.task import Task
 from semivae.text import join_names
 from semivae.variables import Sample
@@ -392,21 +387,3 @@ def _said(found: Reading) -> Reading:
     for line in found.remarks():
         warnings.warn(line, DataWarning, stacklevel=4)
     return found
-
-
-def run_palette(run: TrainedModel) -> Palette:
-    """Returns what masks given to this run mean: by the palette that it was trained with, else by class numbers."""
-    source = run.recipe.source
-    if isinstance(source, MasksSource) and source.palette is not None:
-        try:
-            kept = run.path / PALETTE_FILE  # runs of before have none
-            read = (
-                read_palette(kept, source.void)
-                if kept.is_file()
-                else palette_of(source, resolve(source.path, run.data_root))
-            )
-            return Palette(run.classes, read.colours, VOID_NUMBER if read.void is None else read.void, read.void_colour)
-        except DataError:  # the data are not at hand; masks of class numbers still say all
-            pass
-    void = getattr(source, "void", None)
-    return Palette(run.classes, void=VOID_NUMBER if void is None else void)

@@ -44,7 +44,7 @@ def predict_masks(
     from semivae.classification.posterior import refuse_by_kind
     from semivae.data.formats.preprocessing import lost_share
     from semivae.data.inputs.pixels import as_model_values
-    from semivae.runs.model import run_palette
+    from semivae.runs.palettes import run_palette
     from semivae.tasks.map_pictures import (
         VOID_NUMBER,
         at_own_size,
@@ -101,7 +101,7 @@ def write_in(folder: Path, name: str, data: bytes) -> None:
 
 def picture_of(run: Run, drawn: Mapping[str, Any]) -> Tensor:
     """Each sample's mask beside its image."""
-    from semivae.runs.model import run_palette
+    from semivae.runs.palettes import run_palette
     from semivae.tasks.map_pictures import beside
 
     return beside(drawn[run.label], drawn[run.image], run_palette(run))
@@ -131,7 +131,7 @@ def finish_maps(
     import torch
 
     from semivae.runs.given import given_values
-    from semivae.runs.model import run_palette
+    from semivae.runs.palettes import run_palette
     from semivae.tasks.map_pictures import beside, map_at_own_size, mask_png
     from semivae.variables import VOID
 

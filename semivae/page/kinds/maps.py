@@ -11,7 +11,8 @@ from semivae.generative.sampling import draw
 from semivae.page.judged import judged_of
 from semivae.page.kinds import KindOnPage, Score, labelled_and_not
 from semivae.page.looks import Look, Picture, pixels_of, strip
-from semivae.runs.model import TrainedModel, run_palette
+from semivae.runs.model import TrainedModel
+from semivae.runs.palettes import run_palette
 from semivae.tasks.map_pictures import OPACITY, coloured, colours_of
 from semivae.variables import Sample
 
