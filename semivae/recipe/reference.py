@@ -30,7 +30,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
     "features": {
-        schema.FeatureSpec: "Features",
+        schema.FeatureSpec: "Features by a frozen network",
         bodies.TorchvisionBody: "Features by `torchvision`",
         bodies.TimmBody: "Features by `timm`",
     },

@@ -98,7 +98,7 @@ def _with(
     counts = counts_of(dataset)
     wanted = {view: [draw_of(view, recipe.views[view], index) for index in range(k)] for view, k in spec.draws.items()}
     passes = [PLAIN, *(one for each in wanted.values() for one in each if draws)]
-    key = {
+    key: dict[str, object] = {
         "pictures": pictures_digest(dataset),
         "network": network.digest(),
         "seen": [how.height, how.width, how.fit, how.background, how.white],
@@ -108,8 +108,7 @@ def _with(
         what = f"features {name} by {spec.net.model} at {spec.size} pixels"
         drawn = counts["train"] + counts["unlabelled"]
         extract(Job(what, network, pictures, counts["train"], drawn, passes, device), store, tell)
-    plain = store.read(PLAIN)
-    parts = dict(zip(PARTS, plain.split([counts[part] for part in PARTS]), strict=True))
+    parts = dict(zip(PARTS, torch.split(store.read(PLAIN), [counts[part] for part in PARTS]), strict=True))
     return replace(
         dataset,
         train={**dataset.train, name: parts["train"]},

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.data.features.network import AT_A_TIME, FeatureNetwork, as_pictures, ready
@@ -30,6 +30,7 @@ EVERY = 15.0  # seconds between two reports, and between two records of how far 
 RESERVE = 2**27  # bytes of a disk that are left free
 
 Tell = Callable[[str], None]
+Rows = np.memmap[Any, np.dtype[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _starts(job: Job, missing: Sequence[Pass]) -> range:
     return range(0, max((job.rows(one) for one in missing), default=0), AT_A_TIME)
 
 
-def _one_chunk(job: Job, arrays: dict[Pass, NDArray[np.float16]], rows: range, images: Tensor, number: int) -> None:
+def _one_chunk(job: Job, arrays: dict[Pass, Rows], rows: range, images: Tensor, number: int) -> None:
     """Passes one chunk of pictures through the network, once for each array that has rows of it."""
     pictures = as_pictures(images, job.device)
     for one, array in arrays.items():
@@ -170,13 +171,13 @@ def _writing(store: Store, one: Pass) -> Path:
     return store.folder / f"{one.name}.writing.npy"
 
 
-def _opened(path: Path, shape: tuple[int, int]) -> NDArray[np.float16]:
+def _opened(path: Path, shape: tuple[int, int]) -> Rows:
     """An array on disk: the one of a stopped extraction, else a new one."""
     with suppress(OSError, ValueError):
-        found: NDArray[np.float16] = np.load(path, mmap_mode="r+")
+        found: Rows = np.load(path, mmap_mode="r+")
         if found.shape == shape and found.dtype == TYPE:
             return found
-    new: NDArray[np.float16] = np.lib.format.open_memmap(path, mode="w+", dtype=TYPE, shape=shape)  # type: ignore[no-untyped-call]
+    new: Rows = np.lib.format.open_memmap(path, mode="w+", dtype=TYPE, shape=shape)
     return new
 
 
@@ -189,10 +190,10 @@ def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
     return 0
 
 
-def _save(progress: Path, missing: Sequence[Pass], arrays: dict[Pass, NDArray[np.float16]], chunks: int) -> None:
+def _save(progress: Path, missing: Sequence[Pass], arrays: dict[Pass, Rows], chunks: int) -> None:
     """Records how far it is, after what it speaks of is on the disk."""
     for array in arrays.values():
-        array.flush()  # type: ignore[attr-defined]
+        array.flush()
     text = json.dumps({"passes": [one.name for one in missing], "chunks": chunks})
     temporary = progress.with_suffix(".writing")
     temporary.write_text(text, encoding="utf-8")

@@ -72,7 +72,7 @@ class FeatureNetwork(nn.Module):
 @contextmanager
 def ready(network: FeatureNetwork, device: torch.device) -> Iterator[None]:
     """Inside, the network is on a device and computes there as fast as it can, without gradients."""
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     bfloat16 = choose_precision("auto", device) == "bfloat16"
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         yield
@@ -82,7 +82,7 @@ def in_chunks(network: FeatureNetwork, images: Tensor, device: torch.device) -> 
     """Returns standardised features, float32 [n, size] on the CPU, of pictures as bytes or as floats in [0, 1]."""
     parts = []
     with ready(network, device):
-        for chunk in images.split(AT_A_TIME):
+        for chunk in torch.split(images, AT_A_TIME):
             parts.append(network(as_pictures(chunk, device)).cpu())
     return torch.cat(parts).clone()
 

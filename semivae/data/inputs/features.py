@@ -36,7 +36,7 @@ class Features:
 
     def __init__(self, network: FeatureNetwork, preprocessing: Preprocessing, device: torch.device) -> None:
         self.network, self.device = network, device
-        self.shape = (network.size,)
+        self.shape: tuple[int, ...] = (network.size,)
         self.pictures = Images(preprocessing.shape, preprocessing=preprocessing)
 
     def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
