@@ -24,6 +24,15 @@ PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 
 TIME_FEATURES = 11  # numbers by which a network sees the time of a flow
 
 
+def seen(values: Tensor) -> Tensor:
+    """Returns which values [n, ...] of a label are known, bool [n].
+
+    VOID, or NaN among numbers, stands for what is not known. Of a vector or a map, one known entry is enough.
+    """
+    known = ~values.isnan() if values.is_floating_point() else values != VOID
+    return known.flatten(1).any(dim=1) if known.dim() > 1 else known
+
+
 @dataclass(frozen=True)
 class Variable:
     """One random variable.

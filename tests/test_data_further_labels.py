@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import semivae
-from semivae.data.dataset import Dataset, LabelInfo, seen
+from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.sources import load_source
 from semivae.data.splits import load_split, save_split
 from semivae.errors import DataError, RecipeError
@@ -20,7 +20,7 @@ from semivae.recipe import change_recipe, read_recipe
 from semivae.recipe.schema import ArraysSource, FolderSource, Recipe, SplitSpec, TableSource
 from semivae.scenario.streams import make_streams
 from semivae.tasks.splitting import make_split, split_lines
-from semivae.variables import VOID
+from semivae.variables import VOID, seen
 
 CPU = torch.device("cpu")
 
@@ -167,6 +167,28 @@ def test_a_stream_takes_the_examples_that_show_what_it_observes() -> None:
     assert set((rest["x"].flatten() * 255).round().long().tolist()) == set(range(80)) - set(split.labelled.tolist())
 
 
+def test_a_stream_of_several_labels_leaves_out_what_an_example_does_not_show() -> None:
+    """The data know z and w of every example; the split shows each of other ones."""
+    rows = torch.arange(60)
+    labels = {name: LabelInfo("classes", ("a", "b")) for name in ("y", "z", "w")}
+    train = {"x": rows.to(torch.uint8).view(-1, 1, 1, 1), "y": rows % 2, "z": rows % 2, "w": rows % 2}
+    data = Dataset("whole", labels, train, train)
+    recipe = scenario({"both": {"observe": ["x", "z", "w"], "batch": 400}, "rest": {"observe": ["x"]}},
+                      labelled=4, also_labelled={"z": 10, "w": 20})  # fmt: skip
+    recipe = recipe.model_copy(
+        update={
+            "variables": recipe.variables | {"w": recipe.variables["z"]},
+            "decoder": recipe.decoder | {"w": recipe.decoder["z"]},
+        }
+    )
+    split = make_split(data, recipe.split)
+    both = shown_by(recipe, data, "both")
+    number = (both["x"].flatten() * 255).round().long()
+    for name in ("z", "w"):
+        shown = set(number[both[name] != VOID].tolist())
+        assert shown == set(split.shown(data, name).tolist()) and len(shown) < 30
+
+
 def test_labels_that_the_encoder_infers_are_all_seen() -> None:
     data = known_of_some()
     recipe = scenario({"both": {"observe": ["x", "y", "z"], "batch": 400}, "rest": {"observe": ["x"]}}, labelled=30)
@@ -179,7 +201,7 @@ def test_a_stream_that_nobody_fills_says_so() -> None:
     data = known_of_some()
     data.train["z"][:] = VOID
     recipe = scenario({"families": {"observe": ["x", "z"]}, "rest": {"observe": ["x"]}})
-    with pytest.raises(DataError, match=r"streams\.families: no training example shows z; ask for some in split.also_"):
+    with pytest.raises(DataError, match=r"streams\.families: no training example shows z; ask for some in split"):
         shown_by(recipe, data, "families")
 
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional, Prior
+from semivae.game.evidence import evidence_of, marginal_log_prob
+from semivae.game.families import with_evidence
 from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
 from semivae.game.players import Player
-from semivae.variables import Sample, Variable
+from semivae.variables import VOID, Sample, Variable
 
 X = Variable("x", "categorical", (), classes=3)
 Y = Variable("y", "categorical", (), classes=2)
@@ -141,3 +143,101 @@ def test_a_player_gains_nothing_from_its_own_draws() -> None:
     (random_table(3)[sample["x"]] * score.detach().exp() * score).sum().backward()
     gradient = next(encoder["y"].parameters()).grad
     assert gradient is not None and gradient.abs().max().item() < 1e-12
+
+
+# Evidence ------------------------------------------------------------------------------------------------------------
+#
+# Two variables tell of y alone: c, which every example of its stream shows, and a, which an example shows with
+# probability 0.6 whatever it is. Their factors are learnt.
+
+C = Variable("c", "categorical", (), classes=3)
+A = Variable("a", "categorical", (), classes=2)
+P_C_GIVEN_Y = normalised(random_table(2, 3))
+P_A_GIVEN_Y = torch.tensor([[0.7, 0.3], [0.1, 0.9]], dtype=torch.float64)
+SHOWN = 0.6
+WITH_VOID = torch.cat([SHOWN * P_A_GIVEN_Y, torch.full((2, 1), 1 - SHOWN, dtype=torch.float64)], dim=1)  # [y, a]
+PI_XYC = PI_XY[:, :, None] * P_C_GIVEN_Y
+PI_XCA = torch.einsum("xy,yc,ya->xca", PI_XY, P_C_GIVEN_Y, WITH_VOID)
+SEEN = {
+    "pairs": (("x", "y", "c"), PI_XYC),
+    "evidence": (("x", "c", "a"), PI_XCA),
+    "unlabelled": (("x",), PI_X),
+    "labels": (("y",), torch.full((2,), 0.5, dtype=torch.float64)),
+}
+GRADIENTS = {f"decoder.conditionals.{name}.logits" for name in ("c", "a", "x")}
+GRADIENTS |= {f"encoder.conditionals.{name}.logits" for name in ("y", "h")}
+
+
+def equilibrium_with_evidence() -> tuple[Player, Player]:
+    decoder, encoder = equilibrium()
+    tables = [Table(C, (Y,), P_C_GIVEN_Y), Table(A, (Y,), P_A_GIVEN_Y)]
+    return Player([decoder["y"], *tables, decoder["h"], decoder["x"]]), encoder
+
+
+def plan_with_evidence() -> Plan:
+    decoder = [Factor("y", learnable=False), Factor("c", ("y",)), Factor("a", ("y",)), Factor("h", learnable=False)]
+    return derive_plan(
+        [*decoder, Factor("x", ("y", "h"))],
+        [Factor("y", ("x",)), Factor("h", ("x", "y"))],
+        [StreamGraph(name, observed) for name, (observed, _) in SEEN.items()],
+    )
+
+
+def expected_gradients_with_evidence(decoder: Player, encoder: Player) -> dict[str, Tensor]:
+    """As `expected_gradients`, summed over all values of x, y, h, c and a, where a may not be seen."""
+    players: Mapping[str, Player] = {"decoder": decoder, "encoder": encoder}
+    values = {"x": range(3), "y": range(2), "h": range(2), "c": range(3), "a": (0, 1, VOID)}
+    cells = torch.tensor(list(itertools.product(*values.values())))
+    sample = {name: cells[:, column] for column, name in enumerate(values)}
+    gradients: dict[str, Tensor] = {}
+    for lesson in plan_with_evidence().lessons:
+        learner, rival = players[lesson.learner], players["encoder" if lesson.learner == "decoder" else "decoder"]
+        observed, law = SEEN[lesson.stream]
+        evidence = evidence_of(decoder, sample, lesson.evidence)
+        with torch.no_grad():
+            chance = law[tuple(sample[name] for name in observed)]
+            for name in lesson.draws:
+                drawn = rival[name](sample)
+                drawn = with_evidence(drawn, evidence[name]) if name in evidence else drawn
+                chance = chance * drawn.log_prob(sample[name]).exp()
+            for name in set(values) - {*observed, *lesson.draws}:  # plays no part: shared out evenly
+                chance = chance / len(values[name])
+        learner.zero_grad()
+        if evidence and not lesson.draws:
+            score = torch.stack([marginal_log_prob(encoder[name](sample), evidence[name]) for name in lesson.scores])
+        else:
+            score = torch.stack(list(learner.log_prob(sample, lesson.scores).values()))
+        (chance * score.sum(0)).sum().backward()
+        for name, parameter in learner.named_parameters():
+            if parameter.grad is not None:
+                key = f"{lesson.learner}.{name}"
+                gradients[key] = gradients.get(key, torch.zeros_like(parameter)) + parameter.grad
+    return gradients
+
+
+def test_no_expected_gradient_at_the_equilibrium_with_evidence() -> None:
+    gradients = expected_gradients_with_evidence(*equilibrium_with_evidence())
+    assert set(gradients) == GRADIENTS
+    for name, gradient in gradients.items():
+        assert gradient.abs().max().item() < 1e-12, name
+
+
+@pytest.mark.parametrize(
+    ("player", "factor", "still"),
+    [
+        # a wrong confusion is pulled back by what is drawn given all evidence, and misleads both players; the codes,
+        # which the encoder learns from labels alone, stay
+        ("decoder", "a", {"encoder.conditionals.h.logits"}),
+        ("decoder", "c", {"encoder.conditionals.h.logits"}),
+        ("encoder", "y", {"encoder.conditionals.h.logits"}),
+        ("decoder", "x", {"decoder.conditionals.c.logits", "decoder.conditionals.a.logits"}),
+        ("encoder", "h", {f"decoder.conditionals.{name}.logits" for name in "ca"} | {"encoder.conditionals.y.logits"}),
+    ],
+)
+def test_gradients_off_the_equilibrium_with_evidence(player: str, factor: str, still: set[str]) -> None:
+    decoder, encoder = equilibrium_with_evidence()
+    table = {"decoder": decoder, "encoder": encoder}[player][factor]
+    with torch.no_grad():
+        next(table.parameters())[0, ..., 0] += 0.3
+    found = expected_gradients_with_evidence(decoder, encoder)
+    assert {name for name, gradient in found.items() if gradient.abs().max() > 1e-4} == GRADIENTS - still

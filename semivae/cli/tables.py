@@ -25,16 +25,16 @@ NAMES = {
 
 def plan_table(plan: Plan, objective: str = "symmetric") -> Table:
     """Who learns what from which stream; under the lower bound, what of it counts."""
-    from semivae.scenario.plan_rows import plan_rows
+    from semivae.scenario.plan_rows import evidence_notes, plan_rows
 
     table = new_table("stream", "learns", "completed by", "scores", title="Plan")
     for row in plan_rows(plan):
         table.add_row(*row)
+    notes = evidence_notes(plan)
     if objective == "elbo":
-        table.caption = (
-            "objective: elbo. Both players climb the lower bound where the decoder learns; it draws nothing."
-        )
-        table.caption_justify = "left"
+        notes.append("objective: elbo. Both players climb the lower bound where the decoder learns; it draws nothing.")
+    if notes:
+        table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
 
@@ -57,6 +57,8 @@ def factor_text(factor: Any, name: str) -> str:
         return factor
     if hasattr(factor, "probabilities"):
         return f"fixed {list(factor.probabilities)}"
+    if hasattr(factor, "form"):
+        return f"{factor.given[0]} -> {name} by {factor.form}"
     return f"{', '.join(factor.given)} -> {name} by {factor.net.name}{', a ladder' if factor.ladder else ''}"
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semivae.errors import DataError
-from semivae.variables import VOID, Sample
+from semivae.variables import Sample
 
 if TYPE_CHECKING:
     from semivae.data.inputs.table_encoding import TableEncoding
@@ -54,15 +54,6 @@ def class_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
 def map_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
     """The labels of data that hold s alone, a class for each place."""
     return {"s": LabelInfo("maps", classes)}
-
-
-def seen(values: Tensor) -> Tensor:
-    """Returns which values [n, ...] of a label are known, bool [n].
-
-    VOID, or NaN among numbers, stands for what is not known. Of a vector or a map, one known entry is enough.
-    """
-    known = ~values.isnan() if values.is_floating_point() else values != VOID
-    return known.flatten(1).any(dim=1) if known.dim() > 1 else known
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from semivae.data.readers.masks import read_masks
 from semivae.data.readers.mnist import FASHION_MNIST, MNIST, read_idx_family
 from semivae.data.readers.svhn import read_svhn
 from semivae.data.readers.table import read_table
+from semivae.data.simulation import simulate
 from semivae.errors import DataError
 from semivae.recipe.schema import (
     ArraysSource,
@@ -63,7 +64,7 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         )
     if isinstance(source, CelebAMaskSource):
         return read_celebamask_hq(source, resolve(source.path, data_root))
-    return binarized_dataset(_built_in(source, data_root, download), source.binarize)
+    return simulate(binarized_dataset(_built_in(source, data_root, download), source.binarize), source.simulate)
 
 
 def place_of(path: str, data_root: Path, where: str = "source.path") -> Path:

@@ -19,12 +19,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, seen
+from semivae.data.dataset import Dataset
 from semivae.data.hashing import apportion, long_tail, ranked
 from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.recipe.schema import LongTailSpec, SplitSpec
 from semivae.text import join_names
+from semivae.variables import seen
 
 FORMAT = 1
 FORMAT_OF_FURTHER = 2  # of manifests that say which examples show further labels
@@ -104,7 +105,9 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     members = _members(dataset, set(own.tolist()))
     groups = [ranked(group, lambda index: f"semivae-split:{spec.seed}:{index}") for group in members]
     sizes = [len(group) for group in groups]
-    labels = [0] * len(sizes) if spec.labelled == "all" else _label_counts(dataset, spec, spec.labelled, sizes)
+    labels = [0] * len(sizes)
+    if spec.labelled not in ("all", 0):
+        labels = _label_counts(dataset, spec, int(spec.labelled), sizes)
     kept = [1] * len(sizes) if spec.labelled == "all" else labels  # each class teaches by one example at least
     left = [size - count for size, count in zip(sizes, kept, strict=True)]
     if spec.validation > sum(left):
@@ -135,7 +138,7 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
     free = [row for row in range(len(dataset.train["x"])) if row not in kept]
     order = ranked(free, lambda index: f"semivae-split:{spec.seed}:{index}")
     labels = len(order) - spec.validation if spec.labelled == "all" else spec.labelled
-    if labels < 1 or labels + spec.validation > len(order):
+    if labels < 0 or labels + spec.validation > len(order):
         raise DataError(
             f"split asks for {spec.labelled} labelled examples and {spec.validation:,} for validation, but "
             f"{dataset.name} has {len(order):,} to train on; ask for fewer"

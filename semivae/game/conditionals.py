@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from semivae.game.families import FAMILIES
+from semivae.game.families import FAMILIES, with_evidence
 from semivae.variables import Sample, Variable
 
 
@@ -38,16 +38,19 @@ class Conditional(nn.Module, ABC):
         # log-probabilities need float32, also where the networks run in bfloat16
         return self.family.distribution(self.target, self.parameters_of(sample).float())
 
-    def draw(self, sample: Sample, batch: int, sampled: bool = False) -> Tensor:
+    def draw(self, sample: Sample, batch: int, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
         """Returns a value of the target, [batch, *shape]: a draw, or the mean or mode if the variable asks for it.
 
         From a prior the value is always drawn, because its mean or mode is the same for every sample; with `sampled`
-        it is drawn from every conditional.
+        it is drawn from every conditional. With the log-likelihood of evidence, [batch, classes], a class is drawn from
+        this distribution times that likelihood.
 
         Raises:
             FloatingPointError: as `to_draw`.
         """
         distribution = self.to_draw(sample, batch)
+        if evidence is not None:
+            distribution = with_evidence(distribution, evidence)
         if sampled or not self.given or self.target.complete_with == "sample":
             return distribution.sample()
         value: Tensor = distribution.mean if self.target.complete_with == "mean" else distribution.mode
@@ -103,6 +106,40 @@ class Prior(Conditional):
 
     def parameters_of(self, sample: Sample) -> Tensor:
         return self.natural
+
+
+class TableConditional(Conditional):
+    """p(target | label) as a table of natural parameters, one row for each class of the label.
+
+    Args:
+        target: the variable.
+        label: its parent, a single class.
+        natural: the rows, [classes, *parameter_shape].
+        learnable: whether the decoder learns them.
+        tied: the rows share one number, which is learnt: they are `natural` times it (an annotator's accuracy).
+    """
+
+    gain = 8.0  # a row is learnt from few examples, and must move by nats while a network's weights move by hundredths
+
+    def __init__(
+        self, target: Variable, label: Variable, natural: Tensor, learnable: bool = False, tied: bool = False
+    ) -> None:
+        super().__init__(target, (label,))
+        self.learnable = learnable
+        self.register_buffer("pattern", natural if tied else torch.ones(()), persistent=tied)
+        start = (torch.ones(()) if tied else natural) / self.gain
+        if learnable:
+            self.weight = nn.Parameter(start)
+        else:
+            self.register_buffer("weight", start)
+
+    def parameters_of(self, sample: Sample) -> Tensor:
+        label, natural = sample[self.given[0].name], self.gain * self.weight * self.get_buffer("pattern")
+        if label.is_floating_point():  # one-hot with a gradient, from `semivae.game.lower_bound`
+            mixed: Tensor = torch.tensordot(label, natural, dims=1)
+            return mixed
+        rows: Tensor = natural[label]
+        return rows
 
 
 class NetworkConditional(Conditional):

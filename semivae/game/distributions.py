@@ -1,4 +1,4 @@
-"""Distributions that torch does not have: 8-bit channels, and segmentation maps with unknown pixels."""
+"""Distributions that torch does not have: 8-bit channels, and classes of which some are unknown."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class DiscretizedLogistic(Distribution):
         return torch.where((value < half) | (value > 1.0 - half), edge_log_prob, inside)
 
 
-class CategoricalMap(Categorical):
-    """Classes of the pixels of a segmentation map. An unknown pixel (`VOID`) has log_prob 0."""
+class VoidableCategorical(Categorical):
+    """Classes, of examples or of the pixels of a segmentation map. An unknown one (`VOID`) has log_prob 0."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]

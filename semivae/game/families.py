@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import CategoricalMap, DiscretizedLogistic
+from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
 from semivae.variables import VOID, Variable
 
 
@@ -47,12 +47,11 @@ class BernoulliFamily(Family):
 
 
 class CategoricalFamily(Family):
-    """Classes 0 to classes - 1: one per example (shape ()), or one or `VOID` per pixel (shape (height, width))."""
+    """Classes 0 to classes - 1, or `VOID`: one per example (shape ()), or one per pixel (shape (height, width))."""
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         logits = parameters.movedim(parameters.dim() - 1 - len(variable.shape), -1)
-        kind = CategoricalMap if variable.shape else Categorical
-        return _independent(kind(logits=logits, validate_args=False), variable)
+        return _independent(VoidableCategorical(logits=logits, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
         if value.dim() == len(variable.shape) + 2:  # one-hot with a gradient, from `semivae.game.lower_bound`
@@ -112,6 +111,16 @@ def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
     """Returns the probability of the most likely class of a categorical posterior, [batch], and that class."""
     probability, value = categorical_of(posterior).probs.max(dim=-1)
     return probability, value
+
+
+def with_evidence(distribution: Distribution, evidence: Tensor) -> Categorical:
+    """Returns a label's distribution times the likelihood of evidence, normalised.
+
+    Args:
+        distribution: of the label, batch shape [batch].
+        evidence: log p(c | label), [batch, classes].
+    """
+    return Categorical(logits=categorical_of(distribution).logits + evidence, validate_args=False)
 
 
 def categorical_of(distribution: Distribution) -> Categorical:

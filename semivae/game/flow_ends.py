@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import CategoricalMap, DiscretizedLogistic
+from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
 from semivae.game.families import FAMILIES
 from semivae.variables import VOID, Variable
 
@@ -113,7 +113,7 @@ class ClassEnds(Ends):
 
     def last_step(self, variable: Variable, state: Tensor) -> Distribution:
         logits = math.sqrt(variable.class_count) * state.movedim(1, -1) / self.noise**2
-        kind = CategoricalMap if variable.shape else Categorical
+        kind = VoidableCategorical if variable.shape else Categorical
         return Independent(kind(logits=logits, validate_args=False), len(variable.shape), validate_args=False)
 
     def mean(self, variable: Variable, denoised: Tensor) -> Tensor:

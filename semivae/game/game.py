@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from semivae.game.evidence import evidence_of, marginal_log_prob
 from semivae.game.losses import Losses, Term
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
@@ -169,9 +170,16 @@ class Game(nn.Module):
             return nothing
         observed = step.augmented[lesson.stream]
         other = self.ema_encoder if lesson.learner == "decoder" else self.decoder
+        evidence = evidence_of(self.decoder, observed, lesson.evidence)
         with torch.no_grad():
-            sample = other.complete(observed, step.sizes[lesson.stream]) if lesson.draws else observed
-        losses = {name: -log_prob.mean() for name, log_prob in self._log_prob(lesson, sample, scored).items()}
+            sample = (
+                other.complete(observed, step.sizes[lesson.stream], evidence=evidence) if lesson.draws else observed
+            )
+        if evidence and not lesson.draws:  # of the encoder: what is seen of a label teaches it
+            scores = {name: marginal_log_prob(self.encoder[name](observed), evidence[name]) for name in scored}
+        else:
+            scores = self._log_prob(lesson, sample, scored)
+        losses = {name: -log_prob.mean() for name, log_prob in scores.items()}
         total = sum((weights[name] * loss for name, loss in losses.items()), start=nothing.total)
         return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
 
@@ -191,8 +199,13 @@ class Game(nn.Module):
         assert isinstance(teacher, Teacher)
         if not teacher.views.teaches(step.progress):
             return Losses.none(step.generator.device)
-        images = teacher.views.together(step.batches[lesson.stream])
-        total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
+        batch = step.batches[lesson.stream]
+        images, evidence = teacher.views.together(batch), evidence_of(self.decoder, batch, lesson.evidence)
+        if evidence:
+            label = evidence[lesson.scores[0]]
+            total, parts = teacher.loss_given(label, self.encoder, images, step.generator, step.progress)
+        else:
+            total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
         rate = parts.pop("mask_rate")
         terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})

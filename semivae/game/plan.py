@@ -7,6 +7,11 @@ player then scores each of its learnable factors whose variables are all known. 
 player scores only the factors whose variables the stream itself shows. A player never scores its own draws, because
 the expected gradient of their log-probability is zero.
 
+An observed variable whose only parent in the decoder is a label that the stream does not show, and that the encoder
+does not know, is *evidence* of the label. The encoder draws the label y given evidence c from q(y | x, c), which is
+proportional to q(y | x) p(c | y): the one draw before an observed descendant that is not biased. The encoder's own
+lesson is then the likelihood of the evidence, log sum_y q(y | x) p(c | y).
+
 One addition (docs/method.md, sections 5 and 6): a stream with a pair of views, or with the decoder's vote, teaches the
 encoder's label by self-training. The teacher is the exponential moving average (EMA) of the encoder, alone or combined
 with the vote.
@@ -27,11 +32,19 @@ SYMBOL: dict[PlayerName, str] = {"decoder": "p", "encoder": "q"}
 
 @dataclass(frozen=True)
 class Factor:
-    """A conditional as the plan sees it: its target, its parents, and whether it learns."""
+    """A conditional as the plan sees it.
+
+    Args:
+        target: its variable.
+        given: the parents.
+        learnable: whether it learns.
+        input: whether the target is what the encoder's inputs were computed from, which says nothing beside them.
+    """
 
     target: str
     given: tuple[str, ...] = ()
     learnable: bool = True
+    input: bool = False
 
     def text(self, player: PlayerName) -> str:
         return (
@@ -63,6 +76,8 @@ class Lesson:
         scores: the targets of the learner's factors that are scored.
         self_training: whether the teacher is the EMA of the encoder instead of the other player.
         vote: whether the decoder's vote joins that teacher.
+        evidence: the observed variables that say something of a label, which is drawn given them; or, in a lesson of
+            the encoder that draws nothing, the variables whose likelihood teaches the label.
     """
 
     stream: str
@@ -71,6 +86,7 @@ class Lesson:
     scores: tuple[str, ...]
     self_training: bool = False
     vote: bool = False
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,12 +112,14 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
     lessons: list[Lesson] = []
     problems: list[str] = []
     for stream in streams:
-        problems += _encoder_order_problems(graphs["encoder"], stream)
+        problems += _encoder_order_problems(graphs, stream)
         learners: tuple[PlayerName, ...] = ("decoder", "encoder")
         candidates = [_lesson(graphs, stream, learner) for learner in learners]
+        candidates += _evidence_lessons(graphs, stream)
         if stream.pseudo_label is not None:
             label = (stream.pseudo_label,)
-            candidates.append(Lesson(stream.name, "encoder", label, label, self_training=True, vote=stream.vote))
+            known = _children(evidence_in(graphs, stream.observes), label)
+            candidates.append(Lesson(stream.name, "encoder", label, label, True, stream.vote, known))
         useful = [lesson for lesson in candidates if lesson.scores]
         if not useful:
             problems.append(_nobody_learns(stream))
@@ -113,12 +131,15 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
 
 
 def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph, learner: PlayerName) -> Lesson:
-    other = graphs[OTHER_PLAYER[learner]]
+    other, evidence = (
+        graphs[OTHER_PLAYER[learner]],
+        evidence_in(graphs, stream.observes) if learner == "decoder" else (),
+    )
     draws = drawable(other, stream.observes)
-    variables = {name for factor in other for name in (factor.target, *factor.given)}
+    variables = {name for factor in (*other, *evidence) for name in (factor.target, *factor.given)}
     if not variables.issuperset(stream.observes):  # its draws would not depend on all that is observed
         draws = ()
-    if any(_descendants(other, name) & set(stream.observes) for name in draws):
+    if any(_observed_after(name, other, evidence, stream.observes) for name in draws):
         draws = ()
     known = {*stream.observes, *draws}
     scores = tuple(
@@ -129,7 +150,55 @@ def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph
         and (learner, factor.target) not in stream.without
     )
     needed = {name for factor in graphs[learner] if factor.target in scores for name in (factor.target, *factor.given)}
-    return Lesson(stream.name, learner, draws if needed & set(draws) else (), scores)
+    useful = _with_ancestors(other, needed & set(draws))
+    draws = tuple(name for name in draws if name in useful)
+    return Lesson(stream.name, learner, draws, scores, evidence=_children(evidence, draws))
+
+
+def evidence_in(graphs: Mapping[PlayerName, tuple[Factor, ...]], observed: Iterable[str]) -> tuple[Factor, ...]:
+    """Returns the decoder's factors of observed variables that are evidence: c, given one variable that is inferred.
+
+    The encoder does not know c, and the decoder draws nothing from it. Whether the stream shows the parent, too, is not
+    asked here: where it does, c says nothing more.
+    """
+    inferred = {factor.target for factor in graphs["encoder"]}
+    known = inferred | {parent for factor in graphs["encoder"] for parent in factor.given}
+    parents = {parent for factor in graphs["decoder"] for parent in factor.given}
+    return tuple(
+        factor
+        for factor in graphs["decoder"]
+        if factor.target in set(observed) - known - parents
+        and not factor.input
+        and len(factor.given) == 1
+        and factor.given[0] in inferred
+    )
+
+
+def _evidence_lessons(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph) -> list[Lesson]:
+    """The encoder's lessons from evidence of labels that the stream does not show, but that its images tell."""
+    evidence, observed = evidence_in(graphs, stream.observes), set(stream.observes)
+    return [
+        Lesson(stream.name, "encoder", (), (factor.target,), evidence=_children(evidence, (factor.target,)))
+        for factor in graphs["encoder"]
+        if factor.learnable
+        and factor.target not in observed
+        and observed.issuperset(factor.given)
+        and ("encoder", factor.target) not in stream.without
+        and _children(evidence, (factor.target,))
+        and not _observed_after(factor.target, graphs["encoder"], evidence, stream.observes)
+    ]
+
+
+def _children(evidence: Iterable[Factor], labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(factor.target for factor in evidence if factor.given[0] in labels)
+
+
+def _observed_after(
+    name: str, factors: Sequence[Factor], evidence: Sequence[Factor], observed: Iterable[str]
+) -> list[str]:
+    """Returns the observed descendants of a variable, evidence included, but for evidence of the variable itself."""
+    after = _descendants((*factors, *evidence), name) & set(observed)
+    return [other for other in observed if other in after and other not in _children(evidence, (name,))]
 
 
 def drawable(factors: Iterable[Factor], known: Iterable[str]) -> tuple[str, ...]:
@@ -142,6 +211,14 @@ def drawable(factors: Iterable[Factor], known: Iterable[str]) -> tuple[str, ...]
     return tuple(draws)
 
 
+def _with_ancestors(factors: Sequence[Factor], names: set[str]) -> set[str]:
+    family = set(names)
+    for factor in reversed(factors):  # against the ancestral order, so one pass reaches all ancestors
+        if factor.target in family:
+            family |= set(factor.given)
+    return family
+
+
 def _descendants(factors: Iterable[Factor], name: str) -> set[str]:
     family = {name}
     for factor in factors:  # in ancestral order, so one pass reaches all descendants
@@ -150,16 +227,18 @@ def _descendants(factors: Iterable[Factor], name: str) -> set[str]:
     return family - {name}
 
 
-def _encoder_order_problems(encoder: Sequence[Factor], stream: StreamGraph) -> list[str]:
+def _encoder_order_problems(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph) -> list[str]:
     problems = []
-    for drawn in drawable(encoder, stream.observes):
-        later = [
-            factor.target for factor in encoder if factor.target in _descendants(encoder, drawn) & set(stream.observes)
-        ]
+    evidence = evidence_in(graphs, stream.observes)
+    parent_of = {factor.target: factor.given[0] for factor in evidence}
+    for drawn in drawable(graphs["encoder"], stream.observes):
+        later = _observed_after(drawn, graphs["encoder"], evidence, stream.observes)
         if later:
+            first, shown = parent_of.get(later[0], later[0]), later[0]
+            what, it = (shown, "it") if first == shown else (f"{shown}, which is evidence of {first}", first)
             problems.append(
-                f"stream {stream.name} observes {later[0]}, but the encoder draws {drawn} before it, so {drawn} cannot "
-                f"be drawn given {later[0]}; in the encoder, put {later[0]} first and add it to what {drawn} is given"
+                f"stream {stream.name} observes {what}, but the encoder draws {drawn} before {it}, so {drawn} cannot "
+                f"be drawn given {shown}; in the encoder, put {first} first and add it to what {drawn} is given"
             )
     return problems
 

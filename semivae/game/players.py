@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -39,13 +39,20 @@ class Player(nn.Module):
         """The levels of the player's ladder, by variable; empty for most players."""
         return {name: c for name in self.names if isinstance(c := self[name], LadderConditional)}
 
-    def complete(self, sample: Sample, batch: int | None = None, sampled: bool = False) -> Sample:
+    def complete(
+        self,
+        sample: Sample,
+        batch: int | None = None,
+        sampled: bool = False,
+        evidence: Mapping[str, Tensor] | None = None,
+    ) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order.
 
         Args:
             sample: the known variables, each [batch, *shape], which do not change.
             batch: the number of samples, if no variable is known.
             sampled: draw also the variables that are completed with their mean or mode; importance weights need draws.
+            evidence: by label, the log-likelihood of what is seen of it, [batch, classes] (`semivae.game.evidence`).
 
         Returns:
             A new sample. A variable without a conditional here, or with an unknown parent, stays absent.
@@ -56,7 +63,7 @@ class Player(nn.Module):
         for name in self.names:
             conditional = self[name]
             if name not in completed and all(given.name in completed for given in conditional.given):
-                completed[name] = conditional.draw(completed, batch, sampled)
+                completed[name] = conditional.draw(completed, batch, sampled, (evidence or {}).get(name))
         completed.pop(FEATURES, None)
         return completed
 

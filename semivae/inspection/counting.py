@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, seen
+from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.errors import DataError
 from semivae.inspection.facts import NO_LABEL, PARTS, Counts, LabelFacts
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.splitting import make_split
+from semivae.variables import seen
 
 CountClasses = Callable[[str, Tensor], Sequence[int]]  # of some rows of "train" or "test", how many show each class
 

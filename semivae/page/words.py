@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semivae.recipe.schema import ConditionalSpec, PairOfViews, ProbabilitiesSpec, Recipe, StreamSpec
+from semivae.recipe.schema import ConditionalSpec, PairOfViews, ProbabilitiesSpec, Recipe, StreamSpec, TableSpec
 from semivae.runs.model import TrainedModel
 from semivae.scenario.plan import Roles
 
@@ -37,7 +37,8 @@ def recipe_in_words(run: TrainedModel) -> Sentences:
 def variable_in_words(recipe: Recipe, roles: Roles, name: str) -> str:
     """What one variable is."""
     spec = recipe.variables[name]
-    part = "observed" if name in roles.inputs else "a label" if name in roles.labels else "a latent code"
+    parts = {"observed": roles.inputs, "a label": roles.labels, "evidence of a label": roles.evidence}
+    part = next((part for part, names in parts.items() if name in names), "a latent code")
     size = " x ".join(str(side) for side in spec.shape or ())
     kind = "bits" if part == "a latent code" and spec.family == "bernoulli" else FAMILIES[spec.family]
     what = f"one of {spec.classes} classes" if spec.classes else kind
@@ -53,6 +54,8 @@ def factor_in_words(factor: object, name: str) -> str:
         given = f" given {' and '.join(factor.given)}" if factor.given else ""
         how = "a flow with" if factor.flow is not None else "by"
         return f"{name}{given} {how} a network “{factor.net.name}”{ladder}"
+    if isinstance(factor, TableSpec):
+        return f"{name} given {factor.given[0]} by {factor.form}"
     if isinstance(factor, ProbabilitiesSpec):
         return f"{name} with fixed probabilities"
     return f"{name} ({PRIORS[str(factor)]})"

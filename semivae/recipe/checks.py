@@ -21,6 +21,7 @@ from semivae.recipe.schema import (
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
+    TableSpec,
     TrainingSpec,
     VariableSpec,
     ViewSpec,
@@ -65,10 +66,36 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
                 yield Problem(("decoder", name), f"probabilities are for a categorical variable, {name} is {family}")
             path: KeyPath = ("decoder", name, "probabilities")
             yield from _check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
+        elif isinstance(factor, TableSpec):
+            yield from _check_table(name, factor, variables)
         elif factor == "uniform" and family not in ("bernoulli", "categorical"):
             yield Problem(("decoder", name), f"uniform is for bernoulli and categorical, {name} is {family}")
         elif factor == "standard" and family != "gaussian":
             yield Problem(("decoder", name), f"standard (normal) is for gaussian, {name} is {family}; use uniform")
+
+
+def _check_table(name: str, factor: TableSpec, variables: Variables) -> Iterator[Problem]:
+    """A table is of a class, or of the bits of candidates, given a class; sizes that are said fit."""
+    ours, parent = variables[name], variables.get(factor.given[0])
+    path: KeyPath = ("decoder", name)
+    family = "bernoulli" if factor.candidates else "categorical"
+    if ours.family != family:
+        what = "a set of candidates" if factor.candidates else "such a table"
+        yield Problem(path, f"{what} is of a {family} variable, {name} is {ours.family}")
+    if parent is None:
+        return
+    if parent.family != "categorical" or parent.shape:
+        yield Problem((*path, "given"), f"a table is given a single class, {factor.given[0]} is none")
+        return
+    columns = None if factor.table is None else len(factor.table[0])
+    if factor.table is not None and parent.classes not in (None, len(factor.table)):
+        message = f"{len(factor.table)} rows for {parent.classes} classes of {factor.given[0]}; give one for each"
+        yield Problem((*path, "table"), message)
+    if columns is not None and ours.classes not in (None, columns):
+        yield Problem((*path, "table"), f"{columns} columns for {ours.classes} classes of {name}; give one for each")
+    if factor.confusion and ours.classes and parent.classes and ours.classes != parent.classes:
+        message = f"{name} has {ours.classes} classes and {factor.given[0]} {parent.classes}; a confusion has the same"
+        yield Problem((*path, "confusion"), f"{message}. Use groups or a table")
 
 
 def check_encoder(variables: Variables, encoder: Mapping[str, ConditionalSpec]) -> Iterator[Problem]:
@@ -146,7 +173,7 @@ def _check_order(player: str, variables: Variables, factors: Mapping[str, Factor
     drawn: set[str] = set()
     for name, factor in factors.items():
         yield from _check_name((player, name), name, variables)
-        given = factor.given if isinstance(factor, ConditionalSpec) else ()
+        given = factor.given if isinstance(factor, ConditionalSpec | TableSpec) else ()
         yield from _check_names((player, name, "given"), given, variables)
         for index, other in enumerate(given):
             path: KeyPath = (player, name, "given", index)
@@ -285,6 +312,8 @@ def check_objective(
     for name, factor in decoder.items():
         if isinstance(factor, ConditionalSpec) and factor.flow is not None:
             yield Problem(path, f"the lower bound takes no flow, and the decoder's {name} is one; use symmetric")
+        if isinstance(factor, TableSpec) and factor.candidates:
+            yield Problem(path, f"the lower bound takes no candidates, such as {name}; use symmetric")
     for name in encoder:
         if decoder.get(name, "samples") == "samples":
             message = f"the lower bound needs p({name}), but the decoder has no density of it"

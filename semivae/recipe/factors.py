@@ -7,7 +7,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.networks import Net
-from semivae.recipe.section import LARGEST, MOST_LAYERS, Fraction, Name, NonNegative, NoTruth, Positive, Section
+from semivae.recipe.section import (
+    LARGEST,
+    MOST_LAYERS,
+    ClassName,
+    Fraction,
+    Name,
+    NonNegative,
+    NoTruth,
+    Positive,
+    ProperShare,
+    Section,
+)
 
 
 class VariableSpec(Section):
@@ -118,5 +129,75 @@ class ProbabilitiesSpec(Section):
     )
 
 
+class ConfusionSpec(Section):
+    """How what was written down differs from the label: p(written given label), learnt from near the identity."""
+
+    example: ClassVar[str] = "{start: 0.8, per: class}"
+
+    start: ProperShare = Field(
+        0.8, description="The probability of the right class before training; the others share the rest."
+    )
+    per: Literal["class", "annotator"] = Field(
+        "class",
+        description="What is learnt: a row of probabilities for each class of the label, or one accuracy for the "
+        "`annotator` who wrote, with all wrong classes alike; better where an annotator wrote little.",
+    )
+
+
+class TableSpec(Section):
+    """A factor of the decoder without a network: a variable that depends on one class alone. Where a stream shows it
+    and not the class, it is evidence of the class (docs/method.md, section 2).
+
+    Exactly one of `table`, `groups`, `confusion` and `candidates` says what the factor is.
+    """
+
+    example: ClassVar[str] = "{given: [y], groups: {cats: [lion, lynx], dogs: [wolf]}}"
+
+    given: tuple[Name] = Field(description="The one class that it depends on.")
+    table: tuple[tuple[NonNegative, ...], ...] | None = Field(
+        None,
+        min_length=2,
+        description="Probabilities, a row for each class of the label, a column for each class of this variable.",
+    )
+    groups: dict[ClassName, tuple[ClassName, ...]] | None = Field(
+        None,
+        description="For coarse classes: by coarse class, the classes of the label in it. A class in several groups "
+        "may be called either.",
+    )
+    confusion: ConfusionSpec | None = Field(None, description="For labels that may be wrong, and annotators.")
+    candidates: Literal[True] | None = Field(
+        None, description="For sets of candidates, of which one is right and the others say nothing."
+    )
+    learn: bool = Field(False, description="Learn the probabilities, starting near `table` or `groups`.")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> TableSpec:
+        forms = [name for name in ("table", "groups", "confusion", "candidates") if getattr(self, name) is not None]
+        if len(forms) != 1:
+            said = " and ".join(forms) or "none"
+            raise ValueError(f"needs exactly one of table, groups, confusion and candidates, has {said}")
+        if self.learn and forms[0] not in ("table", "groups"):
+            raise ValueError(
+                f"learn: {forms[0]} {'always learns' if self.confusion else 'has nothing to learn'}; remove learn"
+            )
+        if self.table and (len({len(row) for row in self.table}) != 1 or not all(map(sum, self.table))):
+            raise ValueError("table: all rows need the same length, and a probability above 0")
+        return self
+
+    @property
+    def form(self) -> str:
+        """What it is, in words: "a confusion that is learnt"."""
+        if self.confusion is not None:
+            return "a confusion that is learnt" if self.confusion.per == "class" else "an accuracy that is learnt"
+        if self.candidates:
+            return "sets of candidates"
+        return f"a table of {'groups' if self.groups else 'probabilities'}" + (" that is learnt" if self.learn else "")
+
+    @property
+    def learnable(self) -> bool:
+        """Whether the decoder learns it."""
+        return self.learn or self.confusion is not None
+
+
 Prior = Literal["uniform", "standard", "learned", "samples"]
-Factor = Prior | ProbabilitiesSpec | ConditionalSpec
+Factor = Prior | ProbabilitiesSpec | ConditionalSpec | TableSpec

@@ -21,6 +21,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CHAPTERS: dict[str, dict[type[Section], str]] = {
     "source": {
         schema.BuiltInSource: "Source: a public data set",
+        schema.SimulatedLabel: "Simulated label",
         schema.FolderSource: "Source `folder`",
         schema.ArraysSource: "Source `arrays`",
         schema.TableSource: "Source `table`",
@@ -39,6 +40,8 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.ConditionalSpec: "Factor",
         schema.FlowSpec: "Flow",
         schema.ProbabilitiesSpec: "Class probabilities",
+        schema.TableSpec: "Table",
+        schema.ConfusionSpec: "Confusion",
     },
     "encoder": {},
     "bottom_up": {},

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.factors import ConditionalSpec, Factor, FlowSpec, Prior, ProbabilitiesSpec, VariableSpec
+from semivae.recipe.factors import (
+    ConditionalSpec,
+    ConfusionSpec,
+    Factor,
+    FlowSpec,
+    Prior,
+    ProbabilitiesSpec,
+    TableSpec,
+    VariableSpec,
+)
 from semivae.recipe.features import FeatureSpec
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
 from semivae.recipe.section import Name, Section
+from semivae.recipe.simulated import SimulatedLabel
 from semivae.recipe.sources import (
     ArraysSource,
     BuiltInSource,
@@ -44,6 +54,7 @@ __all__ = [
     "BuiltInSource",
     "CelebAMaskSource",
     "ConditionalSpec",
+    "ConfusionSpec",
     "CountsSpec",
     "Factor",
     "FeatureSpec",
@@ -61,10 +72,12 @@ __all__ = [
     "Prior",
     "ProbabilitiesSpec",
     "Recipe",
+    "SimulatedLabel",
     "Source",
     "SplitSpec",
     "StreamSpec",
     "TableSource",
+    "TableSpec",
     "TrainingSpec",
     "VariableSpec",
     "ViewSpec",
@@ -90,7 +103,8 @@ class Recipe(Section):
     decoder: dict[Name, Factor] = Field(
         description="The generative player p, by variable, in the order in which it draws them. A factor is a network, "
         "or a prior: `uniform` (bits and classes), `standard` (normal, for real numbers), `learned` (parameters "
-        "without a network), `samples` (known only by a stream that shows the variable), or `probabilities`."
+        "without a network), `samples` (known only by a stream that shows the variable), or `probabilities`; or a "
+        "table, of a variable that depends on one class alone."
     )
     encoder: dict[Name, ConditionalSpec] = Field(
         min_length=1, description="The inference player q, by variable, in the order in which it draws them."

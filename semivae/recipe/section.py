@@ -39,6 +39,13 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED), NoTruth]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClassName = Annotated[str, BeforeValidator(_as_text)]  # YAML reads the class 3 as a number
+
+
 def _path(value: str) -> str:
     for sign in value:
         if sign < " ":

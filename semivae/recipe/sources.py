@@ -21,6 +21,7 @@ from semivae.recipe.section import (
     Seed,
     Side,
 )
+from semivae.recipe.simulated import SimulatedLabel
 
 Fit = Literal["crop", "pad", "stretch"]
 LabelKind = Literal["classes", "candidates"]
@@ -38,6 +39,14 @@ class BuiltInSource(Section):
     binarize: Fraction | None = Field(
         None, description="Threshold: pixels above it become 1, all others 0. By default pixels keep their grey values."
     )
+    simulate: dict[Name, SimulatedLabel] = Field(
+        {}, description="Further labels that are simulated from the true ones, by name: noisy, coarse or of candidates."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> BuiltInSource:
+        _refuse_further(self.simulate, {}, "simulate")
+        return self
 
 
 CHANNELS: Any = Field(3, description="1 converts the images to grey, 3 to colour (RGB).")
@@ -324,8 +333,9 @@ class SplitSpec(Section):
 
     example: ClassVar[str] = "{labelled: 100, balance: balanced, seed: 0, validation: 1000}"
 
-    labelled: Positive | Literal["all"] = Field(
-        description="How many training examples show their label; `all` shows every label that the data have."
+    labelled: Count | Literal["all"] = Field(
+        description="How many training examples show their label; `all` shows every label that the data have, and 0 "
+        "none, where further labels alone teach."
     )
     balance: Literal["balanced", "proportional"] | LongTailSpec = Field(
         "balanced",

@@ -39,6 +39,7 @@ from semivae.scenario.memory import refuse_large_networks, refuse_large_training
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes
 from semivae.scenario.streams import make_streams
+from semivae.scenario.tables import resolved_tables, table_conditional
 from semivae.variables import Variable
 
 Beginning = Callable[[Recipe, Player, Player], None]
@@ -57,14 +58,14 @@ class Scenario:
 
 
 def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """The recipe with every shape and number of classes filled in from the data.
+    """The recipe with every shape, number of classes and group of classes filled in from the data.
 
     Raises:
-        RecipeError: a variable without a shape that the data do not know.
+        RecipeError: a variable without a shape that the data do not know, or groups that are not those of the data.
         DataError: the recipe's shape or classes differ from the data's.
     """
     variables = {name: _resolved(name, spec, dataset) for name, spec in recipe.variables.items()}
-    return recipe.model_copy(update={"variables": variables})
+    return recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
 
 
 def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:
@@ -214,6 +215,8 @@ def _conditional(
         if spec.flow is not None:
             return FlowConditional(target, given, net, Sampling(**spec.flow.model_dump()))
         return NetworkConditional(target, given, net)
+    if isinstance(spec, schema.TableSpec):
+        return table_conditional(name, spec, target, variables[spec.given[0]])
     return _prior(name, spec, target)
 
 

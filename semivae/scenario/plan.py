@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semivae.errors import RecipeError
-from semivae.game.plan import OTHER_PLAYER, Factor, Lesson, Plan, PlayerName, StreamGraph, derive_plan
+from semivae.game.plan import (
+    OTHER_PLAYER,
+    Factor,
+    Lesson,
+    Plan,
+    PlayerName,
+    StreamGraph,
+    derive_plan,
+    evidence_in,
+)
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
@@ -33,6 +42,7 @@ class Roles:
         predicted_label: the primary label if the encoder infers it from its inputs alone, otherwise None.
         pictures: the pictures that the data hold beside the features that the encoder starts from, where the decoder
             generates them; otherwise None.
+        evidence: what streams show beside the image of a label, such as a coarse class, and the encoder does not infer.
     """
 
     image: str
@@ -42,6 +52,7 @@ class Roles:
     further: tuple[str, ...] = ()
     predicted_label: str | None = None
     pictures: str | None = None
+    evidence: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -83,14 +94,38 @@ def roles_of(recipe: Recipe) -> Roles:
     image = "x" if "x" in roots else ordered[0]
     further = tuple(name for name in ordered if name != image)
     seen = {name for stream in recipe.streams.values() if image in stream.observe for name in stream.observe}
-    kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in seen}
+    evidence = tuple(name for name in recipe.decoder if name in seen and _evidence_of(recipe, name))
+    known = seen | {_evidence_of(recipe, name) for name in evidence}  # a label that only evidence tells is one, too
+    kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in known}
     labels = {name: task for name, task in kinds.items() if task is not NOTHING}
     of = [spec.of for name, spec in recipe.features.items() if name in roots and spec.of in recipe.variables]
     pictures = of[0] if of and of[0] not in recipe.encoder else None
-    codes = tuple(name for name in recipe.variables if name not in {*roots, *labels, pictures})
+    codes = tuple(name for name in recipe.variables if name not in {*roots, *labels, *evidence, pictures})
     image_label = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
     predicted_label = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
-    return Roles(image, labels, codes, image_label, further, predicted_label, pictures)
+    return Roles(image, labels, codes, image_label, further, predicted_label, pictures, evidence)
+
+
+def _evidence_of(recipe: Recipe, name: str) -> str | None:
+    """The label that a variable says something of: its only parent in the decoder, where the encoder infers no more."""
+    graphs: dict[PlayerName, tuple[Factor, ...]]
+    graphs = {"decoder": decoder_graph(recipe), "encoder": encoder_graph(recipe)}
+    return next((factor.given[0] for factor in evidence_in(graphs, [name])), None)
+
+
+def decoder_graph(recipe: Recipe) -> tuple[Factor, ...]:
+    """The decoder's factors, without those that are known by samples only."""
+    pictures = {spec.of for spec in recipe.features.values()}
+    return tuple(
+        replace(_factor(name, spec), input=name in pictures)
+        for name, spec in recipe.decoder.items()
+        if spec != "samples"
+    )
+
+
+def encoder_graph(recipe: Recipe) -> tuple[Factor, ...]:
+    """The encoder's factors."""
+    return tuple(_factor(name, spec) for name, spec in recipe.encoder.items())
 
 
 def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
@@ -104,10 +139,8 @@ def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
         RecipeError: the scenario cannot teach, or a stream's views or weights name what is not there.
     """
     roles = roles or roles_of(recipe)
-    decoder = [_factor(name, spec) for name, spec in recipe.decoder.items() if spec != "samples"]
-    encoder = [_factor(name, spec) for name, spec in recipe.encoder.items()]
     graphs = [_stream_graph(recipe, roles, name) for name in recipe.streams]
-    plan = derive_plan(decoder, encoder, graphs)
+    plan = derive_plan(decoder_graph(recipe), encoder_graph(recipe), graphs)
     for name, stream in recipe.streams.items():
         scored = {target for lesson in plan.lessons if lesson.stream == name for target in lesson.scores}
         idle = [
@@ -126,6 +159,9 @@ def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
 def twin_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
     """The supervised twin's plan: the encoder learns its labels from labelled pairs, and nothing else.
 
+    Where streams show evidence of a label, the twin learns from it as well, and what is learnt of p(evidence | label):
+    it is then the forward correction of noisy labels, or Raykar's model of annotators.
+
     Args:
         recipe: the recipe.
         roles: of its variables, where they are known already.
@@ -136,16 +172,26 @@ def twin_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
     roles = roles or roles_of(recipe)
     plan = plan_of(recipe, roles)
     pairs = [lesson for lesson in plan.of("encoder") if not lesson.draws and not lesson.self_training]
-    scored = [(lesson, tuple(label for label in roles.labels if label in lesson.scores)) for lesson in pairs]
-    lessons = tuple(Lesson(lesson.stream, "encoder", (), labels) for lesson, labels in scored if labels)
+    lessons = [part for lesson in pairs if (part := _part(lesson, roles.labels)) is not None]
     if not lessons:
         raise RecipeError("this scenario has no supervised twin: no stream shows the encoder labelled pairs")
-    return Plan(lessons, plan.graphs)
+    tables = [
+        part for lesson in plan.of("decoder") if (part := _part(lesson, roles.evidence, roles.labels)) is not None
+    ]
+    return Plan((*tables, *lessons), plan.graphs)
+
+
+def _part(lesson: Lesson, scores: Iterable[str], draws: Iterable[str] = ()) -> Lesson | None:
+    """A lesson on some of its factors; None where it scores none of them."""
+    kept = tuple(name for name in scores if name in lesson.scores)
+    return replace(lesson, scores=kept, draws=tuple(name for name in draws if name in lesson.draws)) if kept else None
 
 
 def _factor(name: str, spec: schema.Factor) -> Factor:
     if isinstance(spec, schema.ConditionalSpec):
         return Factor(name, spec.given)
+    if isinstance(spec, schema.TableSpec):
+        return Factor(name, spec.given, spec.learnable)
     return Factor(name, learnable=spec == "learned")
 
 
@@ -179,6 +225,14 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
     observed = recipe.streams[name].observe
     for shown in observed if roles.image in observed else ():
         variable = recipe.variables[shown]
+        if shown in roles.evidence:
+            continue
+        if shown not in (*roles.inputs, roles.pictures, *roles.labels, *recipe.encoder):
+            raise RecipeError(
+                f"streams.{name}.observe: the encoder does not infer {shown}, and in the decoder it does not depend on "
+                f"one label alone, so that it could be evidence of it; add {shown} to the encoder, or give it "
+                f"{{given: [{roles.label or 'y'}]}} and no children in the decoder"
+            )
         if shown not in (*roles.inputs, roles.pictures) and task_of(shown, variable) is NOTHING:
             raise RecipeError(
                 f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
@@ -225,7 +279,7 @@ def _refuse_pair_of_views(recipe: Recipe, roles: Roles, name: str, views: schema
 def _has_no_prior(recipe: Recipe, roles: Roles) -> bool:
     """Whether the decoder's p(label) is known by samples only, or depends on other variables."""
     prior = recipe.decoder.get(roles.label or "", "samples")
-    return prior == "samples" or isinstance(prior, schema.ConditionalSpec)
+    return prior == "samples" or isinstance(prior, schema.ConditionalSpec | schema.TableSpec)
 
 
 def _label_of_pairs(recipe: Recipe, roles: Roles, name: str, option: str, done: str) -> str:

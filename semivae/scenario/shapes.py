@@ -35,7 +35,8 @@ class NetShapes:
 
 def has_shapes(recipe: Recipe) -> bool:
     """Whether the recipe says every shape and number of classes, so that its networks can be built without the data."""
-    return all(_has_shape(name, spec) for name, spec in recipe.variables.items())
+    named = any(isinstance(factor, schema.TableSpec) and factor.groups for factor in recipe.decoder.values())
+    return not named and all(_has_shape(name, spec) for name, spec in recipe.variables.items())
 
 
 def _has_shape(name: str, spec: schema.VariableSpec) -> bool:

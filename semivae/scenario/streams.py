@@ -15,6 +15,7 @@ from semivae.errors import DataError
 from semivae.recipe.schema import Recipe, StreamSpec
 from semivae.tasks.kinds import task_named, task_of
 from semivae.text import join_names
+from semivae.variables import VOID
 
 
 def make_streams(
@@ -49,7 +50,7 @@ def make_streams(
     """
     inputs_of(dataset.shape).refuse(recipe, dataset)
     known = {name: joined(name, dataset.train, dataset.unlabelled) for name in dataset.inputs}
-    known |= {label: dataset.of_all(label) for label in dataset.labels}
+    known |= {label: _shown_values(label, recipe, dataset, split) for label in dataset.labels}
     known = {key: resident(array, device) for key, array in known.items()}
     extra = torch.arange(len(dataset.train["x"]), len(known["x"]))  # rows of x that have no label
     streams: dict[str, Stream] = {}
@@ -75,6 +76,20 @@ def make_streams(
     return streams
 
 
+def _shown_values(label: str, recipe: Recipe, dataset: Dataset, split: Split) -> torch.Tensor:
+    """The values of a label, none where an example does not show it but a stream may take it for another label.
+
+    Of labels that the encoder infers, streams take examples that show them all.
+    """
+    values = dataset.of_all(label)
+    if label in recipe.encoder or label == dataset.label:
+        return values
+    hidden = torch.full_like(values, torch.nan if values.is_floating_point() else VOID)
+    rows = split.shown(dataset, label)
+    hidden[rows] = values[rows]
+    return hidden
+
+
 def _labelled_rows(name: str, recipe: Recipe, dataset: Dataset, split: Split) -> torch.Tensor | None:
     """The examples whose labels a stream may show; None if it shows none. Raises DataError if there are none."""
     labels = [label for label in recipe.streams[name].observe if label in dataset.labels]
@@ -87,7 +102,7 @@ def _labelled_rows(name: str, recipe: Recipe, dataset: Dataset, split: Split) ->
     rows = torch.nonzero(counts >= (len(inferred) or 1)).flatten()
     if not len(rows):
         both = " and ".join(inferred) or " or ".join(labels)
-        raise DataError(f"streams.{name}: no training example shows {both}; ask for some in split.also_labelled")
+        raise DataError(f"streams.{name}: no training example shows {both}; ask for some in split")
     return rows
 
 

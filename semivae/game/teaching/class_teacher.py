@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 from torch.nn.functional import one_hot
 
-from semivae.game.families import categorical_of, most_likely
+from semivae.game.families import categorical_of, most_likely, with_evidence
 from semivae.game.players import Player
 from semivae.game.teaching.alignment import align_distribution
 from semivae.game.teaching.curriculum import curriculum_mask
@@ -55,9 +55,15 @@ class ClassTeacher(Teacher):
         self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and its parts as `Teacher.loss`, with "information" for the mutual-information loss."""
+        return self.loss_given(None, encoder, images, generator, progress)
+
+    def loss_given(
+        self, evidence: Tensor | None, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `loss`, where the log-likelihood of what is seen of the label, [batch, classes], joins the teacher."""
         views = self.views
         with torch.no_grad():
-            posterior = self.posterior(images, generator, progress)
+            posterior = self.posterior(images, generator, progress, evidence)
             confidence, _ = most_likely(posterior)
             mask = (confidence >= views.threshold).float()
             if progress < views.curriculum:
@@ -75,7 +81,9 @@ class ClassTeacher(Teacher):
             parts["information"] = -information.detach()
         return total, parts
 
-    def posterior(self, images: Tensor, generator: torch.Generator, progress: float) -> Categorical:
+    def posterior(
+        self, images: Tensor, generator: torch.Generator, progress: float, evidence: Tensor | None = None
+    ) -> Categorical:
         """Returns the teacher's posterior, batch shape [batch]; with distribution alignment, updates its offsets."""
         views, (decoder, ema_encoder) = self.views, self._players
         weak = views.weak(images, generator) if views.weak else views.plain(images)
@@ -85,6 +93,8 @@ class ClassTeacher(Teacher):
             most, draws = views.vote.classes, views.vote.draws
             votes = vote_on_likely(decoder, ema_encoder, observed, self.label, posterior, most, draws)
             posterior = add_vote(posterior, votes, views.vote.strength)
+        if evidence is not None:
+            posterior = with_evidence(posterior, evidence)
         prior = self.prior()
         if views.distribution_alignment and prior is not None:
             posterior = align_distribution(posterior, prior, self.get_buffer("shares"), self.get_buffer("offsets"))

@@ -46,6 +46,16 @@ class Teacher(nn.Module, ABC):
             labels that are confident enough to be learnt.
         """
 
+    def loss_given(
+        self, evidence: Tensor, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `loss`, where the log-likelihood of what is seen of the label, [batch, classes], joins the teacher.
+
+        Raises:
+            ValueError: such a label has no evidence that a teacher could take.
+        """
+        raise ValueError(f"the teacher of {self.label} takes no evidence")
+
 
 MakeTeacher = Callable[[str, "StreamViews", Player, Player], Teacher]
 """Makes a teacher from the label's name, a stream's views, the decoder and the EMA of the encoder."""
