@@ -27,21 +27,34 @@ REPEATS = 12  # of a timing; the first also sets up
 
 
 def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" is the first GPU, else the CPU.
+    """The device by name; "auto" is the first GPU, else the CPU. Of several processes each has a GPU of its own.
 
     Raises:
         RunError: there is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device(_own_gpu() if name == "cuda" else name)
         if device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index):
             raise RuntimeError
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
         raise RunError(f"device {name}: not to be had on this machine; use --device auto or --device cpu") from None
     return device
+
+
+def _own_gpu() -> str:
+    """The GPU of this process: of several, the one of its number on its node. Raises RunError if there are too few."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return "cuda"
+    number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if count and number >= count:
+        raise RunError(
+            f"process {number} of this node (counted from 0) finds {count} GPUs; start one process for each GPU, or "
+            "give --device cpu"
+        )
+    return f"cuda:{number}"
 
 
 @dataclass(frozen=True)

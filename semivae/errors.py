@@ -27,6 +27,10 @@ class TrainingError(SemivaeError):
     """Training had to stop, for example at a loss that is not finite. The last good checkpoint is kept."""
 
 
+class LostProcessError(TrainingError):
+    """Another process of the same training has ended or cannot be reached. The last checkpoint is kept."""
+
+
 class ExportError(SemivaeError):
     """An exported model could not be written, or did not agree with the model it came from."""
 

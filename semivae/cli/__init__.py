@@ -22,6 +22,7 @@ from semivae.cli.generative_commands import chain, codes, likelihood, quality
 from semivae.cli.hub_commands import card, push
 from semivae.cli.impute_command import impute
 from semivae.cli.inspect_command import inspect
+from semivae.cli.launching import LOST
 from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
@@ -31,7 +32,7 @@ from semivae.cli.showing import complain, data_warnings, note
 from semivae.cli.start_command import start
 from semivae.cli.suggest_command import suggest
 from semivae.cli.train_command import train
-from semivae.errors import RecipeError, SemivaeError
+from semivae.errors import LostProcessError, RecipeError, SemivaeError
 
 OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
     errno.ENOSPC: "no space is left on the device; make room and try again",
@@ -44,7 +45,7 @@ OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
 
 
 class Commands(TyperGroup):
-    """Turns errors of users into one message and an exit status: 2 for recipes (as for usage), 1 for the rest."""
+    """Turns errors of users into one message and an exit status (`status_of`)."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -52,7 +53,7 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except SemivaeError as error:
             complain(str(error))
-            raise typer.Exit(2 if isinstance(error, RecipeError) else 1) from None
+            raise typer.Exit(status_of(error)) from None
         except OSError as error:
             if error.errno not in OF_THE_SYSTEM:
                 raise
@@ -70,6 +71,11 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             note("stopped by Ctrl-C; the same command starts again, and no file is left half written")
             raise typer.Exit(130) from None
+
+
+def status_of(error: SemivaeError) -> int:
+    """Returns the exit status of an error: 2 for recipes (as for usage), 3 where others have ended, 1 for the rest."""
+    return 2 if isinstance(error, RecipeError) else LOST if isinstance(error, LostProcessError) else 1
 
 
 def refusal_of_the_system(error: OSError) -> str:

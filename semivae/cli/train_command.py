@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semivae.cli.launching import devices_asked, is_following, train_together, without_devices
 from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
 from semivae.cli.recipe_commands import note_former_names
 from semivae.cli.showing import console, lost_output, note, reply, result_tables
@@ -46,9 +47,24 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="N",
+            help="Train on several devices of this machine: 4 (the first four) or 0,2 (these); on a CPU, so many "
+            "processes.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the model of a recipe, and measure it on the test images."""
+    if devices is not None and len(devices_asked(devices)) > 1:
+        raise typer.Exit(train_together(without_devices(sys.argv[1:]), devices_asked(devices)))
+    if is_following():
+        follow(recipe, changes, out, seeds, split=split, data_root=data_root, twin=twin, resume=resume,
+               overwrite=overwrite, device=device)  # fmt: skip
+        return
     shown = console(to_stderr=as_json, outlived=True)
     note_former_names(recipe, changes)
     options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
@@ -76,6 +92,17 @@ def train(
     tables = shown_as(reports[numbers[0]]["kind"]).seeds(reports)
     reply(by_seed, as_json, shown, *tables, f"The runs are in {base}")
     refuse_lost_output(shown, base / f"seed{numbers[0]}")
+
+
+def follow(recipe: str, changes: Sequence[str], out: Path | None, seeds: str | None, **options: Any) -> None:
+    """Trains as one of several processes, of which the first one shows and measures."""
+    from semivae import api
+
+    folder = out or Path("runs") / Path(recipe).stem
+    if seeds is None:
+        api.train(recipe, set=changes, out=folder, progress=False, **options)
+        return
+    raise RunError("several processes train one run; give --seeds without torchrun, or with --devices alone")
 
 
 def refuse_lost_output(shown: Console, folder: Path) -> None:

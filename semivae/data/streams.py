@@ -38,6 +38,10 @@ class Stream(ABC):
     def batch(self, step: int) -> Sample:
         """Batch 0, 1, ...: images as floats in [0, 1], codes as floats, classes as int64, [batch_size, ...]."""
 
+    def part(self, step: int, first: int, end: int) -> Sample:
+        """Rows `first` to `end` of `batch(step)`, of which a process reads no more than it computes."""
+        return {name: value[first:end] for name, value in self.batch(step).items()}
+
 
 @dataclass(frozen=True)
 class StoredDraws:
@@ -53,9 +57,8 @@ class StoredDraws:
     view: str
     draws: Sequence[Tensor]
 
-    def some(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw of each of some examples, chosen at random, [len(rows), *shape]."""
-        which = torch.randint(len(self.draws), (len(rows),), generator=generator)
+    def some(self, rows: Tensor, which: Tensor) -> Tensor:
+        """Draws number `which`, int64 [n], of some examples, int64 [n]: [n, *shape]."""
         found = torch.empty(len(rows), *self.draws[0].shape[1:])
         for number, values in enumerate(self.draws):
             chosen = which == number
@@ -99,9 +102,12 @@ class ArrayStream(Stream):
         self._order = rows
 
     def batch(self, step: int) -> Sample:
-        position = step * self.batch_size
+        return self.part(step, 0, self.batch_size)
+
+    def part(self, step: int, first: int, end: int) -> Sample:
+        position = step * self.batch_size + first
         parts: list[Tensor] = []
-        missing = self.batch_size
+        missing = end - first
         while missing:
             epoch, start = divmod(position, self.size)
             parts.append(self._order_of(epoch)[start : start + missing])
@@ -113,7 +119,8 @@ class ArrayStream(Stream):
         }
         for stored in self._draws:
             generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, stored.view, step))
-            drawn = stored.some(rows.cpu(), generator).to(self._device)
+            which = torch.randint(len(stored.draws), (self.batch_size,), generator=generator)[first:end]
+            drawn = stored.some(rows.cpu(), which).to(self._device)
             batch[drawn_name(stored.variable, stored.view)] = drawn
         return batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
+from semivae.parallel.shards import random_rows
 from semivae.recipe.schema import ViewSpec
 from semivae.variables import VOID
 
@@ -90,18 +92,23 @@ class View:
         if self._light:
             x = _relit(x, self.spec, generator)
         if self.spec.noise:
-            x = x + self.spec.noise * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
+            x = x + self.spec.noise * _drawn(torch.randn, x.shape, generator).to(x)
         if x is not images and x.ndim == 4:
             x = x.clamp(0, 1)
         if self.spec.speckle:
-            chosen = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device) < self.spec.speckle
+            chosen = _drawn(torch.rand, x.shape, generator).to(x.device) < self.spec.speckle
             x = torch.where(chosen, 1 - x, x)
         return _blanked(x, self.spec.cutout, generator) if self.spec.cutout else x
 
 
+def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator, dim: int = 0) -> Tensor:
+    """Random numbers of every image, on the generator's device; `dim` counts the images."""
+    return random_rows(functools.partial(draw, generator=generator, device=generator.device), shape, dim)
+
+
 def _uniform(x: Tensor, rows: int, generator: torch.Generator) -> Tensor:
     """Draws from [-1, 1], [rows, n]: so many for each image, on x's device and in its type."""
-    draws = torch.rand(rows, len(x), generator=generator, device=generator.device)
+    draws = _drawn(torch.rand, (rows, len(x)), generator, dim=1)
     return (2 * draws - 1).to(x)
 
 
@@ -127,7 +134,7 @@ def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
 
 def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     """A smooth field of displacements, [n, height, width, 2]: random at 4x4 places, in between interpolated."""
-    places = torch.rand(len(x), 2, BENDS, BENDS, generator=generator, device=generator.device)
+    places = _drawn(torch.rand, (len(x), 2, BENDS, BENDS), generator)
     field = interpolate(((2 * places - 1) * 2 * largest).to(x), x.shape[2:], mode="bicubic", align_corners=True)
     return field.permute(0, 2, 3, 1)
 
@@ -189,7 +196,7 @@ def _relit(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
     if spec.gamma:
         x = x.clamp(1e-4, 1.0) ** (spec.gamma * _uniform(x, 1, generator)).exp().view(-1, 1, 1, 1)
     if spec.shade:
-        places = torch.randn(len(x), 1, LIGHTS, LIGHTS, generator=generator, device=generator.device).to(x)
+        places = _drawn(torch.randn, (len(x), 1, LIGHTS, LIGHTS), generator).to(x)
         x = x * interpolate(places * spec.shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
     return x
 
@@ -213,7 +220,7 @@ def _blanked(x: Tensor, side: float, generator: torch.Generator) -> Tensor:
 
     def inside(length: int) -> Tensor:
         extent = max(1, round(side * min(height, width)))
-        centre = torch.randint(length, (len(x), 1), generator=generator, device=generator.device).to(x.device)
+        centre = _drawn(functools.partial(torch.randint, length), (len(x), 1), generator).to(x.device)
         offset = torch.arange(length, device=x.device) - (centre - extent // 2)
         return (offset >= 0) & (offset < extent)
 

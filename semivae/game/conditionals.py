@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from semivae.game.families import FAMILIES, with_evidence
+from semivae.parallel.shards import current_shard, sample_rows
 from semivae.variables import Sample, Variable
 
 
@@ -52,7 +53,7 @@ class Conditional(nn.Module, ABC):
         if evidence is not None:
             distribution = with_evidence(distribution, evidence)
         if sampled or not self.given or self.target.complete_with == "sample":
-            return distribution.sample()
+            return sample_rows(distribution)
         value: Tensor = distribution.mean if self.target.complete_with == "mean" else distribution.mode
         return value
 
@@ -61,11 +62,12 @@ class Conditional(nn.Module, ABC):
 
         Raises:
             FloatingPointError: the parameters are not finite, so a draw would be undefined. Asked on a CPU only, where
-                the answer costs no wait; elsewhere such a network shows in its own loss.
+                the answer costs no wait, and of whole batches; elsewhere such a network shows in its own loss.
         """
         parameters = self.parameters_of(sample).float()
-        if parameters.device.type != "cpu":
-            parameters = parameters.nan_to_num()  # a draw from what is not finite would end the whole process there
+        if parameters.device.type != "cpu" or current_shard().count > 1:
+            # a draw from what is not finite would end a process on a GPU; of several processes all end at one step
+            parameters = parameters.nan_to_num()
         elif not bool(parameters.isfinite().all()):
             given = ", ".join(variable.name for variable in self.given)
             raise FloatingPointError(

@@ -25,6 +25,7 @@ from torch.distributions import Distribution
 
 from semivae.game.conditionals import Conditional, network_inputs
 from semivae.game.flow_ends import ENDS, Ends
+from semivae.parallel.shards import current_shard, drawn_rows, sample_rows
 from semivae.variables import Sample, Variable, flow_inputs
 
 NOISIEST = -10.0  # log signal-to-noise ratio at t = 1, where nothing is left of a value
@@ -71,6 +72,7 @@ class FlowDistribution(Distribution):
 
     arg_constraints = {}  # noqa: RUF012 (torch's own convention)
     has_rsample = False
+    draws_rows = True  # by itself (`semivae.parallel.shards`)
 
     def __init__(
         self,
@@ -102,8 +104,7 @@ class FlowDistribution(Distribution):
         with torch.no_grad():
             last = time_of(torch.tensor(cleanest(self.ends))).item()
             state = self._follow(last) / (1.0 - last)
-            value: Tensor = self.ends.last_step(self.target, state).sample()
-            return value
+            return sample_rows(self.ends.last_step(self.target, state))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns an unbiased estimate of a lower bound of log p(value | given), [batch], nats per sample.
@@ -115,17 +116,18 @@ class FlowDistribution(Distribution):
         embedded, known = self.ends.embed(self.target, value), self.ends.known(self.target, value)
         count, highest = self.sampling.levels, cleanest(self.ends)
         width = (highest - NOISIEST) / count
-        total = end_terms(self.ends, self.target, value, embedded, torch.randn_like(embedded[:1]))
+        shard = current_shard()
+        noise = shard.draw(lambda: torch.randn_like(embedded[:1]))
+        total = end_terms(self.ends, self.target, value, embedded, noise)
         for level in range(count):
-            log_snr = NOISIEST + width * (level + torch.rand(1, device=embedded.device))
-            errors = error_of(
-                embedded, known, self.velocity, log_snr.expand(len(value)), torch.randn_like(embedded[:1])
-            )
+            log_snr = NOISIEST + width * (level + shard.draw(lambda: torch.rand(1, device=embedded.device)))
+            noise = shard.draw(lambda: torch.randn_like(embedded[:1]))
+            errors = error_of(embedded, known, self.velocity, log_snr.expand(len(value)), noise)
             total = total - width * (1.0 - time_of(log_snr)) ** 2 * errors
         return total
 
     def _noise(self) -> Tensor:
-        return torch.randn((*self.batch_shape, *self.target.input_shape), device=self.device)
+        return drawn_rows(torch.randn, (*self.batch_shape, *self.target.input_shape), self.device)
 
     def _follow(self, end: float) -> Tensor:
         """Returns the state at time `end`, [batch, *input_shape], reached from noise in equal steps."""
@@ -137,7 +139,7 @@ class FlowDistribution(Distribution):
 
     def _finite(self, state: Tensor) -> Tensor:
         """Returns the state; raises FloatingPointError where it is not finite, as `Conditional.to_draw` does."""
-        if state.device.type != "cpu":
+        if state.device.type != "cpu" or current_shard().count > 1:
             return state.nan_to_num()
         if not bool(state.isfinite().all()):
             raise FloatingPointError(f"the flow of {self.target.name} returns values that are not finite")
@@ -195,15 +197,16 @@ class FlowConditional(Conditional):
         log_snr, density = draw_levels(len(value), cleanest(ends), value.device)
         kept = None
         if self.sampling.guides and self.sampling.drop:
-            keep = (torch.rand(len(value), device=value.device) >= self.sampling.drop).float()
+            keep = (drawn_rows(torch.rand, (len(value),), value.device) >= self.sampling.drop).float()
             kept = dict.fromkeys(self.sampling.guides, keep)
 
         def velocity(state: Tensor, time: Tensor) -> Tensor:
             return self.velocity(sample, state, time, kept)
 
-        errors = error_of(embedded, known, velocity, log_snr, torch.randn_like(embedded))
+        errors = error_of(embedded, known, velocity, log_snr, drawn_rows(torch.randn, embedded.shape, value.device))
         with torch.no_grad():
-            bound = end_terms(ends, self.target, value, embedded, torch.randn_like(embedded))
+            noise = drawn_rows(torch.randn, embedded.shape, value.device)
+            bound = end_terms(ends, self.target, value, embedded, noise)
             bound = bound - (1.0 - time_of(log_snr)) ** 2 / density * errors
         score: Tensor = bound + errors.detach() - errors
         return score
@@ -249,7 +252,10 @@ def cleanest(ends: Ends) -> float:
 
 def draw_levels(count: int, highest: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns levels from NOISIEST to `highest`, evenly spread over their density, and the density, [count] each."""
-    place = (torch.rand(1, device=device) + torch.arange(count, device=device) / count) % 1.0
+    shard = current_shard()
+    whole = count * shard.count
+    first = shard.draw(lambda: torch.rand(1, device=device))
+    place = shard.rows((first + torch.arange(whole, device=device) / whole) % 1.0)
     low, high = (0.5 * (1.0 + math.erf((end - CENTRE) / WIDTH / math.sqrt(2.0))) for end in (NOISIEST, highest))
     inner = low + (high - low) * ((place - UNIFORM) / (1.0 - UNIFORM)).clamp(1e-6, 1.0 - 1e-6)
     normal = CENTRE + WIDTH * torch.special.ndtri(inner.double()).float()

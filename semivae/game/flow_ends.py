@@ -17,6 +17,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
 from semivae.game.families import FAMILIES
+from semivae.parallel.shards import sample_rows
 from semivae.variables import VOID, Variable
 
 
@@ -90,7 +91,7 @@ class BitEnds(Ends):
     noise = 0.25
 
     def exact(self, value: Tensor) -> Tensor:
-        return torch.bernoulli(value)
+        return sample_rows(Bernoulli(probs=value, validate_args=False))
 
     def embed(self, variable: Variable, value: Tensor) -> Tensor:
         return 2.0 * value - 1.0

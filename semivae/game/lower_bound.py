@@ -30,6 +30,7 @@ from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews
+from semivae.parallel.shards import sample_rows
 from semivae.variables import Sample
 
 Estimator = Literal["zgr", "leave_one_out"]
@@ -118,7 +119,7 @@ def leave_one_out_bound(
     for name in encoder.names:
         if name not in sample and all(given.name in sample for given in encoder[name].given):
             posterior = encoder[name](sample)
-            sample = {**sample, name: posterior.sample()}
+            sample = {**sample, name: sample_rows(posterior)}
             log_q[name] = posterior.log_prob(sample[name])
     known = [name for name in decoder.names if {name, *(g.name for g in decoder[name].given)} <= set(sample)]
     log_p = decoder.log_prob(sample, known)
@@ -143,11 +144,12 @@ def differentiable_draw(distribution: Distribution) -> Tensor:
     """
     base = _base(distribution)
     if isinstance(base, Bernoulli):
-        return straight_through_bits(base.logits, distribution.sample())
+        return straight_through_bits(base.logits, sample_rows(distribution))
     if isinstance(base, Categorical):
-        return straight_through_classes(base.logits, distribution.sample())
+        return straight_through_classes(base.logits, sample_rows(distribution))
     if isinstance(base, Normal):
-        return base.rsample()
+        noise = sample_rows(Normal(torch.zeros_like(base.loc), torch.ones_like(base.scale), validate_args=False))
+        return base.loc + noise * base.scale
     raise ValueError(f"a {type(base).__name__} has no differentiable draws")
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
+from semivae.parallel.shards import sample_rows
 from semivae.variables import Sample
 
 _RESERVED = frozenset(dir(nn.ModuleDict()))
@@ -78,7 +79,7 @@ class Player(nn.Module):
         for name in self.names:
             if name not in completed and all(given.name in completed for given in self[name].given):
                 distribution = self[name].to_draw(completed, len(next(iter(sample.values()))))
-                completed[name] = distribution.sample()
+                completed[name] = sample_rows(distribution)
                 scores[name] = distribution.log_prob(completed[name])
         completed.pop(FEATURES, None)
         return completed, scores

@@ -71,6 +71,12 @@ class TrainingSpec(Section):
     )
     validate_every: Positive = Field(200, description="The number of steps between validations.")
     checkpoint_every: Positive = Field(500, description="The number of steps between checkpoints.")
+    shards: Positive = Field(
+        1,
+        description="The number of parts into which every batch is cut, each computed by itself. With 1, several "
+        "processes (`semivae train --devices`) give the same result to rounding; with more, the same bits for every "
+        "number of processes that divides it, at some cost in speed.",
+    )
     seed: Seed = Field(0, description="Seeds the initial weights, the batches and all random draws.")
     twin: bool = Field(
         False,

@@ -17,6 +17,7 @@ from semivae.game.plan import OTHER_PLAYER, PlayerName
 from semivae.nets.freezing import Freezable
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 from semivae.training.muon import Muon
+from semivae.training.reduction import Reduction
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
 
@@ -196,6 +197,36 @@ class Optimizers:
         for optimizer in moving:
             optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
+        self._move(moving, learners, losses, step)
+
+    def step_by_parts(
+        self, learners: Sequence[PlayerName], parts: Sequence[Losses], step: int, reduction: Reduction
+    ) -> Losses:
+        """Updates the players by the mean gradient of the losses of all shards, as `step` does by one loss.
+
+        Args:
+            learners: the players to update.
+            parts: the losses of the shards that this process computes.
+            step: the number of the step.
+            reduction: how the shards' gradients become one.
+
+        Returns:
+            The loss of the whole batch, without gradient.
+
+        Raises:
+            TrainingError: as `step`, then in every process; or another process has ended.
+        """
+        if not parts[0].total.requires_grad:
+            return parts[0]
+        moving = [self.of[player] for player in learners]
+        losses = reduction.mean([parameter for optimizer in moving for parameter in optimizer.parameters], parts)
+        self._move(moving, learners, losses, step)
+        return losses
+
+    def _move(
+        self, moving: Sequence[PlayerOptimizer], learners: Sequence[PlayerName], losses: Losses, step: int
+    ) -> None:
+        """Clips the gradients, checks them and the loss, and updates the parameters."""
         norms = torch.stack([optimizer.clip_gradient().to(losses.total.device) for optimizer in moving])
         finite = losses.total.detach().isfinite(), norms.isfinite().all()
         self._unchecked.append(Turn(step, " and ".join(learners), losses.terms, *finite))

@@ -6,9 +6,10 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,12 @@ from torch import Tensor
 
 from semivae.devices import is_out_of_memory
 from semivae.errors import RunError, TrainingError
-from semivae.game.game import Game
+from semivae.game.game import Game, Step
 from semivae.game.losses import Losses, mask_rates_of, terms_of
+from semivae.game.plan import PlayerName
 from semivae.monitoring.validator import Validator
+from semivae.parallel.cut import Cut
+from semivae.parallel.shards import Shard
 from semivae.runs.checkpoint import Facts, with_prefix, without_prefix
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
@@ -26,6 +30,7 @@ from semivae.training.divergence import refuse_divergence
 from semivae.training.optimizer import REMEDIES, Optimizers
 from semivae.training.progress import Progress, Report, progress_line
 from semivae.training.records import Records
+from semivae.training.reduction import Reduction, checksum
 
 LOG = logging.getLogger("semivae")
 
@@ -56,15 +61,25 @@ class Phase:
         validator: measures the game.
         records: the files of the phase.
         listener: hears of it.
+        cut: how its batches are cut into shards. The first process alone validates and writes.
     """
 
     def __init__(
-        self, game: Game, scenario: Scenario, validator: Validator, records: Records, listener: Listener
+        self,
+        game: Game,
+        scenario: Scenario,
+        validator: Validator,
+        records: Records,
+        listener: Listener,
+        cut: Cut | None = None,
     ) -> None:
         self.game, self.validator, self.records, self.listener = game, validator, records, listener
         self.spec = scenario.recipe.training
         self.device = next(game.parameters()).device
-        self.generator = torch.Generator(self.device)
+        self.cut = cut or Cut()
+        self.world = self.cut.world
+        self.generators = {shard.index: torch.Generator(self.device) for shard in self.cut.own}  # of the views
+        self.reduction = Reduction(self.cut, listener.stopped.is_set)
         taught = {lesson.stream for lesson in game.plan.lessons}
         self.streams = {name: stream for name, stream in scenario.streams.items() if name in taught}
         self.sizes = {name: scenario.recipe.streams[name].batch for name in self.streams}
@@ -86,11 +101,12 @@ class Phase:
             RunError: the files of the phase cannot be read or written.
             KeyboardInterrupt: the listener stopped it; a checkpoint was written.
         """
-        if resume and self.records.exist:
+        if self.world.of_first(resume and self.records.exist):
             self._load()
         else:
             self._save("last")
         self.records.rewind(self.step)
+        self._refuse_disagreement()
         self.listener.report(self._progress())
         reported = started = time.monotonic() - self.seconds
         while self.step < self.spec.steps:
@@ -103,24 +119,47 @@ class Phase:
             elif time.monotonic() - reported > 0.5:
                 self.listener.report(self._progress())
                 reported = time.monotonic()
-            if self.listener.stopped.is_set() or self.step % self.spec.checkpoint_every == 0 or last:
+            stopped = self.reduction.stops_at(self.step)  # asked after reports, which may also take long
+            if stopped or self.step % self.spec.checkpoint_every == 0 or last:
                 self._save("last")
-            if self.listener.stopped.is_set():
+            if stopped:
                 raise KeyboardInterrupt
 
     def _take_step(self) -> None:
         """One step of the game: every player moves once, in turn (docs/method.md, section 3)."""
-        torch.manual_seed(seed_for(self.spec.seed, "draws", self.step))
-        self.generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
-        batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
-        step = self.game.begin(batches, self.sizes, self.step / self.spec.steps, self.generator)
+        for shard in self.cut.own:
+            draws = seed_for(self.spec.seed, "draws", self.step)
+            shard.seed(draws, seed_for(self.spec.seed, "draws", self.step, shard.index))
+        begun = dict(zip((shard.index for shard in self.cut.own), self.cut.each(self._begin), strict=True))
         for players in self.game.turns:  # the encoder learns from the decoder just updated
-            with self._autocast():
-                losses = self.game.loss(players, step)
-            self.optimizers.step(players, losses, self.step)
-            self._add(losses)
+            parts = self.cut.each(partial(self._loss, players, begun))
+            self._add(self._descend(players, parts))
         self.game.update_average()
         self.step += 1
+
+    def _begin(self, shard: Shard) -> Step:
+        """Returns the data of this step that a shard sees."""
+        generator, count = self.generators[shard.index], shard.count
+        generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
+        sizes = {name: size // count for name, size in self.sizes.items()}
+        if count == 1:
+            batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
+        else:
+            rows = {name: (shard.index * size, (shard.index + 1) * size) for name, size in sizes.items()}
+            batches = {name: stream.part(self.step, *rows[name]) for name, stream in self.streams.items()}
+        return self.game.begin(batches, sizes, self.step / self.spec.steps, generator)
+
+    def _loss(self, players: Sequence[PlayerName], begun: Mapping[int, Step], shard: Shard) -> Losses:
+        with self._autocast():
+            return self.game.loss(players, begun[shard.index])
+
+    def _descend(self, players: Sequence[PlayerName], parts: Sequence[Losses]) -> Losses:
+        """Updates players by the losses of all shards; returns that of the whole batch."""
+        if self.cut.count > 1:
+            return self.optimizers.step_by_parts(players, parts, self.step, self.reduction)
+        (losses,) = parts
+        self.optimizers.step(players, losses, self.step)
+        return losses
 
     def _add(self, losses: Losses) -> None:
         named = losses.by_name()
@@ -153,6 +192,10 @@ class Phase:
     def _validate(self) -> None:
         # before anything is measured: figures and warnings of a diverged model are of no use
         refuse_divergence(self.step, self._means(), self.game.parameters(), self.spec.learning_rate)
+        self._refuse_disagreement()
+        if not self.world.first:
+            self.sums = {}
+            return
         with self._explained("the validation needs more; make the networks narrower"):
             found = self.validator.measure(self.step)
         progress = self._progress(found)
@@ -169,6 +212,14 @@ class Phase:
         for failure in failures:
             LOG.warning("%s", failure.text)
         self.listener.report(replace(progress, warnings=tuple(failure.text for failure in failures)))
+
+    def _refuse_disagreement(self) -> None:
+        """Raises TrainingError where the processes hold different weights: they would never meet again."""
+        if not self.world.agree(checksum(self.game.state_dict().values())):
+            raise TrainingError(
+                f"step {self.step}: the processes no longer hold the same weights; start all of them with the same "
+                "version of semivae and of torch, and with the same recipe and data, and go on with --resume"
+            )
 
     def _means(self) -> dict[str, float]:
         self.optimizers.check()

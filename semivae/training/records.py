@@ -22,10 +22,11 @@ class Records:
         folder: the run's folder.
         phase: whose they are.
         about_data: facts about the data, which every checkpoint repeats.
+        writes: whether this process writes; of several one does, and the others only read.
     """
 
-    def __init__(self, folder: Path, phase: PhaseName, about_data: Facts) -> None:
-        self.folder, self.phase = folder, phase
+    def __init__(self, folder: Path, phase: PhaseName, about_data: Facts, writes: bool = True) -> None:
+        self.folder, self.phase, self.writes = folder, phase, writes
         self.about_data = about_data.model_dump(include={"classes", "labelled_counts", "beside"})
         self.rows: list[dict[str, Any]] = []
         """All rows of metrics of the run, of both phases."""
@@ -42,6 +43,8 @@ class Records:
 
     def write(self, which: str, tensors: Mapping[str, Tensor], facts: Facts) -> None:
         """Writes a checkpoint. Raises RunError where it cannot be written, or the folder has gone."""
+        if not self.writes:
+            return
         refuse_lost(self.folder)
         whole = facts.model_copy(update={"phase": self.phase, **self.about_data})
         write_checkpoint(self.folder / self.name_of(which), tensors, whole)
@@ -76,6 +79,8 @@ class Records:
         """Reads the rows, and drops those after a step, which a resumed phase writes again."""
         rows = read_metrics(self.folder)
         self.rows = [row for row in rows if row["phase"] != self.phase or row["step"] <= step]
+        if not self.writes:
+            return
         replace_metrics(self.folder, self.rows)
 
     def model_error_at(self, step: int) -> float | None:

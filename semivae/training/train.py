@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ from semivae.data.summary import summary
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import DataWarning, RunError
 from semivae.game.game import Game
-from semivae.game.plan import Plan
 from semivae.monitoring.validator import Validator
+from semivae.parallel.cut import Cut
+from semivae.parallel.world import World, joined_world
 from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
 from semivae.runs.bodies import weights_of, with_earlier_networks
@@ -55,6 +57,7 @@ from semivae.scenario.build import Beginning, Scenario, build_game, build_scenar
 from semivae.scenario.plan import twin_plan
 from semivae.scenario.pretrained import load_bodies
 from semivae.tasks.splitting import labelled_counts, make_split
+from semivae.training.cutting import cut_of, refuse_hidden, refuse_other_data
 from semivae.training.interruption import interruption
 from semivae.training.phase import Listener, Phase
 from semivae.training.progress import Progress, Report
@@ -91,11 +94,14 @@ def train(
         overwrite: replace a run that exists at `out`; it is put back if the new one fails before its first step.
         resume: go on with the run at `out`; it must have been started from the same recipe.
         twin: train the supervised twin too; None: as the recipe says.
-        device: "auto", "cpu", "cuda", ...
+        device: "auto", "cpu", "cuda", ... Of several processes each takes the GPU of its number on its node.
         progress: called at every validation, and about twice a second. It also gets what a user should know of the
             data; without it, that is warned of (`semivae.errors.DataWarning`).
         dataset: the data themselves, instead of the recipe's source: a `Dataset`, or arrays by name
             (`semivae.data.readers.memory.dataset_in_memory`). The run keeps their checksum, not the data.
+
+    In processes that `torchrun`, Ray Train or `semivae train --devices` has started, all of them train this one model:
+    each computes its part of every batch, and the first one writes the run and reports.
 
     Returns:
         The finished run, its last checkpoint loaded.
@@ -111,47 +117,85 @@ def train(
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
     folder = Path(out) if out is not None else Path("runs") / name
     chosen = choose_device(device)
-    put_back(folder)
-    check_folder(folder, overwrite, resume)
-    kept = kept_recipe(folder) if resume else None
-    loaded = as_kept(loaded, kept) if kept is not None else loaded
-    root = find_data_root(data_root, kept_data_root(folder) if resume else None)
-    if dataset is None:
-        data = load_source(loaded.source, root)
-        manifest = folder / SPLIT_FILE if resume else split
-        if isinstance(loaded.source, FolderSource | MasksSource) and manifest is not None:
-            data = as_recorded(data, Path(manifest))
-    else:
-        threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None
-        data = binarized_dataset(dataset_in_memory(dataset), threshold)
-        loaded = loaded.model_copy(update={"source": MemorySource(name="memory", binarize=threshold)})
-    parts = _choose_split(data, loaded, folder, split, resume)
-    networks = _feature_networks(loaded, root, folder if resume else None)
-    data = with_features(data, loaded, root, chosen, networks, _teller(loaded, progress))
+    with joined_world(chosen) as world:
+        with world.together():
+            if world.first:
+                put_back(folder)
+                check_folder(folder, overwrite, resume)
+        heard = progress if world.first else None
+        started = _read(loaded, folder, chosen, world, data_root, split, resume, dataset, heard)
+        refuse_other_data(world, started.scenario.recipe, started.data, started.parts)
+        for text in started.data.warnings if progress is None and world.first else ():  # nobody else shows them
+            warnings.warn(text, DataWarning, stacklevel=3)
+        _train(started, folder, world, overwrite, resume, progress)
+    return TrainedModel.load(folder, data_root=started.root, device=device).with_data(started.data)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What is read before anything is written.
+
+    Attributes:
+        scenario: the recipe made real.
+        begin: gives networks the weights that they begin with.
+        kept: the recipe of the run that is resumed, as it was written.
+        data, parts: the data and their split.
+        root: where they live.
+        networks: of features, by their variable.
+        cut: how batches are cut.
+    """
+
+    scenario: Scenario
+    begin: Beginning
+    kept: Recipe | None
+    data: Dataset
+    parts: Split
+    root: Path
+    networks: Mapping[str, FeatureNetwork]
+    cut: Cut
+
+
+def _read(
+    loaded: Recipe,
+    folder: Path,
+    device: torch.device,
+    world: World,
+    data_root: str | Path | None,
+    split: str | Path | None,
+    resume: bool,
+    dataset: GivenData | None,
+    progress: Report | None,
+) -> Started:
+    """Reads the data and makes the recipe real; writes nothing."""
+    with world.together():
+        kept = kept_recipe(folder) if resume else None
+        loaded = as_kept(loaded, kept) if kept is not None else loaded
+        root = find_data_root(data_root, kept_data_root(folder) if resume else None)
+        cut = cut_of(loaded, world, device)
+    with world.together(), world.in_turn():
+        if dataset is None:
+            data = load_source(loaded.source, root)
+            manifest = folder / SPLIT_FILE if resume else split
+            if isinstance(loaded.source, FolderSource | MasksSource) and manifest is not None:
+                data = as_recorded(data, Path(manifest))
+        else:
+            threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None
+            data = binarized_dataset(dataset_in_memory(dataset), threshold)
+            loaded = loaded.model_copy(update={"source": MemorySource(name="memory", binarize=threshold)})
     asked = loaded.training.precision
-    precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, chosen)
-    training = loaded.training.model_copy(update={"precision": precision})
+    precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, device)
+    training = loaded.training.model_copy(update={"precision": world.of_first(precision)})  # each has timed it
     loaded = loaded.model_copy(update={"training": training})
-    loaded = with_earlier_networks(resolve(loaded, data), kept)
-    begin = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
-    resumed = resume and Records(folder, "model", Facts()).exist
-    scenario = build_scenario(loaded, data, parts, chosen, root, None if resumed else begin)
-    for text in data.warnings if progress is None else ():  # nobody else shows them
-        warnings.warn(text, DataWarning, stacklevel=3)
-    twin_lessons = twin_plan(scenario.recipe, scenario.roles) if loaded.training.twin else None
-    with only_writer(folder):
-        check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
-        refuse_set_aside(folder)
-        with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
-            _begin(folder, scenario.recipe, kept, parts, data, root, networks)
-            report = _reporting(progress, begun)
-            about = summary(data, parts, labelled_counts(data, parts))
-            report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, about_data=about))
-            for text in data.warnings:
-                LOG.warning("%s", text)
-                report(Progress("model", 0, loaded.training.steps, 0.0, 0.0, message=text))
-            _play(folder, scenario, twin_lessons, data, parts, report, resume, begin)
-    return TrainedModel.load(folder, data_root=root, device=device).with_data(data)
+    with world.together(), world.in_turn():
+        parts = _choose_split(data, loaded, folder, split, resume)
+        networks = _feature_networks(loaded, root, folder if resume else None)
+        data = with_features(data, loaded, root, device, networks, _teller(loaded, progress))
+    with world.together():
+        loaded = with_earlier_networks(resolve(loaded, data), kept)
+        begin = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
+        resumed = resume and Records(folder, "model", Facts()).exist
+        scenario = build_scenario(loaded, data, parts, device, root, None if resumed else begin)
+    return Started(scenario, begin, kept, data, parts, root, networks, cut)
 
 
 def _feature_networks(recipe: Recipe, root: Path, kept: Path | None) -> dict[str, FeatureNetwork]:
@@ -170,6 +214,49 @@ def _teller(recipe: Recipe, progress: Report | None) -> Callable[[str], None]:
             progress(Progress("model", 0, recipe.training.steps, 0.0, 0.0, message=text))
 
     return tell
+
+
+def _train(
+    started: Started, folder: Path, world: World, overwrite: bool, resume: bool, progress: Report | None
+) -> None:
+    """Writes the run and trains it, all that the first process shows and writes included."""
+    report: Report = _unheard
+    with ExitStack() as stack:
+        with world.together():
+            if world.first:
+                report = stack.enter_context(_started(started, folder, overwrite, resume, progress))
+        refuse_hidden(world, folder)
+        if world.first:
+            _announce(started, report)
+        _play(folder, started, report, resume)
+
+
+def _unheard(state: Progress) -> None:
+    """Reports to nobody."""
+
+
+@contextmanager
+def _started(
+    started: Started, folder: Path, overwrite: bool, resume: bool, progress: Report | None
+) -> Iterator[Report]:
+    """Locks the folder and writes what a run keeps from its start on; yields what its training reports to."""
+    with only_writer(folder):
+        check_folder(folder, overwrite, resume)  # another training may have been there in the meantime
+        refuse_set_aside(folder)
+        with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
+            recipe, networks = started.scenario.recipe, started.networks
+            _begin(folder, recipe, started.kept, started.parts, started.data, started.root, networks)
+            yield _reporting(progress, begun)
+
+
+def _announce(started: Started, report: Report) -> None:
+    """Reports what the data hold, and what a user should know of them."""
+    data, steps = started.data, started.scenario.recipe.training.steps
+    about = summary(data, started.parts, labelled_counts(data, started.parts))
+    report(Progress("model", 0, steps, 0.0, 0.0, about_data=about))
+    for text in data.warnings:
+        LOG.warning("%s", text)
+        report(Progress("model", 0, steps, 0.0, 0.0, message=text))
 
 
 def _begin(
@@ -206,31 +293,28 @@ def _begin(
     start_folder(folder, recipe, parts, keep_palette_too)
 
 
-def _play(
-    folder: Path,
-    scenario: Scenario,
-    twin_lessons: Plan | None,
-    dataset: Dataset,
-    parts: Split,
-    report: Report,
-    resume: bool,
-    begin: Beginning,
-) -> None:
+def _play(folder: Path, started: Started, report: Report, resume: bool) -> None:
     """The model's phase, then the twin's where it has lessons."""
+    scenario, dataset, parts, cut = started.scenario, started.data, started.parts, started.cut
+    twin_lessons = twin_plan(scenario.recipe, scenario.roles) if scenario.recipe.training.twin else None
     device = next(scenario.game.parameters()).device
     validation = _part(dataset.train, parts.validation, device)
     about_data = Facts(
         classes=list(dataset.classes), labelled_counts=labelled_counts(dataset, parts), beside=dataset.digest_beside()
     )
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), interruption() as stopped:
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        interruption(cut.world.size > 1) as stopped,
+    ):
         games: dict[PhaseName, Game] = {"model": scenario.game}
         if twin_lessons is not None:
             resumed = resume and Records(folder, "twin", about_data).exist
-            begin_twin = None if resumed else begin
-            games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles, begin=begin_twin)
+            begin = None if resumed else started.begin
+            games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles, begin=begin)
         for name, game in games.items():
             validator = Validator(name, game, scenario, validation, dataset.classes)
-            Phase(game, scenario, validator, Records(folder, name, about_data), Listener(report, stopped)).run(resume)
+            records = Records(folder, name, about_data, writes=cut.world.first)
+            Phase(game, scenario, validator, records, Listener(report, stopped), cut).run(resume)
 
 
 def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.parallel.shards import current_shard
+
 DECAY = 0.98  # of the running frequencies, per step: an average over some 50 batches
 RATE = 0.3  # nats per step and unit of log(prior / frequencies): offsets adapt within some dozens of steps
 RAREST = 1e-3  # lower bound of a frequency, so that a class that is never predicted gets no huge offset
@@ -27,7 +29,11 @@ def align_distribution(posterior: Categorical, prior: Tensor, frequencies: Tenso
     """
     shifted = Categorical(logits=posterior.logits + offsets, validate_args=False)
     labels = F.one_hot(shifted.logits.argmax(dim=-1), len(prior)).to(frequencies)
-    frequencies.lerp_(labels.mean(dim=0), 1.0 - DECAY)
+    shard = current_shard()
+    found = shard.mean(labels.mean(dim=0))
+    if not shard.updates:  # another shard of this process does
+        return shifted
+    frequencies.lerp_(found, 1.0 - DECAY)
     offsets.add_(RATE * (prior.clamp_min(RAREST).log() - frequencies.clamp_min(RAREST).log()))
     offsets.sub_(offsets.mean())
     return shifted

@@ -19,6 +19,7 @@ from semivae.game.teaching.mixing import paste_boxes, random_boxes
 from semivae.game.teaching.mutual_information import information_loss
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.game.teaching.vote import add_vote, vote_on_likely
+from semivae.parallel.shards import current_shard
 
 
 class ClassTeacher(Teacher):
@@ -111,7 +112,7 @@ class ClassTeacher(Teacher):
         count, _, height, width = images.shape
         boxes = random_boxes(count, height, width, self.views.cutmix, generator)
         area = boxes.float().mean(dim=(1, 2))[:, None].to(target)
-        return paste_boxes(images, boxes), target * (1.0 - area) + target.roll(-1, 0) * area
+        return paste_boxes(images, boxes), target * (1.0 - area) + current_shard().following(target) * area
 
 
 def prior_of(decoder: Player, label: str) -> Tensor:

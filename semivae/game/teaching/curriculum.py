@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.parallel.shards import current_shard
+
 
 def curriculum_mask(posterior: Categorical, fraction: float, prior: Tensor | None = None) -> Tensor:
     """Returns 1.0 for the most certain labels of every class and 0.0 for the others, [batch].
@@ -25,9 +27,10 @@ def curriculum_mask(posterior: Categorical, fraction: float, prior: Tensor | Non
     """
     if fraction >= 1.0:
         return torch.ones(posterior.logits.shape[0], device=posterior.logits.device)
-    top = posterior.logits.topk(2, dim=-1)
+    shard = current_shard()
+    top = shard.gather(posterior.logits).topk(2, dim=-1)
     margin, label = top.values[:, 0] - top.values[:, 1], top.indices[:, 0]
     same = label[:, None] == label[None, :]
     rank = (same & (margin[None, :] > margin[:, None])).sum(dim=1)
     expected = same.sum(dim=1).float() if prior is None else len(label) * prior[label]
-    return (rank < (fraction * expected).clamp_min(1.0)).float()
+    return shard.rows((rank < (fraction * expected).clamp_min(1.0)).float())

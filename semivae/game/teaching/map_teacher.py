@@ -16,6 +16,7 @@ from semivae.game.families import categorical_of
 from semivae.game.players import Player
 from semivae.game.teaching.mixing import paste_boxes, random_boxes
 from semivae.game.teaching.teacher import JointView, StreamViews, Teacher
+from semivae.parallel.shards import current_shard
 from semivae.variables import VOID
 
 
@@ -103,8 +104,11 @@ def sample_maps(posterior: Categorical, temperature: float, generator: torch.Gen
     On average, a draw teaches the teacher's own probabilities, so uncertain pixels stay uncertain. The most likely
     classes would make the encoder more confident of any label.
     """
-    probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2)
-    classes = torch.multinomial(probabilities.to(generator.device), 1, generator=generator)
+    probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2).to(generator.device)
+    shard = current_shard()
+    if shard.count > 1:  # drawn for the whole batch, of which the other rows are of no interest
+        probabilities = probabilities.repeat(shard.count, 1)
+    classes = shard.rows(torch.multinomial(probabilities, 1, generator=generator))
     return classes.view(posterior.logits.shape[:-1]).to(posterior.logits.device)
 
 
@@ -120,9 +124,11 @@ def pixel_curriculum_mask(posterior: Categorical, fraction: float) -> Tensor:
     mask = torch.ones_like(maps, dtype=torch.bool)
     if fraction >= 1.0:
         return mask
+    shard = current_shard()
+    margin, maps, mask = shard.gather(margin), shard.gather(maps), shard.gather(mask)
     for number in range(posterior.logits.shape[-1]):
         of_class = maps == number
         if of_class.any():
             smallest = margin[of_class].quantile(1.0 - fraction)
             mask &= ~of_class | (margin >= smallest)
-    return mask
+    return shard.rows(mask)

@@ -8,11 +8,14 @@ box of the image, as cutout does, but behind real content (Yun et al. 2019, "Cut
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta
+
+from semivae.parallel.shards import current_shard, random_rows
 
 BOX_AREA = (0.1, 0.5)  # the smallest and the largest area of a box, as fractions of the image
 BOX_RATIO = 2.0  # the largest aspect ratio of a box, relative to the image's
@@ -30,11 +33,14 @@ def mix_examples(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, 
         The mixtures, [batch, ...]; the labels of the partners, [batch]; and lam, the weight of every image's own label,
         [batch], which is at least 1/2 (Berthelot et al. 2019).
     """
-    lam = Beta(alpha, alpha).sample((len(images),)).to(images)
+    shard = current_shard()
+    count = len(images) * shard.count
+    lam = shard.rows(shard.draw(lambda: Beta(alpha, alpha).sample((count,)))).to(images)
     lam = torch.maximum(lam, 1.0 - lam)
-    partners = torch.randperm(len(images)).to(images.device)
+    partners = shard.rows(shard.draw(lambda: torch.randperm(count))).to(images.device)
     weight = lam.view(-1, *[1] * (images.ndim - 1))
-    return weight * images + (1.0 - weight) * images[partners], labels[partners], lam
+    mixtures = weight * images + (1.0 - weight) * shard.gather(images)[partners]
+    return mixtures, shard.gather(labels)[partners], lam
 
 
 def random_boxes(count: int, height: int, width: int, p: float, generator: torch.Generator) -> Tensor:
@@ -42,7 +48,7 @@ def random_boxes(count: int, height: int, width: int, p: float, generator: torch
 
     A box lies inside the image; `BOX_AREA` bounds its area. The random numbers come from `generator`, on its device.
     """
-    draws = torch.rand(5, count, generator=generator, device=generator.device)
+    draws = random_rows(functools.partial(torch.rand, generator=generator, device=generator.device), (5, count), 1)
     area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
     ratio = torch.exp((2 * draws[1] - 1) * math.log(BOX_RATIO))
     rows = _inside(height, (area * ratio).sqrt().clamp_max(1.0), draws[2])
@@ -65,4 +71,4 @@ def paste_boxes(images: Tensor, boxes: Tensor) -> Tensor:
         boxes: masks, bool [batch, height, width] (see `random_boxes`).
     """
     mask = boxes.to(images.device)
-    return torch.where(mask if images.ndim == 3 else mask[:, None], images.roll(-1, 0), images)
+    return torch.where(mask if images.ndim == 3 else mask[:, None], current_shard().following(images), images)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from semivae.parallel.shards import current_shard
+
 SMALLEST = 1e-8  # lower bound of a joint probability, whose logarithm then stays finite
 
 
@@ -29,6 +31,7 @@ def information_loss(first: Tensor, second: Tensor, prior: Tensor | None = None)
     """
     with torch.autocast(first.device.type, enabled=False):  # small probabilities, and their logarithms
         joint = first.float().T @ second.float() / len(first)
+    joint = current_shard().mean(joint)
     joint = ((joint + joint.T) / 2).clamp_min(SMALLEST)
     marginal = joint.sum(dim=0)
     if prior is None:
