@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
-from semivae.game.distributions import CategoricalMap, DiscretizedLogistic
+from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
 from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
 from semivae.game.losses import Losses
@@ -115,7 +115,7 @@ def test_shards_together_learn_what_the_whole_batch_teaches(name: str) -> None:
 DISTRIBUTIONS: Mapping[str, Callable[[Tensor], Distribution]] = {
     "bits": lambda x: Independent(Bernoulli(logits=x), 1),
     "classes": lambda x: Categorical(logits=x),
-    "maps": lambda x: Independent(CategoricalMap(logits=x.view(12, 4, 5)), 1),
+    "maps": lambda x: Independent(VoidableCategorical(logits=x.view(12, 4, 5)), 1),
     "numbers": lambda x: Independent(Normal(x, x.exp()), 1),
     "channels": lambda x: Independent(DiscretizedLogistic(x, x.exp()), 1),
 }
@@ -132,7 +132,9 @@ def test_draws_of_shards_are_those_of_the_whole_batch(name: str) -> None:
         whole = make(x)
         own = whole.expand(whole.batch_shape)  # a copy; its rows are cut as a network would compute them
         parameters = x[shard.index * 3 : (shard.index + 1) * 3]
-        own = make(parameters) if name != "maps" else Independent(CategoricalMap(logits=parameters.view(3, 4, 5)), 1)
+        own = (
+            make(parameters) if name != "maps" else Independent(VoidableCategorical(logits=parameters.view(3, 4, 5)), 1)
+        )
         sample_rows(own)
         torch.rand(shard.index + 1)  # what a shard draws by itself changes nothing
         return sample_rows(own)
