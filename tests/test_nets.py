@@ -74,6 +74,7 @@ DROPPING: dict[str, dict[str, object]] = {
     "pooled_resnet": {"stem": 8, "channels": [8, 64]},
     "unet": {"channels": [8, 8], "hidden": 64},
     "torchvision": {"model": "shufflenet_v2_x0_5", "weights": "none", "size": 32, "train": "all"},
+    "pretrained_unet": {"body": {"name": "torchvision", "model": "shufflenet_v2_x0_5", "size": 32}},
 }
 ON_BODIES = {"timm", "run"}  # whose heads are those of `torchvision`
 
@@ -88,7 +89,7 @@ def test_every_network_with_dropout_is_tested() -> None:
 
 @pytest.mark.parametrize("name", DROPPING)
 def test_dropout_drops_in_training_alone_and_the_more_the_larger(name: str) -> None:
-    output_shape = (6, 16, 16) if name == "unet" else (6,)
+    output_shape = (6, 16, 16) if name.endswith("unet") else (6,)
     images, _ = inputs((3, 16, 16), 0, batch=8)
 
     def built(dropout: float) -> nn.Module:

@@ -183,3 +183,23 @@ def test_default_weights_are_taken_from_the_librarys_cache(tmp_path: Path, monke
 def test_building_without_weights_reads_nothing() -> None:
     spec = TorchvisionBody(name="torchvision", model=SMALL, weights="nowhere/file.pth")
     assert build_body(spec, pretrained=False).features == 1024
+
+
+@pytest.mark.parametrize("model", ["resnet18", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf", "swin_t", SMALL])
+def test_grids_become_coarser_step_by_step(model: str) -> None:
+    with torch.device("meta"):
+        shapes = torchvision_body(model).grid_shapes((3, 96, 64))
+    heights = [height for _, height, _ in shapes]
+    assert heights in ([48, 24, 12, 6, 3], [24, 12, 6, 3]) and all(
+        3 * width == 2 * height for _, height, width in shapes
+    )
+
+
+def test_the_last_grid_is_what_the_features_are_pooled_from() -> None:
+    body, images = torchvision_body(), torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(body.grids(images)[-1].mean(dim=(2, 3)), body(images))
+
+
+def test_models_without_coarser_grids_are_refused() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match="has no grids that become coarser step by step"):
+        torchvision_body("vit_b_16").grid_shapes((3, 64, 64))

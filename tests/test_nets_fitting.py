@@ -28,9 +28,10 @@ SMALL: dict[str, dict[str, object]] = {  # every network, as narrow as it goes
     "torchvision": {"model": "shufflenet_v2_x0_5", "weights": "none", "hidden": [4]},
     "timm": {"model": "test_efficientnet", "weights": "none", "hidden": [4]},
     "run": {"path": "runs/other", "network": {"name": "conv", "channels": [2], "hidden": 4}, "family": "bernoulli"},
+    "pretrained_unet": {"body": {"name": "torchvision", "model": "shufflenet_v2_x0_5"}, "width": 4, "hidden": 4},
 }
 IMAGES: tuple[Shape | None, ...] = (None, (1, 8, 8), (3, 12, 6), (2, 16, 20), (1, 1, 1), (3, 32, 40))
-OUTPUTS: tuple[Shape, ...] = ((5,), (2, 8, 8), (2, 16, 20), (3, 12, 6), (1, 1, 1))
+OUTPUTS: tuple[Shape, ...] = ((5,), (2, 8, 8), (2, 16, 20), (3, 12, 6), (1, 1, 1), (2, 32, 40))
 
 
 @pytest.fixture(autouse=True)
@@ -82,12 +83,17 @@ def test_what_fits_runs(name: str) -> None:
         ("torchvision", None, (10,), "net torchvision reads an image, but no given variable is one"),
         ("timm", (2, 64, 64), (10,), "net timm reads one image in grey or in colour, and 2 channels are given"),
         ("torchvision", (3, 28, 28), (10,), r"of at least 32 pixels a side, not \[28, 28\]; say a size"),
+        ("pretrained_unet", (3, 64, 64), (6,), "net pretrained_unet puts out an image or a map, and the variable is"),
+        ("pretrained_unet", (3, 64, 64), (6, 32, 32), r"keeps the size, but \[64, 64\] are given for \[32, 32\]"),
+        ("pretrained_unet", (3, 16, 16), (6, 16, 16), "net pretrained_unet needs images of at least 32 pixels a side"),
         ("timm", (3, 64, 64), (6, 64, 64), "net timm puts out a vector, but the variable has rows and"),
     ],
 )
 def test_what_does_not_fit(name: str, image: Shape | None, output: Shape, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_fit(net_of(name, **(SMALL[name] if name in ("torchvision", "timm") else {})), image, output)
+        check_fit(
+            net_of(name, **(SMALL[name] if name in ("torchvision", "timm", "pretrained_unet") else {})), image, output
+        )
 
 
 def first_refusal(recipe: Recipe) -> str | None:

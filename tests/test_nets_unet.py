@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from semivae.nets import Unet
+from semivae.nets.body_unet import PretrainedUnet
 
 
 def unet(**options: object) -> Unet:
@@ -49,3 +50,32 @@ def test_a_fresh_network_already_shows_its_vector() -> None:
     found = torch.linalg.lstsq(torch.cat([shown, torch.ones(64, 1)], dim=1), vectors).solution
     read = torch.cat([shown, torch.ones(64, 1)], dim=1) @ found
     assert torch.equal(read.sign(), vectors)
+
+
+def pretrained(shape: tuple[int, int, int] = (3, 64, 48), **options: object) -> PretrainedUnet:
+    torch.manual_seed(0)
+    body = {"name": "torchvision", "model": "shufflenet_v2_x0_5"} | options
+    return PretrainedUnet(shape, 5, (6, *shape[1:]), body, width=4, hidden=12, train="all", rate=1.0)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((3, 64, 48), None), ((1, 33, 64), None), ((3, 40, 40), 64)])
+def test_on_a_body_every_size_gives_a_map_of_that_size(shape: tuple[int, int, int], size: int | None) -> None:
+    net = pretrained(shape, size=size)
+    images, vectors = torch.rand(2, *shape), torch.randn(2, 5)
+    outputs = net(images, vectors)
+    assert outputs.shape == (2, 6, *shape[1:])
+    assert net.features(images, vectors).shape == (2, 12)
+    torch.testing.assert_close(net(images[:1], vectors[:1]), outputs[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_on_a_body_every_new_weight_and_every_used_stage_gets_a_gradient() -> None:
+    net = pretrained()
+    net(torch.rand(2, 3, 64, 48), torch.randn(2, 5)).square().sum().backward()
+    silent = {name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()}
+    assert silent == set()
+
+
+def test_on_a_body_the_vector_reaches_every_place() -> None:
+    net, images, vectors = pretrained(), torch.rand(1, 3, 64, 48), torch.randn(1, 5)
+    with torch.no_grad():
+        assert ((net(images, vectors + 1) - net(images, vectors)).abs().sum(dim=1) > 0).all()

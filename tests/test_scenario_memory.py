@@ -83,6 +83,16 @@ def test_what_just_fits_is_not_refused() -> None:
     refuse(digits(streams__labels__batch=10**12), Memory("a machine", math.inf))  # not known: nothing is refused
 
 
+def test_frozen_numbers_are_held_once() -> None:
+    recipe, machine = digits(), Memory("a machine", 10**6)
+    none = {player: dict.fromkeys(factors, 0) for player, factors in parameter_counts(recipe).items()}
+    refuse_large_training(recipe, plan_of(recipe), none, machine, {"encoder": {"y": 250_000}})
+    with pytest.raises(
+        RecipeError, match=r"encoder\.y: a network of 250,001 parameters; all networks need at least 977 KiB"
+    ):
+        refuse_large_training(recipe, plan_of(recipe), none, machine, {"encoder": {"y": 250_001}})
+
+
 DIGITS = "digits_50labels"
 LARGE: Mapping[str, tuple[str, str, object, str]] = {
     "batch": (

@@ -14,6 +14,7 @@ from __future__ import annotations
 from torch import nn
 
 from semivae.nets.body_net import RunNet, TimmNet, TorchvisionNet
+from semivae.nets.body_unet import PretrainedUnet
 from semivae.nets.convolutional import Conv, Deconv
 from semivae.nets.mlp import Mlp
 from semivae.nets.pooled_resnet import PooledResnet
@@ -33,6 +34,7 @@ NETS: dict[str, type[nn.Module]] = {
     "torchvision": TorchvisionNet,
     "timm": TimmNet,
     "run": RunNet,
+    "pretrained_unet": PretrainedUnet,
 }
 
 __all__ = ["NETS", "Conv", "Deconv", "Mlp", "PooledResnet", "Unet", "ValidConv", "ValidDeconv", "WideResnet"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -13,6 +13,9 @@ from semivae.nets.freezing import Freezable
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_CLASSES, IMAGENET_SIZE = 1000, 224
+FEWEST_GRIDS = 3  # for a U-Net
+
+GridsOf = Callable[[nn.Module, Tensor], list[Tensor]]
 
 
 class BodySpec(Protocol):
@@ -46,6 +49,8 @@ class Body(Freezable):
         scaled: the side to which pictures are scaled; None takes them as they are.
         square: whether both sides are scaled to it; otherwise the shorter one, and the ratio stays.
         head: the names of the classifier's layers, which were taken away.
+        grids_of: what computes all grids [n, channels, height, width] of the network on normalised pictures, several
+            of a size too; None if it has none.
     """
 
     mean: Tensor
@@ -61,10 +66,12 @@ class Body(Freezable):
         scaled: int | None = None,
         square: bool = False,
         head: tuple[str, ...] = (),
+        grids_of: GridsOf | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.features, self.size, self.scaled, self.square, self.head = features, size, scaled, square, head
+        self.grids_of = grids_of
         # kept with the weights: another version of the library may have others
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
@@ -74,6 +81,26 @@ class Body(Freezable):
         """Returns features [n, features] of pictures [n, 3 or 1, height, width] in [0, 1]."""
         features: Tensor = self.network(self.normalised(images))
         return features
+
+    def grids(self, images: Tensor) -> list[Tensor]:
+        """Returns the last grid of each size, from fine to coarse: [n, channels, height, width] each."""
+        assert self.grids_of is not None
+        by_size: dict[tuple[int, int], Tensor] = {}
+        for grid in self.grids_of(self.network, self.normalised(images)):
+            by_size[grid.shape[2], grid.shape[3]] = grid
+        return [by_size[size] for size in sorted(by_size, reverse=True)]
+
+    @torch.no_grad()
+    def grid_shapes(self, image: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Returns the shapes of the grids, [channels, height, width] each, of a picture of some shape.
+
+        Raises:
+            ValueError: the network has no grids of several sizes.
+        """
+        shapes = [tuple(grid.shape[1:]) for grid in self.grids(torch.zeros(1, *image))] if self.grids_of else []
+        if len(shapes) < FEWEST_GRIDS:
+            raise ValueError("this model has no grids that become coarser step by step; use one of convolutions")
+        return shapes
 
     def normalised(self, images: Tensor) -> Tensor:
         """Returns pictures [n, 3, height, width] as the network was trained on them, scaled where that is asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -15,6 +15,16 @@ from semivae.nets.layers import Shape, joined, linear, without_head
 
 Levels = tuple[float, float]
 """The values of black and white in pictures as a network is given them."""
+
+
+@dataclass(frozen=True)
+class SpecOfBody:
+    """What a recipe says of a body of a library, as plain values (`semivae.nets.body.BodySpec`)."""
+
+    name: str
+    model: str
+    weights: str = "default"
+    size: int | None = None
 
 
 class BodyNet(nn.Module):
@@ -94,8 +104,7 @@ class LibraryNet(BodyNet):
     ) -> None:
         from semivae.nets.bodies import build_body  # late: libraries of models take seconds to import
 
-        spec = SimpleNamespace(name=self.library, model=model, weights=weights, size=size)
-        body = build_body(spec, pretrained=False)
+        body = build_body(SpecOfBody(self.library, model, weights, size), pretrained=False)
         super().__init__(body, body.features, vector_size, output_shape, **options)
 
 

@@ -35,7 +35,14 @@ def build(spec: BodySpec) -> Body:
     head = (named,) if isinstance(named, str) else tuple(named)
     features = getattr(network, "head_hidden_size", None) or network.num_features
     scaled = spec.size or (own if square else None)
-    return Body(network, features, own, about["mean"], about["std"], scaled, square, head)
+    grids_of = grids if hasattr(network, "forward_intermediates") else None
+    return Body(network, features, own, about["mean"], about["std"], scaled, square, head, grids_of)
+
+
+def grids(network: Any, images: Tensor) -> list[Tensor]:
+    """Returns the grids of a model's stages, [n, channels, height, width] each."""
+    found: list[Tensor] = network.forward_intermediates(images, intermediates_only=True, output_fmt="NCHW")
+    return found
 
 
 def download(spec: BodySpec) -> dict[str, Tensor]:

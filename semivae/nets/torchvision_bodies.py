@@ -53,7 +53,31 @@ def build(spec: BodySpec) -> Body:
         spec.size or (own if square else None),
         square,
         (head,),
+        grids if _sequence(network) else None,
     )
+
+
+def grids(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """Returns the grids after each part of a model, [n, channels, height, width] each."""
+    found, grid = [], images
+    for part in _sequence(network):
+        grid = part(grid)
+        found.append(grid)
+    # transformers of windows have their channels last
+    return [grid.permute(0, 3, 1, 2) for grid in found] if isinstance(network, models.SwinTransformer) else found
+
+
+def _sequence(network: Any) -> list[nn.Module]:
+    """The parts of a model in order, up to its last grid; empty where the model is not such a sequence."""
+    if isinstance(network, models.ResNet):
+        stem = nn.Sequential(network.conv1, network.bn1, network.relu)
+        return [stem, network.maxpool, network.layer1, network.layer2, network.layer3, network.layer4]
+    if isinstance(network, models.ShuffleNetV2):
+        return [network.conv1, network.maxpool, network.stage2, network.stage3, network.stage4, network.conv5]
+    if isinstance(network, models.RegNet):
+        return [network.stem, *network.trunk_output.children()]
+    features = getattr(network, "features", None)
+    return list(features.children()) if isinstance(features, nn.Sequential) else []
 
 
 def download(spec: BodySpec) -> dict[str, Tensor]:

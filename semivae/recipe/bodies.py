@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.section import Dropout, FilePath, Layers, NoTruth, Positive, PositiveFloat, Section, Side
+from semivae.recipe.section import Blocks, Dropout, FilePath, Layers, NoTruth, Positive, PositiveFloat, Section, Side
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
 
@@ -47,8 +47,30 @@ class TimmBody(BodySection):
 Body = Annotated[TorchvisionBody | TimmBody, Field(discriminator="name")]
 
 
-class BodyNetSection(Section):
-    """What every network on a body has: a head, and what of the body learns beside it."""
+class LearningSection(Section):
+    """What of a body learns, and how fast."""
+
+    train: Literal["head", "all"] | Positive = Field(
+        "head",
+        description="What learns: the `head` (all that is new) alone, `all`, or the head and so many of the body's "
+        "last stages. Batch statistics of the body never change.",
+    )
+    rate: PositiveFloat = Field(0.1, description="The learning rate of the body's last stage, times the player's.")
+    decay: Annotated[float, Field(gt=0.0, le=1.0), NoTruth] = Field(
+        1.0, description="The factor from the learning rate of each stage to that of the stage before it."
+    )
+
+    @model_validator(mode="after")
+    def _rates_belong_to_what_learns(self) -> LearningSection:
+        defaults = {name: type(self).model_fields[name].default for name in ("rate", "decay")}
+        for name, default in defaults.items():
+            if self.train == "head" and getattr(self, name) != default:
+                raise ValueError(f"{name} is for a body that learns, and train: head keeps it as it is; remove {name}")
+        return self
+
+
+class BodyNetSection(LearningSection):
+    """What every network from image to vector on a body has: a head."""
 
     hidden: Layers = Field(
         (256,),
@@ -57,23 +79,6 @@ class BodyNetSection(Section):
     dropout: Dropout = Field(
         0.0, description="The fraction of the features and of the head's hidden units that is dropped in training."
     )
-    train: Literal["head", "all"] | Positive = Field(
-        "head",
-        description="What learns: the `head` alone, `all`, or the head and so many of the body's last stages. Batch "
-        "statistics of the body never change.",
-    )
-    rate: PositiveFloat = Field(0.1, description="The learning rate of the body's last stage, times the player's.")
-    decay: Annotated[float, Field(gt=0.0, le=1.0), NoTruth] = Field(
-        1.0, description="The factor from the learning rate of each stage to that of the stage before it."
-    )
-
-    @model_validator(mode="after")
-    def _rates_belong_to_what_learns(self) -> BodyNetSection:
-        defaults = {name: type(self).model_fields[name].default for name in ("rate", "decay")}
-        for name, default in defaults.items():
-            if self.train == "head" and getattr(self, name) != default:
-                raise ValueError(f"{name} is for a body that learns, and train: head keeps it as it is; remove {name}")
-        return self
 
 
 class TorchvisionSpec(BodyNetSection, TorchvisionBody):
@@ -92,3 +97,21 @@ class TimmSpec(BodyNetSection, TimmBody):
     """
 
     example: ClassVar[str] = "{name: timm, model: tf_efficientnet_lite0, weights: lite0.safetensors, hidden: []}"
+
+
+class PretrainedUnetSpec(LearningSection):
+    """A U-Net from one image to a map or an image, whose way down is a model that was trained elsewhere.
+
+    Its way up is that of `unet`: skip connections, and a global vector that modulates every block.
+    """
+
+    example: ClassVar[str] = "{name: pretrained_unet, body: {name: torchvision, model: resnet18}, width: 32}"
+
+    name: Literal["pretrained_unet"] = Field(description="Selects this network.")
+    body: Body = Field(description="The model; one of convolutions, or a transformer of windows (swin).")
+    width: Positive = Field(
+        32, description="The channels of the finest level; each coarser one has twice as many, up to 8 times."
+    )
+    blocks: Blocks = Field(1, description="The number of residual blocks per level on the way up.")
+    hidden: Positive = Field(128, description="The length of the global vector.")
+    dropout: Dropout = Field(0.0, description="The fraction of the global vector that is dropped in training.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from semivae.recipe.bodies import PretrainedUnetSpec, TimmSpec, TorchvisionSpec
 from semivae.recipe.networks import (
-    BodySpec,
     DeconvSpec,
     MlpSpec,
     Net,
@@ -50,27 +50,31 @@ def check_fit(net: Net, image: Shape | None, output: Shape) -> None:
     if isinstance(net, UnetSpec):
         _check_unet(net, image, output)
         return
+    if isinstance(net, PretrainedUnetSpec):
+        _check_output_image(net, image, output)
+        _check_picture(net.name, net.body.size, image)
+        return
     if len(output) != 1:
         raise ValueError(f"net {net.name} puts out a vector, but the variable has rows and columns; use deconv or mlp")
     if isinstance(net, ValidConvSpec):
         _check_sides(net, image)
-    elif isinstance(net, BodySpec):
-        _check_body(net, image)
-
-
-def _check_body(net: BodySpec, image: Shape) -> None:
-    if isinstance(net, RunSpec):
+    elif isinstance(net, RunSpec):
         if net.network is not None:
             check_fit(net.network, image, (1,))
-        return
+    elif isinstance(net, TorchvisionSpec | TimmSpec):
+        _check_picture(net.name, net.size, image)
+
+
+def _check_picture(name: str, size: int | None, image: Shape) -> None:
+    """Refuses what a body cannot read."""
     channels, *sides = image
     if channels not in (1, 3):
-        raise ValueError(f"net {net.name} reads one image in grey or in colour, and {channels} channels are given")
-    if net.size is not None and net.size < SMALLEST_OF_BODIES:
-        raise ValueError(f"net {net.name} needs a size of at least {SMALLEST_OF_BODIES}, not {net.size}")
-    if net.size is None and min(sides) < SMALLEST_OF_BODIES:
+        raise ValueError(f"net {name} reads one image in grey or in colour, and {channels} channels are given")
+    if size is not None and size < SMALLEST_OF_BODIES:
+        raise ValueError(f"net {name} needs a size of at least {SMALLEST_OF_BODIES}, not {size}")
+    if size is None and min(sides) < SMALLEST_OF_BODIES:
         raise ValueError(
-            f"net {net.name} needs images of at least {SMALLEST_OF_BODIES} pixels a side, not {sides}; say a size to "
+            f"net {name} needs images of at least {SMALLEST_OF_BODIES} pixels a side, not {sides}; say a size to "
             "which it scales them, such as size: 64"
         )
 
@@ -90,12 +94,18 @@ def _check_sides(net: ValidConvSpec | ValidDeconvSpec, image: Shape) -> None:
         )
 
 
-def _check_unet(net: UnetSpec, image: Shape, output: Shape) -> None:
-    sides = list(image[1:])
+def _check_output_image(net: UnetSpec | PretrainedUnetSpec, image: Shape, output: Shape) -> None:
     if len(output) != 3:
-        raise ValueError("net unet puts out an image or a map, and the variable is none; use conv or wide_resnet")
-    if list(output[1:]) != sides:
-        raise ValueError(f"net unet keeps the size, but {sides} are given for {list(output[1:])}")
+        raise ValueError(
+            f"net {net.name} puts out an image or a map, and the variable is none; use conv or wide_resnet"
+        )
+    if output[1:] != image[1:]:
+        raise ValueError(f"net {net.name} keeps the size, but {list(image[1:])} are given for {list(output[1:])}")
+
+
+def _check_unet(net: UnetSpec, image: Shape, output: Shape) -> None:
+    _check_output_image(net, image, output)
+    sides = list(image[1:])
     multiple = net.patch * 2 ** (len(net.channels) - 1)
     if any(side % multiple for side in sides):
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from semivae.recipe.bodies import BodyNetSection, TimmSpec, TorchvisionSpec
+from semivae.recipe.bodies import BodyNetSection, PretrainedUnetSpec, TimmSpec, TorchvisionSpec
 from semivae.recipe.section import (
     MOST_STAGES,
     Blocks,
@@ -171,5 +171,5 @@ class RunSpec(BodyNetSection):
     )
 
 
-BodySpec = TorchvisionSpec | TimmSpec | RunSpec
+BodySpec = TorchvisionSpec | TimmSpec | RunSpec | PretrainedUnetSpec
 Net = Annotated[PlainNet | BodySpec, Field(discriminator="name")]

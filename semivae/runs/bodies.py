@@ -10,6 +10,7 @@ from semivae.errors import RecipeError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.ladder import LadderConditional
 from semivae.nets.layers import without_head
+from semivae.recipe.bodies import PretrainedUnetSpec
 from semivae.recipe.body_places import Place, body_specs, with_bodies
 from semivae.recipe.fitting import check_fit
 from semivae.recipe.networks import BodySpec, Net, RunSpec
@@ -56,7 +57,7 @@ def body_mistakes(recipe: Recipe) -> list[str]:
     for place, spec in body_specs(recipe).items():
         try:
             if not isinstance(spec, RunSpec):
-                refuse_unknown(spec)
+                refuse_unknown(spec.body if isinstance(spec, PretrainedUnetSpec) else spec)
         except ValueError as error:
             found.append(f"{'.'.join(place)}: {error}")
     if not found and has_shapes(recipe):
@@ -93,15 +94,16 @@ def _filled(where: str, spec: RunSpec, recipe: Recipe) -> RunSpec:
     image, chosen = roles_of(earlier).image, _factor(where, spec, earlier)
     factor = earlier.encoder[chosen]
     network: Net | None = earlier.bottom_up if factor.ladder else factor.net
-    if network is None or isinstance(network, RunSpec):
-        raise RecipeError(
-            f"{where}: the network of {chosen} in {spec.path} is itself that of an earlier run; name that run, or "
-            "another factor"
-        )
+    assert network is not None, "a ladder has a network that its levels share"
     try:
         check_fit(network, earlier.variables[image].shape, (1,))
     except ValueError as error:
         raise RecipeError(f"{where}: a body puts out a vector, but in {spec.path} {error}") from error
+    if isinstance(network, RunSpec):
+        raise RecipeError(
+            f"{where}: the network of {chosen} in {spec.path} is itself that of an earlier run; name that run, or "
+            "another factor"
+        )
     theirs, ours = earlier.variables[image].shape, recipe.variables[roles_of(recipe).image].shape
     if theirs != ours:
         raise RecipeError(

@@ -17,6 +17,8 @@ from semivae.game.ladder import LadderConditional
 from semivae.game.players import Player
 from semivae.nets.body import Body
 from semivae.nets.body_net import BodyNet, EarlierBody
+from semivae.nets.body_unet import PretrainedUnet
+from semivae.recipe.bodies import PretrainedUnetSpec
 from semivae.recipe.body_places import body_specs
 from semivae.recipe.networks import RunSpec
 from semivae.recipe.schema import Recipe
@@ -45,14 +47,15 @@ def load_bodies(
     for place, spec in body_specs(recipe).items():
         where = ".".join(place)
         network = _shared(encoder) if place == ("bottom_up",) else _network(players[place[0]], place[1])
-        assert isinstance(network, BodyNet)
+        assert isinstance(network, BodyNet | PretrainedUnet)
         try:
             if isinstance(spec, RunSpec):
                 assert isinstance(network.body, EarlierBody)
                 network.body.network.load_state_dict(earlier_weights(spec))
             else:
+                body = spec.body if isinstance(spec, PretrainedUnetSpec) else spec
                 assert isinstance(network.body, Body)
-                load_pretrained(network.body, spec, resolve(spec.weights, data_root))
+                load_pretrained(network.body, body, resolve(body.weights, data_root))
         except (ValueError, RuntimeError) as error:  # RuntimeError: torch's, for names or shapes that differ
             raise RecipeError(f"{where}.weights: {error}") from error
 
