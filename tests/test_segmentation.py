@@ -260,6 +260,18 @@ def test_maps_cannot_be_calibrated_on_nothing(run: Run, data: Path, tmp_path: Pa
             run.classifier(**options)
 
 
+def test_masks_can_be_learnt_on_a_pretrained_body(data: Path, tmp_path: Path) -> None:
+    body = {"name": "torchvision", "model": "shufflenet_v2_x0_5", "weights": "none", "size": 32}
+    net = {"name": "pretrained_unet", "body": body, "width": 4, "hidden": 8}
+    changes = {**CHANGES, "encoder.s.net": net, "training": {"steps": 2}}
+    folder = tmp_path / "run"
+    trained = semivae.train("faces_masks", set=changes, out=folder, data_root=data, device="cpu")
+    kept = {name for name, value in trained.encoder.named_parameters() if "body.network." in name}
+    opened = semivae.load(folder, device="cpu")
+    assert kept and opened.predict([data / "image0.png"]).shape == (1, SIDE, SIDE)
+    assert opened.embed([data / "image0.png"]).shape == (1, 8)
+
+
 def test_predict_writes_masks_and_overlays(run: Run, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     images = tmp_path / "images"

@@ -58,8 +58,6 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         bodies.TimmSpec: "Network `timm`",
         networks.RunSpec: "Network `run`",
         bodies.PretrainedUnetSpec: "Network `pretrained_unet`",
-        bodies.TorchvisionBody: "Body `torchvision`",
-        bodies.TimmBody: "Body `timm`",
     },
     "views": {schema.ViewSpec: "Augmentation"},
     "streams": {
