@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
+from torchvision import models
 
 import semivae
 
@@ -113,6 +115,12 @@ def own_data() -> None:
     masks()
 
 
+def pretrained_networks() -> None:
+    """images/ and new_images/, and body.safetensors: weights of the smallest model of torchvision, random ones."""
+    folders_of_images()
+    save_file(models.get_model("shufflenet_v2_x0_5", weights=None).state_dict(), "body.safetensors")
+
+
 def command_line() -> None:
     trees()
     folders_of_images()
@@ -155,5 +163,6 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/tasks/imbalance.md": digit_files,
     "docs/tasks/masks.md": masks,
     "docs/tasks/novelty.md": digit_files,
+    "docs/tasks/pretrained-networks.md": pretrained_networks,
     "docs/tasks/tables.md": trees,
 }

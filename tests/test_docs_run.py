@@ -35,6 +35,7 @@ SLOW = {
     "docs/notebooks/table.md",
     "docs/tasks/few-labels.md",
     "docs/tasks/masks.md",
+    "docs/tasks/pretrained-networks.md",
 }
 # Pages whose code another test runs with what it needs.
 ELSEWHERE = {

@@ -237,6 +237,17 @@ def test_show_and_check_speak_of_bodies(tmp_path: Path) -> None:
         assert found.exit_code == 2 and message in found.stdout, found.stdout
 
 
+def test_show_says_where_pictures_are_far_from_those_of_the_body() -> None:
+    note = "trained on pictures of 224 pixels a side; these have"
+    for shape, size, said in (([3, 64, 64], "null", True), ([3, 64, 64], "64", False), ([3, 112, 112], "null", False)):
+        sets = [f"encoder.y.net={json.dumps(BODY | {'weights': 'none', 'size': json.loads(size)})}"]
+        sets += [f"variables.x.shape={shape}"]
+        shown = CliRunner().invoke(
+            app, ["show", "digits_50labels", *(word for each in sets for word in ("--set", each))]
+        )
+        assert shown.exit_code == 0 and (note in shown.stderr) == said, shown.output
+
+
 def test_weights_that_cannot_be_had_end_the_training_before_it_begins(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"encoder\.y\.net\.weights: .*nothing\.pth: there is no such file"):
         semivae.train(digits({"weights": "nothing.pth"}), out=tmp_path / "run", data_root=tmp_path, device="cpu")

@@ -65,14 +65,17 @@ def show(
 
     note_former_names(recipe, changes)
     read = read_recipe(recipe, changes)
+    from semivae.recipe.body_places import body_specs
     from semivae.scenario.build import parameter_counts
     from semivae.scenario.plan import plan_of
     from semivae.scenario.plan_rows import plan_rows
+    from semivae.scenario.pretrained import size_notes
 
     plan = plan_of(read)
     resolved, lack, about_data = with_shapes(read, data_root)
     counts = None if resolved is None else parameter_counts(resolved)
     frozen = None if resolved is None else parameter_counts(resolved, counted="frozen")
+    notes = size_notes(resolved) if resolved is not None and body_specs(resolved) else []
     columns = ("stream", "learner", "completion", "scores")
     report = {
         "recipe": recipe,
@@ -83,7 +86,10 @@ def show(
         "parameters": counts,
         "frozen_parameters": frozen,
         "data": list(about_data),
+        "notes": notes,
     }
+    for line in notes:
+        note(line)
     last: RenderableType = (
         f"Parameters: not known, {lack}" if counts is None else parameters_table(counts, frozen or {})
     )

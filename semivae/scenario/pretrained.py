@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from semivae.data.paths import resolve
@@ -21,10 +22,45 @@ from semivae.nets.body_unet import PretrainedUnet
 from semivae.recipe.bodies import PretrainedUnetSpec
 from semivae.recipe.body_places import body_specs
 from semivae.recipe.networks import RunSpec
-from semivae.recipe.schema import Recipe
+from semivae.recipe.schema import ConditionalSpec, Recipe
+from semivae.scenario.plan import roles_of
 
 EarlierWeights = Callable[[RunSpec], dict[str, Tensor]]
 """Reads the weights of an earlier run's network (`semivae.runs.bodies.weights_of`)."""
+
+
+def size_notes(recipe: Recipe) -> list[str]:
+    """Returns a line for each body that is given pictures of less than half, or more than twice, its own side.
+
+    Args:
+        recipe: with every shape.
+    """
+    from semivae.nets.bodies import build_body  # late: libraries of models take seconds to import
+
+    found = []
+    for place, spec in body_specs(recipe).items():
+        body = spec.body if isinstance(spec, PretrainedUnetSpec) else spec
+        if isinstance(body, RunSpec) or body.size is not None:
+            continue
+        shape = recipe.variables[_picture(recipe, place)].shape
+        assert shape is not None
+        with torch.device("meta"):
+            built = build_body(body, pretrained=False)
+        if built.scaled is None and not built.size / 2 <= min(shape[1:]) <= built.size * 2:
+            found.append(
+                f"{'.'.join(place)}: {body.model} was trained on pictures of {built.size} pixels a side; these have "
+                f"{shape[1]} x {shape[2]}; if its features are poor, try size: {built.size // 2} or {built.size}"
+            )
+    return found
+
+
+def _picture(recipe: Recipe, place: tuple[str, ...]) -> str:
+    """The variable whose values a body reads."""
+    if place == ("bottom_up",):
+        return roles_of(recipe).image
+    factor = (recipe.encoder if place[0] == "encoder" else recipe.decoder)[place[1]]
+    assert isinstance(factor, ConditionalSpec)
+    return next(name for name in factor.given if len(recipe.variables[name].shape or ()) == 3)
 
 
 def load_bodies(
