@@ -73,6 +73,7 @@ class Run(TrainedModel):
             model.device,
             model.data_root,
             model.roles,
+            model.painter,
         )
         return run.with_data(model._dataset)
 

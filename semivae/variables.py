@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ class Variable:
         if self.classes is None:
             raise ValueError(f"categorical variable {self.name} has no number of classes")
         return self.classes
+
+
+def draft_of(image: Variable) -> Variable:
+    """Returns the draft of an image, as a painter is given it; no variable of a recipe can have its name."""
+    return Variable("draft picture", image.family, image.shape)
+
+
+def painted(image: Variable) -> Variable:
+    """Returns an image as a painter paints it: of grey pixels, which a decoder may score as bits, levels of 8 bits."""
+    grey = image.family == "bernoulli" and image.is_image
+    return replace(image, family="discretized_logistic" if grey else image.family, complete_with="sample")
 
 
 def flow_inputs(target: Variable) -> tuple[Variable, Variable]:

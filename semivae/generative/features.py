@@ -60,8 +60,11 @@ class FeatureSpace:
 
 
 def pictures(run: TrainedModel, sample: Sample) -> Tensor:
-    """p(image | ...) as pictures: its mean, of a flow a draw; black and white at 1/2 where the run's data are that."""
-    return run.inputs.as_shown(run.decoder[run.image].picture(sample))
+    """p(image | ...) as pictures: its mean, of a flow a draw, the painter's if there is one.
+
+    Where the run's data are black and white, so are they.
+    """
+    return run.inputs.as_shown(run.picture(sample))
 
 
 @torch.no_grad()

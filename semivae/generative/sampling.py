@@ -14,6 +14,7 @@ from semivae.generative.prior_samples import prior_samples
 from semivae.recipe.section import LARGEST_SEED
 from semivae.runs.given import given_values
 from semivae.seeds import seeded
+from semivae.variables import Sample
 
 if TYPE_CHECKING:
     from semivae.runs.model import TrainedModel
@@ -27,8 +28,9 @@ def draw(
     `given` fixes variables: `y=3`, `y="cat"`, or a list whose length divides `count` (each value is then used for
     count/length samples in a row); numbers or arrays for the others, of the variable's shape or with one row a sample.
     What is not given is drawn in the decoder's order; where it has no prior of a variable, rows of the recipe's streams
-    without images are drawn (`semivae.generative.prior_samples`). The image is the decoder's mean; `noise=True` draws
-    its pixels. With a `seed` the draw is repeatable and leaves torch's global generator alone.
+    without images are drawn (`semivae.generative.prior_samples`). The image is the decoder's mean, or what a painter
+    paints over it; `noise=True` draws its pixels. With a `seed` the draw is repeatable and leaves torch's global
+    generator alone.
 
     Raises:
         RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
@@ -45,9 +47,13 @@ def draw(
     with torch.no_grad(), seeded(seed, run.device):
         drawn = run.decoder.complete(fixed, batch=count)
         if run.image not in fixed:
-            image = run.decoder[run.image]
-            drawn[run.image] = image(drawn).sample() if noise else image.picture(drawn)
+            drawn[run.image] = _noisy(run, drawn) if noise else run.picture(drawn)
     return {name: value.cpu() for name, value in drawn.items()}
+
+
+def _noisy(run: TrainedModel, sample: Sample) -> Tensor:
+    distribution = run.decoder[run.image](sample) if run.painter is None else run.painter.distribution(sample)
+    return distribution.sample()
 
 
 def refuse_given_descendants(run: TrainedModel, fixed: dict[str, Tensor]) -> None:

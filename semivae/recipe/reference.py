@@ -74,6 +74,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.PlayerRates: "Learning rates by player",
         schema.PlayerOptimizers: "Optimizers by player",
     },
+    "painter": {schema.PainterSpec: ""},
 }
 NETWORKS = (
     "The networks of factors and of `bottom_up`, chosen by `name`. Given variables with rows and columns (images, maps)"

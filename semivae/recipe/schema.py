@@ -22,6 +22,7 @@ from semivae.recipe.factors import (
 from semivae.recipe.features import FeatureSpec
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
+from semivae.recipe.painting import PainterSpec
 from semivae.recipe.section import Name, Section
 from semivae.recipe.simulated import SimulatedLabel
 from semivae.recipe.sources import (
@@ -65,6 +66,7 @@ __all__ = [
     "LossWeight",
     "MasksSource",
     "MemorySource",
+    "PainterSpec",
     "PairOfViews",
     "PlayerLossWeights",
     "PlayerOptimizers",
@@ -115,6 +117,9 @@ class Recipe(Section):
     views: dict[Name, ViewSpec] = Field({}, description="Augmentations, by name, for use in `streams`.")
     streams: dict[Name, StreamSpec] = Field(min_length=1, description="The streams of batches, by name.")
     training: TrainingSpec = Field(description="How long and how to train.")
+    painter: PainterSpec | None = Field(
+        None, description="A flow that paints the run's pictures, once the game is over."
+    )
 
     @model_validator(mode="before")
     @classmethod

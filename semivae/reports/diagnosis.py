@@ -29,7 +29,6 @@ from semivae.monitoring.measures import (
     LabelMetrics,
     class_consistency,
     draw_samples,
-    mean_images,
     mean_of,
     measure_label,
     measure_samples,
@@ -195,11 +194,10 @@ def read_by(
     """Returns for each reader the fraction of samples that it classifies as the class that they were drawn for."""
     if not readers:
         return {}
-    images = mean_images(run.decoder, run.roles, drawn)
-    if images is None:
+    if not {run.image, run.label} <= set(drawn):
         skipped.append("the decoder's samples: a prior is known by samples only, and there are none")
         return {}
-    intended = drawn[run.label]
+    images, intended = run.picture(drawn), drawn[run.label]
     return {
         name: mean_of(class_consistency(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
         for name, by in readers.items()

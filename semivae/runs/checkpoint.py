@@ -35,7 +35,7 @@ class Facts(BaseModel):
     """What a checkpoint says of itself.
 
     Attributes:
-        phase: "model" or "twin".
+        phase: "model", "twin" or "painter".
         step, steps: how many steps were made, of how many.
         seconds: of training, in wall-clock.
         best_error: the lowest validation error so far, a fraction; None before the first validation.

@@ -27,10 +27,11 @@ CALIBRATION_FILE, PALETTE_FILE, FEATURES_FILE = "calibration.json", "source_pale
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE = ".training.lock"
 CHECKPOINTS = ("last", "selected", "twin")
+PAINTER = "painter"  # the checkpoint of what only paints
 OF_A_RUN = (
     *(RUN_FILE, RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
     FEATURES_FILE,
-    *(f"{which}.safetensors" for which in CHECKPOINTS),
+    *(f"{which}.safetensors" for which in (*CHECKPOINTS, PAINTER)),
 )
 WRITTEN_AT_START = (RUN_FILE, RECIPE_FILE, DATA_ROOT_FILE, ENCODING_FILE, FEATURES_FILE, PALETTE_FILE, SPLIT_FILE)
 
@@ -244,6 +245,8 @@ def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
     before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
     for dumped in (before, now):  # a twin may come or go, and what the recipe says about itself: the model is the same
         del dumped["training"]["twin"], dumped["about"]
+        if not (folder / f"{PAINTER}.safetensors").exists():  # so may a painter, before it has begun
+            del dumped["painter"]
     found = list(differences(before, now))
     if found:
         listed = "\n".join(f"- {line}" for line in found)
@@ -279,7 +282,7 @@ class MetricsRow(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    phase: Literal["model", "twin"]
+    phase: Literal["model", "twin", "painter"]
     step: Annotated[int, Field(ge=0, lt=2**63)]
     seconds: float = 0.0
     losses: dict[str, float] | None = None

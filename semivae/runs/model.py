@@ -26,6 +26,7 @@ from semivae.data.sources import data_root as find_data_root
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
 from semivae.errors import DataError, DataWarning, RecipeError, RunError
+from semivae.game.painter import Painter
 from semivae.game.players import Player
 from semivae.recipe import Recipe
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
@@ -33,6 +34,7 @@ from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.features import kept_features
 from semivae.runs.folder import (
     CHECKPOINTS,
+    PAINTER,
     RECIPE_FILE,
     SPLIT_FILE,
     being_written,
@@ -44,7 +46,7 @@ from semivae.runs.folder import (
 from semivae.runs.hub import local_folder
 from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.upgrade import format_of
-from semivae.scenario.build import build_players
+from semivae.scenario.build import build_painter, build_players
 from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.task import Task
 from semivae.text import join_names
@@ -85,7 +87,9 @@ class TrainedModel:
         device: torch.device,
         data_root: str | Path | None = None,
         roles: Roles | None = None,
+        painter: Painter | None = None,
     ) -> None:
+        self.painter = painter
         self.path, self.recipe, self.checkpoint, self.device = path, recipe, checkpoint, device
         self.decoder, self.encoder, self.facts = decoder, encoder, facts
         self.data_root = find_data_root(data_root, kept_data_root(path))
@@ -160,7 +164,8 @@ class TrainedModel:
                 "again with --overwrite"
             )
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
-        run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles)
+        painter = read_painter(folder, recipe, decoder, chosen) if checkpoint == "last" else None
+        run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles, painter)
         if dataset is not None:
             given = binarized_dataset(dataset_in_memory(dataset), run.threshold)
             run.with_data(run._checked(run._with_features(given)))
@@ -263,6 +268,11 @@ class TrainedModel:
         """Hands data over that were read already, so that they are not read again; returns the run itself."""
         self._dataset = dataset
         return self
+
+    def picture(self, sample: Sample) -> Tensor:
+        """Returns the image of a sample as people see it, [n, *shape], on the run's device: the painter's, if there is
+        one, else the decoder's."""
+        return (self.painter or self.decoder[self.image]).picture(sample)
 
     def require_decoder(self) -> None:
         """Raises `RunError` for the supervised twin, which has none."""
@@ -380,6 +390,29 @@ class TrainedModel:
         """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
         source = self.recipe.source
         return source.binarize if isinstance(source, BuiltInSource | MemorySource) else None
+
+
+def read_painter(folder: Path, recipe: Recipe, decoder: Player, device: torch.device) -> Painter | None:
+    """Returns the painter of a run, which goes with its last checkpoint; None without one that has learnt to its end.
+
+    Raises:
+        RunError: its checkpoint is damaged, or of another painter than the recipe's.
+    """
+    path = folder / f"{PAINTER}.safetensors"
+    if recipe.painter is None or not path.exists():
+        return None
+    tensors, facts = read_checkpoint(path)
+    painter = build_painter(recipe, decoder)
+    if painter is None or facts.step < facts.steps:
+        return None
+    try:
+        painter.flow.load_state_dict(without_prefix("game.painter_average.module", tensors))
+    except RuntimeError as error:
+        raise RunError(
+            f"{path}: holds another painter than {RECIPE_FILE}; one of them was changed: put it back, or train again "
+            "with --overwrite"
+        ) from error
+    return painter.to(device).eval().requires_grad_(False)
 
 
 def _said(found: Reading) -> Reading:

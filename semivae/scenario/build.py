@@ -24,6 +24,7 @@ from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
+from semivae.game.painter import Painter
 from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
@@ -37,10 +38,11 @@ from semivae.recipe.networks import BodySpec, Net, RunSpec
 from semivae.recipe.schema import Recipe
 from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
-from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes
+from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes, painter_net
 from semivae.scenario.streams import make_streams
 from semivae.scenario.tables import resolved_tables, table_conditional
-from semivae.variables import Variable
+from semivae.seeds import seed_for
+from semivae.variables import Variable, flow_inputs
 
 Beginning = Callable[[Recipe, Player, Player], None]
 """What is done to the decoder and the encoder of a recipe before they train."""
@@ -122,6 +124,7 @@ def parameter_counts(
     """
     with torch.device("meta"):
         decoder, encoder = _players(recipe, roles or roles_of(recipe))
+        painter = build_painter(recipe, decoder)
 
     def count(module: nn.Module) -> int:
         if counted == "all":
@@ -137,6 +140,8 @@ def parameter_counts(
         shared = count(level.bottom_up)
         counts["encoder"][name] -= shared
         counts["encoder"]["bottom_up"] = shared
+    if painter is not None:
+        counts["painter"] = {painter.flow.target.name: count(painter.flow)}
     return counts
 
 
@@ -151,6 +156,20 @@ def _players(recipe: Recipe, roles: Roles) -> tuple[Player, Player]:
     for name, level in encoder.levels.items():
         level.connect(decoder[name])
     return decoder, encoder
+
+
+def build_painter(recipe: Recipe, decoder: Player) -> Painter | None:
+    """The painter of a resolved recipe, initialised from `training.seed`; None where it has none."""
+    if recipe.painter is None:
+        return None
+    target, given = painter_net(recipe, build_variables(recipe))
+    spec = recipe.painter.flow
+    guides = (*spec.guides, given[-1].name) if spec.guides else ()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(recipe.training.seed, "painter"))
+        net = _net("painter.net", recipe.painter.net, [*flow_inputs(target), *given], 0, target.input_shape)
+    sampling = Sampling(**{**spec.model_dump(), "guides": guides})
+    return Painter(FlowConditional(target, given, net, sampling), decoder[target.name])
 
 
 def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable) -> Player:

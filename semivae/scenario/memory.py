@@ -90,6 +90,7 @@ def looks_large(recipe: Recipe) -> bool:
     factors = [*recipe.encoder.values(), *recipe.decoder.values()]
     nets = [factor.net for factor in factors if isinstance(factor, ConditionalSpec)]
     nets += [recipe.bottom_up] if recipe.bottom_up is not None else []
+    nets += [recipe.painter.net] if recipe.painter is not None else []
     options = [option for net in nets for option in net.model_dump().values()]
     widths = [each for option in options for each in (option if isinstance(option, tuple) else (option,))]
     if any(isinstance(width, int) and width > WIDE for width in widths):
@@ -118,11 +119,12 @@ def _refuse_networks(counts: Counts, copies: Mapping[str, int], memory: Memory, 
 
 
 def copies_of(recipe: Recipe) -> dict[str, int]:
-    """How often training holds every weight of a player; the encoder's moving average is one more."""
+    """How often training holds every weight of a player; the moving average of encoder or painter is one more."""
     chosen = recipe.training.optimizer
     if not isinstance(chosen, PlayerOptimizers):
         chosen = PlayerOptimizers(encoder=chosen, decoder=chosen)
-    return {"decoder": COPIES[chosen.decoder], "encoder": COPIES[chosen.encoder] + 1}
+    copies = {"decoder": COPIES[chosen.decoder], "encoder": COPIES[chosen.encoder] + 1}
+    return copies if recipe.painter is None else copies | {"painter": COPIES[recipe.painter.optimizer] + 1}
 
 
 def batch_bytes(recipe: Recipe, plan: Plan) -> dict[str, int]:

@@ -153,7 +153,41 @@ def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
             raise RecipeError(
                 f"streams.{name}.loss_weights.{idle[0]}: this stream does not teach {idle[0]}, only {taught}"
             )
+    if recipe.painter is not None:
+        _refuse_painter(recipe, roles)
     return plan
+
+
+def painter_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
+    """The painter's plan: it learns the image wherever the decoder does, from the same completed examples.
+
+    Args:
+        recipe: the recipe, with a painter.
+        roles: of its variables, where they are known already.
+    """
+    roles = roles or roles_of(recipe)
+    plan = plan_of(recipe, roles)
+    lessons = [lesson for lesson in plan.of("decoder") if roles.image in lesson.scores]
+    return Plan(tuple(replace(lesson, scores=(roles.image,)) for lesson in lessons), plan.graphs)
+
+
+def _refuse_painter(recipe: Recipe, roles: Roles) -> None:
+    """Raises RecipeError where a painter has no decoder that drafts, or guides that it is not given."""
+    assert recipe.painter is not None
+    factor = recipe.decoder.get(roles.image)
+    if not isinstance(factor, schema.ConditionalSpec):
+        raise RecipeError(f"painter: the decoder has no network of {roles.image} to paint over; remove painter")
+    if factor.flow is not None:
+        raise RecipeError(
+            f"painter: the decoder's {roles.image} is a flow already; remove flow there, so that a cheap decoder "
+            f"drafts, or remove painter"
+        )
+    for guide in recipe.painter.flow.guides:
+        if guide not in factor.given:
+            raise RecipeError(
+                f"painter.flow.guides: {guide} cannot lead the painter, since the decoder's {roles.image} is not given "
+                f"it, only {', '.join(factor.given)}"
+            )
 
 
 def twin_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:

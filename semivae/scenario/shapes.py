@@ -13,7 +13,7 @@ from semivae.recipe.fitting import Shape, check_fit
 from semivae.recipe.networks import BodySpec, Net
 from semivae.scenario.plan import roles_of
 from semivae.tasks.kinds import task_of
-from semivae.variables import Variable, flow_inputs
+from semivae.variables import Variable, draft_of, flow_inputs, painted
 
 FEATURE_VECTOR = (1,)  # an output that only networks with a feature vector can put out, whatever its length
 
@@ -91,6 +91,14 @@ def factor_net(
     return [*flow_inputs(target), *given], target.input_shape
 
 
+def painter_net(recipe: Recipe, variables: Mapping[str, Variable]) -> tuple[Variable, tuple[Variable, ...]]:
+    """What a painter paints, and what it is given: the decoder's parents of the image, and its draft."""
+    image = roles_of(recipe).image
+    factor = recipe.decoder[image]
+    assert isinstance(factor, schema.ConditionalSpec)  # as `plan_of` made sure
+    return painted(variables[image]), (*(variables[name] for name in factor.given), draft_of(variables[image]))
+
+
 def net_mistakes(recipe: Recipe) -> list[str]:
     """The networks that `build_players` would refuse, found without building any.
 
@@ -113,6 +121,10 @@ def _checks(recipe: Recipe) -> Iterator[Callable[[], object]]:
     variables, bottom_up = build_variables(recipe), recipe.bottom_up
     if bottom_up is not None:
         yield lambda: net_shapes("bottom_up", bottom_up, [variables[roles_of(recipe).image]], FEATURE_VECTOR)
+    if recipe.painter is not None:
+        target, parents = painter_net(recipe, variables)
+        given = [*flow_inputs(target), *parents]
+        yield partial(net_shapes, "painter.net", recipe.painter.net, given, target.input_shape)
     for player, factors in (("encoder", recipe.encoder), ("decoder", recipe.decoder)):
         for name, spec in factors.items():
             if isinstance(spec, schema.ConditionalSpec):

@@ -20,6 +20,7 @@ from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game, Step
 from semivae.game.losses import Losses, mask_rates_of, terms_of
 from semivae.game.plan import PlayerName
+from semivae.monitoring.painting import PaintingValidator
 from semivae.monitoring.validator import Validator
 from semivae.parallel.cut import Cut
 from semivae.parallel.shards import Shard
@@ -68,7 +69,7 @@ class Phase:
         self,
         game: Game,
         scenario: Scenario,
-        validator: Validator,
+        validator: Validator | PaintingValidator,
         records: Records,
         listener: Listener,
         cut: Cut | None = None,

@@ -12,7 +12,7 @@ from semivae.errors import RunError
 from semivae.runs.checkpoint import Facts, read_checkpoint, write_checkpoint
 from semivae.runs.folder import append_metrics, read_metrics, refuse_lost, replace_metrics
 
-PhaseName = Literal["model", "twin"]
+PhaseName = Literal["model", "twin", "painter"]
 
 
 class Records:
@@ -29,11 +29,11 @@ class Records:
         self.folder, self.phase, self.writes = folder, phase, writes
         self.about_data = about_data.model_dump(include={"classes", "labelled_counts", "beside"})
         self.rows: list[dict[str, Any]] = []
-        """All rows of metrics of the run, of both phases."""
+        """All rows of metrics of the run, of all phases."""
 
     def name_of(self, which: str) -> str:
-        """Returns the file name of a checkpoint; of the twin there is only the last one."""
-        return f"{which if self.phase == 'model' else 'twin'}.safetensors"
+        """Returns the file name of a checkpoint; of twin and painter there is only the last one."""
+        return f"{which if self.phase == 'model' else self.phase}.safetensors"
 
     @property
     def exist(self) -> bool:

@@ -28,6 +28,7 @@ from semivae.data.summary import summary
 from semivae.devices import choose_device, choose_precision
 from semivae.errors import DataWarning, RunError
 from semivae.game.game import Game
+from semivae.monitoring.painting import PaintingValidator
 from semivae.monitoring.validator import Validator
 from semivae.parallel.cut import Cut
 from semivae.parallel.world import World, joined_world
@@ -54,6 +55,7 @@ from semivae.runs.model import TrainedModel
 from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.runs.upgrade import as_kept
 from semivae.scenario.build import Beginning, Scenario, build_game, build_scenario, resolve
+from semivae.scenario.painting import painting_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.scenario.pretrained import load_bodies
 from semivae.tasks.splitting import labelled_counts, make_split
@@ -294,7 +296,7 @@ def _begin(
 
 
 def _play(folder: Path, started: Started, report: Report, resume: bool) -> None:
-    """The model's phase, then the twin's where it has lessons."""
+    """The model's phase, then the twin's and the painter's where there are such."""
     scenario, dataset, parts, cut = started.scenario, started.data, started.parts, started.cut
     twin_lessons = twin_plan(scenario.recipe, scenario.roles) if scenario.recipe.training.twin else None
     device = next(scenario.game.parameters()).device
@@ -315,13 +317,18 @@ def _play(folder: Path, started: Started, report: Report, resume: bool) -> None:
             validator = Validator(name, game, scenario, validation, dataset.classes)
             records = Records(folder, name, about_data, writes=cut.world.first)
             Phase(game, scenario, validator, records, Listener(report, stopped), cut).run(resume)
+        if scenario.recipe.painter is not None:
+            painting = painting_scenario(scenario, dataset, parts, started.root)
+            judging = PaintingValidator(painting.game, scenario, validation)
+            records = Records(folder, "painter", about_data, writes=cut.world.first)
+            Phase(painting.game, painting, judging, records, Listener(report, stopped), cut).run(resume)
 
 
 def _reporting(progress: Report | None, begun: Callable[[], None]) -> Report:
     """Tells `begun` that a step was made, then `progress`."""
 
     def report(state: Progress) -> None:
-        if state.step or state.phase == "twin":
+        if state.step or state.phase != "model":
             begun()
         if progress is not None:
             progress(state)

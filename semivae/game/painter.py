@@ -1,0 +1,108 @@
+"""The painter: a flow that paints over what the decoder drafts, and its lessons (docs/method.md, section 12).
+
+Where a flow costs too much inside the game, a cheap decoder teaches the codes. When the game is over, a painter learns
+p(x | parents, draft): the decoder's own parents of x, drawn by the finished encoder, and its mean image of them, the
+draft. It is a second decoder factor of x for pictures alone; likelihoods, votes and chains stay those of the game.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from semivae.game.conditionals import Conditional
+from semivae.game.flow import FlowConditional, FlowDistribution
+from semivae.game.game import Game
+from semivae.game.ladder import Reference
+from semivae.game.plan import Lesson, Plan, PlayerName
+from semivae.game.players import Player
+from semivae.game.schedules import Weight
+from semivae.game.teaching.teacher import StreamViews
+from semivae.variables import Sample
+
+
+class Painter(nn.Module):
+    """A flow of the image given the decoder's parents of it and the decoder's draft.
+
+    Args:
+        flow: the flow; the last of what it is given is the draft (`semivae.variables.draft_of`).
+        drafts: the decoder's factor of the image, which stays as it is; not a submodule.
+    """
+
+    def __init__(self, flow: FlowConditional, drafts: Conditional) -> None:
+        super().__init__()
+        self.flow, self._drafts = flow, Reference(drafts)
+
+    def with_draft(self, sample: Sample) -> Sample:
+        """Returns the sample with the decoder's mean image of its parents beside them."""
+        with torch.no_grad():
+            return {**sample, self.flow.given[-1].name: self._drafts.conditional(sample).mean}
+
+    def distribution(self, sample: Sample) -> FlowDistribution:
+        """Returns p(image | parents, draft) of a sample with the parents."""
+        return self.flow(self.with_draft(sample))
+
+    def picture(self, sample: Sample) -> Tensor:
+        """Returns a picture for each row of the parents, [batch, *shape]."""
+        return self.flow.picture(self.with_draft(sample))
+
+
+class Painting(Game):
+    """The painter's lessons: what the decoder learns of the image, learnt by the painter; nobody else moves.
+
+    Args:
+        painter: the painter.
+        reader: the finished encoder, which draws the parents; neither learnt nor kept here.
+        plan: the lessons, `semivae.scenario.plan.painter_plan`.
+        weights, views: as for `Game`.
+        ema_decay: decay of the painter's moving average, which is what a run keeps.
+    """
+
+    turns = (("decoder",),)
+
+    def __init__(
+        self,
+        painter: Painter,
+        reader: Player,
+        plan: Plan,
+        weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
+        views: Mapping[str, StreamViews] | None = None,
+        ema_decay: float = 0.999,
+    ) -> None:
+        super().__init__(Player([painter.flow]), Player([]), plan, weights, views, ema_decay)
+        self._painter, self._reader = (painter,), (reader,)  # tuples, so that neither is a submodule
+        self.painter_average = AveragedModel(painter.flow)
+        self.painter_average.eval()
+
+    @property
+    def ema_encoder(self) -> Player:
+        """The finished encoder."""
+        return self._reader[0]
+
+    @property
+    def painter(self) -> Painter:
+        """The painter with its average weights."""
+        flow = self.painter_average.module
+        assert isinstance(flow, FlowConditional)
+        return Painter(flow, self._painter[0]._drafts.conditional)
+
+    def train(self, mode: bool = True) -> Painting:
+        """Like nn.Module.train, but the average stays in eval mode."""
+        super().train(mode)
+        self.painter_average.eval()
+        return self
+
+    def update_average(self) -> None:
+        """Updates the painter's average; call it once a step."""
+        count = int(self.painter_average.n_averaged)  # a wait, of one short step
+        decay = min(self.ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
+        with torch.no_grad():
+            own, current = self.painter_average.module.parameters(), self._painter[0].flow.parameters()
+            torch._foreach_lerp_(list(own), list(current), 1.0 - decay)
+            self.painter_average.n_averaged.fill_(count + 1)
+
+    def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
+        return self.decoder.lesson_scores(self._painter[0].with_draft(sample), scored)

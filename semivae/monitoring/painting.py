@@ -1,0 +1,55 @@
+"""What is measured of a painter while it learns: whether its pictures are read as they were meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from semivae.game.game import Game
+from semivae.game.painter import Painting
+from semivae.monitoring.failures import Failure, Row
+from semivae.monitoring.measures import (
+    SAMPLES,
+    LabelMetrics,
+    SampleMetrics,
+    class_consistency,
+    draw_samples,
+    eval_mode,
+    mean_of,
+)
+from semivae.scenario.build import Scenario
+from semivae.seeds import seed_for
+
+
+class PaintingValidator:
+    """Measures a painter, beside the players of the finished game.
+
+    Args:
+        painting: its lessons.
+        scenario: that of the game.
+        part: the validation part, as for `semivae.monitoring.validator.Validator`.
+    """
+
+    def __init__(self, painting: Game, scenario: Scenario, part: Mapping[str, Tensor]) -> None:
+        assert isinstance(painting, Painting)
+        self.painting, self.scenario, self.part = painting, scenario, part
+
+    def measure(self, step: int) -> dict[str, Any]:
+        """Returns a part of a row of metrics; only `read_as_intended` is measured, on the painter's pictures."""
+        decoder, reader, roles = self.scenario.game.decoder, self.painting.ema_encoder, self.scenario.roles
+        read = None
+        if roles.image_label is not None:
+            seed = seed_for(self.scenario.recipe.training.seed, "painted", step)
+            sample = draw_samples(decoder, roles, SAMPLES, seed, dict(self.part))
+            if roles.image in sample and roles.image_label in sample:
+                with eval_mode(decoder):
+                    pictures = self.painting.painter.picture(sample)
+                read = mean_of(class_consistency(reader, roles, pictures, sample[roles.image_label]))
+        return {**asdict(LabelMetrics()), **asdict(SampleMetrics(read_as_intended=read))}
+
+    def new_failures(self, rows: Sequence[Row]) -> list[Failure]:
+        """Returns no failures: none of them is a painter's."""
+        return []
