@@ -43,7 +43,7 @@ class Painter(nn.Module):
 
     def distribution(self, sample: Sample) -> FlowDistribution:
         """Returns p(image | parents, draft) of a sample with the parents."""
-        return self.flow(self.with_draft(sample))
+        return self.flow.forward(self.with_draft(sample))
 
     def picture(self, sample: Sample) -> Tensor:
         """Returns a picture for each row of the parents, [batch, *shape]."""
@@ -72,6 +72,7 @@ class Painting(Game):
         views: Mapping[str, StreamViews] | None = None,
         ema_decay: float = 0.999,
     ) -> None:
+        self._reader: tuple[Player, ...] = ()
         super().__init__(Player([painter.flow]), Player([]), plan, weights, views, ema_decay)
         self._painter, self._reader = (painter,), (reader,)  # tuples, so that neither is a submodule
         self.painter_average = AveragedModel(painter.flow)
@@ -80,7 +81,7 @@ class Painting(Game):
     @property
     def ema_encoder(self) -> Player:
         """The finished encoder."""
-        return self._reader[0]
+        return self._reader[0] if self._reader else super().ema_encoder
 
     @property
     def painter(self) -> Painter:

@@ -34,7 +34,6 @@ from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
 from semivae.runs.features import kept_features
 from semivae.runs.folder import (
     CHECKPOINTS,
-    PAINTER,
     RECIPE_FILE,
     SPLIT_FILE,
     being_written,
@@ -44,9 +43,10 @@ from semivae.runs.folder import (
     kept_recipe,
 )
 from semivae.runs.hub import local_folder
+from semivae.runs.painter import read_painter
 from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.upgrade import format_of
-from semivae.scenario.build import build_painter, build_players
+from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.task import Task
 from semivae.text import join_names
@@ -390,29 +390,6 @@ class TrainedModel:
         """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
         source = self.recipe.source
         return source.binarize if isinstance(source, BuiltInSource | MemorySource) else None
-
-
-def read_painter(folder: Path, recipe: Recipe, decoder: Player, device: torch.device) -> Painter | None:
-    """Returns the painter of a run, which goes with its last checkpoint; None without one that has learnt to its end.
-
-    Raises:
-        RunError: its checkpoint is damaged, or of another painter than the recipe's.
-    """
-    path = folder / f"{PAINTER}.safetensors"
-    if recipe.painter is None or not path.exists():
-        return None
-    tensors, facts = read_checkpoint(path)
-    painter = build_painter(recipe, decoder)
-    if painter is None or facts.step < facts.steps:
-        return None
-    try:
-        painter.flow.load_state_dict(without_prefix("game.painter_average.module", tensors))
-    except RuntimeError as error:
-        raise RunError(
-            f"{path}: holds another painter than {RECIPE_FILE}; one of them was changed: put it back, or train again "
-            "with --overwrite"
-        ) from error
-    return painter.to(device).eval().requires_grad_(False)
 
 
 def _said(found: Reading) -> Reading:
