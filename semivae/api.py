@@ -23,6 +23,8 @@ from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
 from semivae.label_errors.doubts import FOLDS, Doubts, doubts
+from semivae.loggers.listening import logged
+from semivae.loggers.logger import Logger
 from semivae.page.report import write_report
 from semivae.recipe import Recipe
 from semivae.reports.card import card
@@ -332,14 +334,18 @@ def train(
     device: str = "auto",
     progress: bool | Report | None = None,
     dataset: GivenData | None = None,
+    loggers: Sequence[str | Logger] = (),
 ) -> Run:
     """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`.
 
     `progress` True shows how training gets on, False does not, and None, the default, does in a terminal or a notebook;
     a function gets each `semivae.training.progress.Progress` instead. The logger "semivae" gets an INFO line for each
     validation, and warnings, whatever is shown.
+
+    `loggers` write what is measured to experiment trackers: "tensorboard", "mlflow", "trackio" or "wandb", or objects
+    of the protocol `semivae.loggers.logger.Logger`. A run that is resumed with them goes on in the tracker's same run.
     """
-    with heard_by(progress) as report:
+    with heard_by(progress) as shown, logged(loggers, training.folder_of(recipe, out), shown) as report:
         model = training.train(
             recipe,
             set=set,

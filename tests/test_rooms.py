@@ -20,7 +20,7 @@ FLOORS = (
     ("runs", "monitoring"),
     ("training", "classification"),
     ("generative", "export", "label_errors", "display"),
-    ("reports", "inspection"),
+    ("reports", "inspection", "loggers"),
     ("page",),
     ("api",),
     ("cli", "sklearn"),

@@ -56,6 +56,12 @@ def train(
             "processes.",
         ),
     ] = None,
+    log: Annotated[
+        list[str],
+        typer.Option(
+            "--log", metavar="NAME", help="Log to tensorboard, mlflow, trackio or wandb. Repeatable; needs its extra."
+        ),
+    ] = [],  # noqa: B006  typer copies it
     as_json: JsonOption = False,
 ) -> None:
     """Train the model of a recipe, and measure it on the test images."""
@@ -67,7 +73,8 @@ def train(
         return
     shown = console(to_stderr=as_json, outlived=True)
     note_former_names(recipe, changes)
-    options = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite, "device": device}
+    options: dict[str, Any] = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite}
+    options |= {"device": device, "loggers": log}
     if seeds is None:
         folder = out or Path("runs") / Path(recipe).stem
         report = train_one(shown, recipe, changes, folder, split=split, **options)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -35,19 +37,25 @@ def save_grid(images: Tensor, path: str | Path, columns: int | None = None, over
             f"{path}: only images (n, 1 or 3, height, width) make a picture, these have shape {tuple(images.shape)}; "
             "write them to an .npz file instead"
         )
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    if columns < 1:
+    if columns is not None and columns < 1:
         raise RunError(f"a picture needs 1 column or more, not {columns}")
-    factor = max(1, math.ceil(SMALLEST_SIDE / min(images.shape[2:])))
-    enlarged = images.detach().cpu().float().clamp(0, 1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    grid = make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0)
-    pixels = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    pixels = grid_pixels(images, columns)
     try:
         with whole_file(path) as unfinished:
             Image.fromarray(pixels).save(unfinished, quality=95)
     except OSError as reason:
         raise RunError(f"{path} cannot be written: {reason.strerror or reason}") from reason
     return path
+
+
+def grid_pixels(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
+    """Images (n, 1 or 3, H, W) in [0, 1] as one, row by row, uint8 [height, width, 3]; see `save_grid`."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    factor = max(1, math.ceil(SMALLEST_SIDE / min(images.shape[2:])))
+    enlarged = images.detach().cpu().float().clamp(0, 1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    grid = make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0)
+    pixels: NDArray[np.uint8] = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return pixels
 
 
 def refuse_picture_path(path: Path, overwrite: bool) -> None:

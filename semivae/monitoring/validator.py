@@ -22,12 +22,15 @@ from semivae.monitoring.measures import (
     LabelMetrics,
     SampleMetrics,
     draw_samples,
+    eval_mode,
     measure_label,
     measure_samples,
 )
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
 from semivae.variables import Sample
+
+PICTURES = 64  # of the decoder's samples, for loggers
 
 
 class Validator:
@@ -74,6 +77,24 @@ class Validator:
             sample = draw_samples(self.game.decoder, self.roles, SAMPLES, seed, dict(self.part))
             samples = measure_samples(self.game.decoder, self.game.ema_encoder, self.roles, sample)
         return {**asdict(label), **asdict(samples)}
+
+    @torch.no_grad()
+    def pictures(self, step: int, count: int = PICTURES) -> Tensor | None:
+        """Returns mean images of the decoder's samples, [count, channels, height, width]; None where there are none.
+
+        The twin's decoder learns nothing, and not every x is an image, or drawn by the decoder.
+        """
+        decoder, image = self.game.decoder, self.roles.image
+        shape = self.recipe.variables[image].shape
+        if self.phase != "model" or image not in decoder or shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+            return None
+        seed = seed_for(self.recipe.training.seed, "bits", step)
+        sample = draw_samples(decoder, self.roles, count, seed, dict(self.part))
+        if image not in sample:
+            return None
+        with eval_mode(decoder):
+            means: Tensor = decoder[image](sample).mean
+        return means
 
     def new_failures(self, rows: Sequence[Row]) -> list[Failure]:
         """Returns the failures at the last of `rows` that no earlier row reports."""

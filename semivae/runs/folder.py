@@ -24,13 +24,14 @@ from semivae.runs.upgrade import RUN_FILE, as_before, format_of, upgrade_from, w
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
 CALIBRATION_FILE, PALETTE_FILE, FEATURES_FILE = "calibration.json", "source_palette.txt", "features.safetensors"
+LOGGERS_FILE = "loggers.json"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE = ".training.lock"
 CHECKPOINTS = ("last", "selected", "twin")
 PAINTER = "painter"  # the checkpoint of what only paints
 OF_A_RUN = (
     *(RUN_FILE, RECIPE_FILE, SPLIT_FILE, METRICS_FILE, DATA_ROOT_FILE, ENCODING_FILE, CALIBRATION_FILE, PALETTE_FILE),
-    FEATURES_FILE,
+    *(FEATURES_FILE, LOGGERS_FILE),
     *(f"{which}.safetensors" for which in (*CHECKPOINTS, PAINTER)),
 )
 WRITTEN_AT_START = (RUN_FILE, RECIPE_FILE, DATA_ROOT_FILE, ENCODING_FILE, FEATURES_FILE, PALETTE_FILE, SPLIT_FILE)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from semivae.errors import RunError
-from semivae.runs.folder import DATA_ROOT_FILE, OF_A_RUN
+from semivae.runs.folder import DATA_ROOT_FILE, LOGGERS_FILE, OF_A_RUN
 from semivae.text import join_names
 
 PREFIX = "hf:/"  # a Path drops the second slash
 PLACE = re.compile(r"hf://?([\w][\w.-]*/[\w][\w.-]*?)(?:@([\w./-]+))?/?")
 CARD_FILE = "README.md"
-SHARED = tuple(name for name in OF_A_RUN if name != DATA_ROOT_FILE)  # that one names folders of this machine
+SHARED = tuple(name for name in OF_A_RUN if name not in (DATA_ROOT_FILE, LOGGERS_FILE))  # these name what is private
 
 
 def local_folder(path: str | Path) -> Path:

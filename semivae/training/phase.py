@@ -212,7 +212,8 @@ class Phase:
         LOG.info("%s", progress_line(progress))
         for failure in failures:
             LOG.warning("%s", failure.text)
-        self.listener.report(replace(progress, warnings=tuple(failure.text for failure in failures)))
+        warnings, samples = tuple(failure.text for failure in failures), partial(self.validator.pictures, self.step)
+        self.listener.report(replace(progress, warnings=warnings, row=self.records.rows[-1], samples=samples))
 
     def _refuse_disagreement(self) -> None:
         """Raises TrainingError where the processes hold different weights: they would never meet again."""

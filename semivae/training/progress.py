@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from semivae.tasks.task import Headline
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Progress:
         about_data: what the data hold, in lines; said once, before the first step.
         steps_per_second: mean since the phase began or was resumed, with validations; None before its first step.
         examples_per_second: the same of examples that the data show, of all streams together.
+        row: what a validation measured, a row of metrics.jsonl; None between validations.
+        samples: draws pictures of the decoder at a validation, [n, channels, height, width]; None where it draws none.
         warnings: what this validation gives reason to warn of for the first time (`semivae.monitoring.failures`).
     """
 
@@ -44,6 +50,8 @@ class Progress:
     steps_per_second: float | None = None
     examples_per_second: float | None = None
     headline: Headline = field(default_factory=Headline)
+    row: Mapping[str, Any] | None = None
+    samples: Callable[[], Tensor | None] | None = None
 
 
 Report = Callable[[Progress], None]

@@ -113,11 +113,10 @@ def train(
         TrainingError: a loss that is not finite, or no memory left; the last good checkpoint is kept.
         KeyboardInterrupt: after a checkpoint was written.
     """
-    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
     loaded = change_recipe(recipe, set) if isinstance(recipe, Recipe) else read_recipe(recipe, set)
     if twin is not None:
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
-    folder = Path(out) if out is not None else Path("runs") / name
+    folder = folder_of(recipe, out)
     chosen = choose_device(device)
     with joined_world(chosen) as world:
         with world.together():
@@ -198,6 +197,12 @@ def _read(
         resumed = resume and Records(folder, "model", Facts()).exist
         scenario = build_scenario(loaded, data, parts, device, root, None if resumed else begin)
     return Started(scenario, begin, kept, data, parts, root, networks, cut)
+
+
+def folder_of(recipe: str | Path | Recipe, out: str | Path | None) -> Path:
+    """Returns the folder of a run: `out`, or runs/RECIPE-NAME, of a `Recipe` runs/recipe."""
+    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
+    return Path(out) if out is not None else Path("runs") / name
 
 
 def _feature_networks(recipe: Recipe, root: Path, kept: Path | None) -> dict[str, FeatureNetwork]:
