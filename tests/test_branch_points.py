@@ -43,6 +43,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "export/preparation.py": (2, "what an exported file does to pictures, cells or rows, and what it says of them"),
         "generative/grids.py": (1, "only images make pictures"),
         "generative/table_filling.py": (1, "only a table has columns to fill in"),
+        "loggers/listening.py": (1, "only images make pictures"),
         "inspection/in_memory.py": (1, "what is said of pictures, or of columns"),
         "inspection/sheet.py": (1, "only images make pictures"),
         "sklearn/examples.py": (2, "scikit-learn's X as rows, or as images"),

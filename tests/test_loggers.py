@@ -153,6 +153,16 @@ def test_without_a_display_data_are_warned_of_all_the_same(tmp_path: Path) -> No
         )
 
 
+def test_rows_of_a_table_give_no_picture(tmp_path: Path) -> None:
+    import numpy as np
+
+    rows = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+    changes = {"training.steps": 2, "training.validate_every": 1, "split": {"labelled": 20, "validation": 20}}
+    mine, data = Mine(), {"x": rows, "y": np.arange(120) % 2}
+    semivae.train("table", set=changes, dataset=data, out=tmp_path / "run", progress=quiet, loggers=[mine])
+    assert mine.told and not mine.pictures and mine.ends == [True]
+
+
 def test_unknown_loggers_and_missing_packages_are_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,9 +137,10 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def picture_of(progress: Progress) -> Picture | None:
-    """Returns a grid of the decoder's samples; None where the validation gives none."""
-    images = progress.samples() if progress.samples is not None else None
-    if images is None:
+    """Returns a grid of the decoder's samples; None where the validation gives none, or no images."""
+    means = progress.samples() if progress.samples is not None else None
+    if means is None:
         return None
-    shown = inputs_of(tuple(images.shape[1:])).as_shown(images)
-    return grid_pixels(shown, columns=None)
+    inputs = inputs_of(tuple(means.shape[1:]))
+    shown = inputs.are_images and inputs.shape[0] in (1, 3)
+    return grid_pixels(inputs.as_shown(means)) if shown else None

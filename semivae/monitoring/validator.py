@@ -80,13 +80,12 @@ class Validator:
 
     @torch.no_grad()
     def pictures(self, step: int, count: int = PICTURES) -> Tensor | None:
-        """Returns mean images of the decoder's samples, [count, channels, height, width]; None where there are none.
+        """Returns the means of x in the decoder's samples, [count, *shape]; None where it draws none.
 
-        The twin's decoder learns nothing, and not every x is an image, or drawn by the decoder.
+        The twin's decoder learns nothing, and some decoders have no factor of x.
         """
         decoder, image = self.game.decoder, self.roles.image
-        shape = self.recipe.variables[image].shape
-        if self.phase != "model" or image not in decoder or shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+        if self.phase != "model" or image not in decoder:
             return None
         seed = seed_for(self.recipe.training.seed, "bits", step)
         sample = draw_samples(decoder, self.roles, count, seed, dict(self.part))

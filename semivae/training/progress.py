@@ -28,7 +28,7 @@ class Progress:
         steps_per_second: mean since the phase began or was resumed, with validations; None before its first step.
         examples_per_second: the same of examples that the data show, of all streams together.
         row: what a validation measured, a row of metrics.jsonl; None between validations.
-        samples: draws pictures of the decoder at a validation, [n, channels, height, width]; None where it draws none.
+        samples: draws x from the decoder at a validation, means [n, *shape], or None; None between validations.
         warnings: what this validation gives reason to warn of for the first time (`semivae.monitoring.failures`).
     """
 
