@@ -158,8 +158,8 @@ def test_rows_of_a_table_give_no_picture(tmp_path: Path) -> None:
 
     rows = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
     changes = {"training.steps": 2, "training.validate_every": 1, "split": {"labelled": 20, "validation": 20}}
-    mine, data = Mine(), {"x": rows, "y": np.arange(120) % 2}
-    semivae.train("table", set=changes, dataset=data, out=tmp_path / "run", progress=quiet, loggers=[mine])
+    mine, y, out = Mine(), np.arange(120) % 2, tmp_path / "run"
+    semivae.train("table", set=changes, dataset={"x": rows, "y": y}, out=out, progress=quiet, loggers=[mine])
     assert mine.told and not mine.pictures and mine.ends == [True]
 
 

@@ -88,7 +88,7 @@ class Listening:
         return ""
 
     def _hear(self, progress: Progress) -> None:
-        if not self.started:
+        if not self.started and (progress.about_data or progress.row is not None):  # the folder holds the run by then
             self._start()
         if progress.row is None or progress.step <= self.logged.get(progress.phase, -1):
             return  # a run that is resumed measures again what it measured before it was stopped
