@@ -95,13 +95,14 @@ def main(
     labels: Annotated[int, typer.Option(help="Labelled examples.")] = 300,
     steps: Annotated[int, typer.Option(help="Steps of the run.")] = 600,
     noise: Annotated[list[float], typer.Option(help="Shares of wrong labels.")] = [0.0, 0.05, 0.1],  # noqa: B006
-    splits: Annotated[int, typer.Option(help="How many splits, seeds from 0.")] = 3,
+    splits: Annotated[int, typer.Option(help="How many splits.")] = 3,
+    first: Annotated[int, typer.Option(help="Seed of the first one; 0 to 2 chose the penalty of the regression.")] = 3,
     retrain: Annotated[bool, typer.Option("--retrain", help="Measure --retrain too.")] = False,
     root: Annotated[Path | None, typer.Option("--data-root", help="Folder of the data.")] = None,
 ) -> None:
     """Print the scores of each method, on each split."""
     for share in noise:
-        for seed in range(splits):
+        for seed in range(first, first + splits):
             changes = {
                 "split.labelled": labels,
                 "split.seed": seed,

@@ -84,6 +84,29 @@ def test_rate_temperature_and_doubts_come_out_of_noisy_labels_alone(noise: float
             assert wrong[chosen].mean() == pytest.approx(found.doubt[chosen].mean(), abs=2 / np.sqrt(chosen.sum()))
 
 
+def test_what_models_have_learnt_of_labels_is_taken_back_by_others_from_the_same_hands() -> None:
+    """4,000 labels each, 10% wrong; the log odds of the first are raised by 3. Bounds: four deviations and more."""
+    generator = np.random.default_rng(0)
+    logits = 4.0 * generator.normal(size=(8000, 5))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    true = np.array([generator.choice(5, p=row) for row in p])
+    wrong = generator.random(8000) < 0.1
+    given = np.where(wrong, (true + generator.integers(1, 5, 8000)) % 5, true)
+    first = np.arange(4000)
+    logits[first, given[first]] += 3.0
+    posterior = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    beside = doubts_of(posterior[4000:], given[4000:])
+    alone, found = doubts_of(posterior[:4000], given[:4000]), doubts_of(posterior[:4000], given[:4000], like=beside)
+    assert alone.expected_wrong < 0.6 * wrong[:4000].sum()
+    assert found.expected_wrong == pytest.approx(wrong[:4000].sum(), abs=80)
+    chosen = found.doubt > 0.5
+    assert wrong[:4000][chosen].mean() == pytest.approx(found.doubt[chosen].mean(), abs=0.1)
+    clean = doubts_of(posterior[4000:], true[4000:])  # others that are cleaner take nothing back
+    assert doubts_of(posterior[4000:], given[4000:], like=clean).expected_wrong == pytest.approx(
+        beside.expected_wrong, rel=0.2
+    )
+
+
 def test_a_class_that_no_model_knows_is_doubted_and_never_nan() -> None:
     p = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     with np.errstate(divide="ignore"):
@@ -175,7 +198,7 @@ def test_wrong_labels_are_found_in_both_parts(noisy: tuple[Run, set[int]]) -> No
         "labelled",
         "validation",
     }
-    assert 20 <= found.expected_wrong <= 45
+    assert 15 <= found.expected_wrong <= 45
     labels, classes = run.dataset().train["y"], run.classes
     assert [classes[labels[row]] for row in found.rows] == list(found.given)
     true = [classes[(int(labels[row]) - 3) % 10] for row in first.rows if row in wrong]

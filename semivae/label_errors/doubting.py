@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_softmax
 
 from semivae.errors import DataError
@@ -27,6 +27,7 @@ Numbers = NDArray[np.int64]
 BEFORE = (1.0, 20.0)  # wrong labels and labels that are taken for seen beforehand: 5%, worth twenty labels
 SHARPEST = 30.0  # the range of 1 / temperature is that of 1 / SHARPEST to SHARPEST
 STEPS = 200  # of EM
+MOST_LEARNT = 100.0  # nats that the log odds of given labels are lowered by
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,16 @@ class LabelDoubts:
         return float(self.doubt.sum())
 
 
-def doubts_of(log_posterior: Floats, labels: Numbers) -> LabelDoubts:
+def doubts_of(log_posterior: Floats, labels: Numbers, like: LabelDoubts | None = None) -> LabelDoubts:
     """Returns how doubtful given labels are.
 
     Args:
-        log_posterior: log p(y | x), [n, K], nats, of models that have not learnt the label of the row.
+        log_posterior: log p(y | x), [n, K], nats, of models that have not learnt the label of the row; with `like`, of
+            models that may have learnt something of it.
         labels: class numbers, [n].
+        like: the doubts of other labels from the same hands, by a model that has learnt none of them. The temperature
+            is then theirs, and the share of wrong labels is not taken for smaller than theirs: the log odds of all
+            given labels are lowered alike until the mean doubt is as large.
 
     Raises:
         DataError: no label, fewer than two classes, a label that is no class, or a posterior that is not a number.
@@ -69,6 +74,21 @@ def doubts_of(log_posterior: Floats, labels: Numbers) -> LabelDoubts:
     if np.isnan(log_posterior).any():
         raise DataError("the posterior of some examples is not a number, so their labels cannot be doubted")
     logits = np.maximum(log_posterior, -700.0)  # exp(-700) is the least number that is no zero
+    sharpness = _sharpness(logits, labels) if like is None else 1.0 / like.temperature
+    rate, doubt = _rate_and_doubt(_likely(logits, labels, sharpness), classes)
+    if like is not None:
+        rate, wrong = max(rate, like.rate), max(float(doubt.mean()), float(like.doubt.mean()))
+        doubt = _doubt(
+            _likely(logits, labels, sharpness, _learnt(logits, labels, sharpness, rate, wrong)), classes, rate
+        )
+    others = logits.copy()
+    others[np.arange(n), labels] = -np.inf
+    return LabelDoubts(doubt, others.argmax(axis=1).astype(np.int64), rate, 1.0 / sharpness)
+
+
+def _sharpness(logits: Floats, labels: Numbers) -> float:
+    """1 / temperature of the largest likelihood, with the priors."""
+    classes = logits.shape[1]
 
     def loss(log_sharpness: float) -> float:
         """Minus the log-likelihood at its best rate, with the priors of both; that of the sharpness is around 1."""
@@ -80,17 +100,25 @@ def doubts_of(log_posterior: Floats, labels: Numbers) -> LabelDoubts:
         return float(-np.log(mixture).sum() - prior)
 
     bound = np.log(SHARPEST)
-    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-3})
-    sharpness = float(np.exp(found.x))
-    rate, doubt = _rate_and_doubt(_likely(logits, labels, sharpness), classes)
-    others = logits.copy()
-    others[np.arange(n), labels] = -np.inf
-    return LabelDoubts(doubt, others.argmax(axis=1).astype(np.int64), rate, 1.0 / sharpness)
+    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-3}).x))
 
 
-def _likely(logits: Floats, labels: Numbers, sharpness: float) -> Floats:
-    """The probability of each given label under the posterior at 1 / temperature, [n], inside (0, 1)."""
-    likely = np.exp(log_softmax(sharpness * logits, axis=1)[np.arange(len(labels)), labels])
+def _learnt(logits: Floats, labels: Numbers, sharpness: float, rate: float, wrong: float) -> float:
+    """How much the log odds of the given labels are lowered, at least 0, for the mean doubt to be `wrong`, nats."""
+
+    def excess(learnt: float) -> float:
+        return float(_doubt(_likely(logits, labels, sharpness, learnt), logits.shape[1], rate).mean()) - wrong
+
+    if excess(0.0) >= 0.0 or excess(MOST_LEARNT) <= 0.0:
+        return 0.0 if excess(0.0) >= 0.0 else MOST_LEARNT
+    return float(brentq(excess, 0.0, MOST_LEARNT, xtol=1e-6))
+
+
+def _likely(logits: Floats, labels: Numbers, sharpness: float, learnt: float = 0.0) -> Floats:
+    """The probability of each given label, [n], inside (0, 1), at 1 / temperature, its log odds lowered by `learnt`."""
+    rows, scaled = np.arange(len(labels)), sharpness * logits
+    scaled[rows, labels] -= learnt
+    likely = np.exp(log_softmax(scaled, axis=1)[rows, labels])
     return np.asarray(likely.clip(1e-300, 1.0), dtype=np.float64)
 
 

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from semivae.classification.posterior import embed, encoder_log_posterior, refuse_by_kind
 from semivae.errors import RunError
-from semivae.label_errors.doubting import doubts_of
-from semivae.label_errors.folds import by_features, by_retraining, dealt, regression
+from semivae.label_errors.doubting import LabelDoubts, doubts_of
+from semivae.label_errors.folds import by_all_features, by_features, by_retraining, dealt
 from semivae.runs.model import TrainedModel
 from semivae.training.progress import Report
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 FOLDS = 5
+FEWEST_BESIDE = 30  # validation examples, by which the others' share of wrong labels is estimated
 SURELY = 0.5  # what is listed, if nobody says otherwise: labels that are rather wrong than right
 
 
@@ -83,7 +84,8 @@ def doubts(
     """Judges the labels of a run's labelled and validation examples by models that have not learnt them.
 
     Labelled examples are judged out of fold (`semivae.label_errors.folds`), validation examples by what learnt from all
-    labelled ones. How doubt follows from that, see `semivae.label_errors.doubting`.
+    labelled ones. How doubt follows from that, see `semivae.label_errors.doubting`. The run's features have seen the
+    labels, so where there are 30 validation examples, the share of wrong labels is not taken for smaller than theirs.
 
     Args:
         run: the run.
@@ -118,19 +120,15 @@ def doubts(
     if len(validation):
         checked = run.examples({name: part[validation] for name, part in dataset.train.items()})
     if retrain:
-        parts = [by_retraining(run, rows, fold_of, steps or max(1, run.recipe.training.steps // 2), report)]
-        parts += [] if checked is None else [encoder_log_posterior(run, checked)]
+        posterior = by_retraining(run, rows, fold_of, steps or max(1, run.recipe.training.steps // 2), report)
+        beside = None if checked is None else encoder_log_posterior(run, checked)
     else:
         features = embed(run, examples)
-        parts = [by_features(features, known, fold_of, len(run.classes))]
-        if checked is not None:
-            fitted = regression().fit(features, known)
-            of_validation = np.full((len(validation), len(run.classes)), -np.inf)
-            of_validation[:, fitted.classes_] = fitted.predict_log_proba(embed(run, checked))
-            parts.append(of_validation)
+        posterior = by_features(features, known, fold_of, len(run.classes))
+        beside = None if checked is None else by_all_features(features, known, embed(run, checked), len(run.classes))
+    given = _numbers(labels[torch.cat([rows, validation])])
+    found = _together(posterior, beside, given, learnt=not retrain)
     everything = torch.cat([rows, validation])
-    given = _numbers(labels[everything])
-    found = doubts_of(np.concatenate(parts), given)
     order = np.argsort(-found.doubt, kind="stable")
     chosen = _numbers(everything)[order]
     part_of = np.repeat(["labelled", "validation"], [len(rows), len(validation)])[order]
@@ -147,6 +145,26 @@ def doubts(
         "retrained" if retrain else "features",
         min(folds, len(rows)),
     )
+
+
+def _together(posterior: Floats, beside: Floats | None, given: Numbers, learnt: bool) -> LabelDoubts:
+    """The doubts of labelled examples, then of validation examples.
+
+    Args:
+        posterior: of the labelled examples, [n, K].
+        beside: of the validation examples, [m, K]; None where there are none.
+        given: the labels of both, [n + m].
+        learnt: whether `posterior` may have learnt something of its labels.
+    """
+    if beside is None:
+        return doubts_of(posterior, given)
+    if not learnt or len(beside) < FEWEST_BESIDE:
+        return doubts_of(np.concatenate([posterior, beside]), given)
+    checked = doubts_of(beside, given[len(posterior) :])
+    found = doubts_of(posterior, given[: len(posterior)], like=checked)
+    doubt = np.concatenate([found.doubt, checked.doubt])
+    proposed = np.concatenate([found.proposed, checked.proposed])
+    return LabelDoubts(doubt, proposed, found.rate, found.temperature)
 
 
 def judged(labelled: Tensor, labels: Tensor) -> tuple[Tensor, int]:
