@@ -57,8 +57,9 @@ class Run(TrainedModel):
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__}({str(self.path)!r}, checkpoint={self.checkpoint!r})"
-        classes = {name: self.recipe.variables[name].classes for name in self.roles.labels}
-        labels = ", ".join(f"{name} of {count} classes" for name, count in classes.items()) or "no label"
+        variables = self.recipe.variables
+        counts = {name: (task.name_count(variables[name]), task) for name, task in self.roles.labels.items()}
+        labels = ", ".join(f"{name} of {count} {task.nouns[1]}" for name, (count, task) in counts.items()) or "no label"
         shape = " x ".join(map(str, self.inputs.shape))
         return f"<{name}: {labels}, {self.image} of {shape}, step {self.facts.step:,} of {self.facts.steps:,}>"
 
@@ -150,7 +151,10 @@ class Run(TrainedModel):
         prior: Any = None,
         at_most_error: float | None = None,
     ) -> NDArray[np.int64] | NDArray[np.str_]:
-        """The most likely class number of each image, [n], or place, [n, height, width].
+        """The most likely class number of each image, [n], or place, [n, height, width]; or its attributes, [n, K].
+
+        Attributes are 1 above their thresholds, which validation images choose (`semivae.tasks.attribute_scores`), and
+        else 0; the names of an image's attributes are one text, `hat;smiling`.
 
         Args:
             images: in files or arrays.
@@ -165,7 +169,7 @@ class Run(TrainedModel):
         classifier, raw = self.classifier(calibrate=calibrate, vote=vote, prior=prior), self.read_all(images)[0]
         if at_most_error is None:
             numbers = classifier.predict(raw)
-            return np.array(self.classes)[numbers] if names else numbers
+            return self.task.named(numbers, self.classes) if names else numbers
         numbers = predict_sure(classifier, raw, at_most_error)
         return np.array([*self.classes, ""])[numbers] if names else numbers  # the last one is number -1
 

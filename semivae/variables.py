@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor  # whose import takes seconds, and shapes need none
 
-VOID = -1  # at a place of a categorical map: not known; it adds nothing to any log-probability or score
+VOID = -1  # at a place of a map, or of a vector of bits: not known; it adds nothing to any log-probability or score
 Sample = dict[str, "Tensor"]
 """A batch of some variables, name to tensor [batch, *shape]. A variable that is missing is an absent key."""
 
@@ -70,6 +70,11 @@ class Variable:
     def is_image(self) -> bool:
         """Whether a network sees it as an image, [channels, height, width]; a map is one."""
         return len(self.input_shape) == 3
+
+    @property
+    def is_bit_vector(self) -> bool:
+        """Whether it is a vector of bits, of which some may be unknown (`VOID`)."""
+        return self.family == "bernoulli" and len(self.shape) == 1
 
     @property
     def class_count(self) -> int:

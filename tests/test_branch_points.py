@@ -50,6 +50,8 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "sklearn/kept.py": (1, "an estimator keeps how its table became numbers"),
         "monitoring/measures.py": (1, "large images are looked at in smaller parts"),
         "page/looks.py": (2, "an example is shown as a picture, or as the cells of its row"),
+        "tasks/attributes.py": (1, "no x is meant: a label of several bits"),
+        "variables.py": (1, "no x is meant: whether a vector of bits may be known in part"),
         "training/train.py": (1, "a run keeps how its table became numbers"),
     },
 }

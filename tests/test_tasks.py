@@ -35,7 +35,7 @@ from semivae.monitoring.validator import Validator
 from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
-from semivae.tasks.kinds import CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
+from semivae.tasks.kinds import ATTRIBUTES, CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
 from semivae.tasks.splitting import make_split
 from semivae.tasks.task import Headline, LabelStatistics, Task, reason, takes
 from semivae.tasks.user_values import UserValue, numbers
@@ -49,6 +49,7 @@ OPTIONS = {
     "vote",
     "adjust",
     "mixup",
+    "cutmix",
     "prior",
     "test_prior",
     "judge",
@@ -68,7 +69,9 @@ OPTIONS = {
         ("s", {"family": "categorical", "shape": []}, CLASSES),
         ("y", {"family": "categorical", "shape": [4, 6]}, MAPS),
         ("c", {"family": "categorical", "shape": [3]}, NOTHING),
-        ("h", {"family": "bernoulli", "shape": [16]}, NOTHING),
+        ("h", {"family": "bernoulli", "shape": [16]}, ATTRIBUTES),  # beside an image; alone it is a code
+        ("a", {"family": "bernoulli"}, ATTRIBUTES),
+        ("b", {"family": "bernoulli", "shape": [1, 4, 4]}, NOTHING),
         ("r", {"family": "gaussian", "shape": [1]}, NOTHING),
     ],
 )
@@ -167,8 +170,12 @@ def test_data_say_which_labels_there_are() -> None:
 
 def test_what_can_be_no_label_is_not_shown_beside_the_image() -> None:
     streams = {**recipe().streams, "labelled": {"observe": ["x", "y", "h"]}}
+    variables = {**recipe().variables, "h": {"family": "bernoulli", "shape": [1, 4, 4]}}
     with pytest.raises(RecipeError, match=r"streams.labelled.observe: beside x data hold labels, and h, a bernoulli"):
-        plan_of(recipe(streams=streams))
+        plan_of(recipe(streams=streams, variables=variables))
+    shown = recipe(streams=streams)
+    assert "h" in roles_of(shown).labels, "a vector of bits beside the image may be a label: the data say so"
+    assert roles_of(recipe()).codes == ("h",), "and is a code where no stream shows it there"
 
 
 def test_digests_tell_all_labels_apart() -> None:

@@ -14,6 +14,7 @@ from semivae.data.paths import resolve
 from semivae.data.readers.arrays import read_arrays
 from semivae.data.readers.celebamask_hq import read_celebamask_hq
 from semivae.data.readers.cifar10 import read_cifar10
+from semivae.data.readers.digit_pairs import pair_digits
 from semivae.data.readers.digits import read_digits
 from semivae.data.readers.folder import read_folder
 from semivae.data.readers.masks import read_masks
@@ -24,8 +25,8 @@ from semivae.data.simulation import simulate
 from semivae.errors import DataError
 from semivae.recipe.schema import (
     ArraysSource,
-    BuiltInSource,
     CelebAMaskSource,
+    DigitPairsSource,
     FolderSource,
     MasksSource,
     MemorySource,
@@ -64,7 +65,9 @@ def load_source(source: Source, data_root: Path, *, download: bool = True) -> Da
         )
     if isinstance(source, CelebAMaskSource):
         return read_celebamask_hq(source, resolve(source.path, data_root))
-    return simulate(binarized_dataset(_built_in(source, data_root, download), source.binarize), source.simulate)
+    if isinstance(source, DigitPairsSource):
+        return pair_digits(_built_in(source.of, data_root, download), source)
+    return simulate(binarized_dataset(_built_in(source.name, data_root, download), source.binarize), source.simulate)
 
 
 def place_of(path: str, data_root: Path, where: str = "source.path") -> Path:
@@ -100,8 +103,8 @@ def binarized_dataset(dataset: Dataset, threshold: float | None) -> Dataset:
     return replace(dataset, name=name, train=train, test=test, unlabelled=unlabelled)
 
 
-def _built_in(source: BuiltInSource, data_root: Path, download: bool) -> Dataset:
-    match source.name:
+def _built_in(name: str, data_root: Path, download: bool) -> Dataset:
+    match name:
         case "digits":
             return read_digits()
         case "mnist":
@@ -110,5 +113,5 @@ def _built_in(source: BuiltInSource, data_root: Path, download: bool) -> Dataset
             return read_idx_family(FASHION_MNIST, data_root, download=download)
         case "cifar10":
             return read_cifar10(data_root, download=download)
-        case "svhn":
+        case _:
             return read_svhn(data_root, download=download)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semivae.data.inputs.pixels import as_model_values
 from semivae.seeds import seed_for
-from semivae.variables import Sample, drawn_name
+from semivae.variables import VOID, Sample, drawn_name
 
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
 
@@ -156,6 +156,45 @@ class ClassStream(Stream):
     def batch(self, step: int) -> Sample:
         generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, "step", step))
         drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=generator)
+        return {self.observes[0]: drawn.to(self._device)}
+
+
+@final
+class AttributeStream(Stream):
+    """Vectors of attributes without images: those of examples, their unknown entries drawn by frequency, or draws."""
+
+    def __init__(
+        self,
+        name: str,
+        variable: str,
+        frequencies: Tensor,
+        rows: Tensor,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        """Args:
+        name: the stream's name.
+        variable: the vector that is shown.
+        frequencies: the probability of each attribute, [K], by which entries are drawn that no row knows.
+        rows: float32 [n, K] of 0, 1 and `VOID`, of which each batch shows some with all their known entries; with none,
+            all entries are drawn, each by itself.
+        batch_size: examples in a batch.
+        device: where batches go.
+        seed: the training seed.
+        """
+        super().__init__(name, (variable,), batch_size, len(rows))
+        self.frequencies, self.rows = frequencies.float(), rows
+        self._device = device
+        self._seed = seed
+
+    def batch(self, step: int) -> Sample:
+        generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, "step", step))
+        chances = self.frequencies.expand(self.batch_size, -1)
+        drawn = torch.bernoulli(chances, generator=generator)
+        if len(self.rows):
+            values = self.rows[torch.randint(len(self.rows), (self.batch_size,), generator=generator)]
+            drawn = torch.where(values == VOID, drawn, values)
         return {self.observes[0]: drawn.to(self._device)}
 
 

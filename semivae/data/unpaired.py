@@ -1,4 +1,4 @@
-"""Streams that show no image: classes drawn with weights, rows of a file, maps that come alone."""
+"""Streams that show no image: classes and attributes that are drawn, rows of a file, maps that come alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
-from semivae.data.streams import ArrayStream, ClassStream, Stream, joined, resident
+from semivae.data.streams import ArrayStream, AttributeStream, ClassStream, Stream, joined, resident
 from semivae.data.values import class_weights, read_rows
 from semivae.errors import DataError
-from semivae.recipe.schema import FileSpec, Recipe, StreamSpec
+from semivae.recipe.schema import FileSpec, FrequenciesSpec, Recipe, StreamSpec
 from semivae.text import join_names
 
 
@@ -71,6 +71,42 @@ def file_stream(asked: Unpaired) -> Stream:
     rows = torch.arange(len(next(iter(arrays.values()))))
     arrays = {name: resident(array, asked.device) for name, array in arrays.items()}
     return ArrayStream(asked.name, arrays, rows, spec.batch, asked.device, asked.seed)
+
+
+def attribute_stream(asked: Unpaired) -> Stream:
+    """Vectors of the labelled examples, or of the hidden ones, or draws with stated frequencies; or rows of a file.
+
+    Raises:
+        DataError: the data hold no such vectors, the frequencies are not those of their attributes, an attribute is
+            unknown of all examples, or no label is hidden.
+    """
+    spec, label, where = asked.spec, asked.spec.observe[0], asked.where
+    if isinstance(spec.values, FileSpec):
+        return file_stream(asked)
+    if label not in asked.dataset.labels:
+        raise DataError(f"{where}: {label} can only come from a file; write values: {{file: FILE.npz}}")
+    names = asked.dataset.labels[label].classes
+    if isinstance(spec.values, FrequenciesSpec):
+        given = spec.values.frequencies
+        if set(given) != set(names):
+            lacking, unknown = sorted(set(names) - set(given)), sorted(set(given) - set(names))
+            what = f"lacks {join_names(lacking)}" if lacking else f"names {join_names(unknown)}, which the data lack"
+            raise DataError(f"{where}.frequencies {what}; name each attribute of {label}: {join_names(names, 20)}")
+        frequencies = torch.tensor([given[name] for name in names])
+        rows = torch.zeros(0, len(names))
+        return AttributeStream(asked.name, label, frequencies, rows, spec.batch, asked.device, asked.seed)
+    if spec.values not in (None, "labelled", "hidden"):
+        raise DataError(f"{where}: {label} is a vector of attributes; write frequencies, labelled, hidden or a file")
+    part = asked.split.unlabelled if spec.values == "hidden" else asked.split.labelled
+    rows = asked.dataset.train[label][part]
+    rows = rows[(rows >= 0).any(dim=1)].float()
+    if not len(rows):
+        raise DataError(f"{where}: the split hides no label; write frequencies, labelled or a file")
+    known = (rows >= 0).sum(dim=0)
+    if unknown := [name for name, count in zip(names, known.tolist(), strict=True) if not count]:
+        raise DataError(f"{where}: no example shows {join_names(unknown)}; write frequencies of all attributes")
+    frequencies = (rows == 1).sum(dim=0) / known
+    return AttributeStream(asked.name, label, frequencies, rows, spec.batch, asked.device, asked.seed)
 
 
 def map_stream(asked: Unpaired) -> Stream:

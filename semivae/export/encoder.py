@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification import Classifier
-from semivae.classification.calibration import calibration_of
+from semivae.classification.calibration import Calibration, calibration_of
 from semivae.classification.posterior import batches, label_factor
 from semivae.classification.trust import Validated
 from semivae.data.inputs.pixels import binarized
@@ -73,7 +73,8 @@ def export(
     threshold between black and white. `preprocessing` in it says as JSON what becomes of a picture or a row before the
     network sees it; `with_preprocessing` puts that into the ONNX or pt2 file. With `coverage`, "sets" in the metadata
     holds, as JSON, the threshold of prediction sets with that coverage and how many validation examples it was chosen
-    on (`semivae.classification.trust.SetThreshold`).
+    on (`semivae.classification.trust.SetThreshold`). What answers need besides, such as the thresholds of attributes,
+    is "chosen" there, also as JSON.
 
     Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
     `checked_with` (which images), name and shape of `input` and `output`, `preprocessing` as in the
@@ -269,6 +270,9 @@ def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str
 def _metadata(
     run: TrainedModel, model: EncoderPart, preparation: dict[str, Any], sets: dict[str, Any]
 ) -> dict[str, str]:
+    calibration = Calibration(temperature=model.temperature)
+    chosen = {} if model.part == "features" else {"chosen": Classifier(run, calibration).chosen}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     return {
         "part": model.part,
         "classes": json.dumps(list(run.classes)),
@@ -276,5 +280,5 @@ def _metadata(
         "threshold": repr(model.threshold),
         "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
-        **{name: json.dumps(facts) for name, facts in sets.items()},
+        **{name: json.dumps(facts) for name, facts in (sets | chosen).items()},
     }

@@ -1,11 +1,11 @@
-"""Distributions that torch does not have: 8-bit channels, and classes of which some are unknown."""
+"""Distributions that torch does not have: 8-bit channels, and classes and bits of which some are unknown."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Bernoulli, Categorical, Distribution, constraints
 
 from semivae.variables import VOID
 
@@ -61,4 +61,12 @@ class VoidableCategorical(Categorical):
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]
+        return log_prob * (value != VOID)
+
+
+class BernoulliVector(Bernoulli):
+    """Bits, of which some may be unknown. An unknown one (`VOID`) has log_prob 0 and no gradient."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
         return log_prob * (value != VOID)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
+from semivae.game.distributions import BernoulliVector, DiscretizedLogistic, VoidableCategorical
 from semivae.variables import VOID, Variable
 
 
@@ -35,15 +35,20 @@ class Family(ABC):
 
 
 class BernoulliFamily(Family):
-    """Bits. A value between 0 and 1 is the probability of a one; its log_prob is the mean over random binarisation."""
+    """Bits. A value between 0 and 1 is the probability of a one; its log_prob is the mean over random binarisation.
+
+    In a vector, `VOID` stands for an unknown bit.
+    """
 
     levels = (-1.0, 1.0)
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
-        return _independent(Bernoulli(logits=parameters, validate_args=False), variable)
+        kind = BernoulliVector if variable.is_bit_vector else Bernoulli
+        return _independent(kind(logits=parameters, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        return 2.0 * value - 1.0  # with inputs -1/+1, codes are used earlier (docs/method.md, section 4)
+        signs = 2.0 * value - 1.0  # with inputs -1/+1, codes are used earlier (docs/method.md, section 4)
+        return signs * (value != VOID) if variable.is_bit_vector else signs  # 0, between both, where it is unknown
 
 
 class CategoricalFamily(Family):
@@ -121,6 +126,13 @@ def with_evidence(distribution: Distribution, evidence: Tensor) -> Categorical:
         evidence: log p(c | label), [batch, classes].
     """
     return Categorical(logits=categorical_of(distribution).logits + evidence, validate_args=False)
+
+
+def bits_of(distribution: Distribution) -> Bernoulli:
+    """Returns the distribution of the single bits of a Bernoulli variable of any shape."""
+    base = getattr(distribution, "base_dist", distribution)
+    assert isinstance(base, Bernoulli)
+    return base
 
 
 def categorical_of(distribution: Distribution) -> Categorical:

@@ -172,9 +172,10 @@ class Game(nn.Module):
         other = self.ema_encoder if lesson.learner == "decoder" else self.decoder
         evidence = evidence_of(self.decoder, observed, lesson.evidence)
         with torch.no_grad():
-            sample = (
-                other.complete(observed, step.sizes[lesson.stream], evidence=evidence) if lesson.draws else observed
-            )
+            if lesson.draws:
+                sample = other.complete(observed, step.sizes[lesson.stream], evidence=evidence)
+            else:  # an encoder learns from pairs what is known of them, and no draw of its own teacher's
+                sample = other.fill(observed) if lesson.learner == "decoder" else observed
         if evidence and not lesson.draws:  # of the encoder: what is seen of a label teaches it
             scores = {name: marginal_log_prob(self.encoder[name](observed), evidence[name]) for name in scored}
         else:

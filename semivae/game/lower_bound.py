@@ -77,6 +77,8 @@ class LowerBound(Game):
 
     def _bound_loss(self, stream: str, observed: Sample) -> Losses:
         bound = lower_bound if self.estimator == "zgr" else leave_one_out_bound
+        with torch.no_grad():  # the encoder learns the unknown bits of a label from the known ones alone
+            observed = self.encoder.fill(observed)
         surrogate, terms = bound(self.decoder, self.encoder, observed)
         parts = {Term(player, stream, factor): -term.detach().mean() for (player, factor), term in terms.items()}
         return Losses(-surrogate.mean(), parts)

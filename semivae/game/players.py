@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
-from semivae.parallel.shards import sample_rows
-from semivae.variables import Sample
+from semivae.parallel.shards import current_shard, sample_rows
+from semivae.variables import VOID, Sample
 
 _RESERVED = frozenset(dir(nn.ModuleDict()))
 
@@ -47,10 +48,10 @@ class Player(nn.Module):
         sampled: bool = False,
         evidence: Mapping[str, Tensor] | None = None,
     ) -> Sample:
-        """Draws every absent variable that this player can draw, in ancestral order.
+        """Draws every absent variable that this player can draw, in ancestral order, and unknown bits of known vectors.
 
         Args:
-            sample: the known variables, each [batch, *shape], which do not change.
+            sample: the known variables, each [batch, *shape]. What is known of them does not change.
             batch: the number of samples, if no variable is known.
             sampled: draw also the variables that are completed with their mean or mode; importance weights need draws.
             evidence: by label, the log-likelihood of what is seen of it, [batch, classes] (`semivae.game.evidence`).
@@ -65,8 +66,38 @@ class Player(nn.Module):
             conditional = self[name]
             if name not in completed and all(given.name in completed for given in conditional.given):
                 completed[name] = conditional.draw(completed, batch, sampled, (evidence or {}).get(name))
+            elif self._may_fill(name, sample):
+                completed[name] = self._filled(name, completed, sampled)
         completed.pop(FEATURES, None)
         return completed
+
+    def fill(self, sample: Sample) -> Sample:
+        """Draws the unknown bits (`VOID`) of known vectors, and nothing else.
+
+        The bits of a vector are independent given their parents, so those that are known say nothing about the others:
+        a draw of the unknown ones is exact. It is so only while no variable that is known depends on the vector; where
+        one does, the bits stay unknown.
+        """
+        filled = dict(sample)
+        for name in self.names:
+            if self._may_fill(name, sample):
+                filled[name] = self._filled(name, filled)
+        return filled
+
+    def _may_fill(self, name: str, sample: Sample) -> bool:
+        """Returns whether a known variable may have unknown bits that this player can draw."""
+        if name not in sample or not self[name].target.is_bit_vector:
+            return False
+        children = {other for other in self.names if name in {given.name for given in self[other].given}}
+        return sample.keys().isdisjoint(children) and sample.keys() >= {given.name for given in self[name].given}
+
+    def _filled(self, name: str, sample: Sample, sampled: bool = False) -> Tensor:
+        value = sample[name]
+        unknown = value == VOID
+        whole = current_shard().count == 1  # or all shards draw, so that they go on drawing alike
+        if whole and value.device.type == "cpu" and not unknown.any():  # on a GPU, to ask is to wait
+            return value
+        return torch.where(unknown, self[name].draw(sample, len(value), sampled).to(value), value)
 
     def complete_and_score(self, sample: Sample) -> tuple[Sample, dict[str, Tensor]]:
         """Draws as `complete` with `sampled`, and scores what it drew with the same reading of every network.

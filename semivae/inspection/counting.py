@@ -13,6 +13,7 @@ from semivae.data.splits import Split
 from semivae.errors import DataError
 from semivae.inspection.facts import NO_LABEL, PARTS, Counts, LabelFacts
 from semivae.recipe.schema import SplitSpec
+from semivae.tasks.kinds import task_named
 from semivae.tasks.splitting import make_split
 from semivae.variables import seen
 
@@ -42,7 +43,7 @@ def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None
     Args:
         dataset: the data; their x may be anything of as many rows.
         spec: the recipe's section.
-        count: of some rows, how many show each class; by default by their label, a class for each example.
+        count: of some rows, how many show each class; by default as the kind of their label counts them.
     """
     mistakes: list[str] = []
     split = None if spec is None else _split(dataset, spec, mistakes)
@@ -93,9 +94,10 @@ def _split(dataset: Dataset, spec: SplitSpec, mistakes: list[str]) -> Split | No
 
 
 def _by_label(dataset: Dataset) -> CountClasses:
+    task = task_named(dataset.labels[dataset.label].kind)
+
     def count(part: str, rows: Tensor) -> Sequence[int]:
         labels = (dataset.train if part == "train" else dataset.test)[dataset.label][rows]
-        counts: list[int] = torch.bincount(labels, minlength=len(dataset.classes)).tolist()
-        return counts
+        return task.class_counts(labels, len(dataset.classes))
 
     return count

@@ -99,7 +99,7 @@ def measure_label(
             rows = slice(start, start + batch)
             posterior = encoder[label]({name: as_model_values(part[name][rows]) for name in inputs})
             statistics.append(roles.task.measure(posterior, None if labels is None else labels[rows]))
-    if not (count := sum(len(each.confidence) for each in statistics)):
+    if not sum(len(each.confidence) for each in statistics):
         return LabelMetrics()
     confident = torch.cat([each.confidence for each in statistics]) >= (math.inf if threshold is None else threshold)
     errors = [each.errors for each in statistics if each.errors is not None]
@@ -108,8 +108,7 @@ def measure_label(
         *roles.task.headline_of(statistics),
         mean_of(confident) if threshold is not None else None,
         mean_of(wrong[confident]) if wrong is not None and bool(confident.any()) else None,
-        tuple((torch.stack([each.mass for each in statistics]).sum(dim=0) / count).tolist()),
-        tuple((torch.stack([each.counts for each in statistics]).sum(dim=0) / count).tolist()),
+        *roles.task.shares_of(statistics),
     )
 
 
@@ -136,7 +135,7 @@ def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, known: Sa
     given: Sample = {}
     if examples := max(map(len, labels.values()), default=0):
         rows = torch.randint(examples, (count,))
-        given = {name: values[rows.to(values.device)].long() for name, values in labels.items()}
+        given = {name: as_model_values(values[rows.to(values.device)]) for name, values in labels.items()}
     size = batch_size_for(decoder[roles.image].target.shape) if roles.image in decoder else count
     with eval_mode(decoder):
         parts = [

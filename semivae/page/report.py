@@ -170,8 +170,8 @@ def reliability(report: Mapping[str, Any]) -> list[tuple[tuple[Dot, ...], int]]:
 
 
 def confusion(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """A confusion matrix as shares of its rows, or of many classes the pairs that are confused most."""
-    names, counts = list(scores["per_class"]), scores["confusion"]
+    """A confusion matrix as shares of its rows, or of many classes the pairs that are confused most; empty without."""
+    names, counts = list(scores["per_class"]), scores.get("confusion", [])
     totals = [max(1, sum(row)) for row in counts]
     mistakes = [
         (count, names[true], names[answer], count / totals[true])

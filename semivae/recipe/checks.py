@@ -18,6 +18,7 @@ from semivae.recipe.schema import (
     FeatureSpec,
     FileSpec,
     FlowSpec,
+    FrequenciesSpec,
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
@@ -276,10 +277,18 @@ def check_values(
     variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
 ) -> Iterator[Problem]:
     """`values` is for streams without data: classes drawn with weights, one per class, or anything from a file."""
+    labelled = {shown for stream in streams.values() if set(stream.observe) - set(encoder) for shown in stream.observe}
     for name, stream in streams.items():
         path: KeyPath = ("streams", name, "values")
         shown = [known for known in stream.observe if known in variables]
         only_class = len(shown) == 1 and variables[shown[0]].family == "categorical"
+        only_bits = len(shown) == 1 and variables[shown[0]].family == "bernoulli"
+        if only_bits and shown[0] in encoder and (shown[0] in labelled or isinstance(stream.values, FrequenciesSpec)):
+            allowed = isinstance(stream.values, FrequenciesSpec | FileSpec)
+            if not allowed and stream.values not in (None, "labelled", "hidden"):
+                message = f"{shown[0]} is a vector of attributes; write frequencies, labelled, hidden or a file"
+                yield Problem(path, message)
+            continue
         if shown and not only_class and all(known in encoder for known in shown):
             if not isinstance(stream.values, FileSpec):
                 yield Problem(path, f"{', '.join(shown)} can only come from a file; write values: {{file: FILE.npz}}")
@@ -291,6 +300,8 @@ def check_values(
         if data := [known for known in shown if known not in encoder]:
             yield Problem(path, f"this stream shows {data[0]} and has its values from the data; remove values")
         labels = {known: variables[known] for known in shown if only_class}
+        if isinstance(stream.values, FrequenciesSpec):
+            yield Problem(path, "frequencies are of attributes, a bernoulli vector; write counts or probabilities")
         if isinstance(stream.values, CountsSpec):
             yield from _check_weights((*path, "counts"), stream.values.counts, labels)
         elif isinstance(stream.values, ProbabilitiesSpec):

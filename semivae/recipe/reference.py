@@ -27,6 +27,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.TableSource: "Source `table`",
         schema.MasksSource: "Source `masks`",
         schema.CelebAMaskSource: "Source `celebamask_hq`",
+        schema.DigitPairsSource: "Source `digit_pairs`",
         schema.MemorySource: "Source `memory`",
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
@@ -67,6 +68,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.LossWeight: "Loss weight",
         schema.PlayerLossWeights: "Loss weights by player",
         schema.CountsSpec: "Class counts",
+        schema.FrequenciesSpec: "Frequencies of attributes",
         schema.FileSpec: "Values from a file",
     },
     "training": {

@@ -138,7 +138,8 @@ class FolderSource(Section):
         return self
 
 
-ARRAYS = ("x", "y", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone")  # what is read by these names
+# what is read by these names
+ARRAYS = ("x", "y", "y_names", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone")
 PARTS_OF_ARRAYS = ("", "_test", "_unlabelled")
 ClassNumber = Annotated[int, Field(ge=0, le=65535), NoTruth]
 
@@ -149,8 +150,10 @@ class ArraysSource(Section):
     `x` holds images (n, height, width), (n, height, width, channels) or (n, channels, height, width), as bytes or as
     floats in [0, 1]; or rows of a table (n, columns), as floats. `y` holds class numbers or class names. Instead of `y`
     the file may hold `s`, segmentation maps (n, height, width) of class numbers, with optional `s_test`, and `s_alone`
-    for maps without images. Further labels of the same images are named in `keys`, such as `c`, with `c_test` and
-    `c_unlabelled`: class names or numbers, where "" or a number below zero means that the label is not known.
+    for maps without images. A `y` of several columns (n, K) of zeros and ones is a vector of attributes, with -1 or NaN
+    where one is unknown, and optional `y_names`. Further labels of the same images are named in `keys`, such as `c`,
+    with `c_test` and `c_unlabelled`: class names or numbers, where "" or a number below zero means that the label is
+    not known.
     """
 
     example: ClassVar[str] = "{name: arrays, path: cells.npz, keys: {x: pictures, y: kinds}}"
@@ -298,6 +301,24 @@ class CelebAMaskSource(Section):
     size: Side = Field(64, description="Height and width to which images and masks are scaled, in pixels.")
 
 
+class DigitPairsSource(Section):
+    """Two digits side by side, and the attributes `y`: which of the ten digits occur. A simulation on real images, to
+    try attributes as labels: the same section always gives the same images. The further labels `left` and `right` are
+    the digits themselves.
+    """
+
+    example: ClassVar[str] = "{name: digit_pairs, of: mnist, size: 14}"
+
+    name: Literal["digit_pairs"] = Field(description="Selects this kind of source.")
+    of: Literal["digits", "mnist", "fashion_mnist"] = Field(
+        "mnist", description="The data set whose images are put side by side, each of them once."
+    )
+    size: Side | None = Field(
+        None, description="Height and width to which each image is scaled, in pixels. By default they keep their size."
+    )
+    seed: Seed = Field(0, description="Chooses the pairs; independent of `training.seed`.")
+
+
 class MemorySource(Section):
     """Data that were given in memory, by `semivae.train(recipe, dataset=...)`; it stands in the recipe of such a run.
 
@@ -313,7 +334,14 @@ class MemorySource(Section):
 
 
 Source = Annotated[
-    BuiltInSource | FolderSource | ArraysSource | TableSource | MasksSource | CelebAMaskSource | MemorySource,
+    BuiltInSource
+    | FolderSource
+    | ArraysSource
+    | TableSource
+    | MasksSource
+    | CelebAMaskSource
+    | DigitPairsSource
+    | MemorySource,
     Field(discriminator="name"),
 ]
 

@@ -165,6 +165,16 @@ class CountsSpec(Section):
     counts: tuple[Count, ...] = Field(min_length=2, description="One count per class; only their ratios matter.")
 
 
+class FrequenciesSpec(Section):
+    """The frequency of each attribute, by which a stream without images draws them, each by itself."""
+
+    example: ClassVar[str] = "{frequencies: {smiling: 0.4, hat: 0.05}}"
+
+    frequencies: dict[str, Fraction] = Field(
+        min_length=1, description="By attribute, the fraction of the examples that have it."
+    )
+
+
 class FileSpec(Section):
     """Values from a file."""
 
@@ -192,11 +202,13 @@ class StreamSpec(Section):
         None, description="The name of one augmentation for all images of the stream, or a pair for self-training."
     )
     vote: VoteSpec | None = Field(None, description="Unlabelled images only: the decoder votes on the label.")
-    values: Literal["labelled", "hidden", "uniform"] | CountsSpec | ProbabilitiesSpec | FileSpec | None = Field(
+    values: (
+        Literal["labelled", "hidden", "uniform"] | CountsSpec | ProbabilitiesSpec | FrequenciesSpec | FileSpec | None
+    ) = Field(
         None,
         description="Where a stream without images takes its values. `labelled` (the default for labels): as frequent "
         "as among the labelled examples; `hidden`: as among the examples whose labels the split hides; `uniform`: all "
-        "classes equally often; or class counts, class probabilities, or a file.",
+        "classes equally often; or class counts, class probabilities, frequencies of attributes, or a file.",
     )
     loss_weights: dict[Name, NonNegative | LossWeight | PlayerLossWeights] = Field(
         {},

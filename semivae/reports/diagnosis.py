@@ -207,7 +207,7 @@ def read_by(
 def _as_numbered_by(reader: TrainedModel, run: TrainedModel, labels: Tensor) -> Tensor:
     """Returns class numbers of `run` in the order of another run's classes; void pixels stay void."""
     numbers = torch.tensor([reader.classes.index(name) for name in run.classes], device=labels.device)
-    return torch.where(labels < 0, labels, numbers[labels.clamp_min(0)])
+    return run.task.renumbered(labels, numbers)
 
 
 def _other_meanings(

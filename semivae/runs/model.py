@@ -157,11 +157,13 @@ class TrainedModel:
                 f"{folder}: {checkpoint}.safetensors holds another model than {RECIPE_FILE}; one of them was changed: "
                 "put it back, or train again with --overwrite"
             ) from error
-        if (label := roles.label) is not None and len(facts.classes) != recipe.variables[label].classes:
+        label, nouns = roles.label, roles.task.nouns[1]
+        if label in recipe.variables and len(facts.classes) != (
+            count := roles.task.name_count(recipe.variables[label])
+        ):
             raise RunError(
-                f"{folder}: {checkpoint}.safetensors names {len(facts.classes)} classes, but {label} has "
-                f"{recipe.variables[label].classes} in {RECIPE_FILE}; one of them was changed: put it back, or train "
-                "again with --overwrite"
+                f"{folder}: {checkpoint}.safetensors names {len(facts.classes)} {nouns}, but {label} has {count} in "
+                f"{RECIPE_FILE}; one of them was changed: put it back, or train again with --overwrite"
             )
         decoder, encoder = (player.to(chosen).eval().requires_grad_(False) for player in (decoder, encoder))
         painter = read_painter(folder, recipe, decoder, chosen) if checkpoint == "last" else None

@@ -270,7 +270,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
         if shown not in (*roles.inputs, roles.pictures) and task_of(shown, variable) is NOTHING:
             raise RecipeError(
                 f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
-                f"variable, can be none; leave it out, or make it categorical"
+                f"variable, can be none; leave it out, or make it categorical, or a bernoulli vector"
             )
 
 
@@ -301,6 +301,8 @@ def _refuse_pair_of_views(recipe: Recipe, roles: Roles, name: str, views: schema
         )
     if informs:
         _refuse_by_kind(roles, f"{where}.information", "information")
+    if views.cutmix:
+        _refuse_by_kind(roles, f"{where}.cutmix", "cutmix")
     if views.align:
         _refuse_by_kind(roles, f"{where}.align", "align")
         if _has_no_prior(recipe, roles):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from semivae.tasks.attributes import ATTRIBUTES
 from semivae.tasks.classes import CLASSES
 from semivae.tasks.maps import MAPS
 from semivae.tasks.nothing import NOTHING
@@ -12,9 +13,9 @@ from semivae.tasks.task import Task
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
 
-__all__ = ["CLASSES", "KINDS", "MAPS", "NOTHING", "task_named", "task_of"]
+__all__ = ["ATTRIBUTES", "CLASSES", "KINDS", "MAPS", "NOTHING", "task_named", "task_of"]
 
-KINDS: tuple[Task, ...] = (MAPS, CLASSES, NOTHING)
+KINDS: tuple[Task, ...] = (MAPS, CLASSES, ATTRIBUTES, NOTHING)
 """The kinds in the order in which they are tried; NOTHING fits every variable."""
 
 

@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.distributions import Distribution
 
@@ -113,10 +115,10 @@ class Task(Protocol):
     def refuses(self) -> Mapping[str, str]:
         """The options that such a label does not support, each with the reason; {label} stands for the label's name.
 
-        Options are those of a recipe's streams (align, information, vote, adjust, mixup) and split (ratio), those of
-        classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and withheld
-        answers), doubt, the novelty of an image by the uncertainty of its label, suggest, which images to label, and
-        doubts, which labels are probably wrong.
+        Options are those of a recipe's streams (align, information, vote, adjust, mixup, cutmix) and split (ratio),
+        those of classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and
+        withheld answers), doubt, the novelty of an image by the uncertainty of its label, suggest, which images to
+        label, and doubts, which labels are probably wrong.
         """
         ...
 
@@ -128,6 +130,10 @@ class Task(Protocol):
     def fits(self, name: str, variable: VariableSpec) -> bool:
         """Returns whether a variable that streams show beside the image is such a label; it may lack its shape yet."""
         ...
+
+    def name_count(self, variable: VariableSpec) -> int:
+        """Returns how many names `LabelInfo.classes` holds of such a label, from its variable with its shape."""
+        return variable.classes or 0
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
         """Chooses the labelled and the validation examples.
@@ -190,6 +196,24 @@ class Task(Protocol):
         """Returns the most likely label [n, *shape] of outputs [n, ...]; `chosen` is what `choose` returned."""
         ...
 
+    def named(self, answers: NDArray[Any], classes: Sequence[str]) -> NDArray[np.str_]:
+        """Returns the names of answers [n, *shape] as `predict` gives them."""
+        import numpy as np
+
+        names: NDArray[np.str_] = np.array(classes)[answers]
+        return names
+
+    def renumbered(self, labels: Tensor, numbers: Tensor) -> Tensor:
+        """Returns labels [n, *shape] as they are with classes in another order; what is void stays so.
+
+        Args:
+            labels: in the present order.
+            numbers: int64 [classes], the number of each class in the other order.
+        """
+        import torch
+
+        return torch.where(labels < 0, labels, numbers[labels.clamp_min(0)])
+
     def by_example(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns three numbers of each example, float64 [n]: which it is most wrong, and least sure about.
 
@@ -221,6 +245,15 @@ class Task(Protocol):
         if self.headline.fraction:
             return every.mean().item(), None
         return every.mean().item(), every.std(correction=0).item() / math.sqrt(len(every))
+
+    def shares_of(self, statistics: Sequence[LabelStatistics]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Returns by class the mean posterior, and the fraction of the labels for which it is the most likely one."""
+        import torch
+
+        count = sum(len(each.confidence) for each in statistics)
+        masses, counts = ([getattr(each, name) for each in statistics] for name in ("mass", "counts"))
+        mean, likely = ((torch.stack(columns).sum(dim=0) / count).tolist() for columns in (masses, counts))
+        return tuple(mean), tuple(likely)
 
     def consistency(self, posterior: Distribution, intended: Tensor) -> Tensor:
         """Returns how well a posterior agrees with the labels that samples were drawn for, from 0 to 1, [m]."""

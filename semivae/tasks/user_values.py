@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from semivae.data.paths import reachable
 from semivae.errors import RunError
 from semivae.recipe.schema import VariableSpec
 from semivae.recipe.sources import Fit
-from semivae.text import short_repr
+from semivae.text import join_names, short_repr
 from semivae.variables import VOID
 
 
@@ -96,6 +96,55 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
         known = ", ".join(names) if names else f"0 to {classes - 1}"
         raise RunError(f"{name}: class {short_repr(entry)} is unknown; the classes are {known}")
     return number
+
+
+# Attributes ----------------------------------------------------------------------------------------------------------
+
+ABSENT, OPEN = "!", "?"  # before a name: the attribute is absent; alone: all that are not named are unknown
+
+
+def attribute_values(given: UserValue) -> Tensor:
+    """Returns attributes given by name or as numbers, as float32 (count, K) of 0, 1 and `VOID`.
+
+    Names, as a list or a text separated by commas, are those of one vector for all samples: what is named is present,
+    `!name` absent, and all others are absent or, where one of the entries is `?`, unknown. Numbers are one value for
+    all attributes, one for each, or one for each sample and attribute; -1 is unknown.
+
+    Raises:
+        RunError: an unknown name, or numbers of another shape or value.
+    """
+    value, names = given.value, given.classes
+    entries = [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+    texts = isinstance(entries, list | tuple) and all(isinstance(entry, str) for entry in entries)
+    if not (names and texts) or (isinstance(value, str) and _is_number(value) and value not in names):
+        return _attribute_numbers(given)
+    vector = torch.full((len(names),), float(VOID) if OPEN in entries else 0.0)
+    for entry in entries:
+        name = entry.removeprefix(ABSENT) if entry not in names else entry
+        if name in names:
+            vector[list(names).index(name)] = 1.0 if name == entry else 0.0
+        elif entry not in ("", OPEN):
+            raise RunError(
+                f"{given.name}: attribute {short_repr(name)} is unknown; the attributes are {join_names(names, 20)}; "
+                f"{ABSENT}NAME says that one is absent, and {OPEN} that those not named are unknown"
+            )
+    return vector.expand(given.count, -1).clone()
+
+
+def _attribute_numbers(given: UserValue) -> Tensor:
+    unknown = replace(given, variable=given.variable.model_copy(update={"family": "gaussian"}))
+    values = numbers(unknown)  # which refuses numbers below 0 of a Bernoulli variable
+    if not ((values == VOID) | ((values >= 0) & (values <= 1))).all():
+        raise RunError(f"{given.name}: attributes are 0, 1, or {VOID} where they are unknown")
+    return values
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 # Segmentation maps ---------------------------------------------------------------------------------------------------

@@ -92,12 +92,14 @@ def pixels_as_bytes(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
 
 
 def as_model_values(raw: Tensor) -> Tensor:
-    """What data sets keep as a model takes it: bytes as float32 in [0, 1], maps (int16) as int64, features (float16) as
-    float32, the rest as it is.
+    """What data sets keep as a model takes it.
+
+    Bytes become float32 in [0, 1], maps (int16) int64, attributes (int8) and features (float16) float32; the rest stays
+    as it is.
     """
     if raw.dtype == torch.int16:
         return raw.long()
-    if raw.dtype == torch.float16:
+    if raw.dtype in (torch.int8, torch.float16):
         return raw.float()
     return raw.to(torch.float32).div_(255) if raw.dtype == torch.uint8 else raw
 

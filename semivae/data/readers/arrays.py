@@ -15,6 +15,7 @@ from semivae.data.formats.label_files import class_doubts, label_names, ordered_
 from semivae.data.formats.npz import load_arrays
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
+from semivae.data.readers.attribute_arrays import holds_attributes, read_attribute_arrays
 from semivae.data.readers.further_arrays import add_further_labels
 from semivae.data.readers.map_arrays import read_map_arrays
 from semivae.errors import DataError
@@ -28,6 +29,8 @@ NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")
 
 def read_arrays(source: ArraysSource, path: Path) -> Dataset:
     """Read `x` and `y`, optionally `x_test` and `y_test`, and `x_unlabelled`, from an .npz file; or x and s, maps.
+
+    A y of several columns is a vector of attributes for each example (`semivae.data.readers.attribute_arrays`).
 
     Class names are those in `y`, in order: numbers by value, strings by alphabet. Where there is no test part,
     `source.test_share` of each class is set aside for it by the hash of the rows' numbers.
@@ -69,6 +72,8 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
                 f"{path}: one {name} is {list(x.shape[1:])}, but one x is {list(examples['x'].shape[1:])}; "
                 "all need the same shape"
             )
+    if holds_attributes(arrays):
+        return read_attribute_arrays(source, path, arrays, examples)
     classes = ordered_classes(str(name) for name in label_names(arrays["y"], f"{path}: y"))
     if len(classes) < 2:
         raise DataError(f"{path}: y holds only the class {join_names(classes)}; at least two are needed")

@@ -40,6 +40,7 @@ class KindOnPage:
         samples: what the decoder draws for each value of the label.
         coloured: class numbers [n] to colour single examples by; None where an example has no one class.
         samples_caption, judged_caption: what the pictures of samples, and of answers, show.
+        entry: what has a score by itself.
         shown: how many examples of each sort, at most.
         legend: names and colours of the classes, where pictures are shown in them.
     """
@@ -55,6 +56,7 @@ class KindOnPage:
     samples_caption: str
     judged_caption: str = ""
     shown: int = 24
+    entry: str = "class"
     legend: Callable[[TrainedModel], list[tuple[str, str]]] = lambda run: []
 
 

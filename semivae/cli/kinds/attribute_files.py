@@ -1,0 +1,79 @@
+"""Files about attributes: what `predict` writes, and what is kept of imputed labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from semivae.cli.showing import classifier_lines, console, reply
+from semivae.cli.writing import csv_bytes, write_file
+
+if TYPE_CHECKING:
+    from semivae.classification import Classifier
+    from semivae.cli.kinds import Asked
+    from semivae.data.inputs.reading import Reading
+    from semivae.generative.imputation import Imputed
+
+
+def predict_attributes(
+    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+) -> None:
+    """Write OUT.csv, or show it: rows `name,attributes,prob_ATTRIBUTE...`; as JSON the rows too without a file."""
+    import torch
+
+    from semivae.classification.posterior import refuse_by_kind
+
+    run, names = classifier.run, images.names
+    refuse_by_kind(run, sets=asked.coverage, doubt=asked.novelty)
+    refuse_by_kind(run, sets=asked.at_most_error)
+    outputs = torch.cat(list(classifier.in_parts(images.values)))
+    labels = run.task.named(run.task.predict(outputs, classifier.chosen).numpy(), run.classes).tolist()
+    probabilities, facts = outputs.tolist(), classifier.facts() | thresholds_report(classifier)
+    header = ["name", "attributes", *(f"prob_{name}" for name in run.classes)]
+    rows = [
+        [name, label, *(f"{value:.6f}" for value in row)]
+        for name, label, row in zip(names, labels, probabilities, strict=True)
+    ]
+    text = csv_bytes(header, rows + [[name, *[""] * (len(header) - 1)] for name in images.unreadable])
+    notes = [*classifier_lines(facts), threshold_line(facts)]
+    report = {"run": str(run.path), "count": len(names), "attributes": list(run.classes), **facts, **images.report()}
+    if out is not None:
+        write_file(out, text)
+        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+    elif as_json:
+        columns = {"name": names, "attributes": labels, "probabilities": probabilities}
+        shown = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        reply(report | {"images": shown}, as_json, console())
+    else:
+        typer.echo(text, nl=False)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def thresholds_report(classifier: Classifier) -> dict[str, Any]:
+    """The threshold of each attribute, and on how many validation images they were chosen."""
+    from semivae.tasks.attribute_scores import thresholds_of
+
+    chosen, names = classifier.chosen, classifier.run.classes
+    thresholds = dict(zip(names, thresholds_of(chosen, len(names)).tolist(), strict=True))
+    return {"thresholds": thresholds, "thresholds_chosen_on": 0 if chosen is None else chosen["count"]}
+
+
+def threshold_line(facts: dict[str, Any]) -> str:
+    """Where the thresholds come from."""
+    count = facts["thresholds_chosen_on"]
+    if count:
+        return f"named are attributes above thresholds that were chosen on {count:,} validation images"
+    return "named are attributes of probability above 0.5: no validation images chose other thresholds"
+
+
+def share_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
+    """How often the draws have each attribute, [n, K]."""
+    import numpy as np
+
+    assert imputed.labels is not None
+    return {"attributes": imputed.labels.float().mean(dim=1).numpy(), "names": np.asarray(classes)}

@@ -1,0 +1,57 @@
+"""Tables about attributes: mean average precision, F1 and calibration, and the same of each attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from semivae.cli.tables import NAMES, new_table, summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+KEY = "mean_average_precision"
+
+
+def attribute_results_table(report: Mapping[str, Any]) -> Table:
+    """Mean average precision with its 95% interval, F1 at the thresholds and calibration, for each checkpoint."""
+    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
+    columns = ("mean average precision", "95% interval", "macro F1", "micro F1", "wrong", "NLL", "ECE")
+    table = new_table("", *columns, title=title)
+    for key, name in NAMES.items():
+        if scores := report.get(key):
+            interval = scores[f"{KEY}_interval"]
+            between = "-" if interval is None else f"{interval[0]:.2%} to {interval[1]:.2%}"
+            fractions = (f"{scores[each]:.2%}" for each in ("macro_f1", "micro_f1", "error"))
+            table.add_row(
+                name, f"{scores[KEY]:.2%}", between, *fractions, f"{scores['nll']:.4f}", f"{scores['ece']:.4f}"
+            )
+    chosen = report["last"]["thresholds_chosen_on"]
+    how = f"thresholds are chosen on {chosen:,} validation images" if chosen else "all thresholds are 0.5"
+    table.caption, table.caption_justify = f"F1 and wrong answers: {how}.", "left"
+    return table
+
+
+def attribute_table(report: Mapping[str, Any]) -> Table:
+    """Each attribute: how frequent it is, and its scores, for the last checkpoint."""
+    columns = ("have it", "average precision", "threshold", "F1", "NLL", "ECE")
+    table = new_table("attribute", *columns, title="Per attribute")
+    for name, row in report["last"]["per_attribute"].items():
+        shares = ("-" if row[key] is None else f"{row[key]:.2%}" for key in ("average_precision", "f1"))
+        precision, f1 = shares
+        numbers = ("-" if row[key] is None else f"{row[key]:.4f}" for key in ("nll", "ece"))
+        table.add_row(
+            name, f"{row['positives']:,} of {row['known']:,}", precision, f"{row['threshold']:.2f}", f1, *numbers
+        )
+    return table
+
+
+def attribute_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
+    """Mean average precision per split seed, with mean and standard deviation."""
+    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
+    table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean average precision per split seed")
+    for seed, report in reports.items():
+        table.add_row(str(seed), *(f"{report[key][KEY]:.2%}" for key in keys))
+    table.add_section()
+    table.add_row("mean ± std", *(summary([report[key][KEY] for report in reports.values()]) for key in keys))
+    return table

@@ -1,0 +1,109 @@
+"""Self-training of attributes on unlabelled images, entry by entry (docs/method.md, section 5; ours).
+
+The EMA of the encoder labels the weak view of an image, and the encoder learns on the strong one those attributes of
+which the EMA is confident, present or absent. Each attribute has its own thresholds: a curriculum takes the most
+certain of its present ones, and of its absent ones, and alignment moves its logit until it is as frequent as the prior
+says.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semivae.game.families import bits_of
+from semivae.game.players import Player
+from semivae.game.teaching.alignment import DECAY, RAREST, RATE
+from semivae.game.teaching.teacher import StreamViews, Teacher
+from semivae.parallel.shards import current_shard
+
+
+class AttributeTeacher(Teacher):
+    """Teaches a label that is a vector of attributes.
+
+    Args:
+        label: the name of the label.
+        views: the augmentations of the stream and the settings of the teacher.
+        decoder: the player whose p(label) the teacher's labels are aligned to.
+        ema_encoder: the EMA of the encoder, which labels the images.
+
+    Raises:
+        ValueError: distribution alignment without a prior of the label in the decoder.
+    """
+
+    def __init__(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> None:
+        super().__init__(label, views)
+        self._players = (decoder, ema_encoder)  # in a tuple, their parameters do not belong to this module
+        if views.distribution_alignment:
+            if label not in decoder or decoder[label].given:
+                raise ValueError(f"distribution alignment needs a prior of {label} in the decoder, which has none")
+            prior = self.prior()
+            self.register_buffer("frequencies", prior.clone())
+            self.register_buffer("offsets", torch.zeros_like(prior))
+
+    def prior(self) -> Tensor:
+        """Returns the decoder's probability of each attribute, [K]."""
+        return bits_of(self._players[0][self.label]({})).probs.detach()
+
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss and its parts as `Teacher.loss`."""
+        views = self.views
+        assert views.strong is not None
+        with torch.no_grad():
+            logits = self.logits(images, generator)
+            mask = (torch.sigmoid(logits.abs()) >= views.threshold).float()
+            mask = mask * bit_curriculum_mask(logits, views.curriculum_fraction(progress))
+            target = (logits > 0).float() if views.temperature is None else (logits / views.temperature).sigmoid()
+            strong = views.strong(images, generator)
+        learnt = bits_of(encoder[self.label]({views.variable: strong})).logits
+        loss = (mask * F.binary_cross_entropy_with_logits(learnt, target, reduction="none")).sum(dim=1).mean()
+        return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": mask.mean()}
+
+    def logits(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns the teacher's logits, [batch, K]; with distribution alignment, updates their offsets."""
+        views = self.views
+        weak = views.weak(images, generator) if views.weak else images
+        logits = bits_of(self._players[1][self.label]({views.variable: weak})).logits
+        if not views.distribution_alignment:
+            return logits
+        return align_bits(logits, self.prior(), self.get_buffer("frequencies"), self.get_buffer("offsets"))
+
+
+def align_bits(logits: Tensor, prior: Tensor, frequencies: Tensor, offsets: Tensor) -> Tensor:
+    """Returns logits [batch, K] with offsets, and updates frequencies and offsets in place.
+
+    It is `semivae.game.teaching.alignment.align_distribution` for each attribute by itself.
+
+    Args:
+        logits: of the attributes.
+        prior: probability of each attribute, [K].
+        frequencies: running frequency of each attribute among the teacher's labels, [K].
+        offsets: of the logits, [K], in nats.
+    """
+    shifted, shard = logits + offsets, current_shard()
+    of_batch = shard.mean((shifted > 0).float().mean(dim=0))
+    if not shard.updates:  # another shard of this process does
+        return shifted
+    frequencies.lerp_(of_batch, 1.0 - DECAY)
+    wanted, found = (values.clamp(RAREST, 1.0 - RAREST).logit() for values in (prior, frequencies))
+    offsets.add_(RATE * (wanted - found))
+    return shifted
+
+
+def bit_curriculum_mask(logits: Tensor, fraction: float) -> Tensor:
+    """Returns 1.0 for the most certain entries of a batch of logits [batch, K], else 0.0.
+
+    Of each attribute the fraction applies to the entries that look present, and to those that look absent, by
+    themselves: at least one of either. One ranking for all would teach what is frequent long before what is rare.
+    """
+    if fraction >= 1.0:
+        return torch.ones_like(logits)
+    shard = current_shard()
+    every = shard.gather(logits)
+    margin, present = every.abs(), every > 0
+    same = present[:, None] == present[None]  # [batch, batch, K]
+    rank = (same & (margin[None] > margin[:, None])).sum(dim=1)
+    return shard.rows((rank < (fraction * same.sum(dim=1)).clamp_min(1.0)).float())
