@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import semivae
 from semivae.cli.launching import devices_asked, visible, without_devices
+from semivae.cli.side_by_side import run_side_by_side
 from semivae.errors import RecipeError, RunError
 from semivae.parallel.world import World, world_asked
 from semivae.recipe import read_recipe
@@ -156,6 +157,32 @@ def test_what_all_refuse_is_said_once(tmp_path: Path) -> None:
     assert status == 2 and errors.count("error:") == 1, errors
     assert "streams.labels.batch: 7 examples cannot be cut into 2 equal parts (2 processes); write 6 or 8" in errors
     assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+@pytest.mark.slow
+def test_seeds_beside_each_other_are_those_one_after_the_other(tmp_path: Path) -> None:
+    given = [word for key, value in SHORT.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    command = [sys.executable, "-m", "semivae", "train", "digits_50labels", *given, "--device", "cpu", "--json"]
+    command += ["--seeds", "3,5,6"]
+    beside, after = (
+        subprocess.run([*command, "--out", *words], cwd=tmp_path, text=True, capture_output=True)
+        for words in (("beside", "--devices", "2"), ("after",))
+    )
+    assert beside.returncode == after.returncode == 0, beside.stderr
+    assert json.loads(beside.stdout.replace("beside/", "after/")) == json.loads(after.stdout)
+    assert "seed 5: model 6/12" in beside.stderr
+    for seed in (3, 5, 6):
+        assert largest_difference(tmp_path / "after" / f"seed{seed}", tmp_path / "beside" / f"seed{seed}") == 0.0
+
+
+def test_a_run_that_fails_beside_others_is_named_when_all_have_ended() -> None:
+    lines: list[str] = []
+    commands = {"one": ["recipes"], "two": ["show", "nothing.yaml"], "three": ["recipes"]}
+    with pytest.raises(RunError, match=r"1 of 3 runs have failed; the others are kept:\n- two: .*nothing\.yaml"):
+        run_side_by_side(commands, ["0", "1"], lines.append)
+    assert any(line.startswith("two: error:") for line in lines)
+    found = run_side_by_side({"b": ["recipes"], "a": ["recipes"]}, ["0"], lines.append)
+    assert list(found) == ["b", "a"] and found["a"] == found["b"] != {}
 
 
 def test_shards_are_shared_out_evenly_or_not_at_all() -> None:

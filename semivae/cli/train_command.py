@@ -14,6 +14,7 @@ from semivae.cli.launching import devices_asked, is_following, train_together, w
 from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
 from semivae.cli.recipe_commands import note_former_names
 from semivae.cli.showing import console, lost_output, note, reply, result_tables
+from semivae.cli.side_by_side import run_side_by_side
 from semivae.errors import RunError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def train(
             "--devices",
             metavar="N",
             help="Train on several devices of this machine: 4 (the first four) or 0,2 (these); on a CPU, so many "
-            "processes.",
+            "processes. With --seeds, a run on each; otherwise one run on all.",
         ),
     ] = None,
     log: Annotated[
@@ -65,8 +66,9 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train the model of a recipe, and measure it on the test images."""
-    if devices is not None and len(devices_asked(devices)) > 1:
-        raise typer.Exit(train_together(without_devices(sys.argv[1:]), devices_asked(devices)))
+    several = [] if devices is None else devices_asked(devices)
+    if len(several) > 1 and seeds is None:
+        raise typer.Exit(train_together(without_devices(sys.argv[1:]), several))
     if is_following():
         follow(recipe, changes, out, seeds, split=split, data_root=data_root, twin=twin, resume=resume,
                overwrite=overwrite, device=device)  # fmt: skip
@@ -90,7 +92,9 @@ def train(
     numbers = seed_numbers(seeds)
     refuse_seed_folders(base, numbers, overwrite, resume)
     reports = {}
-    for seed in numbers:
+    if len(several) > 1:
+        reports = train_side_by_side(shown, recipe, changes, base, numbers, several, **options)
+    for seed in numbers if len(several) < 2 else ():
         shown.print(f"\nsplit seed {seed}", style="bold")
         folder = base / f"seed{seed}"
         there = options | {"resume": resume and is_run_folder(folder)}
@@ -99,6 +103,39 @@ def train(
     tables = shown_as(reports[numbers[0]]["kind"]).seeds(reports)
     reply(by_seed, as_json, shown, *tables, f"The runs are in {base}")
     refuse_lost_output(shown, base / f"seed{numbers[0]}")
+
+
+def train_side_by_side(
+    shown: Console,
+    recipe: str,
+    changes: Sequence[str],
+    base: Path,
+    seeds: Sequence[int],
+    devices: Sequence[str],
+    **options: Any,
+) -> dict[int, dict[str, Any]]:
+    """Trains one run per seed, as many at a time as there are devices, each in a process of its own."""
+    from semivae.recipe import read_recipe
+    from semivae.runs.folder import is_run_folder
+
+    read_recipe(recipe, changes)  # a mistake in it is said once
+    shared = [word for change in changes for word in ("--set", change)] + ["--device", options["device"]]
+    shared += ["--data-root", str(options["data_root"])] if options["data_root"] is not None else []
+    shared += [] if options["twin"] is None else ["--twin" if options["twin"] else "--no-twin"]
+    shared += ["--overwrite"] if options["overwrite"] else []
+    commands = {}
+    for seed in seeds:
+        folder = base / f"seed{seed}"
+        own = ["--resume"] if options["resume"] and is_run_folder(folder) else []
+        words = ["train", recipe, *shared, "--set", f"split.seed={seed}", "--out", str(folder), *own]
+        commands[f"seed {seed}"] = words
+    try:
+        reports = run_side_by_side(commands, devices, lambda line: shown.print(line, soft_wrap=True))
+    except KeyboardInterrupt:
+        words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+        note(f"stopped; the runs are kept in {base}. To go on: {shlex.join(['semivae', *words, '--resume'])}")
+        raise typer.Exit(130) from None
+    return dict(zip(seeds, reports.values(), strict=True))
 
 
 def follow(recipe: str, changes: Sequence[str], out: Path | None, seeds: str | None, **options: Any) -> None:
