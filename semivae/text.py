@@ -51,3 +51,8 @@ def short_repr(value: object) -> str:
         return shortened(repr(value))
     except (ValueError, RecursionError):  # Python writes no whole number of thousands of digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def in_gigabytes(count: int) -> str:
+    """A number of bytes as 12.5 GB, or below one GB as 350 MB."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -25,6 +25,7 @@ from semivae.cli.inspect_command import inspect
 from semivae.cli.launching import LOST
 from semivae.cli.novelty_command import novelty
 from semivae.cli.options import PLACES
+from semivae.cli.pack_command import pack
 from semivae.cli.recipe_commands import check, copy, recipes, schema, show
 from semivae.cli.report_command import report
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
@@ -130,6 +131,7 @@ for command in (
     codes,
     inspect,
     start,
+    pack,
     recipes,
     schema,
     show,

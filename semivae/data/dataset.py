@@ -93,7 +93,7 @@ class Dataset:
     alone: Sample = field(default_factory=dict)
     validation: Tensor | None = None
     encoding: TableEncoding | None = None
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     files: PictureFiles | None = None
     derived: tuple[str, ...] = ()
     draws: Mapping[str, Mapping[str, Sequence[Tensor]]] = field(default_factory=dict)
@@ -123,8 +123,7 @@ class Dataset:
 
     def of_all(self, name: str) -> Tensor:
         """Returns the values of an input or a label of `train`, followed by those of `unlabelled` if it holds them."""
-        parts = [part[name] for part in (self.train, self.unlabelled) if name in part]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return joined_rows([part[name] for part in (self.train, self.unlabelled) if name in part])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,12 +138,29 @@ class Dataset:
 
     def digest_beside(self) -> str:
         """SHA-256 (hex) of what comes without a label or an image: no split speaks of it, but streams show it."""
+        return self._digest_beside
+
+    @cached_property
+    def _digest_beside(self) -> str:
         unlabelled = {f"unlabelled.{key}": value for key, value in self._given(self.unlabelled).items()}
         return _digest_of((), unlabelled | self.alone)
 
     def _given(self, part: Sample) -> Sample:
         """A part without what was computed from the rest of it."""
         return {key: value for key, value in part.items() if key not in self.derived}
+
+
+def joined_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Returns the rows of arrays, one after the other; those that lie so in memory, or on the disk, are not copied."""
+    first = parts[0]
+    end = first.storage_offset()
+    for part in parts:
+        same = part.untyped_storage().data_ptr() == first.untyped_storage().data_ptr() and part.dtype == first.dtype
+        if not same or not part.is_contiguous() or part.storage_offset() != end:
+            return torch.cat(list(parts)) if len(parts) > 1 else first
+        end += part.numel()
+    count = sum(len(part) for part in parts)
+    return first.as_strided((count, *first.shape[1:]), first.stride(), first.storage_offset())
 
 
 def _digest_of(classes: Any, arrays: Sample) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from itertools import islice
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from semivae.data.dataset import Dataset
 from semivae.data.inputs.pixels import binarized
+from semivae.data.packed.caching import packed_once
+from semivae.data.packed.pictures import Tell
+from semivae.data.packed.store import is_packed, read_packed
 from semivae.data.paths import data_root as data_root
 from semivae.data.paths import resolve
 from semivae.data.readers.arrays import read_arrays
@@ -35,29 +39,35 @@ from semivae.recipe.schema import (
 )
 from semivae.text import nearest
 
+LOG = logging.getLogger("semivae")
 MOST_NAMES = 10_000  # of a folder, among which a name like one that is missing is looked for
 
 
-def load_source(source: Source, data_root: Path, *, download: bool = True) -> Dataset:
+def load_source(source: Source, data_root: Path, *, download: bool = True, tell: Tell = LOG.info) -> Dataset:
     """Read the data that a recipe names.
 
     Args:
         source: the recipe's section.
         data_root: the folder where data live (see `semivae.data.data_root`).
         download: whether official files that are missing may be downloaded into it.
+        tell: called with what takes long, such as the packing of many large pictures (`semivae.data.packed`).
 
     Raises:
         DataError: data are missing and cannot be downloaded, or cannot be used. Nothing half downloaded is left.
     """
     if isinstance(source, FolderSource):
-        return read_folder(source, place_of(source.path, data_root))
+        place = place_of(source.path, data_root)
+        if is_packed(place):
+            return read_packed(source, place)
+        return packed_once(source, place, data_root, tell) or read_folder(source, place)
     if isinstance(source, ArraysSource):
         return read_arrays(source, place_of(source.path, data_root))
     if isinstance(source, TableSource):
         test = None if source.test is None else place_of(source.test, data_root, "source.test")
         return read_table(source, place_of(source.path, data_root), test)
     if isinstance(source, MasksSource):
-        return read_masks(source, place_of(source.path, data_root))
+        place = place_of(source.path, data_root)
+        return read_packed(source, place) if is_packed(place) else read_masks(source, place)
     if isinstance(source, MemorySource):
         raise DataError(
             "the data were given in memory (source: memory), so no file holds them; give them again in Python, as "

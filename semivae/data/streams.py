@@ -14,6 +14,7 @@ from semivae.data.inputs.pixels import as_model_values
 from semivae.seeds import seed_for
 from semivae.variables import VOID, Sample, drawn_name
 
+LARGE = 2**30  # bytes of an array, of which a part may have to come from the disk
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
 
 
@@ -33,6 +34,11 @@ class Stream(ABC):
         self.observes = observes
         self.batch_size = batch_size
         self.size = size
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether batches may come from a disk or from another device's memory, so that they are read ahead."""
+        return False
 
     @abstractmethod
     def batch(self, step: int) -> Sample:
@@ -98,8 +104,12 @@ class ArrayStream(Stream):
         self._device = device
         self._seed = seed
         self._draws = draws
-        self._epoch = -1
-        self._order = rows
+        self._order = -1, rows  # an epoch and its rows in order
+
+    @property
+    def is_slow(self) -> bool:
+        arrays = self._arrays.values()
+        return any(array.device.type != self._device.type or array.nbytes > LARGE for array in arrays)
 
     def batch(self, step: int) -> Sample:
         return self.part(step, 0, self.batch_size)
@@ -115,7 +125,7 @@ class ArrayStream(Stream):
             missing -= len(parts[-1])
         rows = torch.cat(parts)
         batch = {
-            name: as_model_values(array[rows.to(array.device)].to(self._device)) for name, array in self._arrays.items()
+            name: as_model_values(self._moved(array[rows.to(array.device)])) for name, array in self._arrays.items()
         }
         for stored in self._draws:
             generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, stored.view, step))
@@ -124,13 +134,20 @@ class ArrayStream(Stream):
             batch[drawn_name(stored.variable, stored.view)] = drawn
         return batch
 
+    def _moved(self, values: Tensor) -> Tensor:
+        """Values on the device of the batches, to which a GPU's are copied without a wait."""
+        if self._device.type == "cuda" and values.device.type == "cpu":
+            return values.pin_memory().to(self._device, non_blocking=True)
+        return values.to(self._device)
+
     def _order_of(self, epoch: int) -> Tensor:
-        if epoch != self._epoch:
+        known, order = self._order  # as one: several threads may read
+        if epoch != known:
             generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, "epoch", epoch))
             order = self._rows[torch.randperm(self.size, generator=generator)]
-            self._order = order.to(next(iter(self._arrays.values())).device)
-            self._epoch = epoch
-        return self._order
+            order = order.to(next(iter(self._arrays.values())).device)
+            self._order = epoch, order
+        return order
 
 
 @final

@@ -9,7 +9,7 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.inputs.inputs import inputs_of
 from semivae.data.splits import Split
-from semivae.data.streams import ArrayStream, EmptyStream, StoredDraws, Stream, joined, resident
+from semivae.data.streams import ArrayStream, EmptyStream, StoredDraws, Stream, resident
 from semivae.data.unpaired import Unpaired, file_stream
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe, StreamSpec
@@ -49,7 +49,7 @@ def make_streams(
             family of x, or a view.
     """
     inputs_of(dataset.shape).refuse(recipe, dataset)
-    known = {name: joined(name, dataset.train, dataset.unlabelled) for name in dataset.inputs}
+    known = {name: dataset.of_all(name) for name in dataset.inputs}
     known |= {label: _shown_values(label, recipe, dataset, split) for label in dataset.labels}
     known = {key: resident(array, device) for key, array in known.items()}
     extra = torch.arange(len(dataset.train["x"]), len(known["x"]))  # rows of x that have no label

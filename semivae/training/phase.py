@@ -30,8 +30,10 @@ from semivae.seeds import seed_for
 from semivae.training.divergence import refuse_divergence
 from semivae.training.optimizer import REMEDIES, Optimizers
 from semivae.training.progress import Progress, Report, progress_line
+from semivae.training.read_ahead import ReadAhead
 from semivae.training.records import Records
 from semivae.training.reduction import Reduction, checksum
+from semivae.variables import Sample
 
 LOG = logging.getLogger("semivae")
 
@@ -84,6 +86,9 @@ class Phase:
         taught = {lesson.stream for lesson in game.plan.lessons}
         self.streams = {name: stream for name, stream in scenario.streams.items() if name in taught}
         self.sizes = {name: scenario.recipe.streams[name].batch for name in self.streams}
+        self.readers: dict[int, ReadAhead[dict[str, Sample]]] = {}
+        if any(stream.is_slow for stream in self.streams.values()):
+            self.readers = {shard.index: ReadAhead(partial(self._read, shard)) for shard in self.cut.own}
         shown = [name for name, stream in self.streams.items() if scenario.roles.image in stream.observes]
         self.examples_per_step = sum(self.sizes[name] for name in shown)
         self.optimizers = Optimizers.of_game(game, self.spec)
@@ -143,12 +148,16 @@ class Phase:
         generator, count = self.generators[shard.index], shard.count
         generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
         sizes = {name: size // count for name, size in self.sizes.items()}
-        if count == 1:
-            batches = {name: stream.batch(self.step) for name, stream in self.streams.items()}
-        else:
-            rows = {name: (shard.index * size, (shard.index + 1) * size) for name, size in sizes.items()}
-            batches = {name: stream.part(self.step, *rows[name]) for name, stream in self.streams.items()}
+        batches = self.readers[shard.index].at(self.step) if self.readers else self._read(shard, self.step)
         return self.game.begin(batches, sizes, self.step / self.spec.steps, generator)
+
+    def _read(self, shard: Shard, step: int) -> dict[str, Sample]:
+        """Returns by stream the part of a step's batch that a shard sees."""
+        if shard.count == 1:
+            return {name: stream.batch(step) for name, stream in self.streams.items()}
+        sizes = {name: size // shard.count for name, size in self.sizes.items()}
+        rows = {name: (shard.index * size, (shard.index + 1) * size) for name, size in sizes.items()}
+        return {name: stream.part(step, *rows[name]) for name, stream in self.streams.items()}
 
     def _loss(self, players: Sequence[PlayerName], begun: Mapping[int, Step], shard: Shard) -> Losses:
         with self._autocast():

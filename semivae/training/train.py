@@ -175,7 +175,7 @@ def _read(
         cut = cut_of(loaded, world, device)
     with world.together(), world.in_turn():
         if dataset is None:
-            data = load_source(loaded.source, root)
+            data = load_source(loaded.source, root, tell=_teller(loaded, progress))
             manifest = folder / SPLIT_FILE if resume else split
             if isinstance(loaded.source, FolderSource | MasksSource) and manifest is not None:
                 data = as_recorded(data, Path(manifest))
