@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from semivae.game.game import Game
@@ -20,8 +21,10 @@ from semivae.monitoring.measures import (
     eval_mode,
     mean_of,
 )
+from semivae.monitoring.validator import PICTURES
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
+from semivae.variables import Sample
 
 
 class PaintingValidator:
@@ -42,13 +45,25 @@ class PaintingValidator:
         decoder, reader, roles = self.scenario.game.decoder, self.painting.ema_encoder, self.scenario.roles
         read = None
         if roles.image_label is not None:
-            seed = seed_for(self.scenario.recipe.training.seed, "painted", step)
-            sample = draw_samples(decoder, roles, SAMPLES, seed, dict(self.part))
+            sample = self._sample(step, SAMPLES)
             if roles.image in sample and roles.image_label in sample:
                 with eval_mode(decoder):
                     pictures = self.painting.painter.picture(sample)
                 read = mean_of(class_consistency(reader, roles, pictures, sample[roles.image_label]))
         return {**asdict(LabelMetrics()), **asdict(SampleMetrics(read_as_intended=read))}
+
+    @torch.no_grad()
+    def pictures(self, step: int, count: int = PICTURES) -> Tensor | None:
+        """Returns what the painter makes of samples of the decoder, [count, *shape]."""
+        sample = self._sample(step, count)
+        if self.scenario.roles.image not in sample:
+            return None
+        with eval_mode(self.scenario.game.decoder):
+            return self.painting.painter.picture(sample)
+
+    def _sample(self, step: int, count: int) -> Sample:
+        seed = seed_for(self.scenario.recipe.training.seed, "painted", step)
+        return draw_samples(self.scenario.game.decoder, self.scenario.roles, count, seed, dict(self.part))
 
     def new_failures(self, rows: Sequence[Row]) -> list[Failure]:
         """Returns no failures: none of them is a painter's."""
