@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -27,6 +26,8 @@ def error_interval(wrong: int, count: int, confidence: float = 0.95) -> tuple[fl
     of the test set's finite size only, neither of the choice of labels nor of the training seed.
     Source: Clopper and Pearson, Biometrika 1934.
     """
+    from scipy.stats import binomtest  # importing it takes a while
+
     if not 0 <= wrong <= count or count < 1:
         raise ValueError(f"{wrong} mistakes in {count} examples make no rate")
     interval = binomtest(wrong, count).proportion_ci(confidence, method="exact")

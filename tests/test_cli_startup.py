@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+import semivae
+from semivae.recipe import change_recipe, read_recipe
 
 FOR_COMPUTING = {"torch", "torchvision", "sklearn", "scipy", "onnx"}
 FOR_READING = {"ruamel", "numpy"}  # not pydantic: newer versions of typer read options with it
@@ -39,6 +44,18 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     assert found
     unwanted = FOR_COMPUTING if words[0] in ("recipes", "schema", "check") else FOR_COMPUTING | FOR_READING
     assert unwanted.isdisjoint(imported.split())
+
+
+def test_predicting_imports_neither_torchs_compiler_nor_what_it_does_not_use(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", x=np.zeros((1, 8, 8), np.uint8))
+    recipe = change_recipe(read_recipe("digits_50labels"), {"training.steps": 1, "training.twin": False})
+    semivae.train(recipe, out=tmp_path / "run", device="cpu")
+    program = PROGRAM.replace('name.partition(".")[0] for name', "name for name")
+    words = ["predict", str(tmp_path / "run"), str(tmp_path / "one.npz")]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.rpartition("imported:")[2].split())
+    unwanted = {"torch._dynamo", "torchvision", "sympy", "sklearn", "scipy.stats", "scipy.optimize", "onnx", "timm"}
+    assert "torch" in imported and not unwanted & imported
 
 
 @pytest.mark.parametrize("words", [("--help",), ("train", "--help")], ids=" ".join)

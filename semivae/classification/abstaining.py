@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from scipy.stats import beta, binom
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95  # of the promise
@@ -59,6 +58,8 @@ def log_odds(log_posterior: Floats) -> Floats:
 
 def upper_bound(wrong: int, count: int, confidence: float = CONFIDENCE) -> float:
     """One-sided Clopper-Pearson upper bound of an error rate after `wrong` mistakes in `count` examples."""
+    from scipy.stats import beta  # importing it takes a while
+
     return 1.0 if wrong >= count else float(beta.ppf(confidence, wrong + 1, count - wrong))
 
 
@@ -78,6 +79,8 @@ def first_tested(count: int, at_most_error: float, confidence: float = CONFIDENC
     As many as make the test bear two mistakes if half of the examples are enough, else one, else none: a sequence that
     starts with the fewest would end at a single mistake among the surest.
     """
+    from scipy.stats import binom  # importing it takes a while
+
     for spare in (2, 1):
         enough = binom.cdf(spare, np.arange(1, count // 2 + 1), at_most_error) <= 1.0 - confidence + 1e-12
         if enough.any():

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
-from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
@@ -164,6 +163,8 @@ def least_nll(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[float]
     that change nothing, as much as a Gaussian prior, is added to the sum over the images: next to 50 of them it says
     nothing, but a part without a mistake would else make the answer infinitely sure.
     """
+    from scipy.optimize import minimize  # importing it takes a while
+
     labels = np.asarray(labels, dtype=np.int64)
     scales = np.array([1.0, *(spread(term) for term in terms[1:])])
     neutral = np.array([1.0, *(0.0 for _ in terms[1:])])

@@ -15,7 +15,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 Floats = NDArray[np.float64]
 ROUNDING = 1e-9  # 20 * 0.95 may be a hair above 19, whose ceiling is not 20
@@ -66,6 +65,8 @@ def coverage_interval(count: int, coverage: float, confidence: float = 0.95) -> 
     Beta(k, n + 1 - k), k the rank of the threshold (Vovk, "Conditional validity of inductive conformal predictors",
     2012). The interval is the middle `confidence` of it.
     """
+    from scipy.stats import beta  # importing it takes a while
+
     rank = rank_of(count, coverage)
     low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], rank, count + 1 - rank)
     return float(low), float(high)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from semivae.errors import DataError
 
@@ -77,6 +75,9 @@ def clustered(features: Floats, weights: Floats, count: int, seed: int) -> tuple
     Raises:
         DataError: fewer than `count` examples differ.
     """
+    from sklearn.cluster import KMeans  # importing scikit-learn takes a second
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of groups that remain empty, which are refused below
         means = KMeans(count, n_init=STARTS, random_state=seed).fit(features, sample_weight=weights)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from semivae.classification.posterior import batches, embed, encoder_log_posterior, refuse_by_kind
@@ -66,6 +65,8 @@ def suggest(
         RunError: a label that is a map, or a run whose encoder gives no features of the images alone.
         DataError: the images do not fit, or fewer than `count` of them differ.
     """
+    from sklearn.preprocessing import normalize  # importing scikit-learn takes a second
+
     refuse_by_kind(run, suggest=True)
     features = normalize(np.nan_to_num(features_of(run, images).astype(np.float64)))
     if not takes(run.task, "doubt"):  # there is no label

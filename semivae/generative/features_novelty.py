@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from semivae.classification.conformal import p_values_of
@@ -80,6 +79,8 @@ def neighbour_distances(features: NDArray[np.float32], references: NDArray[np.fl
 
     With fewer than k references, the farthest one counts.
     """
+    from sklearn.neighbors import NearestNeighbors  # importing scikit-learn takes a second
+
     search = NearestNeighbors(n_neighbors=min(k, len(references)), algorithm="brute").fit(_unit(references))
     return np.asarray(search.kneighbors(_unit(features))[0][:, -1], dtype=np.float64)
 

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from semivae.errors import RunError
 from semivae.files import refuse_occupied, whole_file
@@ -53,6 +52,8 @@ def grid_pixels(images: Tensor, columns: int | None = None) -> NDArray[np.uint8]
     columns = columns or math.ceil(math.sqrt(len(images)))
     factor = max(1, math.ceil(SMALLEST_SIDE / min(images.shape[2:])))
     enlarged = images.detach().cpu().float().clamp(0, 1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    from torchvision.utils import make_grid  # importing torchvision takes seconds
+
     grid = make_grid(enlarged, nrow=columns, padding=2, pad_value=1.0)
     pixels: NDArray[np.uint8] = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return pixels

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from semivae.classification.conformal import p_values_of
@@ -85,6 +84,8 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
         RunError: the run is a twin, a prior is known by samples only, or there are fewer than 20 test images.
         DataError: the data are missing, or the images do not fit.
     """
+    from sklearn.metrics import roc_auc_score  # importing scikit-learn takes a second
+
     run.require_one_input("novelty")
     data = run.dataset()
     test, train = (random_subset(part[run.image], count, seed) for part in (data.test, data.train))

@@ -11,13 +11,11 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from semivae.classification.posterior import encoder_log_posterior
@@ -27,6 +25,9 @@ from semivae.recipe import Recipe
 from semivae.runs.model import TrainedModel
 from semivae.training import train as training
 from semivae.training.progress import Report
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -72,6 +73,10 @@ def by_all_features(features: NDArray[np.float32], labels: Numbers, asked: NDArr
 
 def regression() -> LogisticRegression:
     """Logistic regression on standardised features; with so large a penalty few examples are not fitted one by one."""
+    from sklearn.linear_model import LogisticRegression  # importing scikit-learn takes a second
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS))
 
 

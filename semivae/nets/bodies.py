@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-from semivae.nets import timm_bodies, torchvision_bodies
 from semivae.nets.body import Body, BodySpec
 from semivae.nets.weights import load_weights, read_weights
 
 __all__ = ["Body", "BodySpec", "build_body", "load_pretrained", "refuse_unknown"]
 
-LIBRARIES = {"torchvision": torchvision_bodies, "timm": timm_bodies}
+
+def _library_of(spec: BodySpec) -> ModuleType:
+    """Returns our module for the library of a body; it is imported here, since importing torchvision takes seconds."""
+    if spec.name == "torchvision":
+        from semivae.nets import torchvision_bodies
+
+        return torchvision_bodies
+    from semivae.nets import timm_bodies
+
+    return timm_bodies
 
 
 def refuse_unknown(spec: BodySpec) -> None:
@@ -25,7 +34,7 @@ def refuse_unknown(spec: BodySpec) -> None:
     Raises:
         ValueError: so; the message suggests a name that there is.
     """
-    names = LIBRARIES[spec.name].model_names()
+    names: list[str] = _library_of(spec).model_names()
     if spec.model.partition(".")[0] in names:  # timm's names may go on with those of their weights
         return
     close = difflib.get_close_matches(spec.model, names, n=1, cutoff=0.5)
@@ -44,7 +53,7 @@ def build_body(spec: BodySpec, pretrained: bool = True) -> Body:
         ValueError: the library or the model is not there, or its weights cannot be had or do not fit.
     """
     refuse_unknown(spec)
-    library = LIBRARIES[spec.name]
+    library = _library_of(spec)
     try:
         body: Body = library.build(spec)
     except NotImplementedError:  # a few models compute with their own numbers, which the meta device has not
@@ -71,7 +80,7 @@ def load_pretrained(body: Body, spec: BodySpec, file: Path | None = None) -> Non
     if spec.weights == "none":
         return
     if spec.weights == "default":
-        weights, origin = LIBRARIES[spec.name].download(spec), f"weights of {spec.model}"
+        weights, origin = _library_of(spec).download(spec), f"weights of {spec.model}"
     else:
         path = file or Path(spec.weights)
         weights, origin = read_weights(path), str(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 Shape = tuple[int, ...]
 
@@ -57,6 +58,19 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
     "tanh": (Tanh, 5.0 / 3.0),
     "relu": (nn.ReLU, math.sqrt(2.0)),
 }
+
+
+class WithoutInitialisation(TorchFunctionMode):
+    """Inside, new networks keep whatever values their memory holds.
+
+    It is for networks that are counted and not used, on the meta device: random numbers there would make torch import
+    its compiler, which takes seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def linear(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:

@@ -31,7 +31,7 @@ from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
 from semivae.nets import NETS
-from semivae.nets.layers import without_head
+from semivae.nets.layers import WithoutInitialisation, without_head
 from semivae.recipe import schema
 from semivae.recipe.bodies import BodyNetSection
 from semivae.recipe.networks import BodySpec, Net, RunSpec
@@ -122,7 +122,7 @@ def parameter_counts(
     Raises:
         RecipeError: as `build_players`, but for memory.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutInitialisation():
         decoder, encoder = _players(recipe, roles or roles_of(recipe))
         painter = build_painter(recipe, decoder)
 
