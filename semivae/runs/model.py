@@ -45,11 +45,11 @@ from semivae.runs.folder import (
 from semivae.runs.hub import local_folder
 from semivae.runs.painter import read_painter
 from semivae.runs.replacing import refuse_set_aside
+from semivae.runs.same_data import refuse_changed
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.task import Task
-from semivae.text import join_names
 from semivae.variables import Sample
 
 LOG = logging.getLogger("semivae")
@@ -227,7 +227,7 @@ class TrainedModel:
 
     def _checked(self, found: Dataset) -> Dataset:
         """Returns data once they have proved to be those that the run was trained on."""
-        self._refuse_changed(found)
+        refuse_changed(found, self.path, self.recipe, self.roles, self.facts, self.encoding)
         chosen = found.test_origin != "given"  # among these data: of others, what was learnt would be tested on
         if chosen or isinstance(self.recipe.source, MemorySource):
             load_split(self.path / SPLIT_FILE, found)
@@ -237,23 +237,6 @@ class TrainedModel:
         """A data set with the features that the run starts from, by the networks that it keeps."""
         networks = self.feature_networks
         return with_features(found, self.recipe, self.data_root, self.device, networks, LOG.info, draws=False)
-
-    def _refuse_changed(self, found: Dataset) -> None:
-        shape, changed = self.recipe.variables[self.image].shape, ""
-        shown = tuple(found.train[self.image].shape[1:])
-        if shown != shape:
-            changed = f"one {self.image} was {list(shape or ())} and is {list(shown)}"
-        elif lost := sorted(set(self.roles.labels) - set(found.labels)):
-            changed = f"{join_names(lost)} is gone"
-        elif self.roles.label in found.labels and found.classes != self.classes:
-            changed = f"the classes were {join_names(self.classes)} and are {join_names(found.classes)}"
-        elif found.encoding != self.encoding:  # a test table of its own would be encoded otherwise than what was learnt
-            changed = "a column has another mean, deviation or set of categories"
-        if changed:
-            raise DataError(
-                f"{self.path}: {found.name} has changed since the run was trained: {changed}; put the data back, or "
-                "train again"
-            )
 
     def split(self) -> Split:
         """Returns the split that the run was trained with."""
