@@ -228,7 +228,13 @@ def test_show_and_check_speak_of_bodies(tmp_path: Path) -> None:
         ({"train": 9}, "encoder.y.net: train: 9: it has 5 stages"),
         ({"size": 16}, "encoder.y.net: net torchvision needs a size of at least 32, not 16"),
         ({"rate": 0.5}, "encoder.y.net: rate is for a body that learns, and train: head keeps it as it is"),
-        ({"name": "run", "path": "runs/nothing"}, "encoder.y.net.path: runs/nothing"),
+        ({"model": "hf-hub:them/theirs"}, "encoder.y.net.model: 'hf-hub:them/theirs' is no name of a model"),
+        ({"name": "run", "path": "runs/nothing"}, "encoder.y.net.path: runs/nothing: there is no run in this folder"),
+        ({"name": "run", "path": "hf://them"}, "encoder.y.net.path: hf:/them: is no run on a hub"),
+        (
+            {"name": "run", "path": "~none_of_this_name/run"},
+            "encoder.y.net.path: ~none_of_this_name/run: there is no home folder",
+        ),
     ):
         wrong = {
             key: value for key, value in (BODY | changes).items() if changes.get("name") != "run" or key in changes

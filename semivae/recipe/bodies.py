@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from semivae.recipe.section import Blocks, Dropout, FilePath, Layers, NoTruth, Positive, PositiveFloat, Section, Side
+from semivae.text import short_repr
 
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
+
+def _model(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.]*", value):
+        raise ValueError(
+            f"{short_repr(value)} is no name of a model, such as resnet18; for a file of weights, say its model here, "
+            "and weights: FILE"
+        )
+    return value
+
+
+ModelName = Annotated[str, AfterValidator(_model)]
 
 
 class BodySection(Section):

@@ -15,7 +15,7 @@ from semivae.recipe.body_places import Place, body_specs, with_bodies
 from semivae.recipe.fitting import check_fit
 from semivae.recipe.networks import BodySpec, Net, RunSpec
 from semivae.recipe.schema import Recipe
-from semivae.runs.folder import kept_recipe
+from semivae.runs.folder import is_run_folder, kept_recipe
 from semivae.runs.hub import local_folder
 from semivae.runs.model import TrainedModel
 from semivae.scenario.build import parameter_counts
@@ -74,7 +74,7 @@ def weights_of(spec: RunSpec) -> dict[str, Tensor]:
     Raises:
         RunError: the run cannot be opened, or its factor is gone.
     """
-    run = TrainedModel.load(Path(spec.path).expanduser(), device="cpu")
+    run = TrainedModel.load(_path(spec), device="cpu")
     if spec.factor is None or spec.factor not in run.encoder:
         raise RunError(f"{run.path}: the encoder has no factor {spec.factor}; it was trained anew, so train anew too")
     conditional = run.encoder[spec.factor]
@@ -85,9 +85,19 @@ def weights_of(spec: RunSpec) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def _filled(where: str, spec: RunSpec, recipe: Recipe) -> RunSpec:
-    folder = local_folder(Path(spec.path).expanduser())
+def _path(spec: RunSpec) -> Path:
+    """The folder of a run, or its place on a hub."""
     try:
+        return Path(spec.path).expanduser()
+    except RuntimeError as error:
+        raise RunError(f"{spec.path}: there is no home folder of this name; write the whole path") from error
+
+
+def _filled(where: str, spec: RunSpec, recipe: Recipe) -> RunSpec:
+    try:
+        folder = local_folder(_path(spec))
+        if not is_run_folder(folder):
+            raise RunError(f"{folder}: there is no run in this folder; name that of a trained one")
         earlier = kept_recipe(folder)
     except RunError as error:
         raise RecipeError(f"{where}.path: {error}") from error
