@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.classification import Classifier
+from semivae.classification.evidence import annotators
 from semivae.classification.posterior import embed
 from semivae.classification.suggestions import COUNT, Suggestions, suggest
 from semivae.classification.trust import predict_sets, predict_sure
@@ -22,6 +23,7 @@ from semivae.game.players import Player
 from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
+from semivae.label_errors.annotations import annotation_doubts
 from semivae.label_errors.doubts import FOLDS, Doubts, doubts
 from semivae.loggers.listening import logged
 from semivae.loggers.logger import Logger
@@ -283,8 +285,13 @@ class Run(TrainedModel):
     ) -> Doubts:
         """Which labels of the run's own data are probably wrong. See `semivae.label_errors.doubts.doubts`.
 
+        Of a run whose recipe has annotators, whose labels are wrong (`semivae.label_errors.annotations`), unless
+        `retrain` is asked for: that judges the true labels which the split shows.
+
         `progress`, of the trainings where there are any: as for `semivae.train`.
         """
+        if self.roles.evidence and annotators(self) and not retrain:
+            return annotation_doubts(self)
         with heard_by(progress if retrain else False) as report:
             return doubts(self, folds=folds, retrain=retrain, steps=steps, report=report)
 

@@ -196,8 +196,8 @@ def test_run_without_its_data_or_its_metrics(tiny_run: Run, tmp_path: Path) -> N
     folder = copied(tiny_run, tmp_path)
     (folder / METRICS_FILE).unlink()
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8")
-    moved = "source:\n  name: arrays\n  path: moved.npz\n"
-    (folder / "recipe.yaml").write_text(recipe.replace("source:\n  name: digits\n", moved), encoding="utf-8")
+    kept, moved = "source:\n  name: digits\n  simulate: {}\n", "source:\n  name: arrays\n  path: moved.npz\n"
+    (folder / "recipe.yaml").write_text(recipe.replace(kept, moved), encoding="utf-8")
     report = Run.load(folder, device="cpu", data_root=tmp_path).diagnose(samples=50)
     assert report["curve"] == [] and report["validation"] is None
     assert list(report["samples"]["readers"]) == [OWN, TWIN]

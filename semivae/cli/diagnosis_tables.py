@@ -27,6 +27,7 @@ def shown(report: Mapping[str, Any]) -> list[RenderableType]:
         parts.append(readers_table(report["validation"], "Validation images", "error", headline))
     if report["samples"]:
         parts.append(readers_table(report["samples"], "Samples of the decoder", "read_as_intended", CONSISTENCY))
+    parts += evidence_tables(report["evidence"])
     parts += [warning_text(warning) for warning in report["warnings"]] or ["No warnings."]
     return parts + [f"not measured: {text}" for text in report["not_measured"]]
 
@@ -66,6 +67,40 @@ def readers_table(found: Mapping[str, Any], title: str, column: str, headline: H
     for reader, numbers in found["readers"].items():
         interval = "-" if numbers["interval"] is None else " to ".join(map(headline.text, numbers["interval"]))
         table.add_row(reader, headline.text(numbers[column]), interval)
+    return table
+
+
+def evidence_tables(evidence: Mapping[str, Any]) -> list[RenderableType]:
+    """How often annotators are right, in one table, and what was learnt of each class of the label."""
+    parts: list[RenderableType] = []
+    if annotators := {name: found for name, found in evidence.items() if "accuracy" in found}:
+        table = new_table("written by", "right", "95% interval", "labels", title="Annotators")
+        for name, found in annotators.items():
+            ends = "-" if found["interval"] is None else " to ".join(map(percent, found["interval"]))
+            table.add_row(
+                name, percent(found["accuracy"]), ends, "-" if found["shown"] is None else f"{found['shown']:,}"
+            )
+        parts.append(table)
+    return parts + [probabilities_table(name, found) for name, found in evidence.items() if found["learnt"]]
+
+
+def probabilities_table(name: str, found: Mapping[str, Any]) -> Table:
+    """p(c | y), a row for each class of the label; of each, what is written most, with its interval."""
+    label = found["label"]
+    table = new_table(label, "examples", f"{name}, most often", "95% interval", "and", title=f"p({name} | {label})")
+    for number, row in enumerate(found["table"]):
+        order = sorted(range(len(row)), key=lambda column: -row[column])
+        first, second = order[:2]
+        count = "-" if found["counts"] is None else f"{found['counts'][number]:,.1f}"
+        ends = "-" if found["intervals"] is None else " to ".join(map(percent, found["intervals"][number][first]))
+        columns = found["columns"]
+        table.add_row(
+            found["classes"][number],
+            count,
+            f"{columns[first]} {percent(row[first])}",
+            ends,
+            f"{columns[second]} {percent(row[second])}",
+        )
     return table
 
 

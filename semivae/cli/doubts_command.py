@@ -37,6 +37,10 @@ MEANING = (
     "doubt is the probability that a label is wrong, by models that have not learnt it; what is hard to tell apart is "
     "doubted too, so look before you change a label"
 )
+MEANING_OF_ANNOTATORS = (
+    "part says who wrote the label; doubt is the probability that it is wrong, by the example, by all that was written "
+    "of it, and by how often each annotator is right (semivae diagnose)"
+)
 
 
 def doubts(
@@ -134,6 +138,8 @@ def shown(found: Doubts, listed: Doubts, out: Path | None) -> list[str | Table]:
     if rest > 0:
         lines.append(f"... and {rest:,} more" + ("" if out else "; --out FILE.csv lists them all"))
     lines.append(f"{expected}; {len(listed):,} listed" + (f" in {out}" if out else ""))
+    if found.how == "annotators":
+        return [*lines, MEANING_OF_ANNOTATORS]
     if found.not_judged:
         lines.append(f"{found.not_judged:,} labels were not judged: each is the only one of its class")
     return [*lines, MEANING]
@@ -160,7 +166,7 @@ def rows_of(listed: Doubts) -> list[list[Any]]:
 def picture_of(run: Run, listed: Doubts, ending: str) -> bytes:
     """The content of a picture file, a row for each pair of given and proposed class, the most doubtful first."""
     titles = [f"{given}: {proposed}?" for given, proposed in zip(listed.given, listed.proposed, strict=True)]
-    return picture(run, run.dataset().train[run.image][listed.rows], titles, list(dict.fromkeys(titles)), ending)
+    return picture(run, run.dataset().of_all(run.image)[listed.rows], titles, list(dict.fromkeys(titles)), ending)
 
 
 def files_of(run: Run) -> Path:

@@ -34,6 +34,7 @@ from semivae.monitoring.measures import (
     measure_samples,
 )
 from semivae.recipe.section import LARGEST_SEED
+from semivae.reports.confusions import confusions
 from semivae.runs.folder import read_metrics
 from semivae.runs.model import TrainedModel
 from semivae.scenario.plan import plan_of
@@ -58,7 +59,8 @@ def diagnose(
         A JSON-serialisable dict: "run", "step", "steps"; "curve", a dict per validation; "bits" in use and at most, by
         code; "headline": what the figure of the label is, and how it is written (`semivae.tasks.task.Headline`);
         "validation": count and, by reader, that figure as "error", with its 95% interval; "samples": count and, by
-        reader, the class consistency ("read_as_intended") with its interval; "warnings": kind, about, seen, means,
+        reader, the class consistency ("read_as_intended") with its interval; "evidence": tables of coarse classes and
+        annotators (`semivae.reports.confusions`); "warnings": kind, about, seen, means,
         advice, the step "since" which training reports it (None: found only now), and whether it still "holds";
         "not_measured": what,
         and why.
@@ -102,6 +104,7 @@ def diagnose(
         "headline": asdict(run.task.headline),
         "validation": {"count": count, "readers": _figures(measured, errors, context)} if errors else None,
         "samples": {"count": samples, "readers": _consistencies(read, samples)} if read else None,
+        "evidence": confusions(run, skipped),
         "warnings": merged(rows, held),
         "not_measured": skipped,
     }
