@@ -21,6 +21,7 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional
+from semivae.game.ladder import LadderConditional
 from semivae.nets.body_net import BodyNet
 from semivae.nets.freezing import Freezable, stages_of
 from semivae.recipe import change_recipe, read_recipe
@@ -328,6 +329,17 @@ def test_a_run_without_labels_gives_what_its_levels_share(tmp_path: Path) -> Non
     assert first.recipe.bottom_up is not None and net.name == "run" and net.network == first.recipe.bottom_up
     run = semivae.train(on_run(tmp_path / "ladder"), out=tmp_path / "run", device="cpu")
     assert body_net(run).body.features == 6
+
+
+def test_what_the_levels_of_a_ladder_share_may_be_a_body(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "ladder.yaml").write_text(LADDER)
+    changes = {"bottom_up": {**BODY, "weights": str(weights)}}
+    run = semivae.train(tmp_path / "ladder.yaml", set=changes, out=tmp_path / "run", device="cpu")
+    level = run.encoder["z"]
+    assert isinstance(level, LadderConditional) and isinstance(level.bottom_up, BodyNet)
+    with safe_open(weights, framework="pt") as file:
+        kept = level.bottom_up.body.get_submodule("network").state_dict()
+        assert all(torch.equal(value, file.get_tensor(name)) for name, value in kept.items())
 
 
 @pytest.mark.parametrize(
