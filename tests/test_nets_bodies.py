@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from semivae.nets.bodies import Body, build_body
+from semivae.nets.bodies import Body, build_body, load_pretrained
 from semivae.nets.body import scaled_sides
 from semivae.recipe.bodies import TimmBody, TorchvisionBody
 
@@ -198,6 +198,21 @@ def test_grids_become_coarser_step_by_step(model: str) -> None:
 def test_the_last_grid_is_what_the_features_are_pooled_from() -> None:
     body, images = torchvision_body(), torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(body.grids(images)[-1].mean(dim=(2, 3)), body(images))
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize("model", ["test_efficientnet", "test_convnext", "test_resnet"])
+def test_what_lies_behind_the_grids_can_be_dropped_and_files_that_have_it_still_fit(model: str, tmp_path: Path) -> None:
+    body, images = timm_body(model), torch.rand(2, 3, 64, 64)
+    save_file(body.network.state_dict(), tmp_path / "whole.safetensors")
+    before = body.grids(images)
+    short = timm_body(model)
+    short.keep_grids()
+    load_pretrained(short, TimmBody(name="timm", model=model, weights=str(tmp_path / "whole.safetensors")))
+    for grid, expected in zip(short.grids(images), before, strict=True):
+        torch.testing.assert_close(grid, expected)
+    sum(grid.sum() for grid in short.grids(images)).backward()  # type: ignore[union-attr]
+    assert all(parameter.grad is not None for parameter in short.parameters())
 
 
 def test_models_without_coarser_grids_are_refused() -> None:

@@ -90,6 +90,18 @@ class Body(Freezable):
             by_size[grid.shape[2], grid.shape[3]] = grid
         return [by_size[size] for size in sorted(by_size, reverse=True)]
 
+    def keep_grids(self) -> None:
+        """Drops what lies behind the last grid, where the network can (timm's), so that its last stage is in use.
+
+        The weights of what is dropped are then ignored in files.
+        """
+        prune = getattr(self.network, "prune_intermediate_layers", None)
+        if prune is not None:
+            before = list(self.network.state_dict())
+            prune(prune_norm=True, prune_head=True)
+            kept = self.network.state_dict()
+            self.head += tuple(dict.fromkeys(name.rpartition(".")[0] for name in before if name not in kept))
+
     @torch.no_grad()
     def grid_shapes(self, image: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Returns the shapes of the grids, [channels, height, width] each, of a picture of some shape.

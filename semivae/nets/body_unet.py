@@ -57,6 +57,7 @@ class PretrainedUnet(nn.Module):
 
         super().__init__()
         self.body: Body = build_body(SpecOfBody(**body), pretrained=False)
+        self.body.keep_grids()
         self.body.let_learn(train, rate, decay)
         self.levels = levels
         shapes = self.body.grid_shapes(image_shape)
