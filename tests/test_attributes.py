@@ -267,6 +267,12 @@ def test_a_y_of_several_columns_is_a_vector_of_attributes() -> None:
             assert y.tolist() == arrays()["y"][int(x[0, 0, 0]) // 16].tolist(), "rows stay together"
 
 
+def test_rows_with_one_attribute_each_may_be_attributes() -> None:
+    y = np.eye(3, dtype=int)[[0, 1, 2, 0] * 5]
+    source = ArraysSource(name="arrays", path="a.npz", kinds={"y": "attributes"})
+    assert dataset_of_arrays(arrays(y=y), source, Path("a.npz")).labels["y"].kind == "attributes"
+
+
 def test_a_test_part_and_further_images_may_be_given() -> None:
     more = {"x_test": arrays()["x"][:3], "y_test": arrays()["y"][:3].astype(float), "x_unlabelled": arrays()["x"][:2]}
     more["y_test"][0, 2] = np.nan
@@ -280,8 +286,9 @@ def test_a_test_part_and_further_images_may_be_given() -> None:
     [
         ({"y": np.full((20, 3), 2)}, "a.npz: y holds 2; an attribute is 0 or 1, and -1 or NaN where it is unknown"),
         ({"y": np.full((20, 3), 0.25)}, "If y holds the probabilities or ranks of classes"),
-        ({"y": np.full((20, 3), "no")}, "attributes are zeros and ones"),
-        ({"y": np.ones((19, 3), int)}, "y is .19, 3., but there are 20 examples in x"),
+        ({"y": np.full((20, 3), "no")}, "one class name or number for each example is expected"),
+        ({"y": np.eye(4, dtype=int)[[0, 1, 2, 3] * 5]}, "of one-hot rows, take .argmax.axis=1.; if rows .*attributes"),
+        ({"y": np.tile([1, 1, 0], (19, 1))}, "y is .19, 3., but there are 20 examples in x"),
         ({"y": np.full((20, 3), -1)}, "y shows no attribute of any example"),
         ({"y_names": np.array(["hat", "hat", "cap"])}, "y_names holds 2 different names for 3 attributes"),
         ({"x_test": np.zeros((2, 4, 4), np.uint8), "y_test": np.zeros((2, 2), int)}, "y_test is .2, 2., but"),

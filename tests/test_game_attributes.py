@@ -17,7 +17,7 @@ from semivae.game.losses import Term
 from semivae.game.lower_bound import LowerBound
 from semivae.game.plan import Factor, StreamGraph, derive_plan
 from semivae.game.players import Player
-from semivae.game.teaching.attribute_teacher import AttributeTeacher, align_bits, bit_curriculum_mask
+from semivae.game.teaching.attribute_teacher import AttributeTeacher, align_bits, bit_curriculum_mask, fitting_offsets
 from semivae.game.teaching.teacher import StreamViews
 from semivae.nets import Mlp
 from semivae.parallel.cut import Cut
@@ -223,12 +223,20 @@ def test_soft_targets_keep_the_teachers_doubt() -> None:
 
 
 def test_alignment_moves_each_attribute_to_its_own_frequency() -> None:
-    """Logits spread evenly: under the offset, the wanted fraction of each attribute lies above 0."""
+    """The mean probability of each attribute nears its own prior, and never passes it."""
     spread = torch.linspace(-3.0, 3.0, 101)[:, None].repeat(1, 3)
-    prior, frequencies, offsets = torch.tensor([0.1, 0.5, 0.8]), torch.full((3,), 0.5), torch.zeros(3)
-    for _ in range(2000):
-        shifted = align_bits(spread, prior, frequencies, offsets)
-    assert (shifted > 0).float().mean(dim=0).tolist() == pytest.approx([0.1, 0.5, 0.8], abs=0.03)
+    prior, offsets = torch.tensor([0.1, 0.5, 0.8]), torch.zeros(3)
+    fitted = spread + fitting_offsets(spread, prior)
+    assert fitted.sigmoid().mean(dim=0).tolist() == pytest.approx(prior.tolist(), abs=1e-3)
+    means = torch.stack([align_bits(spread, prior, offsets).sigmoid().mean(dim=0) for _ in range(400)])
+    assert means[-1].tolist() == pytest.approx(prior.tolist(), abs=1e-3)
+    assert (means[1:, 0] <= means[:-1, 0]).all() and (means[:, 0] > 0.0999).all()
+    assert (means[1:, 2] >= means[:-1, 2]).all() and (means[:, 2] < 0.8001).all()
+
+
+def test_an_attribute_that_is_never_or_always_there_gets_no_endless_offset() -> None:
+    found = fitting_offsets(torch.zeros(5, 2), torch.tensor([0.0, 1.0]))
+    assert found.tolist() == pytest.approx([math.log(0.001 / 0.999), -math.log(0.001 / 0.999)], abs=1e-2)
 
 
 def test_alignment_takes_the_decoders_prior() -> None:
@@ -236,7 +244,7 @@ def test_alignment_takes_the_decoders_prior() -> None:
     for _ in range(5):
         taught(teacher, encoder)
     first, second, third = teacher.get_buffer("offsets").tolist()
-    assert second < first == third < 0, "0.2 is wanted of the second, 0.5 of the others, and all are answered"
+    assert second < first == third < 0, "0.2 is wanted of the second, 0.5 of the others, and 0.6 is answered"
     with pytest.raises(ValueError, match="distribution alignment needs a prior of a in the decoder"):
         views = StreamViews("x", distribution_alignment=True)
         AttributeTeacher("a", views, Player([NetworkConditional(A, (H,), Fixed(0.0, 0.0, 0.0))]), encoder)
@@ -309,13 +317,13 @@ def test_shards_share_the_curriculum_and_the_alignment(count: int) -> None:
     prior = torch.tensor([0.1, 0.5, 0.8])
 
     def align(shard: Shard) -> Tensor:
-        for _ in range(3):
-            shifted = align_bits(shard.rows(values), prior, frequencies, offsets)
+        for _ in range(4):
+            shifted = align_bits(shard.rows(values), prior, offsets)
         return shifted
 
     found = []
     for shards in (1, count):
-        frequencies, offsets = torch.full((3,), 0.5), torch.zeros(3)
+        offsets = torch.zeros(3)
         mask = in_shards(lambda shard: bit_curriculum_mask(shard.rows(values), 0.4), shards)
-        found.append((mask, in_shards(align, shards), frequencies, offsets))
-    assert all(torch.allclose(*pair) for pair in zip(*found, strict=True)) and found[0][3].abs().max() > 1
+        found.append((mask, in_shards(align, shards), offsets))
+    assert all(torch.allclose(*pair) for pair in zip(*found, strict=True)) and found[0][2].abs().max() > 0.05

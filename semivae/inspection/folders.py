@@ -9,13 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset, class_label
-from semivae.data.doubts import split_doubts
+from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, unreadable_text
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
-from semivae.data.readers.folder import arrange, class_numbers, further_labels, held_out
+from semivae.data.readers.folder import (
+    arrange,
+    class_numbers,
+    further_labels,
+    held_out,
+    label_doubts,
+    label_info,
+    label_values,
+)
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
@@ -61,7 +68,8 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
     count = None
     if dataset is not None:
         warnings += _split_doubts(dataset, examples, layout, what)
-        if {label for _, label in parts.train} == set(layout.classes):  # else it is said already that one is empty
+        whole = {label for _, label in parts.train} == set(layout.classes)  # else it is said already that one is empty
+        if layout.attributes or whole:
             count = counted(dataset, spec)
             mistakes += count.mistakes
     report = DataReport(
@@ -117,7 +125,8 @@ class FileParts:
         for part, members in (("train", self.train), ("val", self.val), ("test", self.test)):
             known = [member for member in members if member[0] in rows]
             parts[part] = np.array([rows[name] for name, _ in known], np.intp)
-            labels[parts[part]] = class_numbers(known, layout.classes).numpy()
+            if not layout.attributes:  # which are no one class
+                labels[parts[part]] = class_numbers(known, layout.classes).numpy()
         parts["unlabelled"] = np.array([rows[name] for name in self.unlabelled if name in rows], np.intp)
         return Examples(read, likeness.keys, labels, parts, likeness)
 
@@ -138,6 +147,8 @@ def _dataset(
 ) -> Dataset | None:
     """The data as a data set whose x are the keys of its pictures; None without anything to train or to test on."""
     keys, labels = torch.from_numpy(examples.keys)[:, None], torch.from_numpy(examples.labels)
+    if layout.attributes:
+        labels = label_values([(name, "") for name in examples.names], layout)
     rows = {part: torch.from_numpy(found) for part, found in examples.parts.items()}
     if not len(rows["train"]) or not len(rows["test"]):
         return None
@@ -154,7 +165,7 @@ def _dataset(
         further, further_info = [{} for _ in parts], {}
     for sample, more in zip([known, tested, unlabelled], further, strict=False):
         sample.update(more)
-    every = class_label(layout.classes) | further_info
+    every = label_info(layout) | further_info
     return Dataset(f"folder:{path.name}", every, known, tested, unlabelled, validation=own)
 
 
@@ -163,10 +174,10 @@ def _split_doubts(dataset: Dataset, examples: Examples, layout: Layout, what: st
     names = {part: [examples.names[row] for row in rows] for part, rows in examples.parts.items()}
     kept = len(names["train"])
     train, val = ({key: rows[part] for key, rows in dataset.train.items()} for part in (slice(kept), slice(kept, None)))
-    found = split_doubts(layout.classes, train, dataset.test, dataset.unlabelled, what, names)
+    found = label_doubts(layout, train, dataset.test, dataset.unlabelled, what, names)
     if layout.val is not None and len(names["val"]):
         of_val = names | {"test": names["val"]}
-        found += split_doubts(layout.classes, train, val, {}, what, of_val, "validation")
+        found += label_doubts(layout, train, val, {}, what, of_val, "validation")
     return found
 
 

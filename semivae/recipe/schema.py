@@ -23,13 +23,13 @@ from semivae.recipe.features import FeatureSpec
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
 from semivae.recipe.painting import PainterSpec
+from semivae.recipe.pair_sources import DigitPairsSource
 from semivae.recipe.section import Name, Section
 from semivae.recipe.simulated import SimulatedLabel
 from semivae.recipe.sources import (
     ArraysSource,
     BuiltInSource,
     CelebAMaskSource,
-    DigitPairsSource,
     FolderSource,
     LongTailSpec,
     MasksSource,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from semivae.recipe.pair_sources import DigitPairsSource
 from semivae.recipe.section import (
     Count,
     FilePath,
@@ -24,7 +25,7 @@ from semivae.recipe.section import (
 from semivae.recipe.simulated import SimulatedLabel
 
 Fit = Literal["crop", "pad", "stretch"]
-LabelKind = Literal["classes", "candidates"]
+LabelKind = Literal["classes", "candidates", "attributes"]
 Background = Literal["white", "black", "none"]
 
 
@@ -65,8 +66,8 @@ WHITE: Any = Field(
 )
 KINDS: Any = Field(
     {},
-    description="What further labels are, by their names: `classes` (the default), or `candidates`, sets of classes of "
-    "which one is right.",
+    description="What further labels are, by their names: `classes` (the default), `candidates`, sets of classes of "
+    "which one is right, or `attributes`, which may all be there at once.",
 )
 
 
@@ -76,7 +77,7 @@ def _refuse_further(named: Mapping[str, object], kinds: Mapping[str, str], key: 
         raise ValueError(
             f"{key}: {taken[0]} is what data call their own x, y or s; give the further label another name"
         )
-    if lost := sorted(set(kinds) - set(named)):
+    if lost := sorted(set(kinds) - set(named) - {"y"}):
         raise ValueError(f"kinds: {lost[0]} is not among {key}; say there where it is")
 
 
@@ -111,11 +112,16 @@ class FolderSource(Section):
         "name in each part. Images without a class are unlabelled.",
     )
     file_column: str = Field("file_name", description="The column of `labels` that holds the names of the files.")
-    label_column: str = Field("label", description="The column of `labels` that holds the class.")
-    columns: dict[Name, str] = Field(
+    label_column: str | tuple[str, ...] = Field(
+        "label",
+        description="The column of `labels` that holds the class. A list of columns, or {y: attributes} in `kinds`, "
+        "makes the label a vector of attributes: 1, 0 or nothing in each column, or one column such as `hat;smiling`.",
+    )
+    columns: dict[Name, str | tuple[str, ...]] = Field(
         {},
         description="Columns of `labels` that hold further labels, by the names that the recipe gives them, such as "
-        "{c: family}. Empty cells mean that a label is not known. Candidates are parted by a vertical bar.",
+        "{c: family}. Empty cells mean that a label is not known. Candidates are parted by a vertical bar, attributes "
+        "by a semicolon, or a list names a column for each.",
     )
     kinds: dict[Name, LabelKind] = KINDS
     unlabelled: tuple[str, ...] | None = Field(
@@ -135,12 +141,28 @@ class FolderSource(Section):
         if self.labels is None and (key := next(asked, None)):
             raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
         _refuse_further(self.columns, self.kinds, "columns")
+        if self.kinds.get("y") == "candidates":
+            raise ValueError("kinds: y is a class or a vector of attributes; candidates are a further label beside it")
+        for name, column in self.columns.items():
+            if not isinstance(column, str) and self.kinds.get(name, "attributes") != "attributes":
+                raise ValueError(f"columns.{name}: several columns hold attributes; correct kinds.{name}")
         return self
+
+    @property
+    def holds_attributes(self) -> bool:
+        """Whether the label is a vector of attributes."""
+        return not isinstance(self.label_column, str) or self.kinds.get("y") == "attributes"
+
+    def kind_of(self, label: str) -> LabelKind:
+        """What a further label is."""
+        several = not isinstance(self.columns[label], str)
+        return self.kinds.get(label, "attributes" if several else "classes")
 
 
 # what is read by these names
 ARRAYS = ("x", "y", "y_names", "s", "x_test", "y_test", "s_test", "x_unlabelled", "s_alone")
 PARTS_OF_ARRAYS = ("", "_test", "_unlabelled")
+NAMES = "_names"  # of attributes
 ClassNumber = Annotated[int, Field(ge=0, le=65535), NoTruth]
 
 
@@ -182,12 +204,12 @@ class ArraysSource(Section):
     @property
     def further(self) -> tuple[str, ...]:
         """The names of further labels."""
-        ends = PARTS_OF_ARRAYS[1:]
+        ends = (*PARTS_OF_ARRAYS[1:], NAMES)
         return tuple(name for name in self.keys if name not in ARRAYS and not name.endswith(ends))
 
     @model_validator(mode="after")
     def _further_labels_are_whole(self) -> ArraysSource:
-        known = {*ARRAYS, *(f"{name}{part}" for name in self.further for part in PARTS_OF_ARRAYS)}
+        known = {*ARRAYS, *(f"{name}{part}" for name in self.further for part in (*PARTS_OF_ARRAYS, NAMES))}
         if lost := [name for name in self.keys if name not in known]:
             base = lost[0].rpartition("_")[0]
             raise ValueError(f"keys: {lost[0]} belongs to a further label {base}, which is not there; add {base}")
@@ -274,6 +296,8 @@ class TableSource(Section):
 
     @model_validator(mode="after")
     def _label_is_used(self) -> TableSource:
+        if "y" in self.kinds:
+            raise ValueError("kinds: the label of a table is a class; name its attributes among columns")
         if self.label in self.ignore:
             raise ValueError(f"ignore: {self.label} is the label; leave it out there")
         _refuse_further(self.columns, self.kinds, "columns")
@@ -299,24 +323,6 @@ class CelebAMaskSource(Section):
         "CelebAMask-HQ", description="The folder; a relative path starts at the data root (`--data-root`)."
     )
     size: Side = Field(64, description="Height and width to which images and masks are scaled, in pixels.")
-
-
-class DigitPairsSource(Section):
-    """Two digits side by side, and the attributes `y`: which of the ten digits occur. A simulation on real images, to
-    try attributes as labels: the same section always gives the same images. The further labels `left` and `right` are
-    the digits themselves.
-    """
-
-    example: ClassVar[str] = "{name: digit_pairs, of: mnist, size: 14}"
-
-    name: Literal["digit_pairs"] = Field(description="Selects this kind of source.")
-    of: Literal["digits", "mnist", "fashion_mnist"] = Field(
-        "mnist", description="The data set whose images are put side by side, each of them once."
-    )
-    size: Side | None = Field(
-        None, description="Height and width to which each image is scaled, in pixels. By default they keep their size."
-    )
-    seed: Seed = Field(0, description="Chooses the pairs; independent of `training.seed`.")
 
 
 class MemorySource(Section):

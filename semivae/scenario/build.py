@@ -14,7 +14,7 @@ from torch import nn
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
-from semivae.data.streams import Stream
+from semivae.data.streams import AttributeStream, Stream
 from semivae.data.views import View
 from semivae.devices import memory_of
 from semivae.errors import DataError, RecipeError
@@ -28,6 +28,7 @@ from semivae.game.painter import Painter
 from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
+from semivae.game.teaching.alignment import RAREST
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
 from semivae.nets import NETS
@@ -375,4 +376,19 @@ def build_scenario(
     refuse_large_training(recipe, plan, learnt, memory_of(device), frozen)
     game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles, begin)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
+    _start_priors(game.decoder, streams)
     return Scenario(recipe, roles, plan, game, streams)
+
+
+def _start_priors(decoder: Player, streams: Mapping[str, Stream]) -> None:
+    """Lets the learned prior of attributes start at the frequencies that a stream of them alone knows.
+
+    From one half, a rare attribute's logit would be on its way for a thousand steps, and alignment would follow it.
+    """
+    for stream in streams.values():
+        if not isinstance(stream, AttributeStream) or stream.observes[0] not in decoder:
+            continue
+        prior = decoder[stream.observes[0]]
+        if isinstance(prior, Prior) and prior.learnable:
+            with torch.no_grad():
+                prior.natural.copy_(stream.frequencies.clamp(RAREST, 1.0 - RAREST).logit())

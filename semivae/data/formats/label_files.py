@@ -110,7 +110,8 @@ def label_names(labels: Array, what: str) -> Array:
         labels = labels[:, 0]
     if labels.ndim != 1:
         one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and bool(((labels != 0).sum(axis=1) == 1).all())
-        hint = ": of one-hot rows, take .argmax(axis=1)" if one_hot else ""
+        advice = ": of one-hot rows, take .argmax(axis=1); if rows are attributes, write kinds: {y: attributes}"
+        hint = advice if one_hot else ""
         raise DataError(
             f"{what} has shape {list(labels.shape)}; one class name or number for each example is expected{hint}"
         )

@@ -24,6 +24,9 @@ from semivae.text import join_names
 from semivae.variables import VOID
 
 BETWEEN = "|"  # candidates in one cell
+BETWEEN_ATTRIBUTES = ";"  # names in one cell
+UNIT = "\0"  # between the cells of several columns; str.strip leaves it alone
+PRESENT, ABSENT = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Cells:
         classes: of the primary label.
         style: how cells are written.
         unlabelled: further texts that mean that nothing is known.
+        columns: the names of the columns, if each text holds a cell of each, with `UNIT` between them.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Cells:
     classes: tuple[str, ...]
     style: CellStyle = CellStyle()  # noqa: RUF009 (it is frozen)
     unlabelled: Sequence[str] = ()
+    columns: Sequence[str] = ()
 
 
 def read_cells_of(kind: str, cells: Cells) -> tuple[Tensor, LabelInfo]:
@@ -85,7 +90,47 @@ def _candidates(cells: Cells) -> tuple[Tensor, LabelInfo]:
     return torch.from_numpy(table[coded.codes]), LabelInfo("candidates", cells.classes)
 
 
-READ: Mapping[str, Callable[[Cells], tuple[Tensor, LabelInfo]]] = {"classes": _classes, "candidates": _candidates}
+def _attributes(cells: Cells) -> tuple[Tensor, LabelInfo]:
+    """Attributes, int8 [n, K]: of cells like `hat;smiling`, in which others are absent; or of a column for each."""
+    if cells.columns:
+        return _attribute_columns(cells), LabelInfo("attributes", tuple(cells.columns))
+    coded = Column(cells.texts, cells.style).coded
+    marks = {mark.strip().lower() for mark in cells.unlabelled}
+    held = [[name.strip() for name in text.split(BETWEEN_ATTRIBUTES) if name.strip()] for text in coded.texts]
+    names = ordered_classes({name for text, row in zip(coded.texts, held, strict=True) for name in row
+                             if text.lower() not in marks})  # fmt: skip
+    if not names:
+        raise DataError(f"{cells.what} names no attribute; they are parted by {BETWEEN_ATTRIBUTES}")
+    table = np.full((len(held) + 1, len(names)), VOID, np.int8)  # the last row is for unknown cells
+    for row, text in enumerate(coded.texts):
+        if text.lower() not in marks:
+            table[row] = [name in held[row] for name in names]
+    return torch.from_numpy(table[coded.codes]), LabelInfo("attributes", names)
+
+
+def _attribute_columns(cells: Cells) -> Tensor:
+    unknown = {"", *(mark.lower() for mark in (*cells.style.missing, *cells.unlabelled))}
+    values = dict.fromkeys(PRESENT, 1) | dict.fromkeys(ABSENT, 0)
+    table = np.full((len(cells.texts), len(cells.columns)), VOID, np.int8)
+    for row, text in enumerate(cells.texts):
+        for place, cell in enumerate(text.split(UNIT) if text else ()):
+            written = cell.strip().lower()
+            if written in values:
+                table[row, place] = values[written]
+            elif written not in unknown:
+                advice = " (is -1 absent, or unknown?)" if written == "-1" else ""
+                raise DataError(
+                    f"{cells.what}: {cell.strip()!r} in column {cells.columns[place]}{advice}; write 1 where an "
+                    "attribute is present, 0 where it is absent, and nothing where it is unknown"
+                )
+    return torch.from_numpy(table)
+
+
+READ: Mapping[str, Callable[[Cells], tuple[Tensor, LabelInfo]]] = {
+    "classes": _classes,
+    "candidates": _candidates,
+    "attributes": _attributes,
+}
 
 
 def texts_of(array: Array, what: str) -> list[str]:

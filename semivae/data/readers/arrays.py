@@ -72,7 +72,7 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
                 f"{path}: one {name} is {list(x.shape[1:])}, but one x is {list(examples['x'].shape[1:])}; "
                 "all need the same shape"
             )
-    if holds_attributes(arrays):
+    if holds_attributes(arrays, source):
         return read_attribute_arrays(source, path, arrays, examples)
     classes = ordered_classes(str(name) for name in label_names(arrays["y"], f"{path}: y"))
     if len(classes) < 2:
@@ -87,7 +87,7 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
         train, test = ({key: value[part] for key, value in train.items()} for part in (kept, held))
         rows = kept.tolist()
         origin = f"test split off by hash, {source.test_share:.0%}"
-    known = (*NAMES, *(f"{name}{part}" for name in source.further for part in PARTS_OF_ARRAYS))
+    known = (*NAMES, *(f"{name}{part}" for name in source.further for part in (*PARTS_OF_ARRAYS, "_names")))
     warnings = [*array_doubts(path, arrays, known), *_label_doubts(classes, path)]
     warnings += split_doubts(classes, train, test, unlabelled, str(path))
     return Dataset(

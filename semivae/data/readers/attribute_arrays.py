@@ -22,9 +22,16 @@ NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled", "y_names")
 MOST_DOUBTS = 10  # attributes that are named in a warning
 
 
-def holds_attributes(arrays: Mapping[str, Array]) -> bool:
-    """Whether y is a vector of several entries for each example."""
-    return "y" in arrays and arrays["y"].ndim == 2 and arrays["y"].shape[1] > 1
+def holds_attributes(arrays: Mapping[str, Array], source: ArraysSource) -> bool:
+    """Whether y is a vector of attributes: it has several columns, and is not one class in each row, written one-hot.
+
+    `kinds: {y: attributes}` says so where each example happens to have one attribute.
+    """
+    y = arrays["y"]
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
+        return False
+    one_hot = bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+    return source.kinds.get("y") == "attributes" or not (one_hot or bool((y == 1).all()))
 
 
 def read_attribute_arrays(
@@ -47,7 +54,7 @@ def read_attribute_arrays(
     Raises:
         DataError: an array has a type, shape, length or value that does not fit.
     """
-    names = _names(arrays, path)
+    names = names_of_attributes("y", arrays, path)
     train = _part("x", "y", arrays, examples, names, path)
     if not seen(train["y"]).any():
         raise DataError(f"{path}: y shows no attribute of any example; label some")
@@ -108,13 +115,18 @@ def attribute_doubts(values: Tensor, names: tuple[str, ...], what: str) -> list[
     return found
 
 
-def _names(arrays: Mapping[str, Array], path: Path) -> tuple[str, ...]:
-    count = arrays["y"].shape[1]
-    if "y_names" not in arrays:
+def names_of_attributes(label: str, arrays: Mapping[str, Array], path: Path) -> tuple[str, ...]:
+    """Returns the names of a label's attributes, from LABEL_names; without it their numbers.
+
+    Raises:
+        DataError: there are not as many different names as attributes.
+    """
+    count, key = arrays[label].shape[1], f"{label}_names"
+    if key not in arrays:
         return tuple(str(number) for number in range(count))
-    names = tuple(str(name) for name in arrays["y_names"].reshape(-1).tolist())
+    names = tuple(str(name) for name in arrays[key].reshape(-1).tolist())
     if len(names) != count or len(set(names)) != count or "" in names:
-        raise DataError(f"{path}: y_names holds {len(set(names) - {''})} different names for {count} attributes")
+        raise DataError(f"{path}: {key} holds {len(set(names) - {''})} different names for {count} attributes")
     return names
 
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label
-from semivae.data.doubts import split_doubts
+from semivae.data.doubts import Checked, Names, seen_doubts, split_doubts
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import Pictures, read_pictures
+from semivae.data.formats.image_files import read_pictures
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.further_labels import Cells, read_cells_of
+from semivae.data.readers.attribute_arrays import attribute_doubts, attribute_label
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import (
     Labelled,
@@ -34,7 +35,7 @@ from semivae.data.readers.parts import (
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
 from semivae.text import join_names
-from semivae.variables import Sample
+from semivae.variables import VOID, Sample
 
 ALL = ("train", "val", "test", "unlabelled")
 
@@ -63,7 +64,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         parts = [read_pictures(files, [name for name, _ in part], preprocessing) for part in given]
     further, labels = further_labels(source, layout, given)
     train, val, test = (
-        {**_sample(pictures, members, layout.classes), **more}
+        {"x": pictures.pixels, "y": label_values(members, layout), **more}
         for pictures, members, more in zip(parts[:3], given[:3], further[:3], strict=True)
     )
     names = {part: [name for name, _ in members] for part, members in zip(ALL, given, strict=True)}
@@ -75,16 +76,16 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         origin = f"test split off by hash, {source.test_share:.0%}"
     unlabelled = {"x": parts[3].pixels, **further[3]} if layout.unlabelled else {}
     warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
-    warnings += tuple(split_doubts(layout.classes, train, test, unlabelled, str(path), names))
+    warnings += tuple(label_doubts(layout, train, test, unlabelled, str(path), names))
     if layout.val is not None:
         of_val = names | {"test": names["val"]}
-        warnings += tuple(split_doubts(layout.classes, train, val, {}, str(path), of_val, "validation"))
+        warnings += tuple(label_doubts(layout, train, val, {}, str(path), of_val, "validation"))
         validation = torch.arange(len(train["y"]), len(train["y"]) + len(val["y"]))
         train = {name: torch.cat([train[name], val[name]]) for name in train}
     seen = (*names["train"], *names["val"])
     return Dataset(
         f"folder:{path.name}",
-        class_label(layout.classes) | labels,
+        label_info(layout) | labels,
         train,
         test,
         unlabelled,
@@ -94,10 +95,6 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
         names=seen,
         files=PictureFiles(path, {"train": seen, "test": names["test"], "unlabelled": names["unlabelled"]}),
     )
-
-
-def _sample(pictures: Pictures, members: Labelled, classes: Sequence[str]) -> Sample:
-    return {"x": pictures.pixels, "y": class_numbers(members, classes)}
 
 
 def further_labels(
@@ -112,12 +109,39 @@ def further_labels(
     labels: dict[str, LabelInfo] = {}
     for name, said in layout.further.items():
         texts = [said.get(file, "") for part in parts for file, _ in part]
-        what = f"{source.labels}: column {source.columns[name]}"
-        cells = Cells(name, what, texts, layout.classes, unlabelled=source.unlabelled or ())
-        values, labels[name] = read_cells_of(source.kinds.get(name, "classes"), cells)
+        column = source.columns[name]
+        several = () if isinstance(column, str) else column
+        what = f"{source.labels}: column {column}" if isinstance(column, str) else str(source.labels)
+        cells = Cells(name, what, texts, layout.classes, unlabelled=source.unlabelled or (), columns=several)
+        values, labels[name] = read_cells_of(source.kind_of(name), cells)
         for sample, part in zip(samples, torch.split(values, [len(part) for part in parts]), strict=True):
             sample[name] = part
     return samples, labels
+
+
+def label_info(layout: Layout) -> dict[str, LabelInfo]:
+    """What is known of the label, y: that it is a class, or a vector of attributes."""
+    return attribute_label(layout.classes) if layout.attributes else class_label(layout.classes)
+
+
+def label_values(members: Labelled, layout: Layout) -> Tensor:
+    """The labels of files: class numbers, int64 [n], or attributes, int8 [n, K]."""
+    if not layout.attributes:
+        return class_numbers(members, layout.classes)
+    nothing = (VOID,) * len(layout.classes)
+    rows = [layout.attributes.get(name, nothing) for name, _ in members]
+    return torch.tensor(rows, dtype=torch.int8).reshape(len(rows), len(layout.classes))
+
+
+def label_doubts(
+    layout: Layout, train: Sample, test: Sample, unlabelled: Sample, what: str, names: Names, checked: Checked = "test"
+) -> list[str]:
+    """What looks wrong about the parts; arguments as of `split_doubts`."""
+    if not layout.attributes:
+        return split_doubts(layout.classes, train, test, unlabelled, what, names, checked)
+    return seen_doubts(train, test, unlabelled, what, names, checked) + (
+        attribute_doubts(train["y"], layout.classes, what) if checked == "test" else []
+    )
 
 
 def class_numbers(members: Labelled, classes: Sequence[str]) -> Tensor:
@@ -133,7 +157,8 @@ def held_out(layout: Layout, share: float) -> tuple[Tensor, Tensor]:
         DataError: every class has one image only.
     """
     keys = [name.removeprefix(layout.top) for name, _ in layout.train]  # the same zipped and unzipped
-    return hold_out(class_numbers(layout.train, layout.classes), keys, share)
+    strata = torch.zeros(len(keys), dtype=torch.int64) if layout.attributes else label_values(layout.train, layout)
+    return hold_out(strata, keys, share)
 
 
 def _rows(sample: Sample, rows: Tensor) -> Sample:

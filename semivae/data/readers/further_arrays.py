@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from semivae.data.dataset import LabelInfo
 from semivae.data.inputs.further_labels import Cells, candidates_of, read_cells_of, texts_of
 from semivae.data.inputs.pixels import Array
+from semivae.data.readers.attribute_arrays import attribute_values, names_of_attributes
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 from semivae.recipe.sources import PARTS_OF_ARRAYS
@@ -40,11 +41,11 @@ def add_further_labels(
         given = [arrays.get(f"{name}{part}") for part, _ in there]
         lengths = [len(sample["x"]) for _, sample in there]
         what, kind = f"{path}: {name}", source.kinds.get(name, "classes")
-        if kind == "candidates" and arrays[name].ndim == 2:
-            labels[name] = LabelInfo(kind, classes)
-            values = torch.cat(
-                [_sets(array, count, classes, what) for array, count in zip(given, lengths, strict=True)]
-            )
+        if kind in MATRICES and arrays[name].ndim == 2:
+            entries = classes if kind == "candidates" else names_of_attributes(name, arrays, path)
+            labels[name] = LabelInfo(kind, entries)
+            rows = [_matrix(kind, array, count, entries, what) for array, count in zip(given, lengths, strict=True)]
+            values = torch.cat(rows)
         else:
             texts = [[""] * count if array is None else texts_of(array, what)
                      for array, count in zip(given, lengths, strict=True)]  # fmt: skip
@@ -69,7 +70,21 @@ def _refuse_length(
         )
 
 
-def _sets(array: Array | None, count: int, classes: tuple[str, ...], what: str) -> Tensor:
+def _matrix(kind: str, array: Array | None, count: int, entries: tuple[str, ...], what: str) -> Tensor:
+    """A row of entries for each example, int8 [count, entries]; all are unknown where the array is not there."""
     if array is None:
-        return torch.full((count, len(classes)), VOID, dtype=torch.int8)
-    return candidates_of(array, classes, what)
+        return torch.full((count, len(entries)), VOID, dtype=torch.int8)
+    values = MATRICES[kind](array, entries, what)
+    if values.shape[1] != len(entries):
+        raise DataError(f"{what} is {list(values.shape)}, but there are {len(entries)} {kind}; give a column for each")
+    return values
+
+
+def _attributes(array: Array, entries: tuple[str, ...], what: str) -> Tensor:
+    return attribute_values(array, what)
+
+
+MATRICES: Mapping[str, Callable[[Array, tuple[str, ...], str], Tensor]] = {
+    "candidates": candidates_of,
+    "attributes": _attributes,
+}

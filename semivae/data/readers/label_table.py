@@ -11,11 +11,13 @@ from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.inputs.columns import Column
+from semivae.data.inputs.further_labels import UNIT, Cells, read_cells_of
 from semivae.data.inputs.table_labels import TableLabels
 from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
 from semivae.text import join_names
+from semivae.variables import VOID
 
 
 def arrange_by_table(files: Files, source: FolderSource) -> Layout:
@@ -32,9 +34,11 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
     parts = parts_in(files, top)
     images = [name for name in files.names if name.startswith(top) and is_image(name)]
     names, columns = _columns(files, source, tables, images)
-    labels = TableLabels(Column(columns[source.label_column], CellStyle()), source.unlabelled or ())
-    called = _one_each(files, names, labels)
-    further = {label: _cell_each(files, names, columns[column], column) for label, column in source.columns.items()}
+    called, classes, attributes, doubts = _called(files, source, names, columns)
+    further = {
+        label: _cell_each(files, names, cells_together(columns, column), join_names(one_or_more(column)))
+        for label, column in source.columns.items()
+    }
     members: dict[Part, Labelled] = {"train": [], "val": [], "test": []}
     unlabelled, unused = [], []
     for name in images:
@@ -46,7 +50,7 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
             unused.append(name)
         else:
             members[part].append((name, label))
-    classes = _classes(files, source.labels, members)
+    classes = classes or _classes(files, source.labels, members)
     used = {*(name for part in members.values() for name, _ in part), *unlabelled, *tables.values()}
     advice = f"an image in a part to validate or test on needs a label in {source.labels}"
     return Layout(
@@ -57,11 +61,12 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
         members["test"] or None,
         unlabelled,
         (
-            *labels.doubts(f"{files.place}/{source.labels}", source.label_column, source.unlabelled is not None),
+            *doubts,
             *_unlisted(source.labels, sorted(set(unlabelled) - set(names))),
         ),
         unused_files(files, used, advice),
         further,
+        attributes,
     )
 
 
@@ -92,9 +97,8 @@ def _columns(
     """
     known = {composed(name): name for name in images}
     names: list[str] = []
-    wanted = {source.label_column: "label_column"} | {
-        column: f"columns.{name}" for name, column in source.columns.items()
-    }
+    wanted = dict.fromkeys(one_or_more(source.label_column), "label_column")
+    wanted |= {column: f"columns.{name}" for name, given in source.columns.items() for column in one_or_more(given)}
     cells: dict[str, list[str]] = {column: [] for column in wanted}
     lacking: list[str] = []
     for folder, table in tables.items():
@@ -126,6 +130,43 @@ def _elsewhere(lacking: str, images: Sequence[str]) -> str:
     last = PurePosixPath(lacking.strip().replace("\\", "/")).name
     near = [name for name in images if last in (PurePosixPath(name).name, PurePosixPath(name).stem)]
     return f"; there is {near[0]}: write names relative to the table, with their ending" if near else ""
+
+
+def one_or_more(column: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns that a label has."""
+    return (column,) if isinstance(column, str) else tuple(column)
+
+
+def cells_together(columns: Mapping[str, Sequence[str]], column: str | Sequence[str]) -> list[str]:
+    """Returns the cells of a column, or those of several, joined as `Cells` takes them; "" where all are empty."""
+    if isinstance(column, str):
+        return list(columns[column])
+    rows = zip(*(columns[name] for name in column), strict=True)
+    return [UNIT.join(row) if any(cell.strip() for cell in row) else "" for row in rows]
+
+
+def _called(
+    files: Files, source: FolderSource, names: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], tuple[str, ...], dict[str, tuple[int, ...]], list[str]]:
+    """The class of each image that has one, or its attributes with their names, and what is odd about the column."""
+    column, marks = source.label_column, source.unlabelled or ()
+    if isinstance(column, str) and not source.holds_attributes:
+        labels = TableLabels(Column(columns[column], CellStyle()), marks)
+        doubts = labels.doubts(f"{files.place}/{source.labels}", column, source.unlabelled is not None)
+        return _one_each(files, names, labels), (), {}, doubts
+    several = () if isinstance(column, str) else column
+    what = f"{files.place}/{source.labels}"
+    values, info = read_cells_of(
+        "attributes", Cells("y", what, cells_together(columns, column), (), CellStyle(), marks, several)
+    )
+    vectors: dict[str, tuple[int, ...]] = {}
+    for name, vector in zip(names, map(tuple, values.tolist()), strict=True):
+        if vectors.setdefault(name, vector) != vector:
+            raise DataError(f"{files.place}: {name} stands in {source.labels} twice, with different attributes")
+    known = {name: "" for name, vector in vectors.items() if any(value != VOID for value in vector)}
+    if not known:
+        raise DataError(f"{what} gives no image an attribute; label some")
+    return known, info.classes, vectors, []
 
 
 def _one_each(files: Files, names: Sequence[str], labels: TableLabels) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Layout:
         warnings: what a user should know.
         unused: a warning of the files that no part uses, or nothing.
         further: by further label, what the table says of the files, as cells.
+        attributes: by file, its vector, where the label is one; `classes` are then the names of its entries.
     """
 
     top: str
@@ -50,6 +51,15 @@ class Layout:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def files_of(self, label: str) -> list[str]:
+        """Returns the files that have a class, or an attribute."""
+        every = [*self.train, *(self.val or []), *(self.test or [])]
+        if not self.attributes:
+            return [name for name, of in every if of == label]
+        place = self.classes.index(label)
+        return [name for name, _ in every if self.attributes[name][place] == 1]
 
 
 Refuse = Callable[[str], None]  # what becomes of a mistake after which the other files can still be sorted

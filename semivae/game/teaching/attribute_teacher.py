@@ -14,9 +14,12 @@ from torch import Tensor
 
 from semivae.game.families import bits_of
 from semivae.game.players import Player
-from semivae.game.teaching.alignment import DECAY, RAREST, RATE
+from semivae.game.teaching.alignment import DECAY, RAREST
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.parallel.shards import current_shard
+
+LARGEST_OFFSET = 20.0  # nats
+BISECTIONS = 16  # to a thousandth of a nat
 
 
 class AttributeTeacher(Teacher):
@@ -38,9 +41,7 @@ class AttributeTeacher(Teacher):
         if views.distribution_alignment:
             if label not in decoder or decoder[label].given:
                 raise ValueError(f"distribution alignment needs a prior of {label} in the decoder, which has none")
-            prior = self.prior()
-            self.register_buffer("frequencies", prior.clone())
-            self.register_buffer("offsets", torch.zeros_like(prior))
+            self.register_buffer("offsets", torch.zeros_like(self.prior()))
 
     def prior(self) -> Tensor:
         """Returns the decoder's probability of each attribute, [K]."""
@@ -69,28 +70,38 @@ class AttributeTeacher(Teacher):
         logits = bits_of(self._players[1][self.label]({views.variable: weak})).logits
         if not views.distribution_alignment:
             return logits
-        return align_bits(logits, self.prior(), self.get_buffer("frequencies"), self.get_buffer("offsets"))
+        return align_bits(logits, self.prior(), self.get_buffer("offsets"))
 
 
-def align_bits(logits: Tensor, prior: Tensor, frequencies: Tensor, offsets: Tensor) -> Tensor:
-    """Returns logits [batch, K] with offsets, and updates frequencies and offsets in place.
+def align_bits(logits: Tensor, prior: Tensor, offsets: Tensor) -> Tensor:
+    """Returns logits [batch, K] with offsets, and updates the offsets in place.
 
-    It is `semivae.game.teaching.alignment.align_distribution` for each attribute by itself.
+    They follow the offsets with which each attribute of a batch would be as probable on average as the prior says. A
+    controller that moves them by the error of a running frequency, as for classes, would overshoot: an attribute is
+    alone with its offset, and others do not hold it.
 
     Args:
         logits: of the attributes.
         prior: probability of each attribute, [K].
-        frequencies: running frequency of each attribute among the teacher's labels, [K].
         offsets: of the logits, [K], in nats.
     """
-    shifted, shard = logits + offsets, current_shard()
-    of_batch = shard.mean((shifted > 0).float().mean(dim=0))
-    if not shard.updates:  # another shard of this process does
-        return shifted
-    frequencies.lerp_(of_batch, 1.0 - DECAY)
-    wanted, found = (values.clamp(RAREST, 1.0 - RAREST).logit() for values in (prior, frequencies))
-    offsets.add_(RATE * (wanted - found))
+    shard, shifted = current_shard(), logits + offsets
+    wanted = fitting_offsets(shard.gather(logits), prior)
+    if shard.updates:  # of all shards of this process one does
+        offsets.lerp_(wanted, 1.0 - DECAY)
     return shifted
+
+
+def fitting_offsets(logits: Tensor, prior: Tensor) -> Tensor:
+    """Returns the offsets [K] with which the mean probability of logits [batch, K] is the prior [K]: by bisection."""
+    wanted = prior.clamp(RAREST, 1.0 - RAREST)
+    low = torch.full_like(wanted, -LARGEST_OFFSET)
+    high = -low
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        below = (logits + middle).sigmoid().mean(dim=0) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
 
 
 def bit_curriculum_mask(logits: Tensor, fraction: float) -> Tensor:
