@@ -36,6 +36,7 @@ from semivae.runs.given import given_values
 from semivae.runs.hub import push_folder
 from semivae.runs.model import TrainedModel
 from semivae.training import train as training
+from semivae.training.going_on import AGAIN
 from semivae.training.progress import Report
 from semivae.variables import Sample
 
@@ -346,6 +347,9 @@ def train(
     progress: bool | Report | None = None,
     dataset: GivenData | None = None,
     loggers: Sequence[str | Logger] = (),
+    start_from: str | Path | None = None,
+    more_steps: int | None = None,
+    learning_rate: float = AGAIN,
 ) -> Run:
     """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`.
 
@@ -369,5 +373,8 @@ def train(
             device=device,
             progress=report,
             dataset=dataset,
+            start_from=start_from,
+            more_steps=more_steps,
+            learning_rate=learning_rate,
         )
     return Run.of(model)

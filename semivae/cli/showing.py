@@ -109,7 +109,8 @@ def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     """Returns an evaluation's main figures, and where the run is."""
     from semivae.cli.kinds import shown_as
 
-    return [*shown_as(report["kind"]).results(report), f"The run is in {report['run']}"]
+    where = "; ".join([f"The run is in {report['run']}", *report.get("history", ())])
+    return [*shown_as(report["kind"]).results(report), where]
 
 
 def classifier_lines(facts: Mapping[str, Any]) -> list[str]:

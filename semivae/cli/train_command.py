@@ -46,6 +46,21 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="RUN", help="Start from the weights of this run; classes that it knows keep theirs."
+        ),
+    ] = None,
+    more_steps: Annotated[
+        int | None, typer.Option("--more-steps", metavar="N", min=1, help="Add steps to a finished run.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--at-rate", metavar="SHARE", help="With --more-steps: begin at this share of the learning rate (0.3)."
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     devices: Annotated[
@@ -69,14 +84,16 @@ def train(
     several = [] if devices is None else devices_asked(devices)
     if len(several) > 1 and seeds is None:
         raise typer.Exit(train_together(without_devices(sys.argv[1:]), several))
+    options: dict[str, Any] = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite}
+    options |= {"device": device, "loggers": log, "start_from": start_from, "more_steps": more_steps}
+    if learning_rate is not None and more_steps is None:
+        raise typer.BadParameter("is the learning rate of added steps; give --more-steps too", param_hint="--at-rate")
+    options |= {} if learning_rate is None else {"learning_rate": learning_rate}
     if is_following():
-        follow(recipe, changes, out, seeds, split=split, data_root=data_root, twin=twin, resume=resume,
-               overwrite=overwrite, device=device)  # fmt: skip
+        follow(recipe, changes, out, seeds, split=split, **options)
         return
     shown = console(to_stderr=as_json, outlived=True)
     note_former_names(recipe, changes)
-    options: dict[str, Any] = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite}
-    options |= {"device": device, "loggers": log}
     if seeds is None:
         folder = out or Path("runs") / Path(recipe).stem
         report = train_one(shown, recipe, changes, folder, split=split, **options)
@@ -90,7 +107,7 @@ def train(
 
     base = out or Path("runs") / Path(recipe).stem
     numbers = seed_numbers(seeds)
-    refuse_seed_folders(base, numbers, overwrite, resume)
+    refuse_seed_folders(base, numbers, overwrite, resume or more_steps is not None)
     reports = {}
     if len(several) > 1:
         reports = train_side_by_side(shown, recipe, changes, base, numbers, several, **options)
@@ -123,6 +140,11 @@ def train_side_by_side(
     shared += ["--data-root", str(options["data_root"])] if options["data_root"] is not None else []
     shared += [] if options["twin"] is None else ["--twin" if options["twin"] else "--no-twin"]
     shared += ["--overwrite"] if options["overwrite"] else []
+    shared += [word for name in options["loggers"] for word in ("--log", name)]
+    given = {"--from": "start_from", "--more-steps": "more_steps", "--at-rate": "learning_rate"}
+    shared += [
+        word for name, key in given.items() if options.get(key) is not None for word in (name, str(options[key]))
+    ]
     commands = {}
     for seed in seeds:
         folder = base / f"seed{seed}"
@@ -132,7 +154,7 @@ def train_side_by_side(
     try:
         reports = run_side_by_side(commands, devices, lambda line: shown.print(line, soft_wrap=True))
     except KeyboardInterrupt:
-        words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+        words = without_options([word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")])
         note(f"stopped; the runs are kept in {base}. To go on: {shlex.join(['semivae', *words, '--resume'])}")
         raise typer.Exit(130) from None
     return dict(zip(seeds, reports.values(), strict=True))
@@ -182,8 +204,18 @@ def resume_hint(folder: Path, own: bool) -> str:
     """Returns what to type after Ctrl-C: the same command with --resume, if the run in the folder is its `own`."""
     if not own or not (folder / "last.safetensors").exists():
         return "stopped before training began"
-    words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+    words = without_options([word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")])
     return f"stopped; the run is kept in {folder}. To go on: {shlex.join(['semivae', *words, '--resume'])}"
+
+
+def without_options(words: Sequence[str], names: Sequence[str] = ("--more-steps", "--at-rate")) -> list[str]:
+    """Returns words of a command without some options and their values: what was added is not added again."""
+    values = {place + 1 for place, word in enumerate(words) if word in names}
+    return [
+        word
+        for place, word in enumerate(words)
+        if place not in values and word not in names and not word.startswith(tuple(f"{name}=" for name in names))
+    ]
 
 
 def seed_numbers(text: str) -> list[int]:

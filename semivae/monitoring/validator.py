@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -42,11 +42,19 @@ class Validator:
         scenario: the scenario that it belongs to.
         part: the validation part, images and labels on the game's device; may be empty.
         classes: names of the label's classes.
+        steps: of the whole training; None: as the recipe says.
     """
 
     def __init__(
-        self, phase: str, game: Game, scenario: Scenario, part: Mapping[str, Tensor], classes: Sequence[str]
+        self,
+        phase: str,
+        game: Game,
+        scenario: Scenario,
+        part: Mapping[str, Tensor],
+        classes: Sequence[str],
+        steps: int | None = None,
     ) -> None:
+        self.steps = steps or scenario.recipe.training.steps
         self.phase, self.game, self.part, self.classes = phase, game, part, classes
         self.recipe, self.roles, self.plan = scenario.recipe, scenario.roles, scenario.plan
         self.images = part if len(part[self.roles.image]) else self._unlabelled(scenario)
@@ -99,5 +107,6 @@ class Validator:
         """Returns the failures at the last of `rows` that no earlier row reports."""
         model, own = ([row for row in rows if row["phase"] == phase] for phase in ("model", self.phase))
         context = context_of(self.recipe, self.roles, self.plan, self.game.decoder, self.images, self.classes)
+        context = replace(context, steps=self.steps)
         found = find_failures(own, context) if self.phase == "model" else worse_than_twin(model, own, context)
         return new_failures(list(found), own[:-1])

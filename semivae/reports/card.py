@@ -100,6 +100,7 @@ def _about(run: TrainedModel) -> str:
 def _training(run: TrainedModel) -> str:
     facts = run.facts
     lines = [f"- {facts.step:,} of {facts.steps:,} steps, {facts.seconds:,.0f} seconds"]
+    lines += [f"- {line}" for line in run.history.lines()]
     if facts.labelled_counts:
         counts = [f"{name} {count:,}" for name, count in zip(run.classes, facts.labelled_counts, strict=True)]
         lines.append(f"- {sum(facts.labelled_counts):,} labelled examples: {join_names(counts, most=20)}")

@@ -82,7 +82,8 @@ def diagnose(
     found = measure_samples(run.decoder, run.encoder, run.roles, drawn)
     read = read_by(run, readers, drawn, skipped)
     plan = plan_of(run.recipe, run.roles)
-    context = replace(context_of(run.recipe, run.roles, plan, run.decoder, part, run.classes), n_samples=samples)
+    context = context_of(run.recipe, run.roles, plan, run.decoder, part, run.classes)
+    context = replace(context, n_samples=samples, steps=run.facts.steps)
     rows = read_metrics(run.path)
     model, twin = ([row for row in rows if row["phase"] == phase] for phase in ("model", "twin"))
     now = {**(model[-1] if model else {}), "step": run.facts.step, **asdict(label), **asdict(found)}

@@ -47,7 +47,8 @@ def evaluate(
 
     Returns a JSON-serialisable dict: "run" (its path), "kind" (of the label: it says what is scored, see
     `semivae.tasks.class_scores` and `semivae.tasks.map_scores`), "split", "count" (images), and for each of "last",
-    "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are fractions.
+    "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are fractions. "history",
+    where there is one, says in words which run it started from, and which steps were added.
 
     Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
     "calibrated", "voted" and "corrected" hold scores and `Classifier.facts`.
@@ -97,6 +98,8 @@ def evaluate(
         rows = shifted_rows(labels, shares, classes)
         images, labels = images[rows], labels[rows]
         report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
+    if lines := last.history.lines():
+        report["history"] = lines
     models = {checkpoint: _checkpoint(last, checkpoint) for checkpoint in CHECKPOINTS}
     for checkpoint, model in models.items():
         if model is not None and model is not last and _same_encoder(model, last):

@@ -42,6 +42,7 @@ from semivae.runs.folder import (
     kept_encoding,
     kept_recipe,
 )
+from semivae.runs.history import History, history_of
 from semivae.runs.hub import local_folder
 from semivae.runs.painter import read_painter
 from semivae.runs.replacing import refuse_set_aside
@@ -200,6 +201,11 @@ class TrainedModel:
     @property
     def finished(self) -> bool:
         return self.facts.step == self.facts.steps
+
+    @cached_property
+    def history(self) -> History:
+        """The run that it started from, and the steps that were added to it."""
+        return history_of(self.path)
 
     @cached_property
     def encoding(self) -> TableEncoding | None:

@@ -13,7 +13,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from semivae.errors import RunError
@@ -101,7 +101,9 @@ def upgrade_from(number: int) -> Upgrade:
 
 
 class RunFile(BaseModel):
-    """The content of run.json."""
+    """The content of run.json; what else it holds is kept (`semivae.runs.history`)."""
+
+    model_config = ConfigDict(extra="allow")
 
     format: Annotated[int, Field(ge=1, strict=True)]
     semivae: str
@@ -136,5 +138,8 @@ def refuse_newer(what: str, number: int, version: str) -> None:
 
 
 def write_run_file(folder: Path) -> None:
-    """Writes the present format and version. Raises OSError where the file cannot be written."""
-    write_whole(folder / RUN_FILE, RunFile(format=present_format(), semivae=__version__).model_dump_json() + "\n")
+    """Writes the present format and version, and keeps all else. Raises OSError where the file cannot be written."""
+    path = folder / RUN_FILE
+    content = RunFile.model_validate_json(path.read_text(encoding="utf-8")).model_dump() if path.is_file() else {}
+    content |= {"format": present_format(), "semivae": __version__}
+    write_whole(path, RunFile.model_validate(content).model_dump_json() + "\n")

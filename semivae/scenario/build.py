@@ -109,6 +109,16 @@ def build_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, P
     return _players(recipe, roles or roles_of(recipe))
 
 
+def blank_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, Player]:
+    """The same players without memory for their numbers, which have shapes alone.
+
+    Raises:
+        RecipeError: as `build_players`, but for memory.
+    """
+    with torch.device("meta"), WithoutInitialisation():
+        return _players(recipe, roles or roles_of(recipe))
+
+
 Counted = Literal["learnt", "frozen", "all"]
 """Which numbers are counted: those that learn, those of networks that do not learn (again), or all, fixed ones too."""
 
@@ -123,8 +133,8 @@ def parameter_counts(
     Raises:
         RecipeError: as `build_players`, but for memory.
     """
+    decoder, encoder = blank_players(recipe, roles)
     with torch.device("meta"), WithoutInitialisation():
-        decoder, encoder = _players(recipe, roles or roles_of(recipe))
         painter = build_painter(recipe, decoder)
 
     def count(module: nn.Module) -> int:

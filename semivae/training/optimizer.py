@@ -16,6 +16,7 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import OTHER_PLAYER, PlayerName
 from semivae.nets.freezing import Freezable
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
+from semivae.training.length import Length
 from semivae.training.muon import Muon
 from semivae.training.reduction import Reduction
 
@@ -33,6 +34,7 @@ class PlayerOptimizer:
         spec: the recipe's training section.
         player: whose parameters these are; the section may give each player an algorithm and a rate of its own.
         shares: of the learning rate, for parameters that have not all of it (`shares_of`).
+        length: of the training; None: as the section says.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class PlayerOptimizer:
         spec: TrainingSpec,
         player: PlayerName,
         shares: Mapping[nn.Parameter, float] | None = None,
+        length: Length | None = None,
     ) -> None:
         self.parameters, self.spec = parameters, spec
+        self.length = length or Length(spec)
         rates, algorithms = spec.learning_rate, spec.optimizer
         self.learning_rate = getattr(rates, player) if isinstance(rates, PlayerRates) else rates
         name = getattr(algorithms, player) if isinstance(algorithms, PlayerOptimizers) else algorithms
@@ -76,11 +80,8 @@ class PlayerOptimizer:
         return [{"params": tensors, "share": share} for share, tensors in groups.items()]
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then constant, or a half cosine down to 0 at the last step."""
-        warm = min(1.0, (step + 1) / (self.spec.warmup + 1))
-        if self.spec.schedule == "constant":
-            return self.learning_rate * warm
-        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / self.spec.steps))
+        """Learning rate of a step, as the length of the training says."""
+        return self.length.rate_at(step, self.learning_rate)
 
     def zero_grad(self) -> None:
         """Drops the last gradient."""
@@ -168,13 +169,13 @@ class Optimizers:
         self._unchecked: list[Turn] = []
 
     @classmethod
-    def of_game(cls, game: Game, spec: TrainingSpec) -> Optimizers:
+    def of_game(cls, game: Game, spec: TrainingSpec, length: Length | None = None) -> Optimizers:
         """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
         wait = all(parameter.device.type == "cpu" for parameter in game.parameters())
         players = {player: game.player(player) for player in OTHER_PLAYER}
         return cls(
             {
-                name: PlayerOptimizer(list(player.parameters()), spec, name, shares_of(player))
+                name: PlayerOptimizer(list(player.parameters()), spec, name, shares_of(player), length)
                 for name, player in players.items()
             },
             wait,

@@ -28,6 +28,7 @@ from semivae.runs.checkpoint import Facts, with_prefix, without_prefix
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
 from semivae.training.divergence import refuse_divergence
+from semivae.training.length import Length
 from semivae.training.optimizer import REMEDIES, Optimizers
 from semivae.training.progress import Progress, Report, progress_line
 from semivae.training.read_ahead import ReadAhead
@@ -54,7 +55,7 @@ class Listener:
 
 
 class Phase:
-    """One phase of a run: a game played for `training.steps` steps.
+    """One phase of a run: a game played for so many steps.
 
     Every random choice of a step comes from (seed, step), so a resumed run repeats the uninterrupted one.
 
@@ -65,6 +66,7 @@ class Phase:
         records: the files of the phase.
         listener: hears of it.
         cut: how its batches are cut into shards. The first process alone validates and writes.
+        length: how many steps; None: as the recipe says.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Phase:
         records: Records,
         listener: Listener,
         cut: Cut | None = None,
+        length: Length | None = None,
     ) -> None:
         self.game, self.validator, self.records, self.listener = game, validator, records, listener
         self.spec = scenario.recipe.training
@@ -91,12 +94,14 @@ class Phase:
             self.readers = {shard.index: ReadAhead(partial(self._read, shard)) for shard in self.cut.own}
         shown = [name for name, stream in self.streams.items() if scenario.roles.image in stream.observes]
         self.examples_per_step = sum(self.sizes[name] for name in shown)
-        self.optimizers = Optimizers.of_game(game, self.spec)
+        self.length = length or Length(self.spec)
+        self.optimizers = Optimizers.of_game(game, self.spec, self.length)
         self.best_error = math.inf
         self.headline = scenario.roles.task.headline
         self.step = 0
         self.seconds = 0.0
         self.resumed_at = (0, 0.0)  # step and seconds
+        self.lengthened = False  # whether steps were added since the last checkpoint
         self.sums: dict[str, tuple[Tensor, int]] = {}  # of the losses since the last validation, by name
 
     def run(self, resume: bool) -> None:
@@ -109,17 +114,19 @@ class Phase:
         """
         if self.world.of_first(resume and self.records.exist):
             self._load()
+            if self.lengthened:
+                self._save("last")
         else:
             self._save("last")
         self.records.rewind(self.step)
         self._refuse_disagreement()
         self.listener.report(self._progress())
         reported = started = time.monotonic() - self.seconds
-        while self.step < self.spec.steps:
+        while self.step < self.length.total:
             with self._explained("make the batches smaller, the largest is " + self._largest_batch()):
                 self._take_step()
             self.seconds = time.monotonic() - started
-            last = self.step == self.spec.steps
+            last = self.step == self.length.total
             if self.step % self.spec.validate_every == 0 or last:
                 self._validate()
             elif time.monotonic() - reported > 0.5:
@@ -149,7 +156,7 @@ class Phase:
         generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
         sizes = {name: size // count for name, size in self.sizes.items()}
         batches = self.readers[shard.index].at(self.step) if self.readers else self._read(shard, self.step)
-        return self.game.begin(batches, sizes, self.step / self.spec.steps, generator)
+        return self.game.begin(batches, sizes, self.length.progress(self.step), generator)
 
     def _read(self, shard: Shard, step: int) -> dict[str, Sample]:
         """Returns by stream the part of a step's batch that a shard sees."""
@@ -252,9 +259,9 @@ class Phase:
         return Progress(
             self.records.phase,
             self.step,
-            self.spec.steps,
+            self.length.total,
             self.seconds,
-            seconds_left=self.seconds / max(self.step, 1) * (self.spec.steps - self.step),
+            seconds_left=self.seconds / max(self.step, 1) * (self.length.total - self.step),
             losses={name: sum(values) / len(values) for name, values in by_factor.items()},
             confident=sum(rates) / len(rates) if rates else None,
             steps_per_second=steps_per_second,
@@ -278,7 +285,7 @@ class Phase:
             tensors,
             Facts(
                 step=self.step,
-                steps=self.spec.steps,
+                steps=self.length.total,
                 seconds=self.seconds,
                 best_error=None if math.isinf(self.best_error) else self.best_error,
                 counts={name: count for name, (_, count) in self.sums.items()},
@@ -299,9 +306,10 @@ class Phase:
                 f"right one back, or train again with --overwrite"
             ) from error
         self.step, self.seconds = self.resumed_at = facts.step, facts.seconds
+        self.lengthened = facts.steps < self.length.total  # so far it said that it was finished
         self.best_error = math.inf if facts.best_error is None else facts.best_error
         threads = torch.get_num_threads()
-        if self.device.type == "cpu" and facts.threads not in (None, threads) and self.step < self.spec.steps:
+        if self.device.type == "cpu" and facts.threads not in (None, threads) and self.step < self.length.total:
             message = (
                 f"the run was computed with {facts.threads} threads and goes on with {threads}: sums are rounded "
                 "otherwise, so the result will not be equal bit for bit to that of an uninterrupted run; set "

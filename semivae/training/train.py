@@ -51,6 +51,7 @@ from semivae.runs.folder import (
     write_palette,
     write_recipe,
 )
+from semivae.runs.history import History, total_steps, write_history
 from semivae.runs.model import TrainedModel
 from semivae.runs.replacing import put_back, refuse_set_aside, replacing
 from semivae.runs.upgrade import as_kept
@@ -60,7 +61,9 @@ from semivae.scenario.plan import twin_plan
 from semivae.scenario.pretrained import load_bodies
 from semivae.tasks.splitting import labelled_counts, make_split
 from semivae.training.cutting import cut_of, refuse_hidden, refuse_other_data
+from semivae.training.going_on import AGAIN, asked_history, refuse_both, starting_from
 from semivae.training.interruption import interruption
+from semivae.training.length import Length
 from semivae.training.phase import Listener, Phase
 from semivae.training.progress import Progress, Report
 from semivae.training.records import PhaseName, Records
@@ -84,6 +87,9 @@ def train(
     device: str = "auto",
     progress: Report | None = None,
     dataset: GivenData | None = None,
+    start_from: str | Path | None = None,
+    more_steps: int | None = None,
+    learning_rate: float = AGAIN,
 ) -> TrainedModel:
     """Trains the model of a recipe, and its supervised twin where the recipe or `twin` asks for it.
 
@@ -101,6 +107,9 @@ def train(
             data; without it, that is warned of (`semivae.errors.DataWarning`).
         dataset: the data themselves, instead of the recipe's source: a `Dataset`, or arrays by name
             (`semivae.data.readers.memory.dataset_in_memory`). The run keeps their checksum, not the data.
+        start_from: a run whose weights are those to start from (`semivae.runs.warm_start`), of model and twin alike.
+        more_steps: add steps to the finished run at `out`, of model and twin alike (`semivae.training.length`).
+        learning_rate: with which share of the recipe's learning rate added steps begin, in (0, 1].
 
     In processes that `torchrun`, Ray Train or `semivae train --devices` has started, all of them train this one model:
     each computes its part of every batch, and the first one writes the run and reports.
@@ -117,6 +126,8 @@ def train(
     if twin is not None:
         loaded = loaded.model_copy(update={"training": loaded.training.model_copy(update={"twin": twin})})
     folder = folder_of(recipe, out)
+    refuse_both(overwrite=overwrite, resume=resume, start_from=start_from, more_steps=more_steps)
+    resume = resume or more_steps is not None
     chosen = choose_device(device)
     with joined_world(chosen) as world:
         with world.together():
@@ -124,7 +135,8 @@ def train(
                 put_back(folder)
                 check_folder(folder, overwrite, resume)
         heard = progress if world.first else None
-        started = _read(loaded, folder, chosen, world, data_root, split, resume, dataset, heard)
+        history = asked_history(folder, resume, start_from, more_steps, learning_rate)
+        started = _read(loaded, folder, chosen, world, data_root, split, resume, dataset, heard, history)
         refuse_other_data(world, started.scenario.recipe, started.data, started.parts)
         for text in started.data.warnings if progress is None and world.first else ():  # nobody else shows them
             warnings.warn(text, DataWarning, stacklevel=3)
@@ -144,6 +156,7 @@ class Started:
         root: where they live.
         networks: of features, by their variable.
         cut: how batches are cut.
+        history: the run that it starts from, and steps that were added.
     """
 
     scenario: Scenario
@@ -154,6 +167,7 @@ class Started:
     root: Path
     networks: Mapping[str, FeatureNetwork]
     cut: Cut
+    history: History
 
 
 def _read(
@@ -166,6 +180,7 @@ def _read(
     resume: bool,
     dataset: GivenData | None,
     progress: Report | None,
+    history: History,
 ) -> Started:
     """Reads the data and makes the recipe real; writes nothing."""
     with world.together():
@@ -193,10 +208,13 @@ def _read(
         data = with_features(data, loaded, root, device, networks, _teller(loaded, progress))
     with world.together():
         loaded = with_earlier_networks(resolve(loaded, data), kept)
-        begin = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
+        begin: Beginning = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
+        tell = _teller(loaded, progress)
         resumed = resume and Records(folder, "model", Facts()).exist
+        if history.started_from is not None and not resumed:
+            history, begin = starting_from(history, data, begin, tell)
         scenario = build_scenario(loaded, data, parts, device, root, None if resumed else begin)
-    return Started(scenario, begin, kept, data, parts, root, networks, cut)
+    return Started(scenario, begin, kept, data, parts, root, networks, cut, history)
 
 
 def folder_of(recipe: str | Path | Recipe, out: str | Path | None) -> Path:
@@ -253,6 +271,7 @@ def _started(
         with replacing(folder) if overwrite else nullcontext(lambda: None) as begun:
             recipe, networks = started.scenario.recipe, started.networks
             _begin(folder, recipe, started.kept, started.parts, started.data, started.root, networks)
+            write_history(folder, started.history)
             yield _reporting(progress, begun)
 
 
@@ -319,9 +338,11 @@ def _play(folder: Path, started: Started, report: Report, resume: bool) -> None:
             begin = None if resumed else started.begin
             games["twin"] = build_game(scenario.recipe, twin_lessons, device, roles=scenario.roles, begin=begin)
         for name, game in games.items():
-            validator = Validator(name, game, scenario, validation, dataset.classes)
+            total = total_steps(scenario.recipe.training.steps, started.history.continued)
+            validator = Validator(name, game, scenario, validation, dataset.classes, total)
             records = Records(folder, name, about_data, writes=cut.world.first)
-            Phase(game, scenario, validator, records, Listener(report, stopped), cut).run(resume)
+            length = Length(scenario.recipe.training, started.history.continued)
+            Phase(game, scenario, validator, records, Listener(report, stopped), cut, length).run(resume)
         if scenario.recipe.painter is not None:
             painting = painting_scenario(scenario, dataset, parts, started.root)
             judging = PaintingValidator(painting.game, scenario, validation)
