@@ -74,6 +74,8 @@ def commands(text: str) -> Iterator[list[str]]:
                 continue
             if "--at-most-error" in words:
                 words[words.index("--at-most-error") + 1] = "95%"  # what a shortened training can promise
+            if "--more-steps" in words:
+                words[words.index("--more-steps") + 1] = str(STEPS)
             if words[1] == "train":
                 words += ["--set", f"training.steps={STEPS}", "--set", "training.validate_every=2"]
             yield words[1:]
