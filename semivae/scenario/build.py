@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,6 @@ from torch import nn
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.data.streams import AttributeStream, Stream
-from semivae.data.views import View
 from semivae.devices import memory_of
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
@@ -27,10 +26,7 @@ from semivae.game.lower_bound import LowerBound
 from semivae.game.painter import Painter
 from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
-from semivae.game.schedules import Weight
 from semivae.game.teaching.alignment import RAREST
-from semivae.game.teaching.labelled_loss import LabelledLoss
-from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
 from semivae.nets import NETS
 from semivae.nets.layers import WithoutInitialisation, without_head
 from semivae.recipe import schema
@@ -42,6 +38,7 @@ from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes, painter_net
 from semivae.scenario.streams import make_streams
 from semivae.scenario.tables import resolved_tables, table_conditional
+from semivae.scenario.teaching import class_frequencies, labelled_losses, stream_views
 from semivae.seeds import seed_for
 from semivae.variables import Variable, flow_inputs
 
@@ -292,70 +289,15 @@ def build_game(
         for player in OTHER_PLAYER
     }
     views = {
-        name: _views(recipe, roles, stream) for name, stream in recipe.streams.items() if stream.views or stream.vote
+        name: stream_views(recipe, roles, stream)
+        for name, stream in recipe.streams.items()
+        if stream.views or stream.vote
     }
-    spec, pairs = recipe.training, _pairs(recipe, roles, frequencies)
+    spec, pairs = recipe.training, labelled_losses(recipe, roles, frequencies)
     if spec.objective == "elbo":
         bound = LowerBound(decoder, encoder, plan, weights, views, spec.ema_decay, pairs, spec.estimator)
         return bound.to(device)
     return Game(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
-
-
-def _pairs(recipe: Recipe, roles: Roles, frequencies: torch.Tensor | None) -> dict[tuple[str, str], LabelledLoss]:
-    """How streams change their pairs, by (stream, label); only those that change them.
-
-    Without frequencies, as for the twin, nothing is adjusted.
-    """
-    found = {}
-    for name, stream in recipe.streams.items():
-        adjusted = frequencies if stream.adjust else None
-        if adjusted is not None or stream.mixup is not None:
-            label, *_ = roles.labels  # there is one, as the plan says
-            found[name, label] = LabelledLoss(label, adjusted, stream.mixup)
-    return found
-
-
-def _class_frequencies(recipe: Recipe, roles: Roles, dataset: Dataset, split: Split) -> torch.Tensor | None:
-    """Class frequencies of the labelled examples, [classes], where a stream adjusts its pairs by them."""
-    if not any(stream.adjust for stream in recipe.streams.values()):
-        return None
-    label, *_ = roles.labels  # there is one, as the plan says
-    counts = torch.bincount(dataset.train[label][split.labelled], minlength=len(dataset.labels[label].classes))
-    return counts / counts.sum()
-
-
-def _views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamViews:
-    """What a stream says of its views; here the kind of the label chooses the teacher."""
-    spec = stream.views
-    moved = next((name for name, task in roles.labels.items() if task.has_places), None)
-    stored = stream.named_views() if roles.image in recipe.features else ()
-    common = StreamViews(roles.image, maps=moved, teacher=roles.task.teacher, vote=_vote(stream.vote), stored=stored)
-    if isinstance(spec, schema.PairOfViews):
-        return replace(
-            common,
-            weak=_view(recipe, spec.weak, stored),
-            strong=_view(recipe, spec.strong, stored),
-            threshold=spec.threshold,
-            weight=weight_of(spec.weight),
-            distribution_alignment=spec.align,
-            mutual_information=weight_of(spec.information),
-            curriculum=spec.ramp,
-            temperature=spec.temperature,
-            cutmix=spec.cutmix,
-        )
-    common = replace(common, view=_view(recipe, spec, stored) if spec is not None else None)
-    if stream.vote is None:
-        return common
-    return replace(common, threshold=stream.vote.threshold, weight=Weight(stream.vote.weight))
-
-
-def _view(recipe: Recipe, name: str, stored: tuple[str, ...]) -> JointView:
-    """A view by its name: computed, or picked out of stored draws."""
-    return StoredView(stored.index(name)) if name in stored else View(recipe.views[name])
-
-
-def _vote(spec: schema.VoteSpec | None) -> Vote | None:
-    return Vote(spec.strength, spec.draws, spec.start, spec.classes) if spec is not None else None
 
 
 def build_scenario(
@@ -384,7 +326,7 @@ def build_scenario(
     plan = plan_of(recipe, roles)
     learnt, frozen = parameter_counts(recipe, roles), parameter_counts(recipe, roles, "frozen")
     refuse_large_training(recipe, plan, learnt, memory_of(device), frozen)
-    game = build_game(recipe, plan, device, _class_frequencies(recipe, roles, dataset, split), roles, begin)
+    game = build_game(recipe, plan, device, class_frequencies(recipe, roles, dataset, split), roles, begin)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     _start_priors(game.decoder, streams)
     return Scenario(recipe, roles, plan, game, streams)
