@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "semivae"
 # label is) or `semivae.data.inputs` (what x is) can answer instead.
 MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
     "is the label a map?": {
-        "scenario/build.py": (1, "which label views move along with the image is said once, for the game"),
+        "scenario/teaching.py": (1, "which label views move along with the image is said once, for the game"),
         "scenario/shapes.py": (1, "a map's shape is that of the data, which `check` does not read"),
         "data/values.py": (1, "places of a variable in a file may be void; the variable need be no label"),
         "data/views.py": (1, "a view is asked to move maps along, or is not"),
