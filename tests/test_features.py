@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import semivae
+from semivae.classification.posterior import embed
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.features import extraction
 from semivae.data.features.attaching import feature_network, feature_preprocessing, with_features
@@ -25,7 +26,7 @@ from semivae.data.views import View
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.recipe import Recipe, read_recipe
 from semivae.recipe.schema import ViewSpec
-from semivae.scenario.build import build_scenario
+from semivae.scenario.build import build_scenario, resolve
 from semivae.tasks.splitting import make_split
 from semivae.training.progress import Progress
 from semivae.variables import drawn_name
@@ -381,3 +382,33 @@ def test_features_of_many_pictures_are_those_of_each(tmp_path: Path) -> None:
     images = torch.rand(70, 3, 32, 32)
     alone = torch.cat([in_chunks(network, image[None], CPU) for image in images[:3]])
     torch.testing.assert_close(in_chunks(network, images, CPU)[:3], alone, rtol=0, atol=0.02 * float(alone.std()))
+
+
+@pytest.mark.parametrize("part", ["classifier", "features"])
+def test_an_exported_file_takes_pictures(run: semivae.Run, tmp_path: Path, part: str) -> None:
+    told = run.export(tmp_path / "colours.pt2", part=part)
+    assert told["input"]["shape"] == ["n", 3, 32, 32]
+    assert told["checked_with"] == "training images"
+    images = torch.rand(3, 3, 32, 32)
+    exported = torch.export.load(tmp_path / "colours.pt2").module()(images)
+    features = in_chunks(run.feature_networks["f"], images, CPU)
+    expected = embed(run, features) if part == "features" else run.classifier().probabilities(features)
+    assert np.abs(exported.detach().numpy() - expected).mean() < 0.05  # these perhaps in bfloat16
+
+
+def test_an_exported_file_takes_pictures_of_any_size(run: semivae.Run, data_root: Path, tmp_path: Path) -> None:
+    run.export(tmp_path / "colours.pt2", with_preprocessing=True)
+    picture = data_root / "colours" / "test" / "red" / "00.png"
+    raw = torch.from_numpy(np.asarray(Image.open(picture))[None].copy())
+    exported = torch.export.load(tmp_path / "colours.pt2").module()(raw)
+    np.testing.assert_allclose(
+        exported.detach().numpy(), run.classifier().probabilities(run.read(picture)[0]), atol=0.05
+    )
+
+
+def test_a_recipe_is_shown_without_any_extraction(tmp_path: Path) -> None:
+    root = colours(tmp_path / "fresh", per_class=6)
+    recipe = read(tmp_path)
+    resolved = resolve(recipe, load_source(recipe.source, root))
+    assert resolved.variables["f"].shape == (1024,)
+    assert not (root / "features").exists()

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from semivae.cli.options import SetOption
 from semivae.cli.showing import note, say
 from semivae.cli.writing import check_target, write_file
+
+if TYPE_CHECKING:
+    from semivae.inspection.inspecting import Asked
+    from semivae.inspection.result import Inspected
+
+
+class ImageTemplate(StrEnum):
+    """The templates for images in folders."""
+
+    photos = "photos"
+    folder = "folder"
 
 
 def start(
@@ -22,6 +35,23 @@ def start(
         str | None, typer.Option("--label", metavar="COLUMN", help="The column of a table that holds the class.")
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
+    template: Annotated[
+        ImageTemplate | None,
+        typer.Option(
+            "--template",
+            help="Of images in folders: photos (features of a pretrained network) or folder (small pictures).",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Weights of timm's tf_efficientnet_lite0, for photographs. Default: those in timm's cache.",
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the steps, to see something soon.")] = False,
 ) -> None:
     """Inspect data and write the recipe that fits them; never overwrite a file."""
@@ -36,9 +66,35 @@ def start(
 
     asked = asked_for(path, changes, label, bare=True)
     inspected = inspect_asked(asked)
-    text = recipe_text(asked, inspected, quick)
+    asked = with_template(asked, inspected, template, weights is not None)
+    text = recipe_text(asked, inspected, quick, weights)
     for warning in inspected.report.warnings:
         note(warning, "warning")
     write_file(target, text.encode())
     say(f"{target}: {asked.chosen}; {text.splitlines()[0].partition(': ')[2]}")
     say(f"next: semivae train {shlex.quote(str(target))}")
+
+
+def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | None, weights_given: bool) -> Asked:
+    """What was asked for, with the template `photos` for photographs whose network is at hand, or as the user says."""
+    from semivae.inspection.starting import are_photographs, network_is_at_hand
+
+    if asked.template != "folder":
+        if template is not None or weights_given:
+            what = "--template" if template is not None else "--weights"
+            raise typer.BadParameter("it is for images in folders, and these data are no such", param_hint=what)
+        return asked
+    if template is None and not weights_given:
+        if not are_photographs(asked, inspected):
+            return asked
+        if not network_is_at_hand():
+            note(
+                "these are photographs. Features of a pretrained network tell their classes from far fewer labels than "
+                "small pictures do: pip install 'semivae[timm]' and choose --template photos, which downloads its "
+                "weights once, or give them as --weights FILE"
+            )
+            return asked
+    if template is ImageTemplate.folder:
+        return asked
+    chosen = f"{asked.chosen}; photographs, by features of a pretrained network"
+    return replace(asked, template="photos", chosen=chosen)

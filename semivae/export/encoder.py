@@ -25,7 +25,9 @@ from semivae.classification import Classifier
 from semivae.classification.calibration import Calibration, calibration_of
 from semivae.classification.posterior import batches, label_factor
 from semivae.classification.trust import Validated
-from semivae.data.inputs.pixels import binarized
+from semivae.data.features.pictures import pictures_of
+from semivae.data.inputs.inputs import pictures_of_inputs
+from semivae.data.inputs.pixels import as_model_values
 from semivae.errors import DataError, ExportError
 from semivae.export.formats import (
     OUTPUT_NAMES,
@@ -102,7 +104,9 @@ def export(
     if coverage is not None:
         sets = {"sets": Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage).facts()}
     factor = label_factor(run).standalone().cpu()
-    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task).eval()
+    front = run.feature_networks.get(run.image)
+    front = None if front is None else front.cpu().to(memory_format=torch.contiguous_format)
+    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task, front).eval()
     inputs = check_inputs(run)
     exported: Exported = model
     if with_preprocessing:
@@ -179,6 +183,8 @@ def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
 
 def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
     """Up to `count` validation images of the run (training images where it has none); random ones without the data."""
+    if run.feature_networks:
+        return _pictures(run, count)
     try:
         train, rows = run.dataset().train[run.image], run.split().validation[:count]
     except DataError:
@@ -197,6 +203,18 @@ def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
         return Inputs(images, origin)
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
     return Inputs((images + noise) / 2, f"{origin} and noise, half each")  # greys: the file makes them black and white
+
+
+def _pictures(run: TrainedModel, count: int) -> Inputs:
+    """Up to `count` training pictures of a run that starts from their features; random ones without the data."""
+    seen = pictures_of_inputs(run.inputs)
+    assert seen is not None
+    try:
+        with pictures_of(run.dataset(), seen.preprocessing) as pictures:
+            return Inputs(as_model_values(pictures.read(range(min(count, len(pictures))))), "training images")
+    except DataError:
+        random = torch.rand((count, *seen.shape), generator=torch.Generator().manual_seed(0))
+        return Inputs(random, "random images, because the run's data cannot be read")
 
 
 def _known_part(part: str) -> Part:
@@ -236,7 +254,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
 def _expected(model: EncoderPart, images: Tensor) -> Tensor:
     """What the model itself says, (n, K) or (n, D), through the distribution and not through the module exported."""
-    sample = {model.image: binarized(images, model.threshold)}
+    sample = model.sample(images)
     if model.part == "features":
         return model.conditional.features(sample)
     return model.task.outputs_of(model.conditional(sample), model.temperature)

@@ -19,6 +19,7 @@ from semivae.export.resampling import PictureFitting
 from semivae.game.conditionals import NetworkConditional
 from semivae.tasks.classes import CLASSES
 from semivae.tasks.task import Task
+from semivae.variables import Sample
 
 Part = Literal["classifier", "features"]
 Format = Literal["onnx", "pt2", "safetensors"]
@@ -30,7 +31,8 @@ OUTPUT_NAMES: dict[Part, str] = {"classifier": "probabilities", "features": "fea
 class EncoderPart(nn.Module):
     """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature.
 
-    With a `threshold` it makes images black and white first, as the source of the run's data does.
+    With a `threshold` it makes images black and white first, as the source of the run's data does; with a `front` the
+    factor is given what that network makes of them.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class EncoderPart(nn.Module):
         temperature: float = 1.0,
         threshold: float | None = None,
         task: Task = CLASSES,
+        front: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.front = front
         self.task = task
         self.conditional = conditional
         self.image = image
@@ -52,12 +56,17 @@ class EncoderPart(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
-        sample = {self.image: binarized(images, self.threshold)}
+        sample = self.sample(images)
         if self.part == "features":
             return self.conditional.features(sample)
         return self.task.outputs(self.conditional.parameters_of(sample), self.temperature)
 
     input_name = INPUT_NAME
+
+    def sample(self, images: Tensor) -> Sample:
+        """What the factor is given of images."""
+        seen = binarized(images, self.threshold)
+        return {self.image: seen if self.front is None else self.front(seen)}
 
     def free_sizes(self, images: Tensor) -> dict[int, Any]:
         """Which sizes of its input stay open: any batch; any height and width too, where the network allows."""
@@ -75,6 +84,8 @@ class EncoderPart(nn.Module):
     @property
     def size_multiple(self) -> int | None:
         """The model takes images of any sides that are multiples of this; None: of the run's size only."""
+        if self.front is not None:
+            return None
         multiple = getattr(self.conditional.net, "size_multiple", None)
         return multiple if isinstance(multiple, int) else None
 

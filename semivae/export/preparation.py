@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semivae.data.formats.preprocessing import Preprocessing
-from semivae.data.inputs.images import Images
+from semivae.data.inputs.inputs import pictures_of_inputs
 from semivae.data.inputs.table_encoding import FittedColumn, NumberColumn, TableEncoding
 from semivae.errors import ExportError
 from semivae.export.resampling import PictureFitting
@@ -63,8 +63,8 @@ def preparing_module(run: TrainedModel) -> Preparing:
     Raises:
         ExportError: the run learnt from arrays of rows, for which there is nothing to do.
     """
-    if isinstance(run.inputs, Images):
-        return PictureFitting(run.inputs.preprocessing)
+    if (pictures := pictures_of_inputs(run.inputs)) is not None:
+        return PictureFitting(pictures.preprocessing)
     if run.encoding is None:
         raise ExportError(
             f"{run.path} learnt from an array of rows, and such rows are used as they are; leave out the preprocessing"
@@ -80,11 +80,13 @@ def raw_examples(run: TrainedModel, prepare: Preparing, values: Tensor) -> Itera
     if isinstance(prepare, TableRows):
         yield _raw_rows(prepare.encoding, values)
         return
+    inputs = pictures_of_inputs(run.inputs)
+    assert inputs is not None
     pictures = (values * 255).round().byte().permute(0, 2, 3, 1)
     taller = pictures.repeat_interleave(3, 1).repeat_interleave(2, 2)[:, :-1]
     wider = pictures.repeat_interleave(5, 2)[:, 1:, 1:]
     for raw in (taller, wider, pictures):
-        yield raw.contiguous(), run.inputs.values(run.inputs.read(raw.numpy()).values)
+        yield raw.contiguous(), inputs.values(inputs.read(raw.numpy()).values)
 
 
 def _raw_rows(encoding: TableEncoding, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,8 +123,8 @@ def preparation_of(run: TrainedModel, inside: bool) -> dict[str, Any]:
         run: the run.
         inside: whether the exported file does it.
     """
-    if isinstance(run.inputs, Images):
-        return _of_pictures(run.inputs.preprocessing, run.threshold, inside)
+    if (known := pictures_of_inputs(run.inputs)) is not None:
+        return _of_pictures(known.preprocessing, run.threshold, inside)
     if run.encoding is not None:
         return _of_table(run.encoding, inside)
     words = f"rows: float32 [n, {run.inputs.shape[0]}], as in the array that was learnt from; nothing is done to them."

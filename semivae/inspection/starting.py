@@ -19,19 +19,37 @@ from semivae.tasks.splitting import make_split
 from semivae.text import join_names
 
 QUICK = 10  # times fewer steps
-MOST_VALIDATION = {"folder": 200, "table": 200, "masks": 8}  # by template
+MOST_VALIDATION = {"folder": 200, "photos": 200, "table": 200, "masks": 8}  # by template
+SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
 LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
 PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # a text that YAML reads as it stands
 MEANT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
-def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False) -> str:
+def are_photographs(asked: Asked, inspected: Inspected) -> bool:
+    """Whether most of the images in folders are in colour and at least 96 pixels wide and high."""
+    facts = inspected.report.images
+    if asked.template != "folder" or asked.source.name != "folder" or facts is None:
+        return False
+    large = sum(count for size, count in facts.sizes if min(size) >= SMALLEST_PHOTOGRAPH)
+    return 2 * large > facts.count and 2 * (facts.grey or 0) < facts.count and facts.channels == 3
+
+
+def network_is_at_hand() -> bool:
+    """Whether the weights of the template for photographs are on this machine, where its library finds them."""
+    from semivae.nets.bodies import is_at_hand  # late: libraries of models take seconds to import
+
+    return is_at_hand(read_recipe("photos").features["f"].net)
+
+
+def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights: Path | None = None) -> str:
     """The text of a recipe for data that were inspected, with the comments of its template.
 
     Args:
         asked: what was inspected, a path.
         inspected: what was found.
         quick: a tenth of the steps, to see something soon.
+        weights: of the network of the template for photographs, a file; None: those that its library publishes.
 
     Raises:
         DataError: training would refuse the data; the message lists all mistakes.
@@ -51,6 +69,8 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False) -> str:
     text = _with_line(text, "about", _scalar(f"{asked.template} of {report.place}"))
     text = _with_line(text, "source", _flow(_source(asked, report)))
     text = _with_line(text, "split", _flow({"labelled": "all", "validation": _validation(asked, report)}))
+    if weights is not None:
+        text = text.replace("weights: default", f"weights: {_scalar(str(weights.absolute()))}")
     if quick:
         text = re.sub(r"\b(steps|validate_every): (\d+)", _fewer, text)
     _refuse_misfit(text, inspected)
@@ -71,7 +91,7 @@ def _source(asked: Asked, report: DataReport) -> dict[str, object]:
     sides = sorted(min(size) for size, count in facts.sizes for _ in range(count))
     side = min(largest, -(-sides[len(sides) // 2] // step) * step)
     found: dict[str, object] = {"size": side, "channels": 1 if facts.grey == facts.count else facts.channels}
-    if 5 * facts.cropped > facts.count:
+    if 5 * facts.cropped > facts.count and asked.template != "photos":  # features are better of what lies in the middle
         found["fit"] = "pad"
     return source | {key: value for key, value in found.items() if f"source.{key}" not in asked.changed}
 

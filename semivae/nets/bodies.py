@@ -14,7 +14,7 @@ import torch
 from semivae.nets.body import Body, BodySpec
 from semivae.nets.weights import load_weights, read_weights
 
-__all__ = ["Body", "BodySpec", "build_body", "load_pretrained", "refuse_unknown"]
+__all__ = ["Body", "BodySpec", "build_body", "is_at_hand", "load_pretrained", "refuse_unknown"]
 
 
 def _library_of(spec: BodySpec) -> ModuleType:
@@ -85,3 +85,12 @@ def load_pretrained(body: Body, spec: BodySpec, file: Path | None = None) -> Non
         path = file or Path(spec.weights)
         weights, origin = read_weights(path), str(path)
     load_weights(body.network, weights, origin, body.head)
+
+
+def is_at_hand(spec: BodySpec) -> bool:
+    """Whether the default weights of a model are on this machine, where its library keeps them."""
+    try:
+        refuse_unknown(spec)
+        return LIBRARIES[spec.name].is_kept(spec)
+    except ValueError:  # no such library here
+        return False

@@ -65,6 +65,16 @@ def download(spec: BodySpec) -> dict[str, Tensor]:
     return found
 
 
+def is_kept(spec: BodySpec) -> bool:
+    """Whether the default weights are in the cache that timm uses."""
+    about = _timm().get_pretrained_cfg(spec.model)
+    if not (about and about.hf_hub_id):
+        return False
+    hub = importlib.import_module("huggingface_hub")  # which timm brings
+    names = ("model.safetensors", "pytorch_model.bin")
+    return any(isinstance(hub.try_to_load_from_cache(about.hf_hub_id, name), str) for name in names)
+
+
 def _create(spec: BodySpec, pretrained: bool) -> Any:
     """The model without a classifier, in evaluation mode."""
     timm = _timm()

@@ -102,6 +102,12 @@ def download(spec: BodySpec) -> dict[str, Tensor]:
     return found
 
 
+def is_kept(spec: BodySpec) -> bool:
+    """Whether the default weights are in torch's cache."""
+    published = _published(spec.model)
+    return published is not None and (Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name).is_file()
+
+
 def _for_size(spec: BodySpec, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a vision transformer whose embeddings of places are interpolated for another size of picture."""
     patch = weights["conv_proj.weight"].shape[-1]

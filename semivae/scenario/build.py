@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from semivae.data.dataset import Dataset
+from semivae.data.features.attaching import features_of
 from semivae.data.splits import Split
 from semivae.data.streams import AttributeStream, Stream
 from semivae.devices import memory_of
@@ -64,7 +65,12 @@ def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
         RecipeError: a variable without a shape that the data do not know, or groups that are not those of the data.
         DataError: the recipe's shape or classes differ from the data's.
     """
-    variables = {name: _resolved(name, spec, dataset) for name, spec in recipe.variables.items()}
+    variables = {
+        name: spec.model_copy(update={"shape": (features_of(name, recipe.features[name]),)})
+        if name in recipe.features and name not in dataset.train
+        else _resolved(name, spec, dataset)
+        for name, spec in recipe.variables.items()
+    }
     return recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
 
 

@@ -46,6 +46,12 @@ def feature_network(name: str, spec: FeatureSpec, root: Path, pretrained: bool =
     return FeatureNetwork(body, spec.mirror)
 
 
+def features_of(name: str, spec: FeatureSpec) -> int:
+    """The number of features, found without any weights. Arguments and errors as of `feature_network`."""
+    with torch.device("meta"):
+        return feature_network(name, spec, Path(), pretrained=False).size
+
+
 def feature_preprocessing(spec: FeatureSpec, source: Source, channels: int) -> Preprocessing:
     """How pictures become what the network sees: as x does, but at its own size."""
     own = preprocessing_of(source) if isinstance(source, FolderSource | MasksSource) else None

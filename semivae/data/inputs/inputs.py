@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.preprocessing import Preprocessing
+from semivae.data.inputs.features import Features
 from semivae.data.inputs.images import Images
 from semivae.data.inputs.reading import Reading
 from semivae.data.inputs.rows import Rows
@@ -64,6 +65,13 @@ class Inputs(Protocol):
     def refuse(self, recipe: Recipe, dataset: Dataset) -> None:
         """Raises DataError where families or views of a recipe do not fit such data."""
         ...
+
+
+def pictures_of_inputs(inputs: Inputs) -> Images | None:
+    """The pictures that users give for such inputs, at the size that a network sees; None for rows of a table."""
+    if isinstance(inputs, Features):
+        return inputs.pictures
+    return inputs if isinstance(inputs, Images) else None
 
 
 def inputs_of(
