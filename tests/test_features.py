@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -393,7 +394,7 @@ def test_an_exported_file_takes_pictures(run: semivae.Run, tmp_path: Path, part:
     exported = torch.export.load(tmp_path / "colours.pt2").module()(images)
     features = in_chunks(run.feature_networks["f"], images, CPU)
     expected = embed(run, features) if part == "features" else run.classifier().probabilities(features)
-    assert np.abs(exported.detach().numpy() - expected).mean() < 0.05  # these perhaps in bfloat16
+    assert np.abs(exported.detach().numpy() - np.asarray(expected)).mean() < 0.05  # these perhaps in bfloat16
 
 
 def test_an_exported_file_takes_pictures_of_any_size(run: semivae.Run, data_root: Path, tmp_path: Path) -> None:
@@ -412,3 +413,28 @@ def test_a_recipe_is_shown_without_any_extraction(tmp_path: Path) -> None:
     resolved = resolve(recipe, load_source(recipe.source, root))
     assert resolved.variables["f"].shape == (1024,)
     assert not (root / "features").exists()
+
+
+def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Path, tmp_path: Path) -> None:
+    changes: dict[str, object] = {
+        "source": {"name": "folder", "path": "colours", "size": 16},
+        "split": {"labelled": 8, "validation": 20},
+        "features.f": {"net": {"name": "torchvision", "model": "shufflenet_v2_x0_5", "weights": "none"}, "size": 32},
+        "features.f.draws": {"weak": 1, "strong": 1},
+        "decoder.x.net": {"name": "deconv", "channels": [8, 8]},
+        "training.steps": 20,
+        "training.validate_every": 10,
+    }
+    run = semivae.train("photos", set=changes, out=tmp_path / "run", data_root=data_root, device="cpu")
+    assert run.roles.pictures == "x" and run.codes == ("h",)
+    drawn = run.sample(2, y="red", seed=0)
+    assert drawn["x"].shape == (2, 3, 16, 16) and drawn["f"].shape == (2, 1024)
+    mean = run.decoder["x"]({name: drawn[name] for name in ("y", "h")}).mean
+    torch.testing.assert_close(drawn["x"], mean)
+    assert run.novelty(data_root / "colours" / "train" / "red", draws=1, count=20).report["count"] == 20
+    assert "image-classification" in run.card()
+    run.report(tmp_path / "report.html")
+    assert "data:image/png" in (tmp_path / "report.html").read_text()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {row["phase"] for row in rows} == {"model", "twin"}
+    assert {"decoder.f", "decoder.x", "encoder.h"} <= {name for row in rows for name in row["losses"]}

@@ -31,7 +31,7 @@ SHAPES = {
     "cifar10_4000labels_cpu": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
-TEMPLATES = ("arrays", "folder", "masks", "table")  # their shapes are those of the data
+TEMPLATES = ("arrays", "folder", "masks", "photos", "table")  # their shapes are those of the data
 SMALL = {
     "training.steps": 3,
     "training.twin": True,

@@ -48,6 +48,10 @@ def draw(
         drawn = run.decoder.complete(fixed, batch=count)
         if run.image not in fixed:
             drawn[run.image] = _noisy(run, drawn) if noise else run.picture(drawn)
+        beside = run.roles.pictures
+        if beside is not None and beside in run.decoder and beside not in fixed:
+            pixels = run.decoder[beside]
+            drawn[beside] = pixels(drawn).sample() if noise else pixels.picture(drawn)
     return {name: value.cpu() for name, value in drawn.items()}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.data.inputs.pixels import as_model_values
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample
 
@@ -76,6 +77,15 @@ def looks_of(run: TrainedModel, values: Tensor) -> list[Look]:
     return [Look(cells=dict(zip(shown, row, strict=True))) for row in zip(*shown.values(), strict=True)]
 
 
+def drawn_looks(run: TrainedModel, drawn: Sample) -> list[Look]:
+    """The same of the decoder's samples, by name."""
+    if run.roles.pictures is not None:
+        return [Look(picture) for picture in pixels_of(drawn[run.roles.pictures])]
+    return looks_of(run, run.inputs.as_shown(drawn[run.image]))
+
+
 def raw_looks(run: TrainedModel, part: Sample) -> list[Look]:
-    """The same of examples as data sets keep them, by name."""
+    """The same of examples as data sets keep them, by name; of features, the pictures that they are of."""
+    if (spec := run.recipe.features.get(run.image)) is not None:
+        return [Look(picture) for picture in pixels_of(as_model_values(part[spec.of]))]
     return looks_of(run, run.values(run.examples(part))[run.image])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from semivae.data.inputs.inputs import pictures_of_inputs
 from semivae.errors import DataError
 from semivae.recipe.document import write_document
 from semivae.reports.evaluation import evaluate
@@ -57,7 +58,7 @@ def _figures(run: TrainedModel) -> tuple[dict[str, Any] | None, str]:
 
 def _hub_task(run: TrainedModel) -> str | None:
     """What hubs call the task of a run; None where it does not classify."""
-    return run.task.hub_tasks.get(run.inputs.are_images)
+    return run.task.hub_tasks.get(pictures_of_inputs(run.inputs) is not None)
 
 
 def _header(run: TrainedModel, name: str, license: str | None, report: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from semivae.data.splits import Split
 from semivae.generative.sampling import draw
 from semivae.page.kinds import KindOnPage
-from semivae.page.looks import Look, looks_of, raw_looks
+from semivae.page.looks import Look, drawn_looks, raw_looks
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample
 
@@ -27,8 +27,8 @@ def examples(run: TrainedModel, part: Sample) -> list[Look]:
 
 def samples(run: TrainedModel) -> list[Look]:
     """Samples of the decoder, each by itself."""
-    drawn = draw(run, DRAWN, {}, seed=0)[run.image]
-    return [look.saying("", alt="A sample") for look in looks_of(run, run.inputs.as_shown(drawn))]
+    drawn = draw(run, DRAWN, {}, seed=0)
+    return [look.saying("", alt="A sample") for look in drawn_looks(run, drawn)]
 
 
 SHOWN = KindOnPage(
