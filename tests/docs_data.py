@@ -154,6 +154,19 @@ def names() -> dict[str, Any]:
     }
 
 
+def photographs() -> None:
+    """photographs/ and new_photographs/ in colour, and lite0.safetensors with weights that know nothing."""
+    from safetensors.torch import save_file
+    from timm import create_model
+
+    for number, name in enumerate(("cat", "dog")):
+        for image in range(8):
+            picture = drawing(name, 1000 * number + image, 100)
+            save(picture, "photographs", "train" if image < 6 else "test", name, f"{image}.jpg")
+            save(picture, "new_photographs", f"{name}{image}.jpg")
+    save_file(create_model("tf_efficientnet_lite0").state_dict(), "lite0.safetensors")
+
+
 PREPARATIONS: dict[str, Callable[[], None]] = {
     "README.md": readme,
     "docs/own-data.md": own_data,
@@ -164,5 +177,6 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/tasks/masks.md": masks,
     "docs/tasks/novelty.md": digit_files,
     "docs/tasks/pretrained-networks.md": pretrained_networks,
+    "docs/tasks/photographs.md": photographs,
     "docs/tasks/tables.md": trees,
 }

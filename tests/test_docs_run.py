@@ -36,6 +36,7 @@ SLOW = {
     "docs/tasks/few-labels.md",
     "docs/tasks/masks.md",
     "docs/tasks/pretrained-networks.md",
+    "docs/tasks/photographs.md",
 }
 # Pages whose code another test runs with what it needs.
 ELSEWHERE = {

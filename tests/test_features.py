@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,11 @@ from semivae.data.inputs.features import Features
 from semivae.data.sources import load_source
 from semivae.data.views import View
 from semivae.errors import DataError, RecipeError, RunError
+from semivae.game.plan import Lesson
 from semivae.recipe import Recipe, read_recipe
 from semivae.recipe.schema import ViewSpec
 from semivae.scenario.build import build_scenario, resolve
+from semivae.scenario.plan import plan_of
 from semivae.tasks.splitting import make_split
 from semivae.training.progress import Progress
 from semivae.variables import drawn_name
@@ -438,3 +441,14 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"model", "twin"}
     assert {"decoder.f", "decoder.x", "encoder.h"} <= {name for row in rows for name in row["losses"]}
+
+
+def test_pictures_beside_their_features_teach_the_decoder_both() -> None:
+    """The encoder sees the picture through its features, so its draws depend on all that the stream observes."""
+    recipe = read_recipe("photos")
+    assert Lesson("pictures", "decoder", ("y", "h"), ("y", "f", "x")) in [
+        replace(lesson, scores=("y", *lesson.scores)) for lesson in plan_of(recipe).lessons
+    ]
+    alone = {"streams.pictures.observe": ["x"]}
+    with pytest.raises(RecipeError, match=r"stream pictures .observes x. teaches nobody"):
+        plan_of(read_recipe("photos", alone))

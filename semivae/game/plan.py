@@ -56,13 +56,17 @@ class Factor:
 
 @dataclass(frozen=True)
 class StreamGraph:
-    """A stream as the plan sees it: what it shows, the label of its self-training, and the factors switched off."""
+    """A stream as the plan sees it: what it shows, the label of its self-training, and the factors switched off.
+
+    `through` names what it shows that the encoder sees by way of another observed variable, a known function of it.
+    """
 
     name: str
     observes: tuple[str, ...]
     pseudo_label: str | None = None
     vote: bool = False
     without: frozenset[tuple[PlayerName, str]] = frozenset()
+    through: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,8 @@ def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph
         evidence_in(graphs, stream.observes) if learner == "decoder" else (),
     )
     draws = drawable(other, stream.observes)
-    variables = {name for factor in (*other, *evidence) for name in (factor.target, *factor.given)}
-    if not variables.issuperset(stream.observes):  # its draws would not depend on all that is observed
+    seen = {name for factor in (*other, *evidence) for name in (factor.target, *factor.given)} | stream.through
+    if not seen.issuperset(stream.observes):  # its draws would not depend on all that is observed
         draws = ()
     if any(_observed_after(name, other, evidence, stream.observes) for name in draws):
         draws = ()

@@ -251,7 +251,8 @@ def _stream_graph(recipe: Recipe, roles: Roles, name: str) -> StreamGraph:
         for player in OTHER_PLAYER
         if player not in _players_taught(stream, factor)
     )
-    return StreamGraph(name, stream.observe, pseudo_label, stream.vote is not None, without)
+    through = frozenset(spec.of for variable, spec in recipe.features.items() if variable in stream.observe)
+    return StreamGraph(name, stream.observe, pseudo_label, stream.vote is not None, without, through)
 
 
 def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
