@@ -21,15 +21,18 @@ from semivae.data.features.extraction import Job, extract
 from semivae.data.features.network import FeatureNetwork, in_chunks
 from semivae.data.features.pictures import ArrayPictures, pictures_of
 from semivae.data.features.store import PLAIN, Store, draw_of
+from semivae.data.formats import image_files
 from semivae.data.formats.preprocessing import Preprocessing
+from semivae.data.inputs import features as features_module
+from semivae.data.inputs import images as images_module
 from semivae.data.inputs.features import Features
 from semivae.data.sources import load_source
 from semivae.data.views import View
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.plan import Lesson
-from semivae.recipe import Recipe, read_recipe
+from semivae.recipe import Recipe, change_recipe, read_recipe
 from semivae.recipe.schema import ViewSpec
-from semivae.scenario.build import build_scenario, resolve
+from semivae.scenario.build import build_players, build_scenario, resolve
 from semivae.scenario.plan import plan_of
 from semivae.tasks.splitting import make_split
 from semivae.training.progress import Progress
@@ -434,10 +437,9 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
     assert drawn["x"].shape == (2, 3, 16, 16) and drawn["f"].shape == (2, 1024)
     mean = run.decoder["x"]({name: drawn[name] for name in ("y", "h")}).mean
     torch.testing.assert_close(drawn["x"], mean)
-    assert run.novelty(data_root / "colours" / "train" / "red", draws=1, count=20).report["count"] == 20
     assert "image-classification" in run.card()
     run.report(tmp_path / "report.html")
-    assert "data:image/png" in (tmp_path / "report.html").read_text()
+    assert "data:image/webp" in (tmp_path / "report.html").read_text()
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"model", "twin"}
     assert {"decoder.f", "decoder.x", "encoder.h"} <= {name for row in rows for name in row["losses"]}
@@ -452,3 +454,76 @@ def test_pictures_beside_their_features_teach_the_decoder_both() -> None:
     alone = {"streams.pictures.observe": ["x"]}
     with pytest.raises(RecipeError, match=r"stream pictures .observes x. teaches nobody"):
         plan_of(read_recipe("photos", alone))
+
+
+def test_components_are_uncorrelated_and_those_in_which_pictures_differ_most(tmp_path: Path) -> None:
+    network = feature_network("f", read(tmp_path, "size: 32", "components: 3, size: 32").features["f"], tmp_path)
+    assert network.size == 3
+    raw = torch.randn(500, 1024, generator=torch.Generator().manual_seed(0))
+    raw[:, :400] += 3 * torch.randn(500, 1, generator=torch.Generator().manual_seed(1))  # these vary together
+    network.fit(raw)
+    assert network.basis is not None
+    found = ((raw - network.mean) / network.deviation) @ network.basis
+    covariance = found.T @ found / len(found)
+    torch.testing.assert_close(covariance, covariance.diag().diag(), rtol=0, atol=1e-3)
+    assert covariance.diag().mean() == pytest.approx(1, abs=1e-3)
+    assert covariance[0, 0] > 2.5  # nearly all that the three hold
+    assert network.basis[:400, 0].abs().min() > network.basis[400:, 0].abs().mean()
+    with pytest.raises(RecipeError, match=r"features.f.components: 5000 of 1024 features; ask for fewer"):
+        feature_network("f", read(tmp_path, "size: 32", "components: 5000, size: 32").features["f"], tmp_path)
+
+
+def test_more_components_than_pictures_are_refused(data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="100 components cannot be told from 40 pictures; ask for at most 40"):
+        attached(read(tmp_path, "size: 32", "components: 100, size: 32"), data_root)
+
+
+def test_a_shared_scale_is_the_same_whatever_is_given(tmp_path: Path) -> None:
+    recipe = read(tmp_path, "hidden: [16]}}}\nencoder", "hidden: [16]}, scale: shared}}\nencoder")
+    variables = {"f": {"family": "gaussian", "shape": [6]}, "y": {"family": "categorical", "classes": 2}}
+    recipe = change_recipe(recipe, {f"variables.{name}": spec for name, spec in variables.items()})
+    decoder, _ = build_players(recipe)
+    codes = torch.rand(5, 4).round()
+    found = decoder["f"]({"y": torch.tensor([0, 1, 0, 1, 0]), "h": codes})
+    assert found.stddev.shape == (5, 6)
+    assert torch.equal(found.stddev, found.stddev[:1].expand(5, 6))
+    assert not torch.equal(found.mean[0], found.mean[1])
+    loss = -found.log_prob(torch.zeros(5, 6)).mean()
+    loss.backward()
+    scale = next(value for name, value in decoder.named_parameters() if name.endswith("raw_scale"))
+    assert scale.grad is not None and scale.grad.abs().min() > 0
+    with pytest.raises(RecipeError, match="a bernoulli variable has no scale; remove scale"):
+        change_recipe(recipe, {"encoder.h.scale": "shared"})
+
+
+def test_many_new_pictures_are_read_some_at_a_time(
+    run: semivae.Run, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data_root / "colours" / "train"
+    whole = run.reading(folder)
+    arrays = torch.rand(7, 3, 20, 24).numpy()
+    together = run.reading(arrays)
+    largest: list[int] = []
+
+    def watched(network: FeatureNetwork, images: torch.Tensor, device: torch.device) -> torch.Tensor:
+        largest.append(len(images))
+        return in_chunks(network, images, device)
+
+    for module in (image_files, images_module):
+        monkeypatch.setattr(module, "AT_A_TIME", 3)
+    monkeypatch.setattr(features_module, "in_chunks", watched)
+    parts = run.reading(folder)
+    assert parts.names == whole.names and parts.sizes == whole.sizes and max(largest) == 3
+    torch.testing.assert_close(parts.values, whole.values, rtol=0, atol=0.1)
+    torch.testing.assert_close(run.reading(arrays).values, together.values, rtol=0, atol=0.1)
+    mixed = Path(shutil.copytree(folder, tmp_path / "mixed"))
+    for name in ("00.png", "01.png", "02.png", "07.png"):  # the whole of the first part, and one of the third
+        (mixed / "blue" / name).write_bytes(b"none")
+    with pytest.raises(DataError, match=r"4 of 40 image files in .* cannot be read: blue/00.png"):
+        run.reading(mixed)
+    left = run.reading(mixed, skip_unreadable=True)
+    assert len(left.values) == len(left.names) == 36 and set(left.unreadable) == {
+        f"blue/{name}" for name in ("00.png", "01.png", "02.png", "07.png")
+    }
+    rows = [place for place, name in enumerate(whole.names) if name not in left.unreadable]
+    torch.testing.assert_close(left.values, whole.values[rows], rtol=0, atol=0.1)

@@ -18,6 +18,7 @@ from semivae.scenario.shapes import net_mistakes
 from semivae.tasks.splitting import make_split
 from semivae.text import join_names
 
+COMPONENTS = 256  # of the template for photographs
 QUICK = 10  # times fewer steps
 MOST_VALIDATION = {"folder": 200, "photos": 200, "table": 200, "masks": 8}  # by template
 SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
@@ -69,6 +70,9 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
     text = _with_line(text, "about", _scalar(f"{asked.template} of {report.place}"))
     text = _with_line(text, "source", _flow(_source(asked, report)))
     text = _with_line(text, "split", _flow({"labelled": "all", "validation": _validation(asked, report)}))
+    few = report.parts["labelled"] + report.parts["unlabelled"]
+    if asked.template == "photos" and few < 2 * COMPONENTS:
+        text = text.replace(f"components: {COMPONENTS}", f"components: {max(1, few // 2)}")
     if weights is not None:
         text = text.replace("weights: default", f"weights: {_scalar(str(weights.absolute()))}")
     if quick:

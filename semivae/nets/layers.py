@@ -110,6 +110,29 @@ def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
+class SharedScale(nn.Module):
+    """A network of locations, and beside them one learnt scale for each number, whatever is given.
+
+    Args:
+        net: puts out locations [batch, *shape].
+        shape: of one value.
+    """
+
+    def __init__(self, net: nn.Module, shape: Shape) -> None:
+        super().__init__()
+        self.net = net
+        self.raw_scale = nn.Parameter(torch.zeros(shape))
+
+    def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        features: Tensor = self.net.features(images, vectors)  # type: ignore[operator]
+        return features
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        """Returns locations and scales as a family takes them, [batch, 2 * shape[0], *shape[1:]]."""
+        location: Tensor = self.net(images, vectors)
+        return torch.cat([location, self.raw_scale.expand_as(location)], dim=1)
+
+
 def without_head(net: nn.Module) -> tuple[nn.Module, int]:
     """The network up to its features, for others to build upon, and their number. It must put out a vector."""
     head = net.head

@@ -37,6 +37,7 @@ def check_sections(sections: Mapping[str, Any]) -> list[Problem]:
         (("variables", "decoder"), check_decoder),
         (("variables", "encoder"), check_encoder),
         (("variables", "decoder", "encoder"), check_flows),
+        (("variables", "decoder", "encoder"), check_scales),
         (("variables", "decoder", "encoder", "bottom_up"), check_ladder),
         (("variables", "decoder", "encoder", "streams"), check_every_variable_is_used),
         (("variables", "streams"), check_observed),
@@ -102,6 +103,22 @@ def _check_table(name: str, factor: TableSpec, variables: Variables) -> Iterator
 def check_encoder(variables: Variables, encoder: Mapping[str, ConditionalSpec]) -> Iterator[Problem]:
     """Each factor is of a known variable, given data or variables drawn before it."""
     yield from _check_order("encoder", variables, encoder)
+
+
+def check_scales(
+    variables: Variables, decoder: Mapping[str, Factor], encoder: Mapping[str, ConditionalSpec]
+) -> Iterator[Problem]:
+    """Only distributions with a scale can share it."""
+    for player, factors in (("decoder", decoder), ("encoder", encoder)):
+        for name, factor in factors.items():
+            if not isinstance(factor, ConditionalSpec) or factor.scale != "shared" or name not in variables:
+                continue
+            path: KeyPath = (player, name, "scale")
+            family = variables[name].family
+            if family not in ("gaussian", "discretized_logistic"):
+                yield Problem(path, f"a {family} variable has no scale; remove scale")
+            elif factor.flow is not None:
+                yield Problem(path, "a flow has no scale; remove scale, or flow")
 
 
 def check_flows(

@@ -106,6 +106,11 @@ class ConditionalSpec(Section):
         "variable but a single class.",
     )
     net: Net = Field(description="The network that computes the parameters of the distribution.")
+    scale: Literal["given", "shared"] = Field(
+        "given",
+        description="Of real numbers and pixels: whether the network says how widely each spreads, or that is learnt "
+        "once for all that may be given, as in a linear discriminant.",
+    )
     ladder: bool = Field(
         False,
         description="Encoder only: this factor is a level of a ladder, whose natural parameters are the decoder's plus "

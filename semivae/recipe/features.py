@@ -31,6 +31,12 @@ class FeatureSpec(Section):
     fit: Fit | None = Field(
         None, description="How a picture becomes a square of this side (see `source`); by default as x does."
     )
+    components: Positive | None = Field(
+        None,
+        description="Keep so many principal components of the features, those in which pictures differ most. They are "
+        "uncorrelated, so that a gaussian decoder of independent numbers is a better judge, and training is faster. By "
+        "default all features are kept.",
+    )
     mirror: bool = Field(
         False, description="Take the mean over a picture and its mirror image; not for digits or text."
     )

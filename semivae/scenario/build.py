@@ -29,7 +29,7 @@ from semivae.game.plan import OTHER_PLAYER, Plan
 from semivae.game.players import Player
 from semivae.game.teaching.alignment import RAREST
 from semivae.nets import NETS
-from semivae.nets.layers import WithoutInitialisation, without_head
+from semivae.nets.layers import SharedScale, WithoutInitialisation, without_head
 from semivae.recipe import schema
 from semivae.recipe.bodies import BodyNetSection
 from semivae.recipe.networks import BodySpec, Net, RunSpec
@@ -247,6 +247,8 @@ def _conditional(
         net = _net(f"{player}.{name}.net", spec.net, inputs, 0, output)
         if spec.flow is not None:
             return FlowConditional(target, given, net, Sampling(**spec.flow.model_dump()))
+        if spec.scale == "shared":
+            net = SharedScale(net, output)
         return NetworkConditional(target, given, net)
     if isinstance(spec, schema.TableSpec):
         return table_conditional(name, spec, target, variables[spec.given[0]])

@@ -87,7 +87,7 @@ def factor_net(
     """What the network of a factor is given, and the shape that it must put out: parameters, of a flow a velocity."""
     given = [variables[parent] for parent in spec.given]
     if spec.flow is None:
-        return given, target.parameter_shape
+        return given, target.shape if spec.scale == "shared" else target.parameter_shape
     return [*flow_inputs(target), *given], target.input_shape
 
 

@@ -43,7 +43,9 @@ def feature_network(name: str, spec: FeatureSpec, root: Path, pretrained: bool =
             load_pretrained(body, spec.net, file)
     except ValueError as error:
         raise RecipeError(f"features.{name}.net: {error}") from error
-    return FeatureNetwork(body, spec.mirror)
+    if spec.components is not None and spec.components > body.features:
+        raise RecipeError(f"features.{name}.components: {spec.components} of {body.features} features; ask for fewer")
+    return FeatureNetwork(body, spec.mirror, spec.components)
 
 
 def features_of(name: str, spec: FeatureSpec) -> int:

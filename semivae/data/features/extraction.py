@@ -24,7 +24,7 @@ from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.seeds import seed_for
 
-STANDARDISED_BY = 1024  # pictures, evenly spread over the training part
+STANDARDISED_BY = 2048  # pictures, evenly spread over the training part
 PROGRESS_FILE = "progress.json"
 EVERY = 15.0  # seconds between two reports, and between two records of how far it is
 RESERVE = 2**27  # bytes of a disk that are left free
@@ -74,7 +74,7 @@ def extract(job: Job, store: Store, tell: Tell) -> None:
         store.folder.mkdir(parents=True, exist_ok=True)
         _refuse_full_disk(store.folder, size)
         if not job.network.fitted and not store.read_scale(job.network):
-            _standardise(job)
+            _fit(job)
         if not store.has_scale():
             store.write_scale(job.network)
         _run(job, missing, store, size, tell)
@@ -92,16 +92,24 @@ def _refuse_full_disk(folder: Path, size: int) -> None:
         )
 
 
-def _standardise(job: Job) -> None:
-    """Takes mean and deviation of the features from pictures that are evenly spread over the training part."""
+def _fit(job: Job) -> None:
+    """Standardises the network's features by pictures that are evenly spread over the training part.
+
+    Raises:
+        DataError: there are fewer pictures than components asked for.
+    """
     count = min(STANDARDISED_BY, job.train)
+    if job.network.basis is not None and count < job.network.size:
+        raise DataError(
+            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; ask for at most {count}"
+        )
     rows = [row * job.train // count for row in range(count)]
     raw = []
     with ready(job.network, job.device):
         for start in range(0, count, AT_A_TIME):
             chunk = torch.cat([job.pictures.read(range(row, row + 1)) for row in rows[start : start + AT_A_TIME]])
             raw.append(job.network.raw(as_pictures(chunk, job.device)).cpu())
-    job.network.cpu().standardise(torch.cat(raw))
+    job.network.cpu().fit(torch.cat(raw))
 
 
 def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell) -> None:

@@ -1,4 +1,4 @@
-"""The function from pictures to features: a frozen body and the standardisation of what it puts out."""
+"""The function from pictures to features: a frozen body, and the standardisation and rotation of what it puts out."""
 
 from __future__ import annotations
 
@@ -17,34 +17,41 @@ SMALLEST = 1e-3  # deviation of a feature, relative to the features' mean size: 
 
 
 class FeatureNetwork(nn.Module):
-    """A body, and the mean and deviation by which each of its features is standardised.
+    """A body, the mean and deviation by which its features are standardised, and the components that are kept of them.
 
     Args:
         body: the frozen network.
         mirror: whether the features are the mean over a picture and its mirror image.
+        components: how many principal components of the standardised features are kept; None keeps the features.
 
     Attributes:
-        fitted: whether mean and deviation were taken from data.
+        fitted: whether mean, deviation and components were taken from data.
     """
 
     mean: Tensor
     deviation: Tensor
+    basis: Tensor | None
 
-    def __init__(self, body: Body, mirror: bool = False) -> None:
+    def __init__(self, body: Body, mirror: bool = False, components: int | None = None) -> None:
         super().__init__()
         self.body, self.mirror, self.fitted = body, mirror, False
         self.register_buffer("mean", torch.zeros(body.features))
         self.register_buffer("deviation", torch.ones(body.features))
+        self.register_buffer("basis", None if components is None else torch.zeros(body.features, components))
         self.eval().requires_grad_(False)
 
     @property
     def size(self) -> int:
-        """The number of features."""
-        return len(self.mean)
+        """The number of features, or of components of them."""
+        return len(self.mean) if self.basis is None else self.basis.shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns standardised features [n, size] of pictures [n, channels, height, width] in [0, 1]."""
-        return (self.raw(images) - self.mean) / self.deviation
+        standardised = (self.raw(images) - self.mean) / self.deviation
+        if self.basis is None:
+            return standardised
+        with torch.autocast(standardised.device.type, enabled=False):
+            return standardised @ self.basis
 
     def raw(self, images: Tensor) -> Tensor:
         """Returns the features as the body puts them out, float32 [n, size]."""
@@ -53,16 +60,27 @@ class FeatureNetwork(nn.Module):
             features = (features + self.body(images.flip(-1)).float()) / 2
         return features
 
-    def standardise(self, raw: Tensor) -> None:
-        """Takes mean and deviation from raw features [n, size]."""
+    def fit(self, raw: Tensor) -> None:
+        """Takes mean, deviation and components from raw features [n, features] of at least as many pictures.
+
+        The components are scaled alike, so that their mean square is 1.
+        """
         self.mean.copy_(raw.mean(dim=0))
         smallest = SMALLEST * float(raw.abs().mean()) or 1.0
         self.deviation.copy_(raw.std(dim=0, correction=0).clamp_min(smallest))
+        if self.basis is not None:
+            rows = ((raw - self.mean) / self.deviation).double()
+            values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))  # ascending
+            kept = slice(len(values) - self.size, None)
+            scale = values[kept].mean().clamp_min(1e-12).rsqrt()
+            self.basis.copy_((scale * vectors[:, kept]).flip(1))
         self.fitted = True
 
     def digest(self) -> str:
         """SHA-256 (hex) of the body's weights and of whether pictures are mirrored, not of the standardisation."""
         total = hashlib.sha256(b"mirror" if self.mirror else b"plain")
+        if self.basis is not None:
+            total.update(f"{self.size} components".encode())
         for name, tensor in sorted(self.body.state_dict().items()):
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

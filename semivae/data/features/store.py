@@ -85,10 +85,14 @@ class Store:
         with safe_open(path, "pt") as tensors:
             network.mean.copy_(tensors.get_tensor("mean"))
             network.deviation.copy_(tensors.get_tensor("deviation"))
+            if network.basis is not None:
+                network.basis.copy_(tensors.get_tensor("basis"))
         network.fitted = True
         return True
 
     def write_scale(self, network: FeatureNetwork) -> None:
         """Keeps the standardisation of a network."""
         with whole_file(self.folder / SCALE_FILE) as path:
-            save_file({"mean": network.mean.cpu(), "deviation": network.deviation.cpu()}, path)
+            kept = {"mean": network.mean, "deviation": network.deviation}
+            kept |= {} if network.basis is None else {"basis": network.basis}
+            save_file({name: tensor.cpu().contiguous() for name, tensor in kept.items()}, path)

@@ -30,7 +30,10 @@ THREADS_PAY = 50_000  # bytes of a file from which on threads are faster
 MOST_AVERAGED = 128  # pixels a side that become one; with more Pillow's `reduce` divides too coarsely, white gets grey
 BAND = 4_000_000  # pixels of a large picture that are averaged at once
 
+AT_A_TIME = 512  # pictures in memory, where something is made of them
+
 Kept = TypeVar("Kept")
+Use = Callable[[Tensor], Tensor]
 
 
 def is_image(name: str) -> bool:
@@ -157,30 +160,59 @@ ADVICE = "Repair or remove them"
 
 
 def read_pictures(
-    files: Files, names: Sequence[str], preprocessing: Preprocessing, *, skip: bool = False, advice: str = ADVICE
+    files: Files,
+    names: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    skip: bool = False,
+    advice: str = ADVICE,
+    use: Use | None = None,
 ) -> Pictures:
     """The images `names`, in that order; with `skip` those that can be read.
+
+    Args:
+        files: where they lie.
+        names: of the files.
+        preprocessing: what becomes of each.
+        skip: leave out those that cannot be read.
+        advice: what to do about those.
+        use: makes of pictures, uint8 [n, channels, height, width], what is kept of them, [n, ...]; it is called on some
+            of them at a time, so that no more than those are in memory.
 
     Raises:
         DataError: some files cannot be read as images, or with `skip` all of them; names the first five and says how
             many.
     """
+    step = AT_A_TIME if use is not None else max(1, len(names))
+    found: list[tuple[Size, Levels] | str] = []
+    parts: list[Tensor] = []
+    for start in range(0, max(1, len(names)), step):
+        pixels, met = _some_pictures(files, names[start : start + step], preprocessing)
+        found += met
+        parts.append(use(pixels) if use is not None and len(pixels) else pixels)
+    unreadable = {name: one for name, one in zip(names, found, strict=True) if isinstance(one, str)}
+    kept = [(name, *one) for name, one in zip(names, found, strict=True) if not isinstance(one, str)]
+    if unreadable and (not skip or not kept):
+        raise DataError(f"{unreadable_text(files, unreadable, len(names))}. {advice}")
+    whole = torch.cat([part for part in parts if len(part)]) if len(parts) > 1 else parts[0]
+    return Pictures(
+        whole, [name for name, _, _ in kept], [size for _, size, _ in kept], [levels for *_, levels in kept], unreadable
+    )
+
+
+def _some_pictures(
+    files: Files, names: Sequence[str], preprocessing: Preprocessing
+) -> tuple[Tensor, list[tuple[Size, Levels] | str]]:
+    """The pixels of those that can be read, and of each its size and levels, or why it cannot."""
     pixels = np.empty((len(names), *preprocessing.shape), np.uint8)
 
     def keep(row: int, picture: Picture) -> tuple[Size, Levels]:
         pixels[row] = picture.pixels
         return picture.size, picture.levels
 
-    found = each_picture(files, names, preprocessing, keep)
-    unreadable = {name: met for name, met in zip(names, found, strict=True) if isinstance(met, str)}
-    kept = [row for row, met in enumerate(found) if not isinstance(met, str)]
-    if unreadable and (not skip or not kept):
-        raise DataError(f"{unreadable_text(files, unreadable, len(names))}. {advice}")
-    met = [one for one in found if not isinstance(one, str)]
-    whole = torch.from_numpy(pixels if not unreadable else pixels[kept])
-    return Pictures(
-        whole, [names[row] for row in kept], [size for size, _ in met], [levels for _, levels in met], unreadable
-    )
+    met = each_picture(files, names, preprocessing, keep)
+    kept = [row for row, one in enumerate(met) if not isinstance(one, str)]
+    return torch.from_numpy(pixels if len(kept) == len(names) else pixels[kept]), met
 
 
 def each_picture(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +37,14 @@ class Features:
         self.network, self.device = network, device
         self.shape: tuple[int, ...] = (network.size,)
         self.pictures = Images(preprocessing.shape, preprocessing=preprocessing)
+        self._reader = Images(preprocessing.shape, preprocessing=preprocessing, use=self._features)
+
+    def _features(self, images: Tensor) -> Tensor:
+        return in_chunks(self.network, images, self.device)
 
     def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
         """Features of pictures, which are given as for `Images.read`; float32 [n, size]."""
-        found = self.pictures.read(given, skip_unreadable=skip_unreadable)
-        return replace(found, values=in_chunks(self.network, found.values, self.device))
+        return self._reader.read(given, skip_unreadable=skip_unreadable)
 
     def masks(self) -> Images:
         """Refuses: of features, no place is missing."""

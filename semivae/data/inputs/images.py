@@ -17,7 +17,15 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import ADVICE, decode_image, is_image, read_pictures, why_no_image
+from semivae.data.formats.image_files import (
+    ADVICE,
+    AT_A_TIME,
+    Use,
+    decode_image,
+    is_image,
+    read_pictures,
+    why_no_image,
+)
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.formats.remarks import remarks
@@ -39,14 +47,20 @@ class Images:
         shape: (channels, height, width).
         threshold: where black and white are parted, in [0, 1], of images that are binarised; else None.
         preprocessing: how files and images of another size become such images; None: cropped, on white.
+        use: makes of images [n, *shape], bytes or floats, what `read` returns of them; some at a time, so that memory
+            stays flat. None: they themselves.
     """
 
     are_images = True
 
     def __init__(
-        self, shape: tuple[int, ...], threshold: float | None = None, preprocessing: Preprocessing | None = None
+        self,
+        shape: tuple[int, ...],
+        threshold: float | None = None,
+        preprocessing: Preprocessing | None = None,
+        use: Use | None = None,
     ) -> None:
-        self.shape, self.threshold = shape, threshold
+        self.shape, self.threshold, self.use = shape, threshold, use
         channels, height, width = shape
         self.preprocessing = preprocessing or Preprocessing(channels, height, width)
 
@@ -71,9 +85,8 @@ class Images:
         if isinstance(given, str | Path):
             return self._read_path(Path(given), skip_unreadable)
         if isinstance(given, Image.Image):
-            return Reading(
-                torch.from_numpy(self._decoded(given)[None].copy()), ["0"], [given.size], self.preprocessing.fit
-            )
+            pixels = torch.from_numpy(self._decoded(given)[None].copy())
+            return Reading(self._used(pixels), ["0"], [given.size], self.preprocessing.fit)
         if isinstance(given, Sequence) and given and all(isinstance(one, str | Path | Image.Image) for one in given):
             parts = [self.read(one, skip_unreadable=skip_unreadable) for one in given]
             places = [str(one) if isinstance(one, str | Path) else str(row) for row, one in enumerate(given)]
@@ -82,9 +95,15 @@ class Images:
 
     def _from_array(self, given: object, what: str = "the array") -> Reading:
         array = as_array(given, self.shape, what)
-        values = as_examples(array, self.shape, what, self.preprocessing)
+        parts = [array]
+        if self.use is not None and array.ndim == 4 and len(array):
+            parts = [array[start : start + AT_A_TIME] for start in range(0, len(array), AT_A_TIME)]
+        values = torch.cat([self._used(as_examples(part, self.shape, what, self.preprocessing)) for part in parts])
         names, sizes = [str(row) for row in range(len(values))], [image_size(array, self.shape)] * len(values)
         return Reading(values, names, sizes, self.preprocessing.fit, notes=tuple(pixel_doubts(array, what)))
+
+    def _used(self, images: Tensor) -> Tensor:
+        return images if self.use is None else self.use(images)
 
     def _read_path(self, path: Path, skip: bool) -> Reading:
         if reachable(path).suffix.lower() in (".npy", ".npz") and not path.is_dir():
@@ -108,7 +127,12 @@ class Images:
 
     def _read_files(self, files: Files, names: list[str], others: dict[str, str], skip: bool) -> Reading:
         found = read_pictures(
-            files, names, self.preprocessing, skip=skip, advice=f"{ADVICE}, or pass over them (--skip-unreadable)"
+            files,
+            names,
+            self.preprocessing,
+            skip=skip,
+            advice=f"{ADVICE}, or pass over them (--skip-unreadable)",
+            use=self.use,
         )
         notes = remarks([found], self.preprocessing)
         fit = self.preprocessing.fit
