@@ -116,7 +116,8 @@ class Classical:
 def frequencies(dataset: Dataset, split: Split) -> NDArray[np.float64]:
     """How frequent the classes are among the examples whose labels the split hides."""
     counts = np.bincount(dataset.train["y"][split.unlabelled].numpy(), minlength=len(dataset.classes))
-    return counts / counts.sum()
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def gaussian(

@@ -400,7 +400,8 @@ def test_an_exported_file_takes_pictures(run: semivae.Run, tmp_path: Path, part:
     exported = torch.export.load(tmp_path / "colours.pt2").module()(images)
     features = in_chunks(run.feature_networks["f"], images, CPU)
     expected = embed(run, features) if part == "features" else run.classifier().probabilities(features)
-    assert np.abs(exported.detach().numpy() - np.asarray(expected)).mean() < 0.05  # these perhaps in bfloat16
+    expected = np.asarray(expected)  # perhaps in bfloat16
+    assert np.abs(exported.detach().numpy() - expected).mean() < 0.05 * np.abs(expected).mean()
 
 
 def test_an_exported_file_takes_pictures_of_any_size(run: semivae.Run, data_root: Path, tmp_path: Path) -> None:
@@ -442,7 +443,9 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
     assert "data:image/webp" in (tmp_path / "report.html").read_text()
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"model", "twin"}
-    assert {"decoder.f", "decoder.x", "encoder.h"} <= {name for row in rows for name in row["losses"]}
+    assert {"decoder.pictures.f", "decoder.pictures.x", "encoder.labels.h"} <= {
+        name for row in rows for name in row["losses"]
+    }
 
 
 def test_pictures_beside_their_features_teach_the_decoder_both() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.cli import app
+from semivae.inspection import starting
 from semivae.recipe import Recipe, read_recipe
+
+NEEDS_TIMM = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 
 
 def run_command(*arguments: object) -> Result:
@@ -95,6 +99,46 @@ def test_arrays_that_no_template_fits_are_refused(tmp_path: Path) -> None:
     result = run_command("start", tmp_path / "a.npz", tmp_path / "mine.yaml")
     assert result.exit_code == 2 and not (tmp_path / "mine.yaml").exists()
     assert "no template fits these data" in result.stderr and "encoder.s.net" in result.stderr
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for row in range(40):
+        write(
+            tmp_path / "trip" / ("train" if row < 30 else "test") / "ab"[row % 2] / f"{row}.jpg",
+            noise(row, 100, 120, 3),
+        )
+    return tmp_path / "trip"
+
+
+@NEEDS_TIMM
+def test_photographs_are_recognised_by_features_where_their_network_is_at_hand(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "network_is_at_hand", lambda: False)
+    result = run_command("start", photographs, tmp_path / "small.yaml")
+    assert "these are photographs" in result.stderr and "--weights FILE" in result.stderr
+    assert not read_recipe(tmp_path / "small.yaml").features
+    monkeypatch.setattr(starting, "network_is_at_hand", lambda: True)
+    recipe = started(photographs, tmp_path / "mine.yaml")
+    assert recipe.features["f"].net.weights == "default"
+    assert recipe.features["f"].components == 15, "half of 30 photographs: of more nothing could be told"
+    assert recipe.source.fit == "crop"  # type: ignore[union-attr]
+    assert not started(photographs, tmp_path / "folder.yaml", "--template", "folder").features
+
+
+@NEEDS_TIMM
+def test_weights_are_named_for_photographs_and_small_pictures_are_none(
+    photographs: Path, pets: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "my weights.safetensors"
+    file.write_bytes(b"")
+    recipe = started(photographs, tmp_path / "mine.yaml", "--weights", str(file))
+    assert recipe.features["f"].net.weights == str(file)
+    assert "these are photographs" not in run_command("start", pets, tmp_path / "pets.yaml").stderr
+    (tmp_path / "t.csv").write_text("first,answer\n" + "1,a\n2,b\n" * 20)
+    refused = run_command("start", tmp_path / "t.csv", tmp_path / "t.yaml", "--template", "photos")
+    assert refused.exit_code == 2 and "it is for images in folders" in refused.stderr
 
 
 @pytest.mark.slow
