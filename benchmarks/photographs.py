@@ -39,10 +39,12 @@ from semivae.tasks.splitting import make_split
 
 Rows = NDArray[np.float32]
 Changes = dict[str, object]
+# what paints pictures takes most of the time and no part in classification, so it is made small
+SMALL: Changes = {"decoder.x.net": {"name": "deconv", "channels": [8, 8]}, "streams.labels.batch": 8}
 VOTE: Changes = {"streams.unlabelled.vote": {"strength": 0.02, "start": 0.5}}
 GAME: dict[str, Changes] = {
-    "views": {"streams.unlabelled.views.align": False},
-    "align": {},
+    "views": {"streams.unlabelled.views.align": False, "streams.pictures.batch": 4},
+    "align": {"streams.pictures.batch": 4},
     "both": VOTE,
     "vote": {**VOTE, "streams.unlabelled.views": None},
 }
@@ -57,7 +59,7 @@ def recipe_of(place: Path, weights: Path, labelled: int, seed: int, changes: Cha
         "features.f.net.weights": str(weights.absolute()),
         "streams.labels.values": "hidden",
     }
-    return read_recipe("photos", {**base, **changes})
+    return read_recipe("photos", {**base, **SMALL, **changes})
 
 
 def merged(place: Path, out: Path) -> Path:

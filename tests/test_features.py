@@ -530,3 +530,13 @@ def test_many_new_pictures_are_read_some_at_a_time(
     }
     rows = [place for place, name in enumerate(whole.names) if name not in left.unreadable]
     torch.testing.assert_close(left.values, whole.values[rows], rtol=0, atol=0.1)
+
+
+def test_grey_pictures_in_memory_are_served_as_they_were_learnt(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12), np.uint8)
+    images[::2] //= 4
+    given = {"x": images, "y": np.arange(40) % 2, "x_test": images[:6], "y_test": np.arange(6) % 2}
+    changes: dict[str, object] = {"training.steps": 4, "training.validate_every": 4, "split.validation": 0}
+    run = semivae.train(recipe_of(tmp_path), set=changes, out=tmp_path / "run", data_root=tmp_path, dataset=given)
+    served = semivae.load(run.path, device="cpu").read(images[:6])[0]
+    torch.testing.assert_close(served, run.dataset().test["f"].float(), rtol=0, atol=0.1)

@@ -303,9 +303,8 @@ class TrainedModel:
         return inputs_of(shape, self.threshold, self.encoding, self.preprocessing)
 
     def _features(self, name: str) -> Features:
-        spec, network = self.recipe.features[name], self.feature_networks[name]
-        channels = getattr(self.recipe.source, "channels", 3)
-        how = feature_preprocessing(spec, self.recipe.source, channels)
+        network = self.feature_networks[name]
+        how = feature_preprocessing(self.recipe.features[name], self.recipe.source, int(network.channels))
         return Features(network, how, self.device)
 
     @property

@@ -30,6 +30,7 @@ class FeatureNetwork(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    channels: Tensor
     basis: Tensor | None
 
     def __init__(self, body: Body, mirror: bool = False, components: int | None = None) -> None:
@@ -37,6 +38,7 @@ class FeatureNetwork(nn.Module):
         self.body, self.mirror, self.fitted = body, mirror, False
         self.register_buffer("mean", torch.zeros(body.features))
         self.register_buffer("deviation", torch.ones(body.features))
+        self.register_buffer("channels", torch.tensor(3))  # of the pictures that it was fitted to
         self.register_buffer("basis", None if components is None else torch.zeros(body.features, components))
         self.eval().requires_grad_(False)
 
