@@ -91,7 +91,7 @@ def is_at_hand(spec: BodySpec) -> bool:
     """Whether the default weights of a model are on this machine, where its library keeps them."""
     try:
         refuse_unknown(spec)
-        kept: bool = LIBRARIES[spec.name].is_kept(spec)
+        kept: bool = _library_of(spec).is_kept(spec)
         return kept
     except ValueError:  # no such library here
         return False
