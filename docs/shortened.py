@@ -6,5 +6,6 @@ import re
 
 
 def shorten(text: str, steps: int) -> str:
-    """The same code or page, with `steps` training steps wherever it states `training.steps`."""
-    return re.sub(r'("training\.steps": |training\.steps=)[\d_]+', rf"\g<1>{steps}", text)
+    """The same code or page, with `steps` training steps wherever it states `training.steps` or those of a painter."""
+    text = re.sub(r'("training\.steps": |training\.steps=)[\d_]+', rf"\g<1>{steps}", text)
+    return re.sub(r"(?m)(^painter:\n(?:  .*\n)*?  steps: )\d+", rf"\g<1>{steps}", text)

@@ -18,6 +18,9 @@ def drawn_name(variable: str, view: str) -> str:
     return f"{variable}.{view}"
 
 
+Around = tuple["Tensor", "Tensor"]
+"""Values [batch, *shape] that are known in part, and booleans of the same shape: where they are missing."""
+
 PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 2}  # 2: location and scale
 
 

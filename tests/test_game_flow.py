@@ -115,6 +115,27 @@ def test_the_mean_takes_one_evaluation() -> None:
     assert torch.allclose(mean, torch.full((7, 1), LOC), atol=1e-5)
 
 
+def test_what_is_known_leads_to_what_is_missing() -> None:
+    """Two numbers that are always equal, one of them known: the other follows it, as the exact network says."""
+
+    class Equal(GuidedVelocity):
+        def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+            assert vectors is not None
+            state, time = vectors[:, :2], 0.5 * vectors[:, 1 + TIME_FEATURES :] + 0.5
+            alpha = 1.0 - time  # both are one number of N(0, 1), seen twice
+            value = alpha * state.sum(dim=1, keepdim=True) / (2 * alpha**2 + time**2)
+            return (state - value) / time.clamp_min(1e-3) + 0.0 * self.unused
+
+    torch.manual_seed(0)
+    flow = FlowConditional(Variable("h", "gaussian", (2,)), (), Equal(), Sampling(64))
+    known = torch.tensor([[1.5, 0.0]]).expand(500, 2)
+    sample = {"h": known}
+    free, led = flow.picture(sample), flow.picture(sample, (known, torch.tensor([False, True]).expand(500, 2)))
+    assert free.mean().item() == pytest.approx(0.0, abs=0.3)
+    assert led[:, 1].mean().item() == pytest.approx(1.5, abs=0.2)
+    assert led[:, 1].std().item() < 0.5 < free.std().item()
+
+
 def test_guidance_leads_beyond_the_given_class() -> None:
     given = (Variable("y", "categorical", (), 2),)
     sample = {"y": torch.arange(2).repeat(4000)}

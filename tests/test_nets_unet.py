@@ -14,9 +14,9 @@ def unet(**options: object) -> Unet:
     return Unet((4, 16, 24), 5, (6, 16, 24), channels=(8, 16), hidden=12, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("patch", [1, 2])
-def test_shapes_signal_and_gradients(patch: int) -> None:
-    net = unet(patch=patch)
+@pytest.mark.parametrize("patch, down", [(1, False), (2, False), (2, True)])
+def test_shapes_signal_and_gradients(patch: int, down: bool) -> None:
+    net = unet(patch=patch, modulate_down=down)
     images, vectors = torch.randn(8, 4, 16, 24), torch.randn(8, 5)
     outputs = net(images, vectors)
     assert outputs.shape == (8, 6, 16, 24) and 0.03 < outputs.std().item() < 5.0
@@ -79,3 +79,13 @@ def test_on_a_body_the_vector_reaches_every_place() -> None:
     net, images, vectors = pretrained(), torch.rand(1, 3, 64, 48), torch.randn(1, 5)
     with torch.no_grad():
         assert ((net(images, vectors + 1) - net(images, vectors)).abs().sum(dim=1) > 0).all()
+
+
+def test_vectors_reach_the_way_down_where_they_are_asked_to() -> None:
+    """Of the two grids on the way down, the finest is the first that they reach."""
+    images, vectors = torch.randn(1, 4, 16, 24), torch.randn(1, 5)
+    for down in (False, True):
+        net = unet(modulate_down=down)
+        with torch.no_grad():
+            one, other = (net._down(net._patches(images), given)[0][0] for given in (vectors, vectors + 1))
+        assert torch.equal(one, other) is not down

@@ -100,7 +100,8 @@ def test_pictures_are_the_painters_and_scores_the_decoders(plain: Run, painted: 
 
 def test_every_tool_shows_what_is_painted(painted: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert painted.painter is not None
-    monkeypatch.setattr(painted.painter, "picture", lambda sample: torch.full((len(sample["h"]), 1, 8, 8), 0.25))
+    grey = torch.full((1000, 1, 8, 8), 0.25)
+    monkeypatch.setattr(painted.painter, "picture", lambda sample, around: grey[: len(sample["h"])])
     assert (painted.sample(2, y=3)["x"] == 0.25).all()
     images = painted.dataset().test["x"][:2].float() / 255
     missing = torch.zeros_like(images, dtype=torch.bool)
@@ -151,6 +152,19 @@ def test_a_finished_run_gets_a_painter_and_keeps_it(
         semivae.train(recipes[1], set={"painter.steps": 7}, out=copy, resume=True, device="cpu")
     with pytest.raises(RunError, match=r"painter: was .*, now None"):
         semivae.train(recipes[0], out=copy, resume=True, device="cpu")
+
+
+def test_a_finished_painter_draws_otherwise_without_learning_anew(
+    recipes: tuple[Path, Path], painted: Run, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(painted.path, tmp_path / "copy"))
+    changes = {"painter.flow.guidance": 5, "painter.flow.steps": 3}
+    other = semivae.train(recipes[1], set=changes, out=copy, resume=True, device="cpu")
+    assert (copy / "painter.safetensors").read_bytes() == (painted.path / "painter.safetensors").read_bytes()
+    assert other.painter is not None and other.painter.flow.sampling.guidance == 5.0
+    assert not torch.equal(other.sample(4, y=3, seed=0)["x"], painted.sample(4, y=3, seed=0)["x"])
+    with pytest.raises(RunError, match=r"painter.flow.drop: was 0.1, now 0.2"):
+        semivae.train(recipes[1], set={"painter.flow.drop": 0.2}, out=copy, resume=True, device="cpu")
 
 
 def test_a_painter_of_another_recipe_is_refused(recipes: tuple[Path, Path], painted: Run, tmp_path: Path) -> None:

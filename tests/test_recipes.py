@@ -24,9 +24,11 @@ SHAPES = {
     "digits_50labels": (1, 8, 8),
     "mnist_20labels": (1, 28, 28),
     "mnist_100labels": (1, 28, 28),
+    "mnist_100labels_painted": (1, 28, 28),
     "mnist_ladder_100labels": (1, 28, 28),
     "mnist_long_tailed": (1, 28, 28),
     "fashion_mnist_1000labels": (1, 28, 28),
+    "fashion_mnist_1000labels_painted": (1, 28, 28),
     "cifar10_4000labels": (3, 32, 32),
     "cifar10_4000labels_cpu": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
@@ -47,6 +49,7 @@ def narrow(name: str) -> dict[str, object]:
     """Changes of a shipped recipe that make its networks light: as many levels, of few channels each."""
     recipe = read_recipe(name)
     nets = {} if recipe.bottom_up is None else {"bottom_up": recipe.bottom_up}
+    nets |= {} if recipe.painter is None else {"painter.net": recipe.painter.net}
     for player, factors in (("decoder", recipe.decoder), ("encoder", recipe.encoder)):
         nets |= {
             f"{player}.{of}.net": factor.net for of, factor in factors.items() if isinstance(factor, ConditionalSpec)
@@ -74,6 +77,15 @@ def test_networks_of_the_recipes_own_width_can_be_built(name: str) -> None:
     assert build_players(read_recipe(name))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_painted")])
+def test_recipes_with_a_painter_play_the_game_of_those_without(name: str) -> None:
+    """So that a finished run of the one gets the painter of the other."""
+    ours, theirs = read_recipe(name), read_recipe(name.removesuffix("_painted"))
+    assert ours.painter is not None
+    same = {"painter": None, "about": ""}
+    assert ours.model_copy(update=same) == theirs.model_copy(update=same)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> None:
     labels = np.arange(60) % 10
@@ -85,6 +97,8 @@ def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> 
     changes = {**SMALL, **narrow(name), "source": source, "split.labelled": 20, "split.validation": 10}
     if "pictures" in read_recipe(name).streams:
         changes["streams.pictures.batch"] = 4
+    if read_recipe(name).painter is not None:
+        changes |= {"painter.steps": 2, "painter.batch": 4}
     run = semivae.train(name, set=changes, out=tmp_path / "run")
     assert run.finished
     assert run.sample(2, y=3)["x"].shape == (2, *SHAPES[name])

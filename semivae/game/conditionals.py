@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from semivae.game.families import FAMILIES, with_evidence
 from semivae.parallel.shards import current_shard, sample_rows
-from semivae.variables import Sample, Variable
+from semivae.variables import Around, Sample, Variable
 
 
 class Conditional(nn.Module, ABC):
@@ -81,8 +81,13 @@ class Conditional(nn.Module, ABC):
         log_prob: Tensor = self(sample).log_prob(sample[self.target.name])
         return log_prob
 
-    def picture(self, sample: Sample) -> Tensor:
-        """Returns the target as it is shown to people, [batch, *shape]: the mean of the distribution."""
+    def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
+        """Returns the target as it is shown to people, [batch, *shape]: the mean of the distribution.
+
+        Args:
+            sample: the parents.
+            around: values that are known in part, for conditionals that draw the rest to fit.
+        """
         mean: Tensor = self(sample).mean
         return mean
 

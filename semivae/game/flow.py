@@ -26,10 +26,11 @@ from torch.distributions import Distribution
 from semivae.game.conditionals import Conditional, network_inputs
 from semivae.game.flow_ends import ENDS, Ends
 from semivae.parallel.shards import current_shard, drawn_rows, sample_rows
-from semivae.variables import Sample, Variable, flow_inputs
+from semivae.variables import Around, Sample, Variable, flow_inputs
 
 NOISIEST = -10.0  # log signal-to-noise ratio at t = 1, where nothing is left of a value
 CENTRE, WIDTH, UNIFORM = 0.0, 2.0, 0.1  # of the levels that lessons draw: normal, and this fraction evenly
+BLUR = 0.02  # the time from which on a level weighs half in a lesson: finer noise is not seen
 FREQUENCIES = (0.06, 0.125, 0.25, 0.5, 1.0)  # of the level, as a network sees it
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -94,10 +95,10 @@ class FlowDistribution(Distribution):
         denoised = noise - self.velocity(noise, torch.ones(len(noise), device=self.device))
         return self.ends.mean(self.target, self._finite(denoised))
 
-    def picture(self) -> Tensor:
-        """Returns a draw without the last step's noise, [batch, *shape]."""
+    def picture(self, around: Around | None = None) -> Tensor:
+        """Returns a draw without the last step's noise, [batch, *shape]; what is known leads to what is missing."""
         with torch.no_grad():
-            return self.ends.mean(self.target, self._follow(0.0))
+            return self.ends.mean(self.target, self._follow(0.0, around))
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         assert not sample_shape, "a flow gives one draw per sample"
@@ -129,11 +130,18 @@ class FlowDistribution(Distribution):
     def _noise(self) -> Tensor:
         return drawn_rows(torch.randn, (*self.batch_shape, *self.target.input_shape), self.device)
 
-    def _follow(self, end: float) -> Tensor:
-        """Returns the state at time `end`, [batch, *input_shape], reached from noise in equal steps."""
-        state = self._noise()
+    def _follow(self, end: float, around: Around | None = None) -> Tensor:
+        """Returns the state at time `end`, [batch, *input_shape], reached from noise in equal steps.
+
+        Where values are known, the state is theirs at every step (Song et al. 2021, "Score-based generative modeling
+        through stochastic differential equations", on imputation).
+        """
+        noise = state = self._noise()
         times = torch.linspace(1.0, end, self.sampling.steps + 1).tolist()
         for now, then in itertools.pairwise(times):
+            if around is not None:
+                path = (1.0 - now) * self.ends.embed(self.target, around[0]) + now * noise
+                state = torch.where(around[1], state, path)
             state = state - (now - then) * self.guided(state, torch.full((len(state),), now, device=self.device))
         return self._finite(state)
 
@@ -182,14 +190,15 @@ class FlowConditional(Conditional):
         guided = self._guided(sample) if self.sampling.guidance != 1.0 and self.sampling.guides else velocity
         return FlowDistribution(self.target, batch, velocity, guided, self.sampling, device)
 
-    def picture(self, sample: Sample) -> Tensor:
+    def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
         """Returns the target as it is shown to people, [batch, *shape]: a draw without the last step's noise."""
-        return self.to_draw(sample, len(next(iter(sample.values())))).picture()
+        return self.to_draw(sample, len(next(iter(sample.values())))).picture(around)
 
     def lesson_score(self, sample: Sample) -> Tensor:
         """Returns an unbiased estimate of the bound at one level of noise, [batch], nats per sample.
 
-        Its gradient is that of the velocity's error. Samples that learn without their guides are scored so.
+        Its gradient is that of the velocity's error, weighted by level. Samples that learn without their guides are
+        scored so.
         """
         ends = ENDS[self.target.family]
         value = ends.exact(sample[self.target.name])
@@ -208,7 +217,9 @@ class FlowConditional(Conditional):
             noise = drawn_rows(torch.randn, embedded.shape, value.device)
             bound = end_terms(ends, self.target, value, embedded, noise)
             bound = bound - (1.0 - time_of(log_snr)) ** 2 / density * errors
-        score: Tensor = bound + errors.detach() - errors
+        # nearly without noise the velocity is mostly noise, which no network can tell: little is learnt there
+        weighted = errors / (1.0 + (BLUR / time_of(log_snr)) ** 2)
+        score: Tensor = bound + weighted.detach() - weighted
         return score
 
     def velocity(self, sample: Sample, state: Tensor, time: Tensor, kept: dict[str, Tensor] | None = None) -> Tensor:

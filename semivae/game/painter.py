@@ -21,7 +21,7 @@ from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.teacher import StreamViews
-from semivae.variables import Sample
+from semivae.variables import Around, Sample
 
 
 class Painter(nn.Module):
@@ -45,9 +45,9 @@ class Painter(nn.Module):
         """Returns p(image | parents, draft) of a sample with the parents."""
         return self.flow.forward(self.with_draft(sample))
 
-    def picture(self, sample: Sample) -> Tensor:
-        """Returns a picture for each row of the parents, [batch, *shape]."""
-        return self.flow.picture(self.with_draft(sample))
+    def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
+        """Returns a picture for each row of the parents, [batch, *shape], that fits `around` where it is known."""
+        return self.flow.picture(self.with_draft(sample), around)
 
 
 class Painting(Game):

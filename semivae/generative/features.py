@@ -17,7 +17,7 @@ from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance, precision_recall
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
-from semivae.variables import Sample
+from semivae.variables import Around, Sample
 
 BATCH = 512
 
@@ -59,12 +59,12 @@ class FeatureSpace:
         return self.run.task.class_counts(read, len(self.run.classes))
 
 
-def pictures(run: TrainedModel, sample: Sample) -> Tensor:
+def pictures(run: TrainedModel, sample: Sample, around: Around | None = None) -> Tensor:
     """p(image | ...) as pictures: its mean, of a flow a draw, the painter's if there is one.
 
-    Where the run's data are black and white, so are they.
+    Where the run's data are black and white, so are they. Images known in part (`around`) lead flows to what fits.
     """
-    return run.inputs.as_shown(run.picture(sample))
+    return run.inputs.as_shown(run.picture(sample, around))
 
 
 @torch.no_grad()

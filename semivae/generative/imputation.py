@@ -129,7 +129,7 @@ def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, r
         sample = _encoded(run, {run.image: current, **known})
         codes = {name: value for name, value in sample.items() if name != run.image}
         current = torch.where(missing, run.decoder.complete(codes)[run.image], images)
-    return torch.where(missing, pictures(run, codes), images), codes
+    return torch.where(missing, pictures(run, codes, (images, missing)), images), codes
 
 
 def _encoded(run: TrainedModel, known: Sample) -> Sample:

@@ -35,6 +35,7 @@ class Unet(nn.Module):
         hidden: length of the global vector, which is also the feature vector.
         patch: the finest level has one place for `patch` x `patch` pixels; 2 makes the network about 4 times cheaper.
         dropout: share of the global vector that is dropped in training.
+        modulate_down: whether the vectors, through two layers, modulate the blocks on the way down, too.
     """
 
     def __init__(
@@ -47,12 +48,20 @@ class Unet(nn.Module):
         hidden: int = 128,
         patch: int = 1,
         dropout: float = 0.0,
+        modulate_down: bool = False,
     ) -> None:
         super().__init__()
         inputs = image_shape[0] * patch**2
         self.patch, self.size_multiple = patch, patch * 2 ** (len(channels) - 1)
         self.stem = convolution(inputs, channels[0], gain=1.0)
-        self.down = nn.ModuleList(nn.Sequential(*(Block(size) for _ in range(blocks))) for size in channels)
+        self.embed = _embedding(vector_size, hidden) if modulate_down and vector_size else None
+        self.down = nn.ModuleList(
+            nn.Sequential(*(Block(size) for _ in range(blocks)))
+            if self.embed is None
+            else nn.ModuleList(ModulatedBlock(size, hidden) for _ in range(blocks))
+            for size in channels
+        )
+        vector_size, given_size = hidden if self.embed is not None else vector_size, vector_size
         self.shrink = nn.ModuleList(
             convolution(fine, coarse, stride=2, gain=1.0) for fine, coarse in itertools.pairwise(channels)
         )
@@ -65,7 +74,7 @@ class Unet(nn.Module):
         self.norm = norm(channels[0])
         # the pixels themselves join the last layer; outputs start near 0: mid-grey pictures, uniform classes
         self.head = convolution(channels[0] + inputs, output_shape[0] * patch**2, gain=0.1)
-        self.sketch = linear(vector_size, output_shape[0] * SKETCH**2, gain=SKETCH_GAIN) if vector_size else None
+        self.sketch = linear(given_size, output_shape[0] * SKETCH**2, gain=SKETCH_GAIN) if given_size else None
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         """The global vector: [batch, hidden]."""
@@ -100,11 +109,26 @@ class Unet(nn.Module):
 
     def _down(self, patches: Tensor, vectors: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """The grids from fine to coarse, and the global vector."""
-        grids = [self.down[0](self.stem(patches))]
-        for shrink, blocks in zip(self.shrink, list(self.down)[1:], strict=True):
-            grids.append(blocks(shrink(grids[-1])))
-        code: Tensor = self.hidden(joined(F.silu(grids[-1]).mean(dim=(2, 3)), vectors))
+        embedded = vectors if self.embed is None else self.embed(vectors)
+        grids = [self._blocks(0, self.stem(patches), embedded)]
+        for level, shrink in enumerate(self.shrink, start=1):
+            grids.append(self._blocks(level, shrink(grids[-1]), embedded))
+        code: Tensor = self.hidden(joined(F.silu(grids[-1]).mean(dim=(2, 3)), embedded))
         return grids, code
+
+    def _blocks(self, level: int, grid: Tensor, embedded: Tensor | None) -> Tensor:
+        """The blocks of one level on the way down."""
+        blocks = self.down[level]
+        if isinstance(blocks, nn.ModuleList):
+            for block in blocks:
+                grid = block(grid, embedded)
+            return grid
+        plain: Tensor = blocks(grid)
+        return plain
+
+
+def _embedding(vector_size: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(linear(vector_size, hidden), nn.SiLU(), linear(hidden, hidden), nn.SiLU())
 
 
 class Block(nn.Module):

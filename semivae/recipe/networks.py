@@ -141,6 +141,9 @@ class UnetSpec(Section):
         description="The finest level has one place per patch x patch pixels; 2 is about 4 times faster.",
     )
     dropout: Dropout = Field(0.0, description="The fraction of the global vector that is dropped in training.")
+    modulate_down: bool = Field(
+        False, description="The given vectors modulate the blocks on the way down, too: for flows, whose time is one."
+    )
 
 
 PlainNet = (

@@ -21,7 +21,7 @@ class PainterSpec(Section):
     """
 
     example: ClassVar[str] = (
-        "{net: {name: unet, channels: [32, 64], patch: 2}, flow: {guidance: 1.5, guides: [y]}, steps: 3000}"
+        "{net: {name: unet, channels: [32, 64], modulate_down: true}, flow: {guidance: 2, guides: [y]}, steps: 3000}"
     )
 
     net: Net = Field(

@@ -248,6 +248,9 @@ def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
         del dumped["training"]["twin"], dumped["about"]
         if not (folder / f"{PAINTER}.safetensors").exists():  # so may a painter, before it has begun
             del dumped["painter"]
+        elif dumped["painter"] is not None:  # and how it draws, which it does not learn
+            for drawing in ("steps", "guidance", "levels"):
+                del dumped["painter"]["flow"][drawing]
     found = list(differences(before, now))
     if found:
         listed = "\n".join(f"- {line}" for line in found)

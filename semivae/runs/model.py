@@ -51,7 +51,7 @@ from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
 from semivae.tasks.task import Task
-from semivae.variables import Sample
+from semivae.variables import Around, Sample
 
 LOG = logging.getLogger("semivae")
 
@@ -260,10 +260,9 @@ class TrainedModel:
         self._dataset = dataset
         return self
 
-    def picture(self, sample: Sample) -> Tensor:
-        """Returns the image of a sample as people see it, [n, *shape], on the run's device: the painter's, if there is
-        one, else the decoder's."""
-        return (self.painter or self.decoder[self.image]).picture(sample)
+    def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
+        """Returns the image of a sample for people's eyes, the painter's or the decoder's (`Conditional.picture`)."""
+        return (self.painter or self.decoder[self.image]).picture(sample, around)
 
     def require_decoder(self) -> None:
         """Raises `RunError` for the supervised twin, which has none."""
