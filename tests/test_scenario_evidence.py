@@ -14,8 +14,8 @@ from semivae.data.simulation import simulate
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import TableConditional
 from semivae.game.families import categorical_of
-from semivae.recipe import change_recipe, dump_recipe
-from semivae.recipe.schema import Recipe, TableSpec
+from semivae.recipe import change_recipe, dump_recipe, read_recipe
+from semivae.recipe.schema import BuiltInSource, Recipe, TableSpec
 from semivae.recipe.simulated import SimulatedLabel
 from semivae.scenario.build import build_players, build_scenario, resolve
 from semivae.scenario.plan import plan_of, roles_of, twin_plan
@@ -305,3 +305,33 @@ def test_noisy_labels_alone_teach_the_label_and_the_confusion(tmp_path: Path) ->
     table = run.decoder["a"]({"y": torch.arange(10)}).probs
     assert float(table.diagonal().mean()) == pytest.approx(0.6, abs=0.1)
     assert float(table[torch.arange(10), (torch.arange(10) + 1) % 10].mean()) == pytest.approx(0.4, abs=0.1)
+
+
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "evidence"),
+    [
+        ("mnist_noisy", tuple("0123456789"), ("a",)),
+        ("mnist_annotators", tuple("0123456789"), ("a1", "a2", "a3", "a4", "a5")),
+        ("fashion_coarse", CLOTHES, ("c",)),
+    ],
+)
+def test_shipped_recipes_play_on_data_of_their_shape(
+    name: str, classes: tuple[str, ...], evidence: tuple[str, ...]
+) -> None:
+    shipped = read_recipe(name, {"split.validation": 10, "split.also_labelled": {each: 5 for each in evidence}})
+    if shipped.split.labelled:
+        shipped = change_recipe(shipped, {"split.labelled": 10})
+    x = torch.randint(0, 256, (150, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    sample = {"x": x, "y": torch.arange(150) % 10}
+    assert isinstance(shipped.source, BuiltInSource)
+    data = simulate(Dataset(name, {"y": LabelInfo("classes", classes)}, sample, sample), shipped.source.simulate)
+    made = build_scenario(shipped, data, make_split(data, shipped.split), CPU)
+    assert made.roles.evidence == evidence and made.roles.label == "y"
+    batches = {stream: made.streams[stream].batch(0) for stream in made.streams}
+    sizes = {stream: made.streams[stream].batch_size for stream in made.streams}
+    step = made.game.begin(batches, sizes, 0.5, torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(made.game.loss(learners, step).total) for learners in made.game.turns)
+    assert twin_plan(made.recipe).of("encoder")

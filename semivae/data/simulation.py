@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ def _values(
     if spec.candidates is not None:
         if spec.candidates >= len(classes):
             raise DataError(f"source.simulate.{name}: of {len(classes)} classes, fewer can be wrong candidates")
+        draws = draws.copy()
         draws[np.arange(len(y)), y] = -1.0  # the right one is the first
         sets = np.zeros(draws.shape, np.int8)
         np.put_along_axis(sets, np.argsort(draws, axis=1)[:, : spec.candidates + 1], 1, axis=1)
@@ -69,6 +71,7 @@ def _coarse(name: str, groups: Mapping[str, tuple[str, ...]], classes: tuple[str
     return np.array([next(k for k, group in enumerate(groups.values()) if member in group) for member in classes])
 
 
+@lru_cache(maxsize=8)
 def _draws(seed: int, name: str, part: str, rows: int, count: int = 1) -> NDArray[np.float64]:
     """Numbers in [0, 1), [rows, count]: the SHA-256 of the seed, the name, the part, and the number of the row."""
     blocks = -(-count // 4)  # of four numbers each
