@@ -64,7 +64,8 @@ class BodyNet(nn.Module):
         ]
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Sequential(*layers)
-        self.head = linear(sizes[-1], output_shape[0], gain=1.0)
+        # near 0: what few labels never correct in a random layer would be noise (docs/experiments.md, 28 November)
+        self.head = linear(sizes[-1], output_shape[0], gain=0.1)
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
