@@ -159,6 +159,13 @@ def test_commands_show_what_was_learnt(run: semivae.Run, tmp_path: Path) -> None
     assert len(rows) == 4 and rows[1].split(",")[1] in NAMES
 
 
+def test_the_report_shows_the_tables(run: semivae.Run, tmp_path: Path) -> None:
+    run.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "What was written down of the label" in page and "bob is right in" in page
+    assert "c, given y (known, not learnt)" in page and page.count('class="matrix"') >= 3
+
+
 def test_runs_without_annotators_say_so(run: semivae.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     roles = run.roles
     monkeypatch.setattr(run, "roles", roles.__class__(**{**roles.__dict__, "evidence": ("c",)}))

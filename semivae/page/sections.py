@@ -61,6 +61,13 @@ SECTIONS = (
         "Labelled training examples that the run answers otherwise than their label. Some may be labelled wrongly.",
         _looks("doubted"),
     ),
+    Section(
+        "evidence",
+        "What was written down of the label",
+        "A row for each true class, a column for each class that was written down, and how often it was. The 95% "
+        "interval of a cell appears under the pointer; it does not know that the run may be wrong about true classes.",
+        _diagnosed("evidence"),
+    ),
     Section("samples", "What the decoder draws", "", _looks("samples")),
     Section(
         "map",
