@@ -23,6 +23,7 @@ from semivae.classification.posterior import (
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
 from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import Pieces
 from semivae.errors import DataError, RunError
 from semivae.runs.folder import read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
@@ -120,11 +121,18 @@ class Classifier:
     def answer(self, images: object) -> Answer:
         """Returns class probabilities of images, as `TrainedModel.read` takes or returns them, with the prior.
 
+        Images may also come in pieces (`semivae.data.inputs.pieces`), of a classifier without votes, whose draws depend
+        on the order of all images.
+
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` raise them.
         """
+        if isinstance(images, Pieces):
+            return self._answer(np.concatenate([self.log_posterior(piece) for piece in images]))
         raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
-        uncorrected = self.log_posterior(raw)
+        return self._answer(self.log_posterior(raw))
+
+    def _answer(self, uncorrected: Floats) -> Answer:
         if self.prior is None:
             return Answer(self._outputs(uncorrected), self._outputs(uncorrected), uncorrected)
         assert self.trained_prior is not None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.data.inputs.examples import Examples, split_rows
+from semivae.data.inputs.pieces import Pieces
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.teaching.vote import decoder_vote
@@ -141,7 +142,7 @@ def refuse_without_vote(run: TrainedModel) -> None:
         raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")
 
 
-def embed(run: TrainedModel, images: Tensor | Examples, batch: int = 512) -> NDArray[np.float32]:
+def embed(run: TrainedModel, images: Tensor | Examples | Pieces, batch: int = 512) -> NDArray[np.float32]:
     """Returns the features below the classifier's last layer, float32 (n, D), as the part `features` of an export.
 
     Images are (n, C, H, W), bytes or floats in [0, 1].
@@ -151,6 +152,7 @@ def embed(run: TrainedModel, images: Tensor | Examples, batch: int = 512) -> NDA
         DataError: the images' shape is not the run's.
     """
     factor = label_factor(run)
+    pieces = images if isinstance(images, Pieces) else [images]
     with torch.no_grad():
-        parts = [factor.features(chunk).cpu() for chunk in batches(run, images, batch)]
+        parts = [factor.features(chunk).cpu() for piece in pieces for chunk in batches(run, piece, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float32)

@@ -13,6 +13,7 @@ from semivae.cli.showing import note
 
 if TYPE_CHECKING:
     from semivae.api import Run
+    from semivae.data.inputs.pieces import Pieces
     from semivae.data.inputs.reading import Reading
 
 
@@ -61,9 +62,18 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
     return run
 
 
+def pieces_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Pieces | None:
+    """Many image files that a user gives to a run, to be read a piece at a time; None for all else."""
+    return None if run.roles.further else run.inputs.pieces(given, skip_unreadable=skip_unreadable)
+
+
 def read_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Reading:
     """What a user gives to a run, with notes on stderr of what is left out, cut off or nearly black in it."""
-    found = run.reading(given, skip_unreadable=skip_unreadable)
+    return noted(run.reading(given, skip_unreadable=skip_unreadable))
+
+
+def noted(found: Reading) -> Reading:
+    """What was read, after notes on stderr of what is left out, cut off or nearly black in it."""
     for line in found.remarks():
         note(line)
     return found

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from semivae.cli.kinds import Asked, shown_as
-from semivae.cli.opening import given_values, open_run, read_given
+from semivae.cli.opening import given_values, noted, open_run, pieces_given, read_given
 from semivae.cli.options import (
     AtMostErrorOption,
     CalibrateOption,
@@ -107,7 +107,10 @@ def predict(
     opened = open_run(run, checkpoint, device, data_root)
     shown = shown_as(opened.task.name)
     shown.check_out(out, overwrite)
-    found = read_given(opened, images, skip_unreadable=skip_unreadable)
+    pieces = None
+    if shown.predicts_pieces and not vote and not novelty and coverage is None:  # which look at all images at once
+        pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
+    found = read_given(opened, images, skip_unreadable=skip_unreadable) if pieces is None else pieces
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
     shown.predict(classifier, found, out, overwrite, as_json, Asked(coverage, at_most_error, novelty))
 
@@ -179,8 +182,13 @@ def embed(
     from semivae.classification.posterior import embed as embed_images
 
     opened = open_run(run, checkpoint, device)
-    found = read_given(opened, images, skip_unreadable=skip_unreadable)
-    features = embed_images(opened, found.values)
+    pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
+    if pieces is None:
+        found = read_given(opened, images, skip_unreadable=skip_unreadable)
+        features = embed_images(opened, found.values)
+    else:
+        features = embed_images(opened, pieces)
+        found = noted(pieces.reading())
     passed = {"unreadable": np.asarray(list(found.unreadable))} if found.unreadable else {}
     write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape

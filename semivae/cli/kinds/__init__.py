@@ -50,6 +50,7 @@ class KindOfLabel:
         check_out: refuses a place where predictions cannot or may not be written (out, overwrite).
         predict: writes and shows what a classifier says of images (classifier, images, out, overwrite, as_json,
             and what else was asked for).
+        predicts_pieces: whether `predict` also takes images in pieces, where nothing else is asked for.
         picture: what is shown of samples, images [n, channels, height, width].
         arrays: of imputed images, what is kept of their labels, by name.
         imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings
@@ -60,10 +61,11 @@ class KindOfLabel:
     details: Callable[[Report], Shown]
     seeds: Callable[[Mapping[int, Report]], Shown]
     check_out: Callable[[Path | None, bool], None]
-    predict: Callable[[Classifier, Reading, Path | None, bool, bool, Asked], None]
+    predict: Callable[[Classifier, Any, Path | None, bool, bool, Asked], None]
     picture: Callable[[Run, Mapping[str, Tensor]], Tensor]
     arrays: Callable[[Imputed, Sequence[str]], dict[str, Any]]
     imputed: Callable[[Run, Path, Reading, Imputed, Tensor, Mapping[str, Any]], Tensor]
+    predicts_pieces: bool = False
 
 
 def shown_as(kind: str) -> KindOfLabel:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from semivae.cli.kinds.class_promises import beside, joined_set
+from semivae.cli.opening import noted
 from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from semivae.api import Run
     from semivae.classification import Classifier
     from semivae.cli.kinds import Asked
+    from semivae.data.inputs.pieces import Pieces
     from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
@@ -29,11 +31,19 @@ def check_csv(out: Path | None, overwrite: bool) -> None:
 
 
 def predict_csv(
-    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+    classifier: Classifier,
+    given: Reading | Pieces,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    asked: Asked,
 ) -> None:
     """Write OUT.csv, or show it; as JSON the rows too where there is no file."""
+    from semivae.data.inputs.pieces import Pieces
+
+    answer = classifier.answer(given if isinstance(given, Pieces) else given.values)
+    images = noted(given.reading()) if isinstance(given, Pieces) else given
     run, names = classifier.run, images.names
-    answer = classifier.answer(images.values)
     more = beside(classifier, images, answer, asked)
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer) | more.facts
     labels = labels_of(probabilities, run.classes, more.answered)

@@ -46,6 +46,10 @@ class Features:
         """Features of pictures, which are given as for `Images.read`; float32 [n, size]."""
         return self._reader.read(given, skip_unreadable=skip_unreadable)
 
+    def pieces(self, given: object, *, skip_unreadable: bool = False) -> None:
+        """Pictures go through the network as they are read, all at once."""
+        return None
+
     def masks(self) -> Images:
         """Refuses: of features, no place is missing."""
         raise DataError("this run starts from features of whole pictures, so it cannot fill in parts of one")

@@ -30,6 +30,7 @@ from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.formats.remarks import remarks
 from semivae.data.inputs.arrays import as_array, as_examples, image_size, read_array_file
+from semivae.data.inputs.pieces import Pieces, pieces_of
 from semivae.data.inputs.pixels import as_model_values, binarized, pixel_doubts
 from semivae.data.inputs.reading import Reading, joined
 from semivae.data.paths import reachable
@@ -92,6 +93,12 @@ class Images:
             places = [str(one) if isinstance(one, str | Path) else str(row) for row, one in enumerate(given)]
             return joined(list(zip(places, parts, strict=True)))
         return self._from_array(given)
+
+    def pieces(self, given: object, *, skip_unreadable: bool = False) -> Pieces | None:
+        """The image files of a large folder or .zip a piece at a time; None for all else."""
+        if not isinstance(given, str | Path) or not reachable(Path(given)).exists():
+            return None
+        return pieces_of(Path(given), self.preprocessing, skip_unreadable)
 
     def _from_array(self, given: object, what: str = "the array") -> Reading:
         array = as_array(given, self.shape, what)

@@ -13,6 +13,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs.features import Features
 from semivae.data.inputs.images import Images
+from semivae.data.inputs.pieces import Pieces
 from semivae.data.inputs.reading import Reading
 from semivae.data.inputs.rows import Rows
 from semivae.data.inputs.table_encoding import TableEncoding
@@ -40,6 +41,10 @@ class Inputs(Protocol):
         Raises:
             DataError: nothing there, or what does not fit.
         """
+        ...
+
+    def pieces(self, given: object, *, skip_unreadable: bool = False) -> Pieces | None:
+        """Many image files a piece at a time; None for all else, which `read` reads at once."""
         ...
 
     def masks(self) -> Inputs:

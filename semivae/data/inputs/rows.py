@@ -60,6 +60,10 @@ class Rows:
             )
         return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
 
+    def pieces(self, given: object, *, skip_unreadable: bool = False) -> None:
+        """Rows of a table are read at once."""
+        return None
+
     def masks(self) -> Rows:
         """Rows of as many numbers, one where something is missing."""
         return Rows(self.shape)
