@@ -28,6 +28,7 @@ from semivae.label_errors.doubts import FOLDS, Doubts, doubts
 from semivae.loggers.listening import logged
 from semivae.loggers.logger import Logger
 from semivae.page.report import write_report
+from semivae.parallel.world import world_asked
 from semivae.recipe import Recipe
 from semivae.reports.card import card
 from semivae.reports.diagnosis import diagnose
@@ -360,7 +361,8 @@ def train(
     `loggers` write what is measured to experiment trackers: "tensorboard", "mlflow", "trackio" or "wandb", or objects
     of the protocol `semivae.loggers.logger.Logger`. A run that is resumed with them goes on in the tracker's same run.
     """
-    with heard_by(progress) as shown, logged(loggers, training.folder_of(recipe, out), shown) as report:
+    told = loggers if world_asked().first else ()  # of several processes one logs
+    with heard_by(progress) as shown, logged(told, training.folder_of(recipe, out), shown) as report:
         model = training.train(
             recipe,
             set=set,

@@ -172,6 +172,7 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/own-data.md": own_data,
     "docs/command-line.md": command_line,
     "docs/python.md": python,
+    "docs/scale.md": folders_of_images,
     "docs/tasks/calibration.md": digit_files,
     "docs/tasks/imbalance.md": digit_files,
     "docs/tasks/masks.md": masks,

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import semivae
-from semivae.cli.launching import devices_asked, visible, without_devices
+from semivae.cli.launching import devices_asked, visible, words_without
 from semivae.cli.side_by_side import run_side_by_side
 from semivae.errors import RecipeError, RunError
 from semivae.parallel.world import World, world_asked
@@ -213,4 +213,5 @@ def test_devices_are_counted_among_the_visible_ones(monkeypatch: pytest.MonkeyPa
     assert visible(["0", "2"]) == "4,7"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible(["0", "2"]) == "0,2"
-    assert without_devices(["train", "--devices", "2", "r", "--devices=0,1", "--resume"]) == ["train", "r", "--resume"]
+    words = ["train", "--devices", "2", "r", "--devices=0,1", "--resume", "--out", "x", "--json"]
+    assert words_without(words, ["--devices", "--out"], ["--json"]) == ["train", "r", "--resume"]

@@ -34,14 +34,14 @@ def devices_asked(text: str) -> list[str]:
     return [str(number) for number in range(int(parts[0]))] if len(parts) == 1 else parts
 
 
-def without_devices(words: Sequence[str]) -> list[str]:
-    """Returns the words of a command without --devices and its value."""
+def words_without(words: Sequence[str], options: Sequence[str] = (), flags: Sequence[str] = ()) -> list[str]:
+    """Returns the words of a command without some options and their values, and without some flags."""
     kept: list[str] = []
     following = iter(words)
     for word in following:
-        if word == "--devices":
+        if word in options:
             next(following, None)
-        elif not word.startswith("--devices="):
+        elif word not in flags and word.partition("=")[0] not in options:
             kept.append(word)
     return kept
 
@@ -74,7 +74,7 @@ def train_together(words: Sequence[str], devices: Sequence[str]) -> int:
     shared = {
         "WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": threads_each(size),
         "CUDA_VISIBLE_DEVICES": visible(devices),
     }
@@ -174,7 +174,8 @@ def _reason(process: subprocess.Popen[bytes], errors: IO[str]) -> str:
     return f"has failed: {text or f'exit status {process.returncode}'}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns the number of a port of this machine that nobody listens to."""
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         port: int = asked.getsockname()[1]

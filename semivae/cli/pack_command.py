@@ -44,4 +44,4 @@ def pack(
     if path is None:
         raise DataError(f"source: {recipe.source.name} is read in seconds and not packed; folder and masks are")
     write(recipe.source, place_of(path, find_root(data_root)), out, note)
-    say(f"packed into {out}. Train with it: semivae train RECIPE --set source.path={out}")
+    say(f"packed into {out}. Train with it: semivae train RECIPE --set source.path={out.absolute()}")

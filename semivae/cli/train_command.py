@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.launching import devices_asked, is_following, train_together, without_devices
+from semivae.cli.launching import devices_asked, is_following, train_together, words_without
 from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
 from semivae.cli.recipe_commands import note_former_names
 from semivae.cli.showing import console, lost_output, note, reply, result_tables
@@ -83,7 +83,7 @@ def train(
     """Train the model of a recipe, and measure it on the test images."""
     several = [] if devices is None else devices_asked(devices)
     if len(several) > 1 and seeds is None:
-        raise typer.Exit(train_together(without_devices(sys.argv[1:]), several))
+        raise typer.Exit(train_together(words_without(sys.argv[1:], ["--devices"]), several))
     options: dict[str, Any] = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite}
     options |= {"device": device, "loggers": log, "start_from": start_from, "more_steps": more_steps}
     if learning_rate is not None and more_steps is None:
@@ -110,7 +110,7 @@ def train(
     refuse_seed_folders(base, numbers, overwrite, resume or more_steps is not None)
     reports = {}
     if len(several) > 1:
-        reports = train_side_by_side(shown, recipe, changes, base, numbers, several, **options)
+        reports = train_side_by_side(shown, recipe, changes, base, numbers, several, resume)
     for seed in numbers if len(several) < 2 else ():
         shown.print(f"\nsplit seed {seed}", style="bold")
         folder = base / f"seed{seed}"
@@ -129,28 +129,19 @@ def train_side_by_side(
     base: Path,
     seeds: Sequence[int],
     devices: Sequence[str],
-    **options: Any,
+    resume: bool,
 ) -> dict[int, dict[str, Any]]:
     """Trains one run per seed, as many at a time as there are devices, each in a process of its own."""
     from semivae.recipe import read_recipe
     from semivae.runs.folder import is_run_folder
 
     read_recipe(recipe, changes)  # a mistake in it is said once
-    shared = [word for change in changes for word in ("--set", change)] + ["--device", options["device"]]
-    shared += ["--data-root", str(options["data_root"])] if options["data_root"] is not None else []
-    shared += [] if options["twin"] is None else ["--twin" if options["twin"] else "--no-twin"]
-    shared += ["--overwrite"] if options["overwrite"] else []
-    shared += [word for name in options["loggers"] for word in ("--log", name)]
-    given = {"--from": "start_from", "--more-steps": "more_steps", "--at-rate": "learning_rate"}
-    shared += [
-        word for name, key in given.items() if options.get(key) is not None for word in (name, str(options[key]))
-    ]
+    shared = words_without(sys.argv[1:], ["--devices", "--seeds", "--out"], ["--resume", "--json"])
     commands = {}
     for seed in seeds:
         folder = base / f"seed{seed}"
-        own = ["--resume"] if options["resume"] and is_run_folder(folder) else []
-        words = ["train", recipe, *shared, "--set", f"split.seed={seed}", "--out", str(folder), *own]
-        commands[f"seed {seed}"] = words
+        own = ["--resume"] if resume and is_run_folder(folder) else []
+        commands[f"seed {seed}"] = [*shared, "--set", f"split.seed={seed}", "--out", str(folder), *own]
     try:
         reports = run_side_by_side(commands, devices, lambda line: shown.print(line, soft_wrap=True))
     except KeyboardInterrupt:
