@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from semivae.classification import Classifier
 from semivae.classification.evidence import annotators
+from semivae.classification.intervals import PredictedNumbers, predict_numbers
 from semivae.classification.posterior import embed
 from semivae.classification.suggestions import COUNT, Suggestions, suggest
 from semivae.classification.trust import predict_sets, predict_sure
@@ -61,9 +62,12 @@ class Run(TrainedModel):
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__}({str(self.path)!r}, checkpoint={self.checkpoint!r})"
-        variables = self.recipe.variables
-        counts = {name: (task.name_count(variables[name]), task) for name, task in self.roles.labels.items()}
-        labels = ", ".join(f"{name} of {count} {task.nouns[1]}" for name, (count, task) in counts.items()) or "no label"
+        counts = {name: task.name_count(self.recipe.variables[name]) for name, task in self.roles.labels.items()}
+        named = (
+            f"{name} of {counts[name]} {task.nouns[1]}" if counts[name] else f"{name}, a {task.nouns[0]}"
+            for name, task in self.roles.labels.items()
+        )
+        labels = ", ".join(named) or "no label"
         shape = " x ".join(map(str, self.inputs.shape))
         return f"<{name}: {labels}, {self.image} of {shape}, step {self.facts.step:,} of {self.facts.steps:,}>"
 
@@ -131,7 +135,7 @@ class Run(TrainedModel):
         vote: bool = False,
         prior: Any = None,
         at_most_error: float | None = None,
-    ) -> NDArray[np.int64]: ...
+    ) -> NDArray[Any]: ...
 
     @overload
     def predict(
@@ -154,11 +158,11 @@ class Run(TrainedModel):
         vote: bool = False,
         prior: Any = None,
         at_most_error: float | None = None,
-    ) -> NDArray[np.int64] | NDArray[np.str_]:
-        """The most likely class number of each image, [n], or place, [n, height, width]; or its attributes, [n, K].
+    ) -> NDArray[Any] | NDArray[np.str_]:
+        """The most likely class number of each image, [n], or place, [n, height, width]; or its attributes or number.
 
-        Attributes are 1 above their thresholds, which validation images choose (`semivae.tasks.attribute_scores`), and
-        else 0; the names of an image's attributes are one text, `hat;smiling`.
+        Attributes, [n, K], are 1 above thresholds that validation images choose, and else 0; the names of an image's
+        are one text, `hat;smiling`. Numbers are float32 in their unit; `predict_numbers` gives their intervals too.
 
         Args:
             images: in files or arrays.
@@ -168,8 +172,10 @@ class Run(TrainedModel):
                 (`semivae.classification.abstaining`); all others are -1, or an empty name.
 
         Raises:
-            RunError: the validation examples cannot promise this error, or as `classifier` says.
+            RunError: the validation examples cannot promise this error, there are no names, or as `classifier` says.
         """
+        if names and not self.classes:
+            raise RunError(f"{self.path}: {self.label} is a {self.task.nouns[0]}, so it has no names; leave out names")
         classifier, raw = self.classifier(calibrate=calibrate, vote=vote, prior=prior), self.read_all(images)[0]
         if at_most_error is None:
             numbers = classifier.predict(raw)
@@ -223,6 +229,20 @@ class Run(TrainedModel):
         """
         found = predict_sets(self.classifier(calibrate=calibrate, vote=vote), self.read_all(images)[0], coverage)
         return [tuple(np.array(self.classes)[row].tolist()) for row in found] if names else found
+
+    def predict_numbers(self, images: Given, *, coverage: float | None = None) -> PredictedNumbers:
+        """Numbers with their standard deviations, and intervals that hold a share `coverage` of new images' numbers.
+
+        See `semivae.classification.intervals.predict_numbers`.
+
+        Args:
+            images: in files or arrays.
+            coverage: in (0, 1); None: 90%, or no intervals where the run has too few validation examples.
+
+        Raises:
+            RunError: the label is no number, or the validation examples are too few for this coverage.
+        """
+        return predict_numbers(self.classifier(), self.read_all(images)[0], coverage)
 
     def sample(self, count: int, /, *, noise: bool = False, seed: int | None = None, **given: Any) -> Sample:
         """Draws `count` samples of all variables from the decoder, for example y=3.

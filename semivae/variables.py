@@ -43,12 +43,14 @@ class Variable:
     Args:
         name: what streams, factors and recipes call it.
         family: a name in `semivae.game.families.FAMILIES`.
-        shape: shape of one value: () for a class, (n,) for a code or a table row, (channels, height, width) for an
-            image, (height, width) for a segmentation map.
+        shape: shape of one value: () for a class or a number, (n,) for a code or a table row, (channels, height, width)
+            for an image, (height, width) for a segmentation map.
         classes: number of classes of a categorical variable, else None.
         complete_with: what a player hands to the other when it completes a sample: a draw (the method), the
             distribution's mean (less noise; Bernoulli, Gaussian and logistic variables only), or its mode (categorical
             variables only: the most likely class of every place).
+        mean, deviation: of Gaussian numbers in a unit, one entry for each number. Networks see
+            (value - mean) / deviation; everybody else sees values in the unit. Empty where there is no unit.
     """
 
     name: str
@@ -56,18 +58,21 @@ class Variable:
     shape: tuple[int, ...]
     classes: int | None = None
     complete_with: Literal["sample", "mean", "mode"] = "sample"
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
     @property
     def parameter_shape(self) -> tuple[int, ...]:
         """Shape of the parameters of one value, which a network puts out; channels, if any, come first."""
         if self.family == "categorical":
             return (self.class_count, *self.shape)
-        return (PARAMETERS_PER_NUMBER[self.family] * self.shape[0], *self.shape[1:])
+        first, *rest = self.shape or (1,)
+        return (PARAMETERS_PER_NUMBER[self.family] * first, *rest)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one value as a network's input: classes are one-hot, all else is as it is."""
-        return (self.class_count, *self.shape) if self.family == "categorical" else self.shape
+        """Shape of one value as a network's input: classes are one-hot, a single number is a vector of one."""
+        return (self.class_count, *self.shape) if self.family == "categorical" else self.shape or (1,)
 
     @property
     def is_image(self) -> bool:

@@ -166,7 +166,7 @@ def test_agreement_of_samples_is_compared_with_chance() -> None:
 
 def test_outputs_are_alike_in_all_forms() -> None:
     parameters = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -4.0]])
-    outputs = ATTRIBUTES.outputs(parameters, 2.0)
+    outputs = ATTRIBUTES.outputs(Variable("y", "bernoulli", (3,)), parameters, 2.0)
     assert outputs[0, 0].item() == pytest.approx(1 / (1 + np.exp(-1.0)))
     assert torch.allclose(ATTRIBUTES.outputs_of(posterior(parameters.sigmoid()), 2.0), outputs)
     log_posterior = ATTRIBUTES.log_posterior(parameters / 2.0)

@@ -159,7 +159,7 @@ def test_separators(tmp_path: Path, delimiter: str) -> None:
         (SMALL, {"label": "sort"}, r"has no column sort \(source.label\); it has colour, size, kind"),
         (SMALL, {"ignore": ["x"]}, r"has no column x \(source.ignore\)"),
         ("kind,size\na,1\na,2\n", {}, "holds only the class a; at least two are needed"),
-        ("kind,size\n,1\n,2\n", {}, "no row has a kind; label some rows of at least two classes"),
+        ("kind,size\n,1\n,2\n", {}, "column kind: no row has a class; label some rows of at least two classes"),
         ("kind,size\na,1\nb,1\n", {}, "no column beside kind holds two different values"),
         ("kind,size\na,1\nb,inf\n", {}, "column size: 'inf' is no finite number"),
         ("kind,size\na,1\nb,-1e200\n", {}, r"column size holds numbers up to 1e\+200, .* not known, empty these"),
@@ -283,7 +283,7 @@ def test_tables_without_a_label_column_or_without_gaps(run: Run, tmp_path: Path)
     with pytest.raises(DataError, match="no cell is empty in the columns length, petals, soil"):
         fill_table(run, tmp_path / "full.csv")
     (tmp_path / "yew.csv").write_text("length,petals,soil,kind\n,4,clay,yew\n")
-    with pytest.raises(DataError, match="column kind holds classes that the run does not know: yew; it knows ash"):
+    with pytest.raises(DataError, match="column kind holds classes that are not in the training rows: yew; those"):
         fill_table(run, tmp_path / "yew.csv")
 
 

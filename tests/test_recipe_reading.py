@@ -132,7 +132,8 @@ def test_change_of_a_section_leaves_its_aliases(recipe_file: Path) -> None:
         ),
         (
             "variables.h.shape=[]",
-            "mine.yaml:7: variables.h: shape [] is for a single class; a single bernoulli number has shape [1]",
+            "mine.yaml:7: variables.h: shape [] is for a single class or gaussian number; a single bernoulli number "
+            "has shape [1]",
         ),
         ("training={steps: 1, steps: 2}", "--set training={steps: 1, steps: 2}: a key is written twice; keep one"),
         ("training.steps.x=1", "--set: training.steps.x: training.steps is 3000, not a section with keys"),

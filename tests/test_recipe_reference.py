@@ -83,7 +83,7 @@ def check(schema: dict[str, Any], value: object, top: dict[str, Any]) -> bool:
     if schema.get("type") == "array":
         return isinstance(value, list) and all(check(schema.get("items", {}), item, top) for item in value)
     if schema.get("type") in ("number", "integer"):
-        low, above = schema.get("minimum", value), schema.get("exclusiveMinimum", -1)
+        low, above = schema.get("minimum", value), schema.get("exclusiveMinimum", float("-inf"))
         return isinstance(value, int | float) and low <= value and above < value
     return True
 

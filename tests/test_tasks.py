@@ -35,10 +35,11 @@ from semivae.monitoring.validator import Validator
 from semivae.recipe.schema import Recipe, SplitSpec, VariableSpec
 from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of, roles_of
-from semivae.tasks.kinds import ATTRIBUTES, CLASSES, KINDS, MAPS, NOTHING, task_named, task_of
+from semivae.tasks.kinds import ATTRIBUTES, CLASSES, KINDS, MAPS, NOTHING, NUMBERS, task_named, task_of
 from semivae.tasks.splitting import make_split
 from semivae.tasks.task import Headline, LabelStatistics, Task, reason, takes
 from semivae.tasks.user_values import UserValue, numbers
+from semivae.variables import Variable
 
 CPU = torch.device("cpu")
 OPTIONS = {
@@ -72,7 +73,9 @@ OPTIONS = {
         ("h", {"family": "bernoulli", "shape": [16]}, ATTRIBUTES),  # beside an image; alone it is a code
         ("a", {"family": "bernoulli"}, ATTRIBUTES),
         ("b", {"family": "bernoulli", "shape": [1, 4, 4]}, NOTHING),
-        ("r", {"family": "gaussian", "shape": [1]}, NOTHING),
+        ("r", {"family": "gaussian", "shape": [1]}, NUMBERS),
+        ("r", {"family": "gaussian", "shape": []}, NUMBERS),
+        ("x", {"family": "gaussian", "shape": [1, 4, 4]}, NOTHING),
     ],
 )
 def test_each_variable_is_of_one_kind(name: str, spec: dict[str, Any], kind: Task) -> None:
@@ -298,7 +301,7 @@ class Flags(Task):
     def parse(self, value: UserValue) -> Tensor:
         return numbers(value)
 
-    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, variable: Variable, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         return (parameters / temperature).sigmoid()
 
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:

@@ -156,8 +156,9 @@ class Classifier:
         if self.looks_at_all:
             yield self.probabilities(images)
         else:
+            variable = self.run.encoder[self.run.label].target
             for parameters in label_parameters(self.run, images):
-                yield self.run.task.outputs(parameters, self.calibration.temperature).float()
+                yield self.run.task.outputs(variable, parameters, self.calibration.temperature).float()
 
     @cached_property
     def chosen(self) -> Any:
@@ -188,8 +189,8 @@ class Classifier:
         write_calibrations(run.path, [*others, *same, entry | {"chosen": chosen}])
         return chosen
 
-    def predict(self, images: Tensor | Examples) -> NDArray[np.int64]:
-        """Returns the most likely class number of every image, [n], or pixel, [n, height, width]."""
+    def predict(self, images: Tensor | Examples) -> NDArray[Any]:
+        """Returns the most likely class number of every image, [n], or pixel, [n, height, width]; or its number."""
         chosen = self.chosen
         return np.concatenate([self.run.task.predict(part, chosen).numpy() for part in self.in_parts(images)])
 

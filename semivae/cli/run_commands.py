@@ -152,10 +152,10 @@ def sample(
     if encoding is not None:
         cells = encoding.decode(drawn[opened.image].numpy())
         if (labels := opened.roles.label_in(drawn)) is not None:
-            cells = {encoding.label: [opened.classes[number] for number in labels.tolist()], **cells}
+            cells = {encoding.label: opened.task.texts(labels[:, None], opened.classes), **cells}
         write_file(out, csv_bytes(cells, zip(*cells.values(), strict=True)))
     elif out.suffix.lower() == ".npz":
-        names = {"classes": np.asarray(opened.classes)} if opened.roles.label_in(drawn) is not None else {}
+        names = {"classes": np.asarray(opened.classes)} if opened.classes else {}
         write_arrays(out, names | {name: value.numpy() for name, value in drawn.items()})
     else:
         save_grid(shown_as(opened.task.name).picture(opened, drawn), out, columns, overwrite=overwrite)

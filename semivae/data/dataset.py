@@ -38,12 +38,14 @@ class LabelInfo:
     """What the data know of one of their labels.
 
     Attributes:
-        kind: what it is, the name of a task in `semivae.tasks.kinds`: "classes" or "maps".
-        classes: class names, in the order of the class numbers.
+        kind: what it is, the name of a task in `semivae.tasks.kinds`: "classes", "maps" or "numbers".
+        classes: class names, in the order of the class numbers; empty for numbers.
+        unit: of numbers, for tables and charts; empty where the data name none.
     """
 
     kind: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    unit: str = ""
 
 
 def class_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
@@ -56,6 +58,11 @@ def map_label(classes: tuple[str, ...]) -> dict[str, LabelInfo]:
     return {"s": LabelInfo("maps", classes)}
 
 
+def number_label(unit: str = "") -> dict[str, LabelInfo]:
+    """The labels of data that hold y alone, a number, or a short vector of numbers, for each example."""
+    return {"y": LabelInfo("numbers", unit=unit)}
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """All examples, as bytes. `x` is uint8 [n, channels, height, width], or float32 [n, columns] for tables.
@@ -64,8 +71,9 @@ class Dataset:
         name: what the data are called in messages and manifests.
         labels: what is known of each label in `train`, by name; the first is the primary one, by which data are split.
         train: {"x": ..., "y": int64 [n]}; or, where the label is a map, {"x": ..., "s": int16 [n, height, width]}, in
-            which `VOID` (-1) stands for places that are not known. Every row shows the primary label; a further label
-            is `VOID`, or NaN among numbers, where it is not known.
+            which `VOID` (-1) stands for places that are not known; or, where it is a number, {"x": ..., "y": float32
+            [n] or [n, K]} in its unit, in which NaN stands for a number that is not known. Every row shows the primary
+            label; a further label is `VOID`, or NaN among numbers, where it is not known.
         test: the same keys, perhaps of no examples; touched by evaluation only.
             Further entries that are no labels are further inputs, [n, ...].
         unlabelled: {"x": ...}, images (and further inputs) that come without the primary label, and perhaps all further
@@ -108,7 +116,7 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """The primary label's name in `train`: y, a class for each example, or s, a class for each place."""
+        """The primary label's name in `train`: y, a class or number for each example, or s, a class for each place."""
         return next(iter(self.labels))
 
     @property

@@ -49,6 +49,21 @@ def split_doubts(
     return found + _contradictions(np.concatenate([keys["train"], keys["test"]]), labels, classes, what, called)
 
 
+def part_doubts(
+    classes: Sequence[str],
+    train: Sample,
+    test: Sample,
+    unlabelled: Sample,
+    what: str,
+    names: Names | None = None,
+    checked: Checked = "test",
+) -> list[str]:
+    """`split_doubts` of data with classes, `seen_doubts` of such without: their numbers are rarely equal."""
+    if classes:
+        return split_doubts(classes, train, test, unlabelled, what, names, checked)
+    return seen_doubts(train, test, unlabelled, what, names, checked)
+
+
 def seen_doubts(
     train: Sample, test: Sample, unlabelled: Sample, what: str, names: Names | None = None, checked: Checked = "test"
 ) -> list[str]:

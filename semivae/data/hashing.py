@@ -80,7 +80,8 @@ def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor,
         test += ranked(members, lambda index: f"semivae-test:{keys[index]}")[:count]
     if not test:
         raise DataError(
-            "no example can be set aside to test on: every class has only one; add examples, or give a test part"
+            "no example can be set aside to test on: every class has only one; add examples, or give a test part. If "
+            "they are numbers that measure something, write source.kinds: {y: numbers}"
         )
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[test] = True

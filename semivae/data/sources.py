@@ -25,6 +25,7 @@ from semivae.data.readers.masks import read_masks
 from semivae.data.readers.mnist import FASHION_MNIST, MNIST, read_idx_family
 from semivae.data.readers.svhn import read_svhn
 from semivae.data.readers.table import read_table
+from semivae.data.readers.turned import turned_dataset
 from semivae.data.simulation import simulate
 from semivae.errors import DataError
 from semivae.recipe.schema import (
@@ -36,6 +37,7 @@ from semivae.recipe.schema import (
     MemorySource,
     Source,
     TableSource,
+    TurnedSource,
 )
 from semivae.text import nearest
 
@@ -77,6 +79,8 @@ def load_source(source: Source, data_root: Path, *, download: bool = True, tell:
         return read_celebamask_hq(source, resolve(source.path, data_root))
     if isinstance(source, DigitPairsSource):
         return pair_digits(_built_in(source.of, data_root, download), source)
+    if isinstance(source, TurnedSource):
+        return turned_dataset(_built_in(source.of, data_root, download), source)
     return simulate(binarized_dataset(_built_in(source.name, data_root, download), source.binarize), source.simulate)
 
 

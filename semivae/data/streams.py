@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.inputs.pixels import as_model_values
+from semivae.recipe.schema import NormalSpec, RangeSpec
 from semivae.seeds import seed_for
 from semivae.variables import VOID, Sample, drawn_name
 
@@ -212,6 +213,44 @@ class AttributeStream(Stream):
         if len(self.rows):
             values = self.rows[torch.randint(len(self.rows), (self.batch_size,), generator=generator)]
             drawn = torch.where(values == VOID, drawn, values)
+        return {self.observes[0]: drawn.to(self._device)}
+
+
+@final
+class NumberStream(Stream):
+    """Numbers drawn from a stated distribution, without examples: a label-only stream."""
+
+    def __init__(
+        self,
+        name: str,
+        variable: str,
+        shape: tuple[int, ...],
+        law: NormalSpec | RangeSpec,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        """Args:
+        name: the stream's name.
+        variable: the Gaussian variable that is shown.
+        shape: of one value; its numbers are drawn independently.
+        law: the distribution of each number, in its unit.
+        batch_size: examples in a batch.
+        device: where batches go.
+        seed: the training seed.
+        """
+        super().__init__(name, (variable,), batch_size, 0)
+        self.shape, self.law = shape, law
+        self._device = device
+        self._seed = seed
+
+    def batch(self, step: int) -> Sample:
+        generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, "step", step))
+        size = (self.batch_size, *self.shape)
+        if isinstance(self.law, RangeSpec):
+            drawn = self.law.low + (self.law.high - self.law.low) * torch.rand(size, generator=generator)
+        else:
+            drawn = self.law.mean + self.law.deviation * torch.randn(size, generator=generator)
         return {self.observes[0]: drawn.to(self._device)}
 
 

@@ -1,4 +1,4 @@
-"""Streams that show no image: classes and attributes that are drawn, rows of a file, maps that come alone."""
+"""Streams that show no image: classes, attributes and numbers that are drawn, rows of a file, maps that come alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import torch
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
-from semivae.data.streams import ArrayStream, AttributeStream, ClassStream, Stream, joined, resident
+from semivae.data.streams import ArrayStream, AttributeStream, ClassStream, NumberStream, Stream, joined, resident
 from semivae.data.values import class_weights, read_rows
 from semivae.errors import DataError
-from semivae.recipe.schema import FileSpec, FrequenciesSpec, Recipe, StreamSpec
+from semivae.recipe.schema import FileSpec, FrequenciesSpec, NormalSpec, RangeSpec, Recipe, StreamSpec
 from semivae.text import join_names
+
+DISTRIBUTIONS = "{low: ..., high: ...} or {mean: ..., deviation: ...}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,31 @@ def attribute_stream(asked: Unpaired) -> Stream:
         raise DataError(f"{where}: no example shows {join_names(unknown)}; write frequencies of all attributes")
     frequencies = (rows == 1).sum(dim=0) / known
     return AttributeStream(asked.name, label, frequencies, rows, spec.batch, asked.device, asked.seed)
+
+
+def number_stream(asked: Unpaired) -> Stream:
+    """Numbers of the labelled examples, or the hidden ones; draws from a stated distribution; or rows of a file.
+
+    Raises:
+        DataError: the data hold no such numbers, the values are weights of classes, or no number is hidden.
+    """
+    spec, variable, where = asked.spec, asked.spec.observe[0], asked.where
+    if isinstance(spec.values, FileSpec):
+        return file_stream(asked)
+    if isinstance(spec.values, NormalSpec | RangeSpec):
+        shape = asked.recipe.variables[variable].shape or ()
+        return NumberStream(asked.name, variable, shape, spec.values, spec.batch, asked.device, asked.seed)
+    if variable not in asked.dataset.labels:
+        raise DataError(f"{where}: the data hold no {variable}; write {DISTRIBUTIONS}, or a file")
+    if spec.values not in (None, "labelled", "hidden"):
+        raise DataError(f"{where}: {variable} is a number; write {DISTRIBUTIONS}, labelled, hidden or a file")
+    part = asked.split.unlabelled if spec.values == "hidden" else asked.split.shown(asked.dataset, variable)
+    values = asked.dataset.of_all(variable)[part]
+    values = values[~values.reshape(len(values), -1).isnan().any(dim=1)]
+    if not len(values):
+        raise DataError(f"{where}: the split hides no label; write {DISTRIBUTIONS}, labelled or a file")
+    arrays = {variable: resident(values, asked.device)}
+    return ArrayStream(asked.name, arrays, torch.arange(len(values)), spec.batch, asked.device, asked.seed)
 
 
 def map_stream(asked: Unpaired) -> Stream:

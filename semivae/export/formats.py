@@ -59,7 +59,7 @@ class EncoderPart(nn.Module):
         sample = self.sample(images)
         if self.part == "features":
             return self.conditional.features(sample)
-        return self.task.outputs(self.conditional.parameters_of(sample), self.temperature)
+        return self.task.outputs(self.conditional.target, self.conditional.parameters_of(sample), self.temperature)
 
     input_name = INPUT_NAME
 

@@ -1,11 +1,11 @@
-"""Distributions that torch does not have: 8-bit channels, and classes and bits of which some are unknown."""
+"""Distributions that torch does not have: 8-bit channels, and classes, bits and numbers that may be unknown."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, constraints
+from torch.distributions import Bernoulli, Categorical, Distribution, Normal, constraints
 
 from semivae.variables import VOID
 
@@ -70,3 +70,32 @@ class BernoulliVector(Bernoulli):
     def log_prob(self, value: Tensor) -> Tensor:
         log_prob: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
         return log_prob * (value != VOID)
+
+
+class NormalNumbers(Normal):
+    """Normal numbers in a unit, of which some may be unknown (NaN). Such a one has log_prob 0 and no gradient.
+
+    Args:
+        loc, scale: of each number, in the unit.
+        deviation: the step of the unit's standardised scale, which broadcasts with them.
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, deviation: Tensor, validate_args: bool | None = None) -> None:
+        self.deviation = deviation
+        super().__init__(loc, scale, validate_args=validate_args)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> NormalNumbers:  # type: ignore[override]
+        loc, scale = self.loc.expand(batch_shape), self.scale.expand(batch_shape)
+        return NormalNumbers(loc, scale, self.deviation, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Returns the log-density of each number, nats per unit."""
+        known = ~value.isnan()
+        filled = torch.where(known, value, self.loc.detach())  # NaN would reach the gradient even where it is masked
+        log_prob: Tensor = super().log_prob(filled)  # type: ignore[no-untyped-call]
+        return torch.where(known, log_prob, torch.zeros_like(log_prob))
+
+    @property
+    def certainty(self) -> Tensor:
+        """The fraction of the unit's variance that is explained: 1 - (scale / deviation)^2, at least 0."""
+        return (1.0 - (self.scale / self.deviation).square()).clamp_min(0.0)

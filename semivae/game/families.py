@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import BernoulliVector, DiscretizedLogistic, VoidableCategorical
+from semivae.game.distributions import BernoulliVector, DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.variables import VOID, Variable
 
 
@@ -69,14 +69,35 @@ class CategoricalFamily(Family):
 
 
 class GaussianFamily(Family):
-    """Real numbers, each with a learned mean and standard deviation."""
+    """Real numbers, each with a learned mean and standard deviation.
+
+    Of numbers in a unit, parameters of zero are the unit's own mean and deviation, and NaN stands for an unknown one.
+    """
 
     smallest_scale = 1e-3  # on constant pixels the density would otherwise grow without bound
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
-        loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape))
+        loc, scale = self.loc_and_scale(variable, parameters)
+        if not variable.deviation:
+            return _independent(Normal(loc, scale, validate_args=False), variable)
+        return _independent(NormalNumbers(loc, scale, unit_of(variable, parameters)[1], validate_args=False), variable)
+
+    def loc_and_scale(self, variable: Variable, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns means and standard deviations in the variable's unit, [..., *shape], of parameters."""
+        loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape or (1,)))
         scale = _positive(raw_scale) + self.smallest_scale
-        return _independent(Normal(loc, scale, validate_args=False), variable)
+        if not variable.shape:
+            loc, scale = loc.squeeze(-1), scale.squeeze(-1)
+        if not variable.deviation:
+            return loc, scale
+        mean, deviation = unit_of(variable, parameters)
+        return mean + deviation * loc, deviation * scale
+
+    def as_input(self, variable: Variable, value: Tensor) -> Tensor:
+        if variable.deviation:
+            mean, deviation = unit_of(variable, value)
+            value = ((value - mean) / deviation).nan_to_num(nan=0.0)  # an unknown number is fed as the mean
+        return value if variable.shape else value.unsqueeze(-1)
 
 
 class DiscretizedLogisticFamily(Family):
@@ -112,6 +133,12 @@ def _positive(raw: Tensor) -> Tensor:
     return F.softplus(raw + math.log(math.e - 1.0))  # 1 at 0
 
 
+def unit_of(variable: Variable, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation of numbers in a unit, [*shape], with the type and device of another tensor."""
+    mean, deviation = like.new_tensor(variable.mean), like.new_tensor(variable.deviation)
+    return mean.reshape(variable.shape), deviation.reshape(variable.shape)
+
+
 def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
     """Returns the probability of the most likely class of a categorical posterior, [batch], and that class."""
     probability, value = categorical_of(posterior).probs.max(dim=-1)
@@ -132,6 +159,13 @@ def bits_of(distribution: Distribution) -> Bernoulli:
     """Returns the distribution of the single bits of a Bernoulli variable of any shape."""
     base = getattr(distribution, "base_dist", distribution)
     assert isinstance(base, Bernoulli)
+    return base
+
+
+def numbers_of(distribution: Distribution) -> NormalNumbers:
+    """Returns the distribution of the single numbers of a variable that has a unit."""
+    base = getattr(distribution, "base_dist", distribution)
+    assert isinstance(base, NormalNumbers)
     return base
 
 

@@ -30,7 +30,7 @@ class Imputed:
     Args:
         draws: float32 [n, draws, ...]: known values as given, missing ones as the decoder's mean for that draw's codes.
         mean, spread: over the draws, [n, ...]; the spread is their standard deviation, 0 where a value is known.
-        labels: the draws' labels, int64 [n, draws, *shape], or None where the run has none.
+        labels: the draws' labels, int64 (numbers: float32) [n, draws, *shape], or None where the run has none.
     """
 
     draws: Tensor

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.data.dataset import LabelInfo
 from semivae.data.formats.csv_cells import read_cells
 from semivae.data.inputs.columns import Column
+from semivae.data.inputs.further_labels import label_column
 from semivae.data.inputs.table_encoding import TableEncoding
-from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError, DataWarning, RunError
 from semivae.generative.imputation import Imputed, impute
 from semivae.runs.model import TrainedModel
 from semivae.text import join_names
+from semivae.variables import VOID, seen
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,17 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
     column = cells.get(encoding.label) if run.roles.labels else None  # of an unsupervised run there is none to fill in
     given = None if column is None else _given_labels(run, path, encoding, column)
     if given is not None:
-        empty[encoding.label] = given < 0
+        empty[encoding.label] = (~seen(given)).numpy()
     filled = {name: int(marks.sum()) for name, marks in empty.items() if marks.any()}
     if not filled:
         raise DataError(
             f"{path}: no cell is empty in the columns {join_names(list(empty), 12)}; there is nothing to fill"
         )
-    numbers = torch.full((len(values),), -1) if given is None else torch.from_numpy(given)
-    imputed = _imputed(run, values, gaps, numbers, draws, rounds, seed)
+    labels = torch.full((len(values),), VOID) if given is None else given
+    imputed = _imputed(run, values, gaps, labels, draws, rounds, seed)
     found = encoding.decode(imputed.mean.numpy())
-    if given is not None:
-        likeliest = imputed.label_shares(len(run.classes)).argmax(dim=1)
-        found[encoding.label] = [run.classes[place] for place in likeliest.tolist()]
+    if given is not None and imputed.labels is not None:
+        found[encoding.label] = run.task.texts(imputed.labels, run.classes)
     complete = {
         name: [new if lacks else old for old, new, lacks in zip(cells[name], found[name], marks.tolist(), strict=True)]
         for name, marks in empty.items()
@@ -84,32 +83,27 @@ def fill_table(run: TrainedModel, path: str | Path, *, draws: int = 8, rounds: i
     return FilledTable(cells | complete, filled, imputed)
 
 
-def _given_labels(run: TrainedModel, path: Path, encoding: TableEncoding, cells: Sequence[str]) -> NDArray[np.int64]:
-    """Class numbers of the rows, [n]; -1 where the label is missing."""
-    labels = TableLabels(Column(cells, encoding.style), encoding.unlabelled)
-    if unknown := sorted(labels.names - set(run.classes)):
-        raise DataError(
-            f"{path}: column {encoding.label} holds classes that the run does not know: {join_names(unknown)}; it "
-            f"knows {join_names(run.classes)}"
-        )
-    return labels.numbers(run.classes)
+def _given_labels(run: TrainedModel, path: Path, encoding: TableEncoding, cells: Sequence[str]) -> Tensor:
+    """Class numbers or numbers of the rows, [n]; `VOID` or NaN where the label is missing."""
+    column = label_column(run.task.name, Column(cells, encoding.style), encoding.unlabelled)
+    return column.values(LabelInfo(run.task.name, run.classes), f"{path}: column {encoding.label}")
 
 
 def _imputed(
-    run: TrainedModel, values: Tensor, gaps: Tensor, numbers: Tensor, draws: int, rounds: int, seed: int
+    run: TrainedModel, values: Tensor, gaps: Tensor, labels: Tensor, draws: int, rounds: int, seed: int
 ) -> Imputed:
-    """`impute` of rows with their labels held fixed, and of those without (-1), put together again."""
-    labelled = numbers >= 0
+    """`impute` of rows with their labels held fixed, and of those without, put together again."""
+    labelled = seen(labels)
     parts = []
     for rows in (labelled.nonzero()[:, 0], (~labelled).nonzero()[:, 0]):
         if len(rows):
             # an array holds numbers of classes; in a list 1 might also be the class called "1"
-            known = {run.label: numbers[rows]} if labelled[rows[0]] else {}
+            known = {run.label: labels[rows]} if labelled[rows[0]] else {}
             found = impute(run, values[rows], gaps[rows], known, draws=draws, rounds=rounds, seed=seed)
             parts.append((rows, found))
     order = torch.cat([rows for rows, _ in parts]).argsort()
     all_draws, mean, spread = (
         torch.cat([getattr(found, name) for _, found in parts])[order] for name in ("draws", "mean", "spread")
     )
-    labels = [found.labels for _, found in parts if found.labels is not None]
-    return Imputed(all_draws, mean, spread, torch.cat(labels)[order] if labels else None)
+    drawn = [found.labels for _, found in parts if found.labels is not None]
+    return Imputed(all_draws, mean, spread, torch.cat(drawn)[order] if drawn else None)

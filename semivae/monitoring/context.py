@@ -13,7 +13,7 @@ from semivae.monitoring.measures import SAMPLES, capacity, prior_frequencies
 from semivae.recipe import Recipe
 from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
 from semivae.scenario.plan import Roles
-from semivae.tasks.task import Headline, takes
+from semivae.tasks.task import AGREEMENT, Headline, takes
 
 GRACE_PERIOD = 0.3  # the fraction of the training, after its last loss has begun, in which nothing needs to work yet
 
@@ -45,6 +45,7 @@ class Context:
         image, label: their names; label None in an unsupervised run.
         headline: the figure that its kind is judged by.
         nouns: what its kind calls a class, and several.
+        agreement: how its kind words that the encoder agrees with a {share} of {n} samples.
         counted: what fractions of the label count, as its task words it ("{images}" or "the pixels of {images}").
         capacity: by code, the largest number of bits that it can carry; inf for real numbers.
         draws_image: whether the decoder hands drawn pixels to the encoder where it could hand means.
@@ -67,6 +68,7 @@ class Context:
     label: str | None = None
     headline: Headline = field(default_factory=Headline)
     nouns: tuple[str, str] = ("class", "classes")
+    agreement: str = AGREEMENT
     counted: str = "{images}"
     capacity: Mapping[str, float] = field(default_factory=dict)
     draws_image: bool = False
@@ -133,6 +135,7 @@ def context_of(
         label=roles.label,
         headline=task.headline,
         nouns=task.nouns,
+        agreement=task.agreement,
         counted=task.counted,
         capacity={name: capacity(decoder[name]) for name in roles.codes if name in decoder},
         draws_image=image.complete_with == "sample" and image.family != "categorical",

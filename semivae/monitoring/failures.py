@@ -194,10 +194,10 @@ def unread_samples(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
         yield Failure(
             "unread samples",
             str(context.label),
-            f"q({context.label} | {context.image}) classifies {consistency:.0%} of {context.n_samples:,} of the "
-            f"decoder's samples as the class that they were drawn for at step {row['step']:,} (by chance: "
-            f"{context.chance:.0%})",
-            f"the encoder and the decoder do not agree on {context.label}, or the samples look like no class",
+            f"q({context.label} | {context.image}) {context.agreement.format(share=consistency, n=context.n_samples)} "
+            f"at step {row['step']:,} (by chance: {context.chance:.0%})",
+            f"the encoder and the decoder do not agree on {context.label}, or the samples look like no "
+            f"{context.nouns[0]}",
             "make the codes smaller (shape, under variables), so that real images use all of their values, or enlarge "
             f"the net of decoder.{context.image}, or train for more steps",
         )

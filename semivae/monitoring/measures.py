@@ -31,7 +31,7 @@ class LabelMetrics:
             likely class: the lower, the better.
         validation_deviation: its standard error, if it is no fraction of wrong answers.
         confident: the fraction of images with a confidence of at least the views' threshold.
-        confident_error: the error rate among those.
+        confident_error: the error rate among those, if the headline figure is one.
         class_shares: the mean posterior, by class.
         predicted_shares: the fraction of images for which a class is the most likely one, by class.
     """
@@ -102,12 +102,12 @@ def measure_label(
     if not sum(len(each.confidence) for each in statistics):
         return LabelMetrics()
     confident = torch.cat([each.confidence for each in statistics]) >= (math.inf if threshold is None else threshold)
-    errors = [each.errors for each in statistics if each.errors is not None]
+    errors, fraction = [each.errors for each in statistics if each.errors is not None], roles.task.headline.fraction
     wrong = torch.cat(errors) if errors else None
     return LabelMetrics(
         *roles.task.headline_of(statistics),
         mean_of(confident) if threshold is not None else None,
-        mean_of(wrong[confident]) if wrong is not None and bool(confident.any()) else None,
+        mean_of(wrong[confident]) if wrong is not None and fraction and bool(confident.any()) else None,
         *roles.task.shares_of(statistics),
     )
 

@@ -166,12 +166,15 @@ def _path(points: Points, across: Scale, up: Scale) -> str:
 NAMES_WIDTH, ROW_HEIGHT = 132.0, 26.0
 
 
-def whisker_chart(rows: Sequence[tuple[str, float, Sequence[float] | None, int]], what: str) -> WhiskerChart:
-    """Fractions with their intervals.
+def whisker_chart(
+    rows: Sequence[tuple[str, float, Sequence[float] | None, int]], what: str, written: str = ".2%"
+) -> WhiskerChart:
+    """Values with their intervals.
 
     Args:
         rows: name, value, interval or None, and the number of a style.
         what: names the values.
+        written: the format of a value; fractions in percent.
     """
     ends = [end for _, value, interval, _ in rows for end in (value, *(interval or ()))]
     low, high = min(ends), max(ends)
@@ -180,7 +183,7 @@ def whisker_chart(rows: Sequence[tuple[str, float, Sequence[float] | None, int]]
     drawn = tuple(
         Whisker(
             name,
-            f"{value:.2%}",
+            format(value, written),
             ROW_HEIGHT * (place + 0.7),
             across(value),
             across((interval or (value, value))[0]),
@@ -190,10 +193,12 @@ def whisker_chart(rows: Sequence[tuple[str, float, Sequence[float] | None, int]]
         for place, (name, value, interval, style) in enumerate(rows)
     )
     alt = f"{what}: " + "; ".join(
-        f"{name} {value:.2%}" + (f", 95% interval {interval[0]:.2%} to {interval[1]:.2%}" if interval else "")
+        f"{name} {value:{written}}"
+        + (f", 95% interval {interval[0]:{written}} to {interval[1]:{written}}" if interval else "")
         for name, value, interval, _ in rows
     )
-    ticks = tuple((across(tick), percent(tick)) for tick in ticks_between(across.low, across.high))
+    on_axis = percent if written.endswith("%") else plain
+    ticks = tuple((across(tick), on_axis(tick)) for tick in ticks_between(across.low, across.high))
     return WhiskerChart(what, alt, ROW_HEIGHT * len(rows) + 34, ticks, drawn)
 
 

@@ -21,6 +21,7 @@ from semivae.page.diagram import Diagram, diagrams_of
 from semivae.page.judged import Judged, judged_of
 from semivae.page.kinds import KindOnPage, on_page
 from semivae.page.looks import Look
+from semivae.page.number_charts import SquareChart
 from semivae.page.words import Sentences, recipe_in_words
 from semivae.reports.diagnosis import diagnose
 from semivae.reports.evaluation import evaluate
@@ -52,6 +53,7 @@ class Findings:
         looks: "examples", "most_wrong", "least_sure", "doubted" and "samples".
         clouds: the map of the features, by class.
         legend: names and colours of the classes, where examples are shown in them.
+        charts: further charts of the evaluation.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Findings:
     looks: dict[str, list[Look]] = field(default_factory=dict)
     clouds: tuple[Cloud, ...] = ()
     legend: list[tuple[str, str]] = field(default_factory=list)
+    charts: list[SquareChart] = field(default_factory=list)
 
     def attempt(self, what: str, find: Callable[[], Found]) -> Found | None:
         """What is found; None, with the reason on the page, where it cannot be had."""
@@ -156,7 +159,9 @@ def _judge(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -
     for name, rows in (("most_wrong", judged.most_wrong(most)), ("least_sure", judged.least_sure(most))):
         found.numbers[name] = judged.rows(rows)
         found.looks[name] = found.kind.judged(run, _rows(dataset.test, rows)) if len(rows) else []
-    _doubt(run, found, dataset, split)
+    found.charts = found.kind.charts(run, report)
+    if found.kind.doubts:
+        _doubt(run, found, dataset, split)
     _map_features(run, found, dataset)
 
 

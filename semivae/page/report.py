@@ -145,7 +145,7 @@ def headline(found: Findings) -> dict[str, str] | None:
 
 def compared(found: Sequence[Findings]) -> list[WhiskerChart]:
     """Charts of the score that matters most, with intervals: one for each such score among the runs."""
-    rows: dict[str, list[tuple[str, float, Sequence[float] | None, int]]] = {}
+    rows: dict[tuple[str, str], list[tuple[str, float, Sequence[float] | None, int]]] = {}
     for each in found:
         report = each.numbers.get("evaluation") or {}
         for checkpoint, name in CHECKPOINT_NAMES.items():
@@ -153,8 +153,8 @@ def compared(found: Sequence[Findings]) -> list[WhiskerChart]:
                 score = each.kind.scores[0]
                 called = name if len(found) == 1 else f"{each.name}{', twin' if checkpoint == 'twin' else ''}"
                 entry = (called, scores[score.key], scores[score.interval], STYLES[checkpoint])
-                rows.setdefault(score.name, []).append(entry)
-    return [whisker_chart(of, name) for name, of in rows.items()]
+                rows.setdefault((score.name, score.format), []).append(entry)
+    return [whisker_chart(of, name, written) for (name, written), of in rows.items()]
 
 
 def reliability(report: Mapping[str, Any]) -> list[tuple[tuple[Dot, ...], int]]:
@@ -162,7 +162,7 @@ def reliability(report: Mapping[str, Any]) -> list[tuple[tuple[Dot, ...], int]]:
     styles; empty where the scores hold no bins."""
     found = []
     for checkpoint in ("last", "twin"):
-        bins = (report[checkpoint] or {}).get("reliability", [])
+        bins = (report.get(checkpoint) or {}).get("reliability", [])
         intervals = [error_interval(round(row["right"] * row["count"]), row["count"]) for row in bins]
         if bins:
             found.append((reliability_dots(bins, intervals), STYLES[checkpoint]))
@@ -170,8 +170,8 @@ def reliability(report: Mapping[str, Any]) -> list[tuple[tuple[Dot, ...], int]]:
 
 
 def confusion(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """A confusion matrix as shares of its rows, or of many classes the pairs that are confused most; empty without."""
-    names, counts = list(scores["per_class"]), scores.get("confusion", [])
+    """A confusion matrix as shares of its rows, or of many classes the pairs that are confused most; or nothing."""
+    names, counts = list(scores.get("per_class", ())), scores.get("confusion", [])
     totals = [max(1, sum(row)) for row in counts]
     mistakes = [
         (count, names[true], names[answer], count / totals[true])

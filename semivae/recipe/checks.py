@@ -14,11 +14,8 @@ from semivae.recipe.explaining import suggestion
 from semivae.recipe.flow_checks import check_flows
 from semivae.recipe.schema import (
     ConditionalSpec,
-    CountsSpec,
     Factor,
     FeatureSpec,
-    FileSpec,
-    FrequenciesSpec,
     PairOfViews,
     ProbabilitiesSpec,
     StreamSpec,
@@ -27,6 +24,7 @@ from semivae.recipe.schema import (
     VariableSpec,
     ViewSpec,
 )
+from semivae.recipe.value_checks import check_values, check_weights
 
 Variables = Mapping[str, VariableSpec]
 
@@ -67,7 +65,7 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
             if family != "categorical":
                 yield Problem(("decoder", name), f"probabilities are for a categorical variable, {name} is {family}")
             path: KeyPath = ("decoder", name, "probabilities")
-            yield from _check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
+            yield from check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
         elif isinstance(factor, TableSpec):
             yield from _check_table(name, factor, variables)
         elif factor == "uniform" and family not in ("bernoulli", "categorical"):
@@ -258,41 +256,6 @@ def check_draws(
                     yield Problem((*path, "information"), f"{message}; remove information")
 
 
-def check_values(
-    variables: Variables, encoder: Mapping[str, ConditionalSpec], streams: Mapping[str, StreamSpec]
-) -> Iterator[Problem]:
-    """`values` is for streams without data: classes drawn with weights, one per class, or anything from a file."""
-    labelled = {shown for stream in streams.values() if set(stream.observe) - set(encoder) for shown in stream.observe}
-    for name, stream in streams.items():
-        path: KeyPath = ("streams", name, "values")
-        shown = [known for known in stream.observe if known in variables]
-        only_class = len(shown) == 1 and variables[shown[0]].family == "categorical"
-        only_bits = len(shown) == 1 and variables[shown[0]].family == "bernoulli"
-        if only_bits and shown[0] in encoder and (shown[0] in labelled or isinstance(stream.values, FrequenciesSpec)):
-            allowed = isinstance(stream.values, FrequenciesSpec | FileSpec)
-            if not allowed and stream.values not in (None, "labelled", "hidden"):
-                message = f"{shown[0]} is a vector of attributes; write frequencies, labelled, hidden or a file"
-                yield Problem(path, message)
-            continue
-        if shown and not only_class and all(known in encoder for known in shown):
-            if not isinstance(stream.values, FileSpec):
-                yield Problem(path, f"{', '.join(shown)} can only come from a file; write values: {{file: FILE.npz}}")
-            continue
-        if stream.values is None:
-            continue
-        if not stream.observe:
-            yield Problem(path, "this stream shows no variable, so there are no values to draw; remove values")
-        if data := [known for known in shown if known not in encoder]:
-            yield Problem(path, f"this stream shows {data[0]} and has its values from the data; remove values")
-        labels = {known: variables[known] for known in shown if only_class}
-        if isinstance(stream.values, FrequenciesSpec):
-            yield Problem(path, "frequencies are of attributes, a bernoulli vector; write counts or probabilities")
-        if isinstance(stream.values, CountsSpec):
-            yield from _check_weights((*path, "counts"), stream.values.counts, labels)
-        elif isinstance(stream.values, ProbabilitiesSpec):
-            yield from _check_weights((*path, "probabilities"), stream.values.probabilities, labels, total=1.0)
-
-
 def check_objective(
     variables: Variables,
     decoder: Mapping[str, Factor],
@@ -369,15 +332,3 @@ def _check_names(path: KeyPath, names: Iterable[str], variables: Variables) -> I
         if name in seen:
             yield Problem((*path, index), f"{name} is named twice; keep one")
         seen.add(name)
-
-
-def _check_weights(
-    path: KeyPath, weights: tuple[float, ...], variables: Variables, total: float | None = None
-) -> Iterator[Problem]:
-    for name, variable in variables.items():
-        if variable.classes is not None and variable.classes != len(weights):
-            yield Problem(path, f"{name} has {variable.classes} classes, here are {len(weights)} numbers")
-    if sum(weights) == 0:
-        yield Problem(path, "all are zero, so no class could be drawn; make one larger")
-    elif total is not None and abs(sum(weights) - total) > 1e-3:
-        yield Problem(path, f"must sum to 1, not to {sum(weights):.4g}; divide each by their sum")

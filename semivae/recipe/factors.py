@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -15,16 +16,22 @@ from semivae.recipe.section import (
     Name,
     NonNegative,
     NoTruth,
+    Number,
     Positive,
+    PositiveFloat,
     ProperShare,
     Section,
 )
+
+Numbers = Number | Annotated[tuple[Number, ...], Field(min_length=1)]
+Deviations = PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
 class VariableSpec(Section):
     """One random variable of the model.
 
-    The data call images and rows `x`, classes `y` and segmentation maps `s`; every other variable is a latent code.
+    The data call images and rows `x`, classes and numbers `y` and segmentation maps `s`; every other variable is a
+    latent code. A `gaussian` variable that a stream shows beside x is a number as label, which users see in its unit.
     """
 
     example: ClassVar[str] = "{family: bernoulli, shape: [1, 28, 28], complete_with: mean}"
@@ -36,7 +43,7 @@ class VariableSpec(Section):
     shape: tuple[Positive, ...] | None = Field(
         None,
         description="The shape of one value: [channels, height, width] of an image, [length] of a code, "
-        "[height, width] of a map; [] or nothing for a single class. May be left out where the data determine it.",
+        "[height, width] of a map; [] for a single class or number. May be left out where the data determine it.",
     )
     classes: Annotated[int, Field(ge=2, le=LARGEST), NoTruth] | None = Field(
         None,
@@ -48,6 +55,18 @@ class VariableSpec(Section):
         "rule), or with less noise the mean (not for categorical variables) or the most likely class (only for them).",
     )
 
+    mean: Numbers | None = Field(
+        None,
+        description="Of a number as label: where its standardised scale starts, in its unit; one for each number of a "
+        "vector, or one for all. By default the mean of the labelled examples.",
+    )
+    deviation: Deviations | None = Field(
+        None,
+        description="Of a number as label: the step of its standardised scale, in its unit. By default the standard "
+        "deviation of the labelled examples.",
+    )
+    unit: str = Field("", description="Of a number as label: its unit, for tables and charts. By default the data's.")
+
     @model_validator(mode="after")
     def _classes_belong_to_categorical(self) -> VariableSpec:
         if self.classes is not None and self.family != "categorical":
@@ -56,8 +75,24 @@ class VariableSpec(Section):
             raise ValueError("a categorical variable has no mean; use complete_with: sample, or mode")
         if self.complete_with == "mode" and self.family != "categorical":
             raise ValueError(f"mode is for categorical variables; a {self.family} one completes with sample or mean")
-        if self.shape == () and self.family != "categorical":
-            raise ValueError(f"shape [] is for a single class; a single {self.family} number has shape [1]")
+        if self.shape == () and self.family not in ("categorical", "gaussian"):
+            raise ValueError(
+                f"shape [] is for a single class or gaussian number; a single {self.family} number has shape [1]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _units_belong_to_numbers(self) -> VariableSpec:
+        for key in ("mean", "deviation", "unit"):
+            given = getattr(self, key)
+            if given in (None, ""):
+                continue
+            if self.family != "gaussian" or (self.shape is not None and len(self.shape) > 1):
+                raise ValueError(f"{key} belongs to a gaussian number, or a short vector of them; remove {key}")
+            if isinstance(given, tuple) and self.shape is not None and len(given) != math.prod(self.shape):
+                raise ValueError(f"{key} has {len(given)} entries for shape {list(self.shape)}; give one for each")
+        if (self.mean is None) != (self.deviation is None):
+            raise ValueError("mean and deviation describe one scale; give both, or leave both to the data")
         return self
 
 

@@ -28,6 +28,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.MasksSource: "Source `masks`",
         schema.CelebAMaskSource: "Source `celebamask_hq`",
         schema.DigitPairsSource: "Source `digit_pairs`",
+        schema.TurnedSource: "Source `turned`",
         schema.MemorySource: "Source `memory`",
     },
     "split": {schema.SplitSpec: "", schema.LongTailSpec: "Long tail"},
@@ -69,6 +70,8 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         schema.PlayerLossWeights: "Loss weights by player",
         schema.CountsSpec: "Class counts",
         schema.FrequenciesSpec: "Frequencies of attributes",
+        schema.NormalSpec: "Normal numbers",
+        schema.RangeSpec: "Numbers of a range",
         schema.FileSpec: "Values from a file",
     },
     "training": {

@@ -43,13 +43,16 @@ from semivae.recipe.streams import (
     FileSpec,
     FrequenciesSpec,
     LossWeight,
+    NormalSpec,
     PairOfViews,
     PlayerLossWeights,
+    RangeSpec,
     StreamSpec,
     ViewSpec,
     VoteSpec,
 )
 from semivae.recipe.training import Algorithm, PlayerOptimizers, PlayerRates, TrainingSpec
+from semivae.recipe.turned import TurnedSource
 
 __all__ = [
     "Algorithm",
@@ -70,6 +73,7 @@ __all__ = [
     "LossWeight",
     "MasksSource",
     "MemorySource",
+    "NormalSpec",
     "PainterSpec",
     "PairOfViews",
     "PlayerLossWeights",
@@ -77,6 +81,7 @@ __all__ = [
     "PlayerRates",
     "Prior",
     "ProbabilitiesSpec",
+    "RangeSpec",
     "Recipe",
     "SimulatedLabel",
     "Source",
@@ -85,6 +90,7 @@ __all__ = [
     "TableSource",
     "TableSpec",
     "TrainingSpec",
+    "TurnedSource",
     "VariableSpec",
     "ViewSpec",
     "VoteSpec",

@@ -23,9 +23,10 @@ from semivae.recipe.section import (
     Side,
 )
 from semivae.recipe.simulated import SimulatedLabel
+from semivae.recipe.turned import TurnedSource
 
 Fit = Literal["crop", "pad", "stretch"]
-LabelKind = Literal["classes", "candidates", "attributes"]
+LabelKind = Literal["classes", "candidates", "attributes", "numbers"]
 Background = Literal["white", "black", "none"]
 
 
@@ -66,17 +67,21 @@ WHITE: Any = Field(
 )
 KINDS: Any = Field(
     {},
-    description="What further labels are, by their names: `classes` (the default), `candidates`, sets of classes of "
-    "which one is right, or `attributes`, which may all be there at once.",
+    description="What labels are, by their names: `classes` (the default), `numbers`, `attributes`, which may all be "
+    "there at once, or `candidates`, sets of classes of which one is right. {y: numbers} makes the label a number.",
 )
 
 
-def _refuse_further(named: Mapping[str, object], kinds: Mapping[str, str], key: str) -> None:
+def _refuse_further(
+    named: Mapping[str, object], kinds: Mapping[str, str], key: str, own: tuple[str, ...] = ("classes", "numbers")
+) -> None:
     """Raises ValueError for further labels that are called like what data hold, or have a kind and no place."""
     if taken := sorted(set(named) & {"x", "y", "s"}):
         raise ValueError(
             f"{key}: {taken[0]} is what data call their own x, y or s; give the further label another name"
         )
+    if (kind := kinds.get("y", own[0])) not in own:
+        raise ValueError(f"kinds: here y is {' or '.join(own)}, not {kind}")
     if lost := sorted(set(kinds) - set(named) - {"y"}):
         raise ValueError(f"kinds: {lost[0]} is not among {key}; say there where it is")
 
@@ -140,7 +145,7 @@ class FolderSource(Section):
         )
         if self.labels is None and (key := next(asked, None)):
             raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
-        _refuse_further(self.columns, self.kinds, "columns")
+        _refuse_further(self.columns, self.kinds, "columns", ("classes",))
         if self.kinds.get("y") == "candidates":
             raise ValueError("kinds: y is a class or a vector of attributes; candidates are a further label beside it")
         for name, column in self.columns.items():
@@ -213,7 +218,7 @@ class ArraysSource(Section):
         if lost := [name for name in self.keys if name not in known]:
             base = lost[0].rpartition("_")[0]
             raise ValueError(f"keys: {lost[0]} belongs to a further label {base}, which is not there; add {base}")
-        _refuse_further(dict.fromkeys(self.further), self.kinds, "keys")
+        _refuse_further(dict.fromkeys(self.further), self.kinds, "keys", ("classes", "numbers", "attributes"))
         return self
 
 
@@ -296,8 +301,8 @@ class TableSource(Section):
 
     @model_validator(mode="after")
     def _label_is_used(self) -> TableSource:
-        if "y" in self.kinds:
-            raise ValueError("kinds: the label of a table is a class; name its attributes among columns")
+        if self.kinds.get("y") == "attributes":
+            raise ValueError("kinds: the label of a table is a class or a number; name its attributes among columns")
         if self.label in self.ignore:
             raise ValueError(f"ignore: {self.label} is the label; leave it out there")
         _refuse_further(self.columns, self.kinds, "columns")
@@ -347,6 +352,7 @@ Source = Annotated[
     | MasksSource
     | CelebAMaskSource
     | DigitPairsSource
+    | TurnedSource
     | MemorySource,
     Field(discriminator="name"),
 ]

@@ -14,6 +14,7 @@ from semivae.recipe.section import (
     Name,
     NonNegative,
     NoTruth,
+    Number,
     Positive,
     PositiveFloat,
     Section,
@@ -175,6 +176,30 @@ class FrequenciesSpec(Section):
     )
 
 
+class NormalSpec(Section):
+    """Numbers drawn from a normal distribution, in their unit."""
+
+    example: ClassVar[str] = "{mean: 40, deviation: 15}"
+
+    mean: Number = Field(description="The mean; of a vector, of each of its numbers.")
+    deviation: PositiveFloat = Field(description="The standard deviation.")
+
+
+class RangeSpec(Section):
+    """Numbers drawn with equal density between two bounds, in their unit."""
+
+    example: ClassVar[str] = "{low: -60, high: 60}"
+
+    low: Number = Field(description="The smallest number; of a vector, of each of its numbers.")
+    high: Number = Field(description="The largest number.")
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> RangeSpec:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low:g} and high {self.high:g}; low must be below high")
+        return self
+
+
 class FileSpec(Section):
     """Values from a file."""
 
@@ -203,12 +228,20 @@ class StreamSpec(Section):
     )
     vote: VoteSpec | None = Field(None, description="Unlabelled images only: the decoder votes on the label.")
     values: (
-        Literal["labelled", "hidden", "uniform"] | CountsSpec | ProbabilitiesSpec | FrequenciesSpec | FileSpec | None
+        Literal["labelled", "hidden", "uniform"]
+        | CountsSpec
+        | ProbabilitiesSpec
+        | FrequenciesSpec
+        | NormalSpec
+        | RangeSpec
+        | FileSpec
+        | None
     ) = Field(
         None,
         description="Where a stream without images takes its values. `labelled` (the default for labels): as frequent "
         "as among the labelled examples; `hidden`: as among the examples whose labels the split hides; `uniform`: all "
-        "classes equally often; or class counts, class probabilities, frequencies of attributes, or a file.",
+        "classes equally often; class counts or class probabilities, frequencies of attributes; of numbers a mean and "
+        "deviation, or a low and high; or a file.",
     )
     loss_weights: dict[Name, NonNegative | LossWeight | PlayerLossWeights] = Field(
         {},

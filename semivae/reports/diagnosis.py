@@ -148,6 +148,11 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
         raise RunError(
             f"{reader.path}: it takes images of shape {list(other or ())}, but the samples have {list(shape or ())}"
         )
+    if reader.task is not run.task:
+        raise RunError(
+            f"{reader.path}: its label is of the kind {reader.task.name}, the samples' of the kind {run.task.name}; "
+            "name a run with the same kind"
+        )
     if sorted(reader.classes) != sorted(run.classes):
         raise RunError(
             f"{reader.path}: its classes are {', '.join(reader.classes)}, the samples' {', '.join(run.classes)}; "
@@ -209,7 +214,9 @@ def read_by(
 
 
 def _as_numbered_by(reader: TrainedModel, run: TrainedModel, labels: Tensor) -> Tensor:
-    """Returns class numbers of `run` in the order of another run's classes; void pixels stay void."""
+    """Returns class numbers of `run` in the order of another run's classes; void pixels, and numbers, stay."""
+    if not run.classes:
+        return labels
     numbers = torch.tensor([reader.classes.index(name) for name in run.classes], device=labels.device)
     return run.task.renumbered(labels, numbers)
 
@@ -225,7 +232,8 @@ def _other_meanings(
     found: list[Failure] = []
     for name in [name for name in read if name != OWN]:
         error = errors[name] if name in errors else last_validation_error(readers[name])
-        error = error if context.headline.fraction else None  # other figures are no fraction of the samples
+        if not context.headline.fraction:  # other figures are no fraction of the samples, so nothing can be compared
+            continue
         found += other_meaning(read[OWN], read[name], error, count, name, str(context.label))
     return found
 

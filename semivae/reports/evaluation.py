@@ -46,9 +46,10 @@ def evaluate(
     """Measures the run's last and validation-selected encoders and its supervised twin on the test images.
 
     Returns a JSON-serialisable dict: "run" (its path), "kind" (of the label: it says what is scored, see
-    `semivae.tasks.class_scores` and `semivae.tasks.map_scores`), "split", "count" (images), and for each of "last",
-    "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are fractions. "history",
-    where there is one, says in words which run it started from, and which steps were added.
+    `semivae.tasks.class_scores`, `map_scores` and `number_scores`), "unit" (of a number), "split", "count" (images),
+    and for each of "last", "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are
+    fractions. "history", where there is one, says in words which run it started from, and which steps
+    were added.
 
     Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
     "calibrated", "voted" and "corrected" hold scores and `Classifier.facts`.
@@ -93,6 +94,8 @@ def evaluate(
         )
     images, labels, classes = _part(last, split)
     report: dict[str, Any] = {"run": str(last.path), "kind": last.task.name, "split": split, "count": len(labels)}
+    if unit := last.recipe.variables[last.label].unit:
+        report["unit"] = unit
     if test_prior is not None:
         shares = read_prior(test_prior, classes, "test prior")
         rows = shifted_rows(labels, shares, classes)

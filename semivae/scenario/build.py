@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from semivae.data.dataset import Dataset
-from semivae.data.features.attaching import features_of
 from semivae.data.splits import Split
 from semivae.data.streams import AttributeStream, Stream
 from semivae.devices import memory_of
-from semivae.errors import DataError, RecipeError
+from semivae.errors import RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.families import FAMILIES
 from semivae.game.flow import FlowConditional, Sampling
@@ -36,9 +35,10 @@ from semivae.recipe.networks import BodySpec, Net, RunSpec
 from semivae.recipe.schema import Recipe
 from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
+from semivae.scenario.resolving import resolve as resolve
 from semivae.scenario.shapes import FEATURE_VECTOR, build_variables, factor_net, net_shapes, painter_net
 from semivae.scenario.streams import make_streams
-from semivae.scenario.tables import resolved_tables, table_conditional
+from semivae.scenario.tables import table_conditional
 from semivae.scenario.teaching import class_frequencies, labelled_losses, stream_views
 from semivae.seeds import seed_for
 from semivae.variables import Variable, flow_inputs
@@ -56,46 +56,6 @@ class Scenario:
     plan: Plan
     game: Game
     streams: Mapping[str, Stream]
-
-
-def resolve(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """The recipe with every shape, number of classes and group of classes filled in from the data.
-
-    Raises:
-        RecipeError: a variable without a shape that the data do not know, or groups that are not those of the data.
-        DataError: the recipe's shape or classes differ from the data's.
-    """
-    variables = {
-        name: spec.model_copy(update={"shape": (features_of(name, recipe.features[name]),)})
-        if name in recipe.features and name not in dataset.train
-        else _resolved(name, spec, dataset)
-        for name, spec in recipe.variables.items()
-    }
-    return recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
-
-
-def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:
-    if name not in dataset.train:
-        if spec.family == "categorical" and spec.classes is None:
-            raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its classes")
-        if spec.family != "categorical" and spec.shape is None:
-            raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its shape")
-        return spec.model_copy(update={"shape": spec.shape or ()})
-    shape = tuple(dataset.train[name].shape[1:])
-    if spec.shape is not None and tuple(spec.shape) != shape:
-        raise DataError(
-            f"variables.{name}.shape is {list(spec.shape)}, but {dataset.name} has {list(shape)}; change the shape, or "
-            f"leave it out to take the data's"
-        )
-    if spec.family != "categorical":
-        return spec.model_copy(update={"shape": shape})
-    classes = dataset.labels[name].classes
-    if spec.classes is not None and spec.classes != len(classes):
-        raise DataError(
-            f"variables.{name}.classes is {spec.classes}, but {dataset.name} has {len(classes)} classes "
-            f"({', '.join(classes[:12])}); change it, or leave it out to take the data's"
-        )
-    return spec.model_copy(update={"shape": shape, "classes": len(classes)})
 
 
 def build_players(recipe: Recipe, roles: Roles | None = None) -> tuple[Player, Player]:
@@ -329,7 +289,7 @@ def build_scenario(
     Raises:
         RecipeError, DataError: as `resolve`, `plan_of`, `refuse_large_training`, `build_players` and the streams say.
     """
-    recipe = resolve(recipe, dataset)
+    recipe = resolve(recipe, dataset, split)
     roles = roles_of(recipe)
     plan = plan_of(recipe, roles)
     learnt, frozen = parameter_counts(recipe, roles), parameter_counts(recipe, roles, "frozen")

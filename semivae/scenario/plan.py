@@ -271,7 +271,7 @@ def _refuse_strangers(recipe: Recipe, roles: Roles, name: str) -> None:
         if shown not in (*roles.inputs, roles.pictures) and task_of(shown, variable) is NOTHING:
             raise RecipeError(
                 f"streams.{name}.observe: beside {roles.image} data hold labels, and {shown}, a {variable.family} "
-                f"variable, can be none; leave it out, or make it categorical, or a bernoulli vector"
+                f"variable, can be none; leave it out, or make it categorical, a bernoulli vector, or a gaussian number"
             )
 
 

@@ -48,9 +48,24 @@ def _has_shape(name: str, spec: schema.VariableSpec) -> bool:
 def build_variables(recipe: Recipe) -> dict[str, Variable]:
     """The variables of a resolved recipe."""
     return {
-        name: Variable(name, spec.family, spec.shape or (), spec.classes, spec.complete_with)
+        name: Variable(
+            name,
+            spec.family,
+            spec.shape or (),
+            spec.classes,
+            spec.complete_with,
+            _each(spec.mean, spec.shape),
+            _each(spec.deviation, spec.shape),
+        )
         for name, spec in recipe.variables.items()
     }
+
+
+def _each(given: float | tuple[float, ...] | None, shape: Shape | None) -> tuple[float, ...]:
+    """An entry for each number of a shape, where one may stand for all."""
+    if given is None or isinstance(given, tuple):
+        return given or ()
+    return (given,) * math.prod(shape or ())
 
 
 def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -> NetShapes:

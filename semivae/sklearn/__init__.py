@@ -1,7 +1,8 @@
-"""semivae for scikit-learn: an estimator that learns from rows or images of which some have a label."""
+"""semivae for scikit-learn: estimators that learn from rows or images of which some have a label."""
 
 from __future__ import annotations
 
 from semivae.sklearn.classifier import SemiVAEClassifier
+from semivae.sklearn.regressor import SemiVAERegressor
 
-__all__ = ["SemiVAEClassifier"]
+__all__ = ["SemiVAEClassifier", "SemiVAERegressor"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import _safe_indexing, check_array, check_consistent_length, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import ClassifierMixin
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from semivae.api import Run, train
@@ -24,21 +22,19 @@ from semivae.data.readers.memory import dataset_without_test
 from semivae.generative.likelihood import image_bounds
 from semivae.generative.novelty import complexity, slope_of, surprise
 from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
+from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of, show
 from semivae.sklearn.examples import Form
 from semivae.sklearn.kept import open_run, train_in_memory
 from semivae.sklearn.saving import facts_of, read_estimator, write_estimator
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
-from semivae.training.progress import Progress
 
 Floats = NDArray[np.float64]
 UNIT_INTERVAL = ("bernoulli", "discretized_logistic")  # families of values in [0, 1]
-BLOCK = 64  # rows that are computed together, so that a row's answer does not depend on the others
 DRAWS = 16  # codes for each example in a bound of log p(x)
-LARGEST_SEED = 2**31 - 1
 FITTED_ON = 200  # images, of the slope of their complexity
 
 
-class SemiVAEClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc]
     """A classifier of rows of a table or of images that also learns from examples without labels, and generates.
 
     Args:
@@ -133,11 +129,6 @@ class SemiVAEClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         numbers = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[numbers])
 
-    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """Features of the encoder below its last layer, float32 [n, features]."""
-        x = self._examples(X)
-        return in_blocks(lambda part: embed(self.run_, part), x)
-
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
         """The share of the labelled examples whose class is predicted; those without a label do not count.
 
@@ -210,47 +201,6 @@ class SemiVAEClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             setattr(estimator, name, value)
         return estimator
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("run_", None)  # its files are kept, which later versions read too
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_files" in state:
-            self.run_ = open_run(self._files, self.device)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-    def _read(self, X: Any, reset: bool) -> NDArray[Any]:  # noqa: N803
-        """X as an array of finite numbers, and what `fit` keeps of it; later one of the same shape."""
-        shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
-        if len(shape) > 2:
-            found = check_array(X, allow_nd=True)
-            if reset:
-                self.n_features_in_ = math.prod(found.shape[1:])
-                if hasattr(self, "feature_names_in_"):
-                    del self.feature_names_in_
-        else:
-            found = validate_data(self, X, reset=reset)
-        if not reset and found.shape[1:] != self._form.shape:
-            raise ValueError(
-                f"one X has shape {found.shape[1:]}, but SemiVAEClassifier was fitted on {self._form.shape}"
-            )
-        return np.asarray(found)
-
-    def _examples(self, X: Any) -> Tensor:  # noqa: N803
-        check_is_fitted(self)
-        return self._form.examples(self._read(X, reset=False))
-
-    def _column_names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{column}" for column in range(self.n_features_in_)] if names is None else list(map(str, names))
-
     def _prior(self, y_alone: Any) -> Floats | None:
         """p(y) as it is asked for, [K]; None: as among the labelled examples."""
         names = names_of(self.classes_)
@@ -292,23 +242,3 @@ class SemiVAEClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         """Nats of log p(x) for each of its complexity, on some of the training images."""
         some = random_subset(x, FITTED_ON, 0)
         return slope_of(complexity(self.run_, some), -image_bounds(self.run_, some, DRAWS, 0))
-
-
-def seed_of(random_state: Any) -> int:
-    """An integer as it is; else one drawn from scikit-learn's generator of that name."""
-    if isinstance(random_state, int | np.integer) and random_state >= 0:
-        return int(random_state)
-    return int(check_random_state(random_state).randint(LARGEST_SEED))
-
-
-def in_blocks(answer: Callable[[Tensor], NDArray[Any]], x: Tensor) -> NDArray[Any]:
-    """Answers of examples, [n, ...], in blocks of one size: sums are rounded alike wherever one stands."""
-    blocks = [x[start : start + BLOCK] for start in range(0, len(x), BLOCK)]
-    filled = [torch.cat([block, block[:1].expand(BLOCK - len(block), *block.shape[1:])]) for block in blocks]
-    return np.concatenate([answer(full)[: len(block)] for full, block in zip(filled, blocks, strict=True)])
-
-
-def show(progress: Progress) -> None:
-    """Prints how training gets on."""
-    text = progress.message or f"step {progress.step:,} of {progress.steps:,}, {progress.seconds:.0f} s"
-    print(f"[SemiVAEClassifier] {text}", file=sys.stdout)

@@ -1,1 +1,1 @@
-"""What the label is: nothing, a class, or a map of classes."""
+"""What the label is: nothing, a class, a map of classes, or a number."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
     from semivae.tasks.user_values import UserValue
+    from semivae.variables import Variable
 
 REFUSES: Mapping[str, str] = {
     "ratio": "an example has several attributes, so a ratio of classes has no meaning",
@@ -60,6 +61,7 @@ class Attributes(Task):
     decoder draws before them, or from several labels, one given the other.
     """
 
+    family = "bernoulli"
     name = "attributes"
     has_places = False
     counted = "the attributes of {images}"
@@ -113,7 +115,7 @@ class Attributes(Task):
 
         return attribute_values(value)
 
-    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, variable: Variable, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """Returns the probability of each attribute, [n, K]."""
         return (parameters / temperature).sigmoid()
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
+    from semivae.variables import Variable
+
 
 def mean_known(values: Tensor, known: Tensor) -> Tensor:
     """Returns the mean over the known places of each example, float64 [n]; NaN where none is known."""
@@ -34,7 +36,7 @@ class Categorical(Task):
 
     figures = FIGURES
 
-    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, variable: Variable, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """Returns class probabilities, [n, classes, *shape]."""
         return (parameters / temperature).softmax(dim=1)
 

@@ -8,14 +8,15 @@ from semivae.tasks.attributes import ATTRIBUTES
 from semivae.tasks.classes import CLASSES
 from semivae.tasks.maps import MAPS
 from semivae.tasks.nothing import NOTHING
+from semivae.tasks.numbers import NUMBERS
 from semivae.tasks.task import Task
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
 
-__all__ = ["ATTRIBUTES", "CLASSES", "KINDS", "MAPS", "NOTHING", "task_named", "task_of"]
+__all__ = ["ATTRIBUTES", "CLASSES", "KINDS", "MAPS", "NOTHING", "NUMBERS", "kind_of_data", "task_named", "task_of"]
 
-KINDS: tuple[Task, ...] = (MAPS, CLASSES, ATTRIBUTES, NOTHING)
+KINDS: tuple[Task, ...] = (MAPS, CLASSES, ATTRIBUTES, NUMBERS, NOTHING)
 """The kinds in the order in which they are tried; NOTHING fits every variable."""
 
 
@@ -27,3 +28,8 @@ def task_of(name: str, variable: VariableSpec) -> Task:
 def task_named(name: str) -> Task:
     """Returns the kind of that name."""
     return next(task for task in KINDS if task.name == name)
+
+
+def kind_of_data(name: str) -> Task:
+    """Returns the kind that data say a label is (`LabelInfo.kind`); NOTHING for evidence of a label, as candidates."""
+    return next((task for task in KINDS if task.name == name), NOTHING)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
     from semivae.tasks.user_values import UserValue
+    from semivae.variables import Variable
 
 REFUSES: Mapping[str, str] = {option: "there is no label" for option in ("doubt", "sets", "judge", "doubts")}
 
@@ -56,7 +57,7 @@ class Nothing(Task):
 
         return plain_values(value)
 
-    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, variable: Variable, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         return parameters
 
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
-    from semivae.data.dataset import Dataset
+    from semivae.data.dataset import Dataset, LabelInfo
     from semivae.data.splits import Split
     from semivae.data.streams import Stream
     from semivae.data.unpaired import Unpaired
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
     from semivae.tasks.user_values import UserValue
+    from semivae.variables import Variable
+
+
+AGREEMENT = "classifies {share:.0%} of {n:,} of the decoder's samples as the class that they were drawn for"
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,20 @@ class Task(Protocol):
     """A kind of label.
 
     Attributes:
+        family: the family of its variables.
         headline: the figure that the kind is judged by.
         chooses: whether answers need what `choose` chooses on validation examples.
         nouns: what one entry of `Dataset.classes` is called, and several.
+        agreement: how messages word that the encoder agrees with a {share} of {n} samples (`consistency`).
         hub_tasks: whether inputs are images -> what model hubs call the task; without an entry there are no figures.
         figures: key of a score -> its name, the hubs' name and its format, for model cards; in order.
     """
 
+    family: ClassVar[str] = "categorical"
     headline: ClassVar[Headline] = Headline()
     chooses: ClassVar[bool] = False
     nouns: ClassVar[tuple[str, str]] = ("class", "classes")
+    agreement: ClassVar[str] = AGREEMENT
     hub_tasks: ClassVar[Mapping[bool, str]] = MappingProxyType({})
     figures: ClassVar[Mapping[str, tuple[str, str, str]]] = MappingProxyType({})
 
@@ -135,6 +143,20 @@ class Task(Protocol):
         """Returns how many names `LabelInfo.classes` holds of such a label, from its variable with its shape."""
         return variable.classes or 0
 
+    def learn_from(self, name: str, variable: VariableSpec, info: LabelInfo, values: Tensor) -> VariableSpec:
+        """Returns the recipe's variable of a label with what it takes from the data, such as the scale of numbers.
+
+        Args:
+            name: the name of the label.
+            variable: the variable, with its shape.
+            info: what the data know of the label.
+            values: of the examples that show it, [n, *shape].
+
+        Raises:
+            DataError: nothing can be taken from them.
+        """
+        return variable
+
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
         """Chooses the labelled and the validation examples.
 
@@ -170,7 +192,7 @@ class Task(Protocol):
         """
         ...
 
-    def outputs(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+    def outputs(self, variable: Variable, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """Returns what users get for the encoder's parameters [n, *parameter_shape], such as class probabilities.
 
         Exported files contain this method, so it uses methods of tensors only.
@@ -226,6 +248,18 @@ class Task(Protocol):
             nothing of it is known, and the probability of the answer: means over its places, if it has several.
         """
         ...
+
+    def texts(self, draws: Tensor, classes: Sequence[str]) -> list[str]:
+        """Returns what a cell of a table says of draws of each example's label: here its most frequent class.
+
+        Args:
+            draws: [n, draws].
+            classes: class names.
+        """
+        import torch
+
+        shares = torch.nn.functional.one_hot(draws.long(), len(classes)).sum(dim=1)
+        return [classes[place] for place in shares.argmax(dim=1).tolist()]
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics of a posterior of batch shape [n], against labels [n, *shape] if they are known."""

@@ -207,7 +207,7 @@ def _read(
         networks = _feature_networks(loaded, root, folder if resume else None)
         data = with_features(data, loaded, root, device, networks, _teller(loaded, progress))
     with world.together():
-        loaded = with_earlier_networks(resolve(loaded, data), kept)
+        loaded = with_earlier_networks(resolve(loaded, data, parts), kept)
         begin: Beginning = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
         tell = _teller(loaded, progress)
         resumed = resume and Records(folder, "model", Facts()).exist

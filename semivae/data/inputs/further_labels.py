@@ -17,6 +17,7 @@ from semivae.data.dataset import LabelInfo
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.label_files import label_names, ordered_classes
 from semivae.data.inputs.columns import Column
+from semivae.data.inputs.number_column import NumberColumn
 from semivae.data.inputs.pixels import Array
 from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
@@ -126,11 +127,24 @@ def _attribute_columns(cells: Cells) -> Tensor:
     return torch.from_numpy(table)
 
 
+def _numbers(cells: Cells) -> tuple[Tensor, LabelInfo]:
+    """Numbers, float32 [n], NaN where the cell is empty."""
+    column = NumberColumn(Column(cells.texts, cells.style), cells.unlabelled)
+    info = column.info(cells.what)
+    return column.values(info, cells.what), info
+
+
 READ: Mapping[str, Callable[[Cells], tuple[Tensor, LabelInfo]]] = {
     "classes": _classes,
     "candidates": _candidates,
     "attributes": _attributes,
+    "numbers": _numbers,
 }
+
+
+def label_column(kind: str, column: Column, unlabelled: Sequence[str]) -> TableLabels | NumberColumn:
+    """Returns the primary label's column, by the kind of the label."""
+    return NumberColumn(column, unlabelled) if kind == "numbers" else TableLabels(column, unlabelled)
 
 
 def texts_of(array: Array, what: str) -> list[str]:

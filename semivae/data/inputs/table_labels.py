@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from semivae.data.dataset import LabelInfo
 from semivae.data.formats.cell_texts import MISSING
-from semivae.data.formats.label_files import class_doubts, plain_names
+from semivae.data.formats.label_files import class_doubts, ordered_classes, plain_names
+from semivae.data.formats.number_labels import look_like_numbers
 from semivae.data.inputs.columns import Column
+from semivae.errors import DataError
 from semivae.text import join_names
 
 
@@ -37,6 +42,36 @@ class TableLabels:
         self.rows: NDArray[np.intp] = np.flatnonzero(self.codes >= 0)
         self.called = plain_names([text for text, none in zip(self.texts, no_label, strict=True) if not none])
         self.names = set(self.called.values())
+
+    def info(self, what: str) -> LabelInfo:
+        """What is known of the label; `what` names the table and its column.
+
+        Raises:
+            DataError: fewer than two classes.
+        """
+        classes = ordered_classes(self.names)
+        if not classes:
+            raise DataError(f"{what}: no row has a class; label some rows of at least two classes")
+        if len(classes) < 2:
+            raise DataError(f"{what} holds only the class {join_names(classes)}; at least two are needed")
+        return LabelInfo("classes", classes)
+
+    def values(self, info: LabelInfo, what: str) -> Tensor:
+        """Class numbers of all rows, int64 [n]; -1 for no label.
+
+        Raises:
+            DataError: a class that is not among those of `info`.
+        """
+        if unknown := sorted(self.names - set(info.classes)):
+            raise DataError(
+                f"{what} holds classes that are not in the training rows: {join_names(unknown)}; those have "
+                f"{join_names(info.classes)}"
+            )
+        return torch.from_numpy(self.numbers(info.classes))
+
+    def groups(self, values: Tensor) -> Tensor:
+        """Groups of rows with a label, int64 [known], of each of which a share is set aside for testing: classes."""
+        return values
 
     def numbers(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Class numbers of all rows, [n]; -1 for no label, or for one that is not in `classes`."""
@@ -67,4 +102,4 @@ class TableLabels:
             advice = "name it in source.unlabelled; else write source.unlabelled: []"
             names = sorted(name for name in self.names if name.lower() not in MISSING)  # one that is, was asked for
             found += class_doubts(names, f"{what}: column {label}", advice)
-        return found
+        return found + look_like_numbers(self.names, len(self.rows), f"{what}: column {label}")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, class_label
-from semivae.data.doubts import array_doubts, split_doubts
+from semivae.data.dataset import Dataset, LabelInfo
+from semivae.data.doubts import array_doubts, part_doubts
 from semivae.data.formats.label_files import class_doubts, label_names, ordered_classes
 from semivae.data.formats.npz import load_arrays
+from semivae.data.formats.number_labels import (
+    are_numbers,
+    hold_out_groups,
+    look_like_numbers,
+    number_doubts,
+    number_values,
+)
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
 from semivae.data.readers.attribute_arrays import holds_attributes, read_attribute_arrays
@@ -22,7 +29,7 @@ from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 from semivae.recipe.sources import PARTS_OF_ARRAYS
 from semivae.text import join_names
-from semivae.variables import Sample
+from semivae.variables import Sample, seen
 
 NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")
 
@@ -30,10 +37,13 @@ NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")
 def read_arrays(source: ArraysSource, path: Path) -> Dataset:
     """Read `x` and `y`, optionally `x_test` and `y_test`, and `x_unlabelled`, from an .npz file; or x and s, maps.
 
-    A y of several columns is a vector of attributes for each example (`semivae.data.readers.attribute_arrays`).
+    A y of several columns is a vector of attributes for each example (`semivae.data.readers.attribute_arrays`), or of
+    numbers, if it holds floats below 0 or above 1.
 
-    Class names are those in `y`, in order: numbers by value, strings by alphabet. Where there is no test part,
-    `source.test_share` of each class is set aside for it by the hash of the rows' numbers.
+    Integers and strings in `y` are classes, in order: numbers by value, strings by alphabet. Floats are numbers, with
+    NaN for what is not known; an example without a number is unlabelled. Where there is no test part,
+    `source.test_share` of each class (or of each tenth of the numbers) is set aside for it by the hash of the rows'
+    numbers.
 
     Args:
         source: the recipe's section.
@@ -72,27 +82,45 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
                 f"{path}: one {name} is {list(x.shape[1:])}, but one x is {list(examples['x'].shape[1:])}; "
                 "all need the same shape"
             )
-    if holds_attributes(arrays, source):
+    kind = source.kinds.get("y") or ("numbers" if are_numbers(arrays["y"]) else "classes")
+    if kind != "numbers" and holds_attributes(arrays, source):
         return read_attribute_arrays(source, path, arrays, examples)
-    classes = ordered_classes(str(name) for name in label_names(arrays["y"], f"{path}: y"))
-    if len(classes) < 2:
-        raise DataError(f"{path}: y holds only the class {join_names(classes)}; at least two are needed")
-    train = _labelled(examples["x"], arrays["y"], classes, path, "y")
+    info, values = _number_labels(arrays, path) if kind == "numbers" else _class_labels(arrays, path)
+    for name, y in values.items():
+        if len(y) != len(x := examples[name.replace("y", "x")]):
+            raise DataError(f"{path}: {name} has {len(y):,} labels for {len(x):,} examples; give one for each")
+    train = {"x": examples["x"], "y": values["y"]}
     unlabelled = {"x": examples["x_unlabelled"]} if "x_unlabelled" in examples else {}
-    test = _labelled(examples["x_test"], arrays["y_test"], classes, path, "y_test") if "x_test" in examples else {}
-    labels = class_label(classes) | add_further_labels(source, arrays, (train, test, unlabelled), classes, path)
-    origin, rows = "given", list(range(len(train["y"])))
-    if not test:
-        kept, held = hold_out(train["y"], [str(row) for row in rows], source.test_share)
-        train, test = ({key: value[part] for key, value in train.items()} for part in (kept, held))
-        rows = kept.tolist()
+    test = {"x": examples["x_test"], "y": values["y_test"]} if "x_test" in examples else {}
+    labels = {"y": info} | add_further_labels(source, arrays, (train, test, unlabelled), info.classes, path)
+    origin, rows = "given", torch.nonzero(seen(train["y"])).flatten()
+    train, unlabelled = _without_label(train, unlabelled)
+    if test:
+        test = _rows(test, seen(test["y"]))
+    else:
+        groups = train["y"] if info.classes else hold_out_groups(train["y"])
+        kept, held = hold_out(groups, list(map(str, rows.tolist())), source.test_share)
+        train, test, rows = _rows(train, kept), _rows(train, held), rows[kept]
         origin = f"test split off by hash, {source.test_share:.0%}"
     known = (*NAMES, *(f"{name}{part}" for name in source.further for part in (*PARTS_OF_ARRAYS, "_names")))
-    warnings = [*array_doubts(path, arrays, known), *_label_doubts(classes, path)]
-    warnings += split_doubts(classes, train, test, unlabelled, str(path))
-    return Dataset(
-        f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin, names=tuple(map(str, rows))
-    )
+    warnings = [*array_doubts(path, arrays, known), *_label_doubts(info, train["y"], path)]
+    warnings += part_doubts(info.classes, train, test, unlabelled, str(path))
+    names = tuple(map(str, rows.tolist()))
+    return Dataset(f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin, names=names)
+
+
+def _rows(sample: Sample, rows: Tensor) -> Sample:
+    return {name: values[rows] for name, values in sample.items()}
+
+
+def _without_label(train: Sample, unlabelled: Sample) -> tuple[Sample, Sample]:
+    """The examples to train on that show their label, and the others among the unlabelled ones."""
+    known = seen(train["y"])
+    if bool(known.all()):
+        return train, unlabelled
+    without = _rows({name: values for name, values in train.items() if name != "y"}, ~known)
+    both = {name: torch.cat([values, unlabelled[name]]) if unlabelled else values for name, values in without.items()}
+    return _rows(train, known), both
 
 
 def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[str, Array]:
@@ -132,18 +160,41 @@ def examples_of(array: Array, what: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels_as_bytes(images, what)))
 
 
-def _labelled(x: Tensor, labels: Array, classes: tuple[str, ...], path: Path, name: str) -> Sample:
-    names = label_names(labels, f"{path}: {name}")
-    if len(names) != len(x):
-        raise DataError(f"{path}: {name} has {len(names):,} labels for {len(x):,} examples; give one for each")
-    unknown = [str(value) for value in np.unique(names) if str(value) not in classes]
-    if unknown:
-        raise DataError(
-            f"{path}: {name} holds classes that are not in y: {join_names(unknown)}; y has {join_names(classes)}"
-        )
+def _class_labels(arrays: Mapping[str, Array], path: Path) -> tuple[LabelInfo, dict[str, Tensor]]:
+    """What is known of y, and the class numbers in y and y_test, int64 [n]."""
+    classes = ordered_classes(str(name) for name in label_names(arrays["y"], f"{path}: y"))
+    if len(classes) < 2:
+        raise DataError(f"{path}: y holds only the class {join_names(classes)}; at least two are needed")
     number = {value: index for index, value in enumerate(classes)}
-    return {"x": x, "y": torch.tensor([number[str(value)] for value in names])}
+    found = {}
+    for name in ("y", "y_test"):
+        if name not in arrays:
+            continue
+        names = label_names(arrays[name], f"{path}: {name}")
+        unknown = [str(value) for value in np.unique(names) if str(value) not in number]
+        if unknown:
+            raise DataError(
+                f"{path}: {name} holds classes that are not in y: {join_names(unknown)}; y has {join_names(classes)}"
+            )
+        found[name] = torch.tensor([number[str(value)] for value in names])
+    return LabelInfo("classes", classes), found
 
 
-def _label_doubts(classes: tuple[str, ...], path: Path) -> list[str]:
-    return class_doubts(classes, f"{path}: y", "move these examples to x_unlabelled")
+def _number_labels(arrays: Mapping[str, Array], path: Path) -> tuple[LabelInfo, dict[str, Tensor]]:
+    """What is known of y, and the numbers in y and y_test, float32 [n] or [n, K]."""
+    found = {name: number_values(arrays[name], f"{path}: {name}") for name in ("y", "y_test") if name in arrays}
+    if "y_test" in found and found["y_test"].shape[1:] != found["y"].shape[1:]:
+        raise DataError(
+            f"{path}: one y_test is {list(found['y_test'].shape[1:])}, but one y is {list(found['y'].shape[1:])}"
+        )
+    for name, values in found.items():
+        if not bool(seen(values).any()):
+            raise DataError(f"{path}: {name} holds NaN alone, so no number is known")
+    return LabelInfo("numbers"), found
+
+
+def _label_doubts(info: LabelInfo, values: Tensor, path: Path) -> list[str]:
+    if not info.classes:
+        return number_doubts(values, f"{path}: y")
+    found = class_doubts(info.classes, f"{path}: y", "move these examples to x_unlabelled")
+    return found + look_like_numbers(info.classes, len(values), f"{path}: y")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import LabelInfo
+from semivae.data.formats.number_labels import are_numbers, number_values
 from semivae.data.inputs.further_labels import Cells, candidates_of, read_cells_of, texts_of
 from semivae.data.inputs.pixels import Array
 from semivae.data.readers.attribute_arrays import attribute_values, names_of_attributes
@@ -41,7 +42,10 @@ def add_further_labels(
         given = [arrays.get(f"{name}{part}") for part, _ in there]
         lengths = [len(sample["x"]) for _, sample in there]
         what, kind = f"{path}: {name}", source.kinds.get(name, "classes")
-        if kind in MATRICES and arrays[name].ndim == 2:
+        if kind == "numbers" or (name not in source.kinds and are_numbers(arrays[name])):
+            labels[name] = LabelInfo("numbers")
+            values = _numbers(given, lengths, what)
+        elif kind in MATRICES and arrays[name].ndim == 2:
             entries = classes if kind == "candidates" else names_of_attributes(name, arrays, path)
             labels[name] = LabelInfo(kind, entries)
             rows = [_matrix(kind, array, count, entries, what) for array, count in zip(given, lengths, strict=True)]
@@ -88,3 +92,18 @@ MATRICES: Mapping[str, Callable[[Array, tuple[str, ...], str], Tensor]] = {
     "candidates": candidates_of,
     "attributes": _attributes,
 }
+
+
+def _numbers(given: Sequence[Array | None], lengths: Sequence[int], what: str) -> Tensor:
+    """The numbers of all examples, float32 [n] or [n, K]; NaN for those of a part without the array."""
+    read = [None if array is None else number_values(array, what) for array in given]
+    shapes = {values.shape[1:] for values in read if values is not None}
+    if len(shapes) > 1:
+        raise DataError(f"{what}: the arrays of its parts have different shapes; give all of one")
+    shape = next(iter(shapes))
+    return torch.cat(
+        [
+            torch.full((count, *shape), torch.nan) if values is None else values
+            for values, count in zip(read, lengths, strict=True)
+        ]
+    )

@@ -8,18 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semivae.data.dataset import Dataset, LabelInfo, class_label
-from semivae.data.doubts import split_doubts
+from semivae.data.dataset import Dataset, LabelInfo
+from semivae.data.doubts import part_doubts
 from semivae.data.formats.cell_texts import MISSING, CellStyle, joined_rows
 from semivae.data.formats.csv_cells import look_like_a_row, read_cells
-from semivae.data.formats.label_files import ordered_classes
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.further_labels import Cells as LabelCells
-from semivae.data.inputs.further_labels import read_cells_of
+from semivae.data.inputs.further_labels import label_column, read_cells_of
 from semivae.data.inputs.table_encoding import Cells, TableEncoding
 from semivae.data.inputs.table_fitting import fit_encoding
-from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
 from semivae.text import count_of, join_names, nearest
@@ -65,21 +63,17 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     used = {name: column for name, column in cells.items() if name not in (*source.ignore, INDEX)}
     no_input = {source.label, *source.columns.values()}
     columns = {name: Column(column, style) for name, column in used.items() if name not in no_input}
-    labels = TableLabels(Column(used[source.label], style), source.unlabelled or ())
+    labels = label_column(source.kinds.get("y", "classes"), Column(used[source.label], style), source.unlabelled or ())
+    what = f"{path}: column {source.label}"
+    info = labels.info(what)
     warnings += labels.doubts(str(path), source.label, all_said=source.unlabelled is not None)
-    known, classes = labels.rows, ordered_classes(labels.names)
-    if not classes:
-        raise DataError(f"{path}: no row has a {source.label}; label some rows of at least two classes")
-    if len(classes) < 2:
-        raise DataError(
-            f"{path}: column {source.label} holds only the class {join_names(classes)}; at least two are needed"
-        )
-    numbers = torch.from_numpy(labels.numbers(classes)[known])
+    known = labels.rows
+    values = labels.values(info, what)[known]
     origin, kept = "given", torch.arange(len(known))
     held = torch.zeros(0, dtype=torch.int64)
     if test_path is None:
         keys = joined_rows(list(used.values()), "\x1f")
-        kept, held = hold_out(numbers, [keys[row] for row in known.tolist()], source.test_share)
+        kept, held = hold_out(labels.groups(values), [keys[row] for row in known.tolist()], source.test_share)
         origin = f"test split off by hash, {source.test_share:.0%}"
     seen = np.ones(len(labels.codes), np.bool_)
     seen[known[held.numpy()]] = False
@@ -88,11 +82,11 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     warnings += found
     x = torch.from_numpy(encoding.encode(columns, str(path)))
     tested = None if test_path is None else read_cells(test_path)
-    beside, beside_tested, further = _further_labels(source, cells, tested or {}, classes, path, style)
+    beside, beside_tested, further = _further_labels(source, cells, tested or {}, info.classes, path, style)
     every = {"x": x, **beside}
-    train, test = (_rows(every, known[part.numpy()]) | {"y": numbers[part]} for part in (kept, held))
+    train, test = (_rows(every, known[part.numpy()]) | {"y": values[part]} for part in (kept, held))
     if test_path is not None and tested is not None:
-        test, lost = _test_part(test_path, tested, encoding, classes, beside_tested)
+        test, lost = _test_part(test_path, tested, encoding, info, beside_tested)
         warnings += lost
     without = np.flatnonzero(labels.codes < 0)
     empty = np.logical_and.reduce(list(encoding.missing(columns).values()))
@@ -102,11 +96,11 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
         warnings.append(f"{path}: {lost_rows} (the first is row {first}) and {'is' if count == 1 else 'are'} left out")
         without = without[~empty[without]]
     unlabelled = _rows(every, without) if len(without) else {}
-    warnings += split_doubts(classes, train, test, unlabelled, str(path))
+    warnings += part_doubts(info.classes, train, test, unlabelled, str(path))
     name = f"table:{path.name}"
     return Dataset(
         name,
-        class_label(classes) | further,
+        {"y": info} | further,
         train,
         test,
         unlabelled,
@@ -136,23 +130,19 @@ def _further_labels(
 
 
 def _test_part(
-    path: Path, cells: Cells, encoding: TableEncoding, classes: tuple[str, ...], further: Sample
+    path: Path, cells: Cells, encoding: TableEncoding, info: LabelInfo, further: Sample
 ) -> tuple[Sample, list[str]]:
     if encoding.label not in cells:
         raise DataError(f"{path} has no column {encoding.label}; it has {join_names(list(cells), 12)}")
-    labels = TableLabels(Column(cells[encoding.label], encoding.style), encoding.unlabelled)
+    labels = label_column(info.kind, Column(cells[encoding.label], encoding.style), encoding.unlabelled)
     if not len(labels.rows):
         raise DataError(f"{path}: no row has a {encoding.label}; label some, or leave out source.test")
-    if unknown := sorted(labels.names - set(classes)):
-        raise DataError(
-            f"{path}: column {encoding.label} holds classes that are not in the training rows: {join_names(unknown)}; "
-            f"those have {join_names(classes)}"
-        )
+    values = labels.values(info, f"{path}: column {encoding.label}")
     columns = encoding.read(cells, str(path))
     x = torch.from_numpy(encoding.encode(columns, str(path)))
     lost = len(labels.codes) - len(labels.rows)
     warnings = [f"{path}: {lost:,} rows without a {encoding.label} are not tested on"] if lost else []
-    sample = {"x": x, "y": torch.from_numpy(labels.numbers(classes)), **further}
+    sample = {"x": x, "y": values, **further}
     return _rows(sample, labels.rows), warnings + encoding.doubts(columns, str(path))
 
 

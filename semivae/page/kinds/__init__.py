@@ -5,14 +5,16 @@ Nothing else in this room asks which kind a label is of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from torch import Tensor
 
 from semivae.data.splits import Split
 from semivae.page.looks import Look
+from semivae.page.number_charts import SquareChart
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample
 
@@ -43,6 +45,8 @@ class KindOnPage:
         entry: what has a score by itself.
         shown: how many examples of each sort, at most.
         legend: names and colours of the classes, where pictures are shown in them.
+        charts: further charts of an evaluation (run, its report).
+        doubts: whether training labels that the run answers otherwise are shown.
     """
 
     scores: tuple[Score, ...]
@@ -58,6 +62,8 @@ class KindOnPage:
     shown: int = 24
     entry: str = "class"
     legend: Callable[[TrainedModel], list[tuple[str, str]]] = lambda run: []
+    charts: Callable[[TrainedModel, Mapping[str, Any]], list[SquareChart]] = lambda run, report: []
+    doubts: bool = True
 
 
 def labelled_and_not(split: Split) -> dict[str, Tensor]:

@@ -1,0 +1,74 @@
+"""Files about numbers: predictions with their intervals, and numbers that imputation draws."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from semivae.cli.showing import console, reply
+from semivae.cli.writing import csv_bytes, write_file
+from semivae.text import percent
+
+if TYPE_CHECKING:
+    from semivae.classification import Classifier
+    from semivae.cli.kinds import Asked
+    from semivae.data.inputs.reading import Reading
+    from semivae.generative.imputation import Imputed
+
+
+def predict_numbers(
+    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+) -> None:
+    """Writes OUT.csv with mean, standard deviation and interval of every image, or shows it; as JSON the rows too.
+
+    Intervals are for the coverage that is asked for; unasked, for 90% where there are validation images enough.
+
+    Raises:
+        RunError: the validation images cannot promise the coverage, or an error is to be promised.
+    """
+    from semivae.classification.intervals import predict_numbers as predicted
+    from semivae.classification.posterior import refuse_by_kind
+
+    run, names = classifier.run, images.names
+    refuse_by_kind(run, sets=asked.at_most_error)
+    found = predicted(classifier, images.values, asked.coverage)
+    columns: dict[str, Sequence[float]] = dict(found.columns(run.label))
+    notes, facts = [], found.facts()
+    if found.coverage is not None:
+        notes.append(
+            f"intervals (low to high) hold {percent(found.coverage)} of the numbers of new images like the "
+            f"{found.count:,} validation images"
+        )
+    if asked.novelty:
+        from semivae.generative.features_novelty import distances
+
+        novel = distances(run, images.values)
+        columns |= {"novelty": novel.scores.tolist(), "novelty_p": novel.p_values.tolist()}
+    report = {"run": str(run.path), "count": len(names), **facts, **images.report()}
+    rows = [[name, *map(_cell, row)] for name, row in zip(names, zip(*columns.values(), strict=True), strict=True)]
+    header = ["name", *columns]
+    text = csv_bytes(header, rows + [[name, *[""] * len(columns)] for name in images.unreadable])
+    if out is not None:
+        write_file(out, text)
+        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+    elif as_json:
+        each = [dict(zip(header, row, strict=True)) for row in zip(names, *columns.values(), strict=True)]
+        reply(report | {"images": each}, as_json, console())
+    else:
+        typer.echo(text, nl=False)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def number_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
+    """The numbers of all draws, [n, draws, ...]."""
+    assert imputed.labels is not None
+    return {"labels": imputed.labels.numpy()}

@@ -1,0 +1,99 @@
+"""How numbers are shown: beside their examples, and predicted against true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semivae.classification import Classifier
+from semivae.classification.intervals import predict_numbers
+from semivae.generative.sampling import draw
+from semivae.page.kinds import KindOnPage, Score, labelled_and_not
+from semivae.page.looks import Look, looks_of, raw_looks, strips_of
+from semivae.page.number_charts import SquareChart, number_charts
+from semivae.runs.model import TrainedModel
+from semivae.variables import Sample, seen
+
+EACH = 10  # samples of a number
+STEPS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # quantiles of the training numbers, of which samples are drawn
+PLOTTED = 2000  # test examples
+
+
+def text_of(run: TrainedModel, value: Tensor | float) -> str:
+    """A number, or a vector, with its unit."""
+    entries = torch.as_tensor(value).reshape(-1).tolist()
+    unit = run.recipe.variables[run.label].unit
+    written = ", ".join(f"{entry:.4g}" for entry in entries)
+    return f"{written} {unit}".strip()
+
+
+def examples(run: TrainedModel, part: Sample) -> list[Look]:
+    """Each example under its number."""
+    looks = raw_looks(run, part)
+    return [
+        look.saying(text := text_of(run, value), alt=f"An example of {text}")
+        for look, value in zip(looks, part[run.label], strict=True)
+    ]
+
+
+def judged(run: TrainedModel, part: Sample) -> list[Look]:
+    """Each example with its number, the prediction, and the interval of the prediction."""
+    found = predict_numbers(Classifier(run), run.examples(part))
+    shown = []
+    for place, (look, value) in enumerate(zip(raw_looks(run, part), part[run.label], strict=True)):
+        true, predicted = text_of(run, value), text_of(run, torch.from_numpy(found.means)[place])
+        note = ""
+        if found.low is not None and found.high is not None and found.means.ndim == 1:
+            note = f"{found.low[place]:.4g} to {found.high[place]:.4g}"
+        shown.append(look.saying(f"{true} → {predicted}", note, f"An example of {true}, predicted as {predicted}"))
+    return shown
+
+
+def samples(run: TrainedModel) -> list[Look]:
+    """`EACH` samples of each of some numbers, a strip or some rows each, from small to large."""
+    values = run.dataset().train[run.label]
+    known = values[seen(values)]
+    first = known if known.dim() == 1 else known[:, 0]
+    rows = [int((first - first.quantile(step)).abs().argmin()) for step in STEPS]
+    chosen = known[rows]
+    drawn = draw(run, EACH * len(rows), {run.label: chosen.repeat_interleave(EACH, dim=0)}, seed=0)
+    looks = looks_of(run, run.inputs.as_shown(drawn[run.image]))
+    found: list[Look] = []
+    for place, value in enumerate(chosen):
+        text = text_of(run, value)
+        found += strips_of(
+            looks[place * EACH : (place + 1) * EACH], text, f"{EACH} samples that the decoder draws for {text}"
+        )
+    return found
+
+
+def charts(run: TrainedModel, report: Mapping[str, Any]) -> list[SquareChart]:
+    """Predicted against true of the test examples, residuals, and reliability of intervals."""
+    part = {name: values[:PLOTTED] for name, values in run.dataset().test.items()}
+    found = predict_numbers(Classifier(run), run.examples(part))
+    points = list(zip(part[run.label].reshape(-1).tolist(), found.means.reshape(-1).tolist(), strict=True))
+    return number_charts(points, report["last"]["levels"], run.recipe.variables[run.label].unit)
+
+
+SHOWN = KindOnPage(
+    scores=(
+        Score("rmse", "RMSE", ".4g", "rmse_interval"),
+        Score("mae", "MAE", ".4g"),
+        Score("r2", "R2", ".3f"),
+        Score("nll", "NLL (nats)", ".4f"),
+    ),
+    per_class="",
+    counted="test examples",
+    parts=labelled_and_not,
+    examples=examples,
+    judged=judged,
+    samples=samples,
+    coloured=lambda labels: None,
+    judged_caption="The true number, the predicted one, and below them the 90% interval.",
+    samples_caption="The decoder's mean for codes drawn from its prior, given each number.",
+    charts=charts,
+    doubts=False,
+)

@@ -1,0 +1,106 @@
+"""What the estimators for scikit-learn share: how X is read, features, seeds, and how they are pickled."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from semivae.api import Run
+from semivae.classification.posterior import embed
+from semivae.sklearn.examples import Form
+from semivae.sklearn.kept import Files, open_run
+from semivae.training.progress import Progress
+
+BLOCK = 64  # rows that are computed together, so that a row's answer does not depend on the others
+LARGEST_SEED = 2**31 - 1
+
+
+class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator of rows of a table or of images that keeps a run.
+
+    Attributes:
+        run_: the `semivae.Run`.
+        n_features_in_: columns of X, or numbers in an image.
+    """
+
+    run_: Run
+    n_features_in_: int
+    device: str
+    _form: Form
+    _files: Files
+
+    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Features of the encoder below its last layer, float32 [n, features]."""
+        x = self._examples(X)
+        return in_blocks(lambda part: embed(self.run_, part), x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("run_", None)  # its files are kept, which later versions read too
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_files" in state:
+            self.run_ = open_run(self._files, self.device)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _read(self, X: Any, reset: bool) -> NDArray[Any]:  # noqa: N803
+        """X as an array of finite numbers, and what `fit` keeps of it; later one of the same shape."""
+        shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+        if len(shape) > 2:
+            found = check_array(X, allow_nd=True)
+            if reset:
+                self.n_features_in_ = math.prod(found.shape[1:])
+                if hasattr(self, "feature_names_in_"):
+                    del self.feature_names_in_
+        else:
+            found = validate_data(self, X, reset=reset)
+        if not reset and found.shape[1:] != self._form.shape:
+            raise ValueError(
+                f"one X has shape {found.shape[1:]}, but {type(self).__name__} was fitted on {self._form.shape}"
+            )
+        return np.asarray(found)
+
+    def _examples(self, X: Any) -> Tensor:  # noqa: N803
+        check_is_fitted(self)
+        return self._form.examples(self._read(X, reset=False))
+
+    def _column_names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{column}" for column in range(self.n_features_in_)] if names is None else list(map(str, names))
+
+
+def seed_of(random_state: Any) -> int:
+    """An integer as it is; else one drawn from scikit-learn's generator of that name."""
+    if isinstance(random_state, int | np.integer) and random_state >= 0:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(LARGEST_SEED))
+
+
+def in_blocks(answer: Callable[[Tensor], NDArray[Any]], x: Tensor) -> NDArray[Any]:
+    """Answers of examples, [n, ...], in blocks of one size: sums are rounded alike wherever one stands."""
+    blocks = [x[start : start + BLOCK] for start in range(0, len(x), BLOCK)]
+    filled = [torch.cat([block, block[:1].expand(BLOCK - len(block), *block.shape[1:])]) for block in blocks]
+    return np.concatenate([answer(full)[: len(block)] for full, block in zip(filled, blocks, strict=True)])
+
+
+def show(progress: Progress) -> None:
+    """Prints how training gets on."""
+    text = progress.message or f"step {progress.step:,} of {progress.steps:,}, {progress.seconds:.0f} s"
+    print(f"[semivae] {text}", file=sys.stdout)
