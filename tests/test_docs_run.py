@@ -98,6 +98,7 @@ def write_recipe(text: str) -> None:
     sections: dict[str, Any] = yaml.load(text)
     kind = sections.get("source", {}).get("name", "digits")
     base = {"folder": "folder", "arrays": "folder", "table": "table", "masks": "masks"}.get(kind, "digits_50labels")
+    base = "photos" if "features" in sections else base
     recipe = yaml.load(find_recipe(base).read_text(encoding="utf-8"))
     recipe.update(sections)
     with Path("sections.yaml").open("w", encoding="utf-8") as file:
