@@ -17,7 +17,6 @@ from semivae.recipe.section import (
     Name,
     NoTruth,
     Positive,
-    PositiveFloat,
     Section,
     Stages,
 )
@@ -35,11 +34,6 @@ class MlpSpec(Section):
     dropout: Dropout = Field(0.0, description="The fraction of hidden units that is dropped in training.")
     activation: Activation = Field("silu", description="The activation function after every hidden layer.")
     skip: bool = Field(False, description="Add a linear map from the inputs to the outputs.")
-    gain: PositiveFloat = Field(
-        1.0,
-        description="The scale of the last layer's first weights; a classifier of few labels learns better from 0.1, "
-        "since it then begins undecided.",
-    )
 
 
 class ConvSpec(Section):

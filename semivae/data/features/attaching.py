@@ -102,8 +102,7 @@ def _with(
     tell: Tell,
     draws: bool,
 ) -> Dataset:
-    if len(dataset.shape) == 3:  # otherwise `pictures_of` says what is wrong
-        network.channels.fill_(dataset.shape[0])
+    network.channels.fill_(dataset.shape[0])
     how = feature_preprocessing(spec, recipe.source, dataset.shape[0])
     counts = counts_of(dataset)
     wanted = {view: [draw_of(view, recipe.views[view], index) for index in range(k)] for view, k in spec.draws.items()}
