@@ -30,8 +30,6 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
     },
     "is x a table?": {
         "data/features/pictures.py": (1, "a feature network sees pictures"),
-        "data/features/attaching.py": (1, "a feature network keeps how many channels its pictures had"),
-        "data/inputs/images.py": (1, "layouts of arrays"),
         "data/inputs/images.py": (1, "several images in an array, or one"),
         "data/inputs/inputs.py": (1, "the kind of x is chosen here"),
         "data/inputs/arrays.py": (4, "layouts of arrays"),
