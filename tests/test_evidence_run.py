@@ -166,6 +166,18 @@ def test_the_report_shows_the_tables(run: semivae.Run, tmp_path: Path) -> None:
     assert "c, given y (known, not learnt)" in page and page.count('class="matrix"') >= 3
 
 
+def test_a_run_that_has_seen_no_true_label_is_told_of_like_any_other(tmp_path: Path) -> None:
+    base = recipe()
+    streams = {name: spec for name, spec in base.streams.items() if name != "labelled"}
+    changes: dict[str, Any] = {"streams": streams, "split": base.split.model_copy(update={"labelled": 0})}
+    changes["training"] = base.training.model_copy(update={"steps": 4, "validate_every": 2})
+    run = semivae.train(base.model_copy(update=changes), out=tmp_path / "run", device="cpu")
+    assert run.evaluate(calibrate=False)["twin"]["error"] <= 1.0, "the twin learns from annotators"
+    assert set(run.diagnose(samples=16)["evidence"]) == {"c", *NAMES} and len(run.doubts()) == 800
+    run.report(tmp_path / "report.html")
+    assert "digits" in run.card()
+
+
 def test_runs_without_annotators_say_so(run: semivae.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     roles = run.roles
     monkeypatch.setattr(run, "roles", roles.__class__(**{**roles.__dict__, "evidence": ("c",)}))

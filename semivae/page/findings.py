@@ -167,6 +167,8 @@ def _judge(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -
 
 def _doubt(run: TrainedModel, found: Findings, dataset: Dataset, split: Split) -> None:
     """Training labels that the run itself answers otherwise."""
+    if not len(split.labelled):  # evidence alone taught the label
+        return
     rows = random_subset(split.labelled, BATCHES_EXAMINED * at_a_time(run), seed=0)
     part = _rows(dataset.train, rows)
     judged = judged_of(run.task, Classifier(run).in_parts(run.examples(part)), part[run.label])
