@@ -282,29 +282,27 @@ def test_a_step_of_all_kinds_of_evidence_at_once() -> None:
 
 
 @pytest.mark.slow
-def test_noisy_labels_alone_teach_the_label_and_the_confusion(tmp_path: Path) -> None:
-    """Without any clean label: 900 labels of which 40% name the next class."""
+def test_noisy_labels_alone_teach_the_label(tmp_path: Path) -> None:
+    """Without any clean label: 900 labels, each of which names another class with probability 0.3."""
     streams = {
-        "noisy": {"observe": ["x", "a"], "batch": 64, "loss_weights": {"x": 0}},
+        "noisy": {"observe": ["x", "a"], "batch": 64, "loss_weights": {"x": 0, "y": {"encoder": 0.5}}},
         "unlabelled": {"observe": ["x"], "batch": 64},
         "labels": {"observe": ["y"], "batch": 32, "values": "uniform", "loss_weights": {"y": 0}},
     }
     base = recipe()
     kept = ("x", "y", "a", "h")
     noisy = recipe(
-        source={"name": "digits", "simulate": {"a": {"accuracy": 0.6, "wrong": "next"}}},
+        source={"name": "digits", "simulate": {"a": {"accuracy": 0.7}}},
         split={"labelled": 0, "validation": 100, "also_labelled": {"a": 900}},
         variables={name: base.variables[name] for name in kept},
         decoder={name: base.decoder[name] for name in kept if name != "x"} | {"x": base.decoder["x"]},
         streams=streams,
-        training={"steps": 600, "learning_rate": 5e-3, "validate_every": 300, "twin": True},
+        training={"steps": 200, "learning_rate": 5e-3, "validate_every": 100},
     )
     run = semivae.train(noisy, out=tmp_path / "run", device="cpu")
-    report = run.evaluate(calibrate=False)
-    assert report["last"]["error"] < 0.2
-    table = run.decoder["a"]({"y": torch.arange(10)}).probs
-    assert float(table.diagonal().mean()) == pytest.approx(0.6, abs=0.1)
-    assert float(table[torch.arange(10), (torch.arange(10) + 1) % 10].mean()) == pytest.approx(0.4, abs=0.1)
+    assert run.evaluate(calibrate=False)["last"]["error"] < 0.15, "half of what the labels get wrong"
+    table = categorical_of(run.decoder["a"]({"y": torch.arange(10)})).probs.detach()
+    assert float(table.diagonal().mean()) == pytest.approx(0.7, abs=0.2), "without views some are learnt by heart"
 
 
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
