@@ -79,6 +79,23 @@ def trees() -> None:
         Path(f"{name}.csv").write_text("\n".join(["length,width,soil,label", *rows, ""]), encoding="utf-8")
 
 
+def people() -> None:
+    """people/ with people.csv, and new_people/: faces that smile (a disc), wear a hat (a bar) or glasses, or none."""
+    random = np.random.default_rng(0)
+    rows = ["file_name,smiling,hat,glasses"]
+    for number in range(230):
+        has = random.random(3) < 0.4
+        image = drawing("cat" if has[0] else "dog", number)
+        for present, box in ((has[1], (0, 0, 31, 4)), (has[2], (0, 26, 31, 31))):
+            if present:
+                ImageDraw.Draw(image).rectangle(box, fill=(0, 0, 0))
+        save(image, "people" if number < 220 else "new_people", f"{number}.png")
+        cells = ["" if random.random() < 0.2 else str(int(value)) for value in has]
+        if number < 180:
+            rows.append(f"{number}.png,{','.join(cells)}")
+    Path("people", "people.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
+
+
 def masks() -> None:
     """shapes/ as the template reads it, my_images/ to segment, and mask.png, missing.png and half.png."""
 
@@ -173,6 +190,7 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/command-line.md": command_line,
     "docs/python.md": python,
     "docs/scale.md": folders_of_images,
+    "docs/tasks/attributes.md": people,
     "docs/tasks/calibration.md": digit_files,
     "docs/tasks/imbalance.md": digit_files,
     "docs/tasks/masks.md": masks,

@@ -27,10 +27,12 @@ from semivae.recipe.schema import (
     DigitPairsSource,
     FrequenciesSpec,
     ProbabilitiesSpec,
+    Recipe,
     SplitSpec,
     StreamSpec,
     VariableSpec,
 )
+from semivae.scenario.build import build_scenario
 from semivae.scenario.plan import plan_of
 from semivae.tasks.kinds import ATTRIBUTES
 from semivae.tasks.splitting import make_split
@@ -123,6 +125,17 @@ def test_rows_keep_together_and_unknown_entries_are_drawn_by_frequency() -> None
     batch = stream.batch(0)["y"]
     assert batch.dtype == torch.float32 and {tuple(row) for row in batch.tolist()} == {(1, 0, 1), (1, 1, 0)}
     assert torch.equal(stream.batch(5)["y"], stream.batch(5)["y"]) and not torch.equal(stream.batch(5)["y"], batch)
+
+
+def test_a_learned_prior_starts_at_the_frequencies_of_its_stream() -> None:
+    content = recipe_with({"frequencies": {"smiling": 0.25, "hat": 0.0, "glasses": 0.75}})
+    recipe, data = Recipe.model_validate({**content, "source": {"name": "digits"}}), people()
+    made = build_scenario(recipe, data, make_split(data, SplitSpec(labelled=20)), CPU)
+    prior = ATTRIBUTES.prior_frequencies(made.game.decoder["y"]({}))
+    assert prior == pytest.approx((0.25, 0.001, 0.75), abs=1e-5), "and no logit is endless"
+    fixed = recipe.model_copy(update={"decoder": {**recipe.decoder, "y": "uniform"}})
+    made = build_scenario(fixed, data, make_split(data, SplitSpec(labelled=20)), CPU)
+    assert ATTRIBUTES.prior_frequencies(made.game.decoder["y"]({})) == (0.5, 0.5, 0.5)
 
 
 def test_frequencies_alone_draw_each_attribute_by_itself() -> None:

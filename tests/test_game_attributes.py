@@ -176,6 +176,18 @@ def test_the_decoder_learns_from_filled_vectors_and_the_encoder_from_what_is_kno
     assert encoder_loss == pytest.approx(2 * math.log(2.0)), "two known bits, each at one half"
 
 
+def test_a_decoder_without_images_does_not_fill_what_teaches_the_encoder() -> None:
+    """Its p(a) says 0.9 of all; an encoder that says one half of each learns two known entries, and no draw."""
+    torch.manual_seed(0)
+    decoder = Player([Prior(A, torch.tensor(logits(0.9, 0.9, 0.9)), learnable=True)])
+    plan = derive_plan([Factor("a")], [Factor("a", ("x",))], [StreamGraph("labelled", ("x", "a"))])
+    played = Game(decoder, Player([NetworkConditional(A, (X,), Fixed(0.0, 0.0, 0.0))]), plan)
+    batch = {"x": torch.rand(8, 1, 2, 2), "a": torch.tensor([[1.0, VOID, 0.0]]).repeat(8, 1)}
+    step = played.begin({"labelled": batch}, {"labelled": 8}, 0.0, torch.Generator())
+    (lesson,) = played.plan.of("encoder")
+    assert played.lesson_loss(lesson, step).total.item() == pytest.approx(2 * math.log(2.0))
+
+
 def test_a_vector_that_depends_on_codes_has_a_plan() -> None:
     """p(a | h): attributes that occur together. The stream of labels alone could draw no code, so there is none."""
     plan = derive_plan(
@@ -259,6 +271,15 @@ def test_the_curriculum_takes_the_surest_of_each_attribute_and_value() -> None:
     assert mask[:, 0].tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
     assert mask[:, 1].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
     assert bit_curriculum_mask(torch.stack([both, rare], dim=1), 1.0).all()
+
+
+def test_the_curriculum_grows_with_the_training() -> None:
+    teacher, encoder = teacher_of(0.9, 0.9, 0.9, curriculum=0.5)
+    teacher._players[1]["a"].net = Mlp((1, 2, 2), 0, (3,), (4,))
+    images = torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    parts = [teacher.loss(encoder, images, torch.Generator(), progress)[1] for progress in (0.0, 0.25, 0.6)]
+    rates = [part["mask_rate"].item() for part in parts]
+    assert rates == pytest.approx([0.1, 0.55, 1.0], abs=0.05)
 
 
 def test_the_teacher_sees_the_weak_view_and_the_encoder_the_strong_one() -> None:

@@ -10,8 +10,10 @@ import pytest
 import scipy.io
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import semivae
+from semivae.cli import app
 from semivae.data.sources import data_root
 from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe, shipped_recipes
@@ -34,7 +36,7 @@ SHAPES = {
     "cifar10_4000labels_cpu": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
-TEMPLATES = ("arrays", "folder", "masks", "photos", "table")  # their shapes are those of the data
+TEMPLATES = ("arrays", "attributes", "folder", "masks", "photos", "table")  # their shapes are those of the data
 SMALL = {
     "training.steps": 3,
     "training.twin": True,
@@ -125,6 +127,25 @@ def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
     assert run.classes == ("cat", "dog")
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
     assert build_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
+
+
+def test_attributes_template_on_a_strangers_images(tmp_path: Path) -> None:
+    """`start` finds the columns of attributes, and what it writes can be trained."""
+    (tmp_path / "images").mkdir()
+    rows = ["file_name,note,smiling,hat"]
+    for index, image in enumerate(noise_images((40, 50, 3), 24, 0)):
+        Image.fromarray(image).save(tmp_path / "images" / f"{index:03}.png")
+        rows.append(f"{index:03}.png,taken {index},{index % 2},{'' if index % 5 == 0 else index % 3 % 2}")
+    (tmp_path / "images" / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    written = tmp_path / "mine.yaml"
+    result = CliRunner().invoke(app, ["start", str(tmp_path / "images"), str(written)])
+    assert result.exit_code == 0, result.output
+    assert "label_column: [smiling, hat]" in written.read_text(encoding="utf-8")
+    changes = {**SMALL, **narrow("attributes"), "split.validation": 4}
+    for recipe in ("attributes", written):
+        run = semivae.train(recipe, set=changes, out=tmp_path / "run", data_root=tmp_path, overwrite=True)
+        assert run.classes == ("smiling", "hat")
+        assert run.sample(2, y="hat")["x"].shape == (2, 3, 32, 32)
 
 
 @pytest.mark.parametrize("palette", [True, False])

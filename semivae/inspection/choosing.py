@@ -78,7 +78,9 @@ def _of_files(path: Path) -> Choice:
         for table in (name for name in files.names if name.rpartition("/")[0] in ("", train.rstrip("/"))):
             if len(inside) < 2 and (columns := _label_columns(files, table)):
                 keys = {"labels": PurePosixPath(table).name, "file_column": columns[0], "label_column": columns[1]}
-                return Choice("folder", {"name": "folder", **here, **keys}, f"images with the table of labels {table}")
+                several = not isinstance(columns[1], str)
+                what = f"images with the table of {'attributes' if several else 'labels'} {table}"
+                return Choice("attributes" if several else "folder", {"name": "folder", **here, **keys}, what)
         if not any(map(is_image, files.names)):
             raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
     what = f"folders of images, parts {', '.join(parts)}" if parts else "folders of images, one a class"
@@ -94,17 +96,21 @@ def _of_arrays(path: Path) -> Choice:
     return Choice(template, {"name": "arrays", "path": str(path.absolute())}, f"arrays: {held}")
 
 
-def _label_columns(files: Files, table: str) -> tuple[str, str] | None:
-    """The columns of files and of classes in a table of labels; None where it is none, or has no such names."""
+def _label_columns(files: Files, table: str) -> tuple[str, str | list[str]] | None:
+    """The columns of files and of classes, or else of attributes, in a table of labels; None where it has none."""
     if PurePosixPath(table).suffix.lower() not in (".csv", ".tsv"):
         return None
     try:
-        names = list(cells_of(files.read(table), files.place / table))
+        cells = cells_of(files.read(table), files.place / table)
     except (DataError, OSError, ValueError):  # no table of labels
         return None
+    names = list(cells)
     of_files = [name for name in names if name.lower() in ("file_name", "filename", "file", "image", "path", "name")]
     labels = [name for wanted in LABELS for name in names if name.lower() == wanted]
-    return (of_files[0], labels[0]) if of_files and labels else None
+    if of_files and labels:
+        return of_files[0], labels[0]
+    bits = [name for name in names if {cell.strip() for cell in cells[name]} - {""} == {"0", "1"}]
+    return (of_files[0], bits) if of_files and len(bits) > 1 else None
 
 
 def _of_table(path: Path, wanted: str | None) -> Choice:

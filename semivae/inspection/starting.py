@@ -20,7 +20,7 @@ from semivae.text import join_names
 
 COMPONENTS = 256  # of the template for photographs
 QUICK = 10  # times fewer steps
-MOST_VALIDATION = {"folder": 200, "photos": 200, "table": 200, "masks": 8}  # by template
+MOST_VALIDATION = {"folder": 200, "photos": 200, "attributes": 200, "table": 200, "masks": 8}  # by template
 SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
 LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
 PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # a text that YAML reads as it stands

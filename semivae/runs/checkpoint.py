@@ -40,6 +40,7 @@ class Facts(BaseModel):
         seconds: of training, in wall-clock.
         best_error: the lowest validation error so far, a fraction; None before the first validation.
         classes: class names, in the order of class numbers.
+        further: by further label, the names of its classes or attributes.
         labelled_counts: labelled examples of each class; empty where the label is a map, or there is none.
         beside: SHA-256 of the data that come without a label (`Dataset.digest_beside`).
         counts: by name of a loss, how many steps its running sum holds.
@@ -55,6 +56,7 @@ class Facts(BaseModel):
     seconds: Number = 0.0
     best_error: Number | None = None
     classes: list[str] = []
+    further: dict[str, list[str]] = {}
     labelled_counts: list[Count] = []
     beside: str | None = None
     counts: dict[str, Count] = {}

@@ -23,7 +23,7 @@ def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor
     variables = run.recipe.variables
     if name not in variables:
         raise RunError(f"{name}: unknown variable; this run has {', '.join(variables)}")
-    given = UserValue(name, value, count, variables[name])
+    given = UserValue(name, value, count, variables[name], tuple(run.facts.further.get(name, ())))
     if name == run.roles.label:
         fit = run.preprocessing.fit if run.preprocessing else "crop"
         given = UserValue(name, value, count, variables[name], run.classes, partial(run_palette, run), fit)

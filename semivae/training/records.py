@@ -27,7 +27,7 @@ class Records:
 
     def __init__(self, folder: Path, phase: PhaseName, about_data: Facts, writes: bool = True) -> None:
         self.folder, self.phase, self.writes = folder, phase, writes
-        self.about_data = about_data.model_dump(include={"classes", "labelled_counts", "beside"})
+        self.about_data = about_data.model_dump(include={"classes", "further", "labelled_counts", "beside"})
         self.rows: list[dict[str, Any]] = []
         """All rows of metrics of the run, of all phases."""
 

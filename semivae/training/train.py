@@ -326,7 +326,10 @@ def _play(folder: Path, started: Started, report: Report, resume: bool) -> None:
     device = next(scenario.game.parameters()).device
     validation = _part(dataset.train, parts.validation, device)
     about_data = Facts(
-        classes=list(dataset.classes), labelled_counts=labelled_counts(dataset, parts), beside=dataset.digest_beside()
+        classes=list(dataset.classes),
+        further={name: list(info.classes) for name, info in list(dataset.labels.items())[1:]},
+        labelled_counts=labelled_counts(dataset, parts),
+        beside=dataset.digest_beside(),
     )
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
