@@ -16,12 +16,15 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import RecipeError, RunError
 from semivae.game.losses import Losses
+from semivae.game.painter import Painting
 from semivae.game.plan import PlayerName
 from semivae.generative.chain import run_chains
 from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import impute
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics
+from semivae.scenario.build import build_painter, build_scenario
+from semivae.scenario.painting import painting_scenario, recipe_of_painter
 from semivae.scenario.plan import painter_plan, plan_of
 from semivae.scenario.shapes import net_mistakes
 from semivae.training.optimizer import Optimizers
@@ -190,3 +193,34 @@ def test_painters_that_cannot_be(recipes: tuple[Path, Path], change: dict[str, o
         plan_of(recipe)
         raise RecipeError(*net_mistakes(recipe))
     assert message in str(error.value)
+
+
+def test_the_painters_own_steps_batches_and_guides(painted: Run) -> None:
+    recipe = recipe_of_painter(painted.recipe)
+    assert {stream.batch for stream in recipe.streams.values()} == {4} and recipe.training.steps == 6
+    assert painted.painter is not None
+    assert painted.painter.flow.sampling.guides == ("y", "draft picture"), "without its guides it sees no draft"
+
+
+def test_nobody_but_the_painter_moves(painted: Run) -> None:
+    scenario = build_scenario(painted.recipe, painted.dataset(), painted.split(), torch.device("cpu"))
+    scenario.game.train()
+    painting = painting_scenario(scenario, painted.dataset(), painted.split()).game
+    for player in (scenario.game.decoder, scenario.game.ema_encoder):
+        assert not player.training and not any(weight.requires_grad for weight in player.parameters())
+    assert all(weight.requires_grad for weight in painting.decoder.parameters())
+
+
+def test_the_average_follows_the_painter(painted: Run) -> None:
+    """The first update copies; the next ones keep (1 + n) / (10 + n) of the average, at most `ema_decay`."""
+    painter = build_painter(painted.recipe, painted.decoder)
+    assert painter is not None
+    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe), ema_decay=0.9)
+    current, average = (next(module.parameters()) for module in (painter.flow, painting.painter_average))
+    start = current.detach().clone()
+    with torch.no_grad():
+        for expected in (1.0, 1.0 + 9 / 11, 1.0 + 9 / 11 + (2.0 - 9 / 11) * 9 / 12):
+            current += 1.0
+            painting.update_average()
+            assert torch.allclose(average - start, torch.full_like(start, expected), atol=1e-5)
+    assert torch.equal(next(painting.painter.flow.parameters()), average)
