@@ -220,7 +220,7 @@ def test_the_average_follows_the_painter(painted: Run) -> None:
     start = current.detach().clone()
     with torch.no_grad():
         for expected in (1.0, 1.0 + 9 / 11, 1.0 + 9 / 11 + (2.0 - 9 / 11) * 9 / 12):
-            current += 1.0
+            current.add_(1.0)
             painting.update_average()
             assert torch.allclose(average - start, torch.full_like(start, expected), atol=1e-5)
     assert torch.equal(next(painting.painter.flow.parameters()), average)
