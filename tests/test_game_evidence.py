@@ -200,7 +200,7 @@ def test_one_accuracy_is_shared_by_all_rows_and_a_table_moves_quickly() -> None:
 
 
 def test_several_annotators_multiply() -> None:
-    decoder = Player([Prior(Y), TableConditional(C, Y, GROUPS), TableConditional(A, Y, CONFUSION.log())])
+    decoder = Player([Prior(Y), TableConditional(C, Y, GROUPS), TableConditional(A, Y, CONFUSION.log(), True)])
     sample = {"c": torch.tensor([0, 1]), "a": torch.tensor([VOID, 1])}
     both = evidence_of(decoder, sample, ("c", "a"))
     assert set(both) == {"y"} and not both["y"].requires_grad
