@@ -233,14 +233,8 @@ class Run(TrainedModel):
     def predict_numbers(self, images: Given, *, coverage: float | None = None) -> PredictedNumbers:
         """Numbers with their standard deviations, and intervals that hold a share `coverage` of new images' numbers.
 
-        See `semivae.classification.intervals.predict_numbers`.
-
-        Args:
-            images: in files or arrays.
-            coverage: in (0, 1); None: 90%, or no intervals where the run has too few validation examples.
-
-        Raises:
-            RunError: the label is no number, or the validation examples are too few for this coverage.
+        A coverage of None is 90%, or no intervals where the run has too few validation examples. Raises `RunError` as
+        `semivae.classification.intervals.predict_numbers`.
         """
         return predict_numbers(self.classifier(), self.read_all(images)[0], coverage)
 

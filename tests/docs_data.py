@@ -96,6 +96,18 @@ def people() -> None:
     Path("people", "people.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
 
 
+def leaves() -> None:
+    """table.csv and new_numbers.csv: leaves whose age, in the column `label`, is a number that half of them lack."""
+    random = np.random.default_rng(0)
+    for name, count, known in (("table", 240, 120), ("new_numbers", 9, 0)):
+        ages = random.uniform(1, 9, count)
+        rows = [
+            f"{age + random.normal():.2f},{random.normal():.2f},{f'{age:.1f}' if number < known else ''}"
+            for number, age in enumerate(ages)
+        ]
+        Path(f"{name}.csv").write_text("\n".join(["length,width,label", *rows, ""]), encoding="utf-8")
+
+
 def masks() -> None:
     """shapes/ as the template reads it, my_images/ to segment, and mask.png, missing.png and half.png."""
 
@@ -198,4 +210,5 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/tasks/pretrained-networks.md": pretrained_networks,
     "docs/tasks/photographs.md": photographs,
     "docs/tasks/tables.md": trees,
+    "docs/tasks/numbers.md": leaves,
 }

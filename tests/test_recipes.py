@@ -36,7 +36,8 @@ SHAPES = {
     "cifar10_4000labels_cpu": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
-TEMPLATES = ("arrays", "attributes", "folder", "masks", "photos", "table")  # their shapes are those of the data
+# their shapes are those of the data
+TEMPLATES = ("arrays", "arrays_numbers", "attributes", "folder", "masks", "photos", "table", "table_numbers")
 SMALL = {
     "training.steps": 3,
     "training.twin": True,

@@ -10,6 +10,7 @@ from semivae.data.formats.csv_cells import PARQUET, cells_of, read_cells
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.npz import load_arrays
+from semivae.data.formats.number_labels import are_numbers
 from semivae.data.paths import reachable
 from semivae.data.readers.masks import part_of
 from semivae.data.readers.parts import folders_in, parts_in, top_of
@@ -92,6 +93,8 @@ def _of_arrays(path: Path) -> Choice:
     template = "masks" if "s" in arrays and "y" not in arrays else "folder"
     if template == "folder" and "x" in arrays and arrays["x"].ndim == 2:
         template = "table"
+    if "y" in arrays and are_numbers(arrays["y"]):
+        template = "table_numbers" if template == "table" else "arrays_numbers"
     held = join_names([f"{name} {list(array.shape)}" for name, array in arrays.items() if name]) or "one without a name"
     return Choice(template, {"name": "arrays", "path": str(path.absolute())}, f"arrays: {held}")
 

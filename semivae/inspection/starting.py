@@ -20,7 +20,8 @@ from semivae.text import join_names
 
 COMPONENTS = 256  # of the template for photographs
 QUICK = 10  # times fewer steps
-MOST_VALIDATION = {"folder": 200, "photos": 200, "attributes": 200, "table": 200, "masks": 8}  # by template
+MOST_VALIDATION = {"masks": 8}  # by template
+USUAL_VALIDATION = 200  # of all others
 SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
 LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
 PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # a text that YAML reads as it stands
@@ -61,9 +62,10 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
         raise DataError("training would refuse these data:\n" + "\n".join(report.mistakes))
     text = find_recipe(asked.template).read_text(encoding="utf-8")
     classes = [name for name, counts in report.classes.items() if counts["labelled"]]
+    what = f"{len(classes)} classes ({join_names(classes, 8)})" if classes else "numbers"
     head = (
         f"# Written by semivae start for {asked.source.path}: "  # type: ignore[union-attr]
-        f"{len(classes)} classes ({join_names(classes, 8)}), {report.parts['labelled']:,} labelled and "
+        f"{what}, {report.parts['labelled']:,} labelled and "
         f"{report.parts['unlabelled']:,} unlabelled examples, {report.parts['test']:,} to test on"
     )
     text = head + "\n" + "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
@@ -104,7 +106,7 @@ def _validation(asked: Asked, report: DataReport) -> int:
     """A fifth of the labelled examples, up to a few hundred; 0 where the data bring their own."""
     if report.parts["validation"]:
         return 0
-    return min(MOST_VALIDATION[asked.template], report.parts["labelled"] // 5)
+    return min(MOST_VALIDATION.get(asked.template, USUAL_VALIDATION), report.parts["labelled"] // 5)
 
 
 def _refuse_misfit(text: str, inspected: Inspected) -> None:
