@@ -65,3 +65,8 @@ def test_numbers_of_labels() -> None:
     with pytest.raises(ValueError, match="4 is no class; the classes are 3, 5"):
         class_numbers([4], classes)
     assert names_of(np.array([1.0, 2.0])) == ("1", "2")
+
+
+def test_attributes_are_refused_with_advice() -> None:
+    with pytest.raises(ValueError, match=r"y should be a 1d array, got .*\(4, 2\).*learnt by semivae.train"):
+        read_targets(np.array([[0, 1], [1, 1], [0, 0], [1, 0]]))

@@ -46,6 +46,11 @@ def read_targets(y: Any, unlabelled: Any = -1) -> Targets:
     Raises:
         ValueError: no class labels, or fewer than two classes; or texts that may mean that there is no label.
     """
+    if (shape := np.asarray(y, dtype=object).shape)[1:] and shape[1] > 1:
+        raise ValueError(
+            f"y should be a 1d array, got an array of shape {shape} instead; several attributes of each example are "
+            'learnt by semivae.train(recipe, dataset={"x": X, "y": y}), with y: {family: bernoulli} in the recipe'
+        )
     labels = column_or_1d(y, warn=True, dtype=None)
     known = labelled(labels, unlabelled)
     found = _plain(labels[known])
