@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
-from semivae.game.distributions import DiscretizedLogistic, VoidableCategorical
+from semivae.game.distributions import DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
 from semivae.game.losses import Losses
@@ -22,6 +22,7 @@ from semivae.game.lower_bound import LowerBound, differentiable_draw
 from semivae.game.schedules import Weight
 from semivae.game.teaching.attribute_teacher import align_bits, bit_curriculum_mask
 from semivae.game.teaching.map_teacher import pseudo_label_maps
+from semivae.game.teaching.number_teacher import surest
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import Mlp
 from semivae.parallel.cut import Cut
@@ -187,6 +188,17 @@ def test_attributes_are_chosen_and_aligned_for_shards_as_for_the_whole_batch() -
     torch.testing.assert_close(found[1], found[0])
     torch.testing.assert_close(kept[1], kept[0])
     assert not torch.equal(kept[0], torch.full((4,), 0.1))
+
+
+def test_the_surest_numbers_are_chosen_for_shards_as_for_the_whole_batch() -> None:
+    scale = torch.arange(1.0, 13.0)  # sorted, so that a shard's own surest ones are others
+
+    def choose(shard: Shard) -> Tensor:
+        own = shard.rows(scale)
+        return surest(NormalNumbers(torch.zeros_like(own), own, torch.tensor(20.0)), 0.0, 0.4)[:, None]
+
+    torch.testing.assert_close(by_shards(choose, 3), by_shards(choose, 1))
+    assert by_shards(choose, 1)[:, 0].tolist() == [1.0] * 5 + [0.0] * 7
 
 
 def test_a_flow_draws_and_learns_for_shards_what_it_does_for_the_whole_batch() -> None:

@@ -14,6 +14,7 @@ from semivae.game.distributions import NormalNumbers
 from semivae.game.families import numbers_of
 from semivae.game.players import Player
 from semivae.game.teaching.teacher import StreamViews, Teacher
+from semivae.parallel.shards import current_shard
 
 SUREST = 0.1  # deviations; a smaller scale of the teacher counts as this one, so that no image takes all the weight
 
@@ -59,7 +60,7 @@ def surest(target: NormalNumbers, threshold: float, fraction: float) -> Tensor:
     mask = certainty >= threshold
     if fraction < 1.0:
         scale = (target.scale / target.deviation).reshape(len(target.loc), -1).mean(dim=1)
-        mask &= scale <= scale.quantile(fraction)
+        mask &= scale <= current_shard().gather(scale).quantile(fraction)
     return mask.float()
 
 
