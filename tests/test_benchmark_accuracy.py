@@ -136,6 +136,8 @@ def test_shipped_recipes_have_all_variants_or_say_why_not(name: str) -> None:
             with pytest.raises(RecipeError, match=r"unsupervised|no single class"):
                 make_cell(name, variant, recipe, Path("runs"))
         return
+    if not recipe.split.labelled:  # no pair to learn from alone
+        return
     for variant in METHODS:
         changed = make_cell(name, variant, recipe, Path("runs")).recipe
         assert plan_of(changed).lessons

@@ -372,7 +372,6 @@ def test_arrays_of_further_labels_in_other_parts(tmp_path: Path) -> None:
             r"candidates are zeros and ones, \[n, 3\]",
         ),
         ({"c": "f"}, {"c": "candidates"}, {"f": np.full((15, 3), 2)}, "holds other numbers than 0 and 1"),
-        ({"c": "f"}, {}, {"f": np.zeros(15)}, "has type float64"),
     ],
 )
 def test_arrays_that_are_no_further_labels(

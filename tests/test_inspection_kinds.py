@@ -231,7 +231,7 @@ def test_arrays_that_training_refuses_are_named_with_their_shapes(tmp_path: Path
     np.savez(tmp_path / "a.npz", pictures=np.zeros((30, 8, 8)), kinds=np.zeros(30, int))
     report = semivae.inspect(tmp_path / "a.npz")
     assert "has no array x; it has kinds, pictures" in report.mistakes[0]
-    assert any("pictures is [30, 8, 8] of float64" in warning for warning in report.warnings)
+    assert "pictures [30, 8, 8] of float64" in report.chosen
     np.save(tmp_path / "b.npy", np.zeros((30, 8, 8)))
     assert "is a single array" in semivae.inspect(tmp_path / "b.npy").mistakes[0]
 

@@ -274,7 +274,7 @@ def test_of_many_classes_the_confusions_that_occur_most_are_named(tiny_run: Run,
     (tmp_path / "many.html").write_bytes(page_of([found]))
     page = Page(tmp_path / "many.html")
     assert_sound(page)
-    assert "The first 40 of 50 classes." in page.text and "class3" in page.text
+    assert "The first 40 of 50." in page.text and "class3" in page.text
     assert not [table for table in page.all("table") if table.get("class") == "matrix"]
 
 

@@ -141,7 +141,7 @@ def test_links_and_rare_ways_of_packing_are_named(tmp_path: Path) -> None:
         ("l.zip", "a link; pack the file itself"),
         ("r.zip", "packed in a rare way; pack the .zip by"),
     ):
-        with pytest.raises(DataError, match=rf"image files .*ant/0.png \({reason}"):
+        with pytest.raises(DataError, match=rf"image files .*ant/0.png.* \({reason}"):
             count(tmp_path, name)
 
 

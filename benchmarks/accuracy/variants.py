@@ -120,6 +120,8 @@ def _classifier(recipe: Recipe, streams: Mapping[str, dict[str, Any]]) -> Recipe
         "encoder": {label: plain["encoder"][label]},
         "streams": shown,
     }
+    if recipe.painter is not None:  # there is no decoder of the image to paint over
+        sections["painter"] = None
     if not recipe.encoder[label].ladder:
         sections["bottom_up"] = None  # only the codes read it
     # without codes there is no bound to estimate: both objectives are log q(label | image)

@@ -145,9 +145,9 @@ class FolderSource(Section):
         )
         if self.labels is None and (key := next(asked, None)):
             raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
-        _refuse_further(self.columns, self.kinds, "columns", ("classes",))
         if self.kinds.get("y") == "candidates":
             raise ValueError("kinds: y is a class or a vector of attributes; candidates are a further label beside it")
+        _refuse_further(self.columns, self.kinds, "columns", ("classes", "attributes"))
         for name, column in self.columns.items():
             if not isinstance(column, str) and self.kinds.get(name, "attributes") != "attributes":
                 raise ValueError(f"columns.{name}: several columns hold attributes; correct kinds.{name}")

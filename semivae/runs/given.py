@@ -10,7 +10,7 @@ from torch import Tensor
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel
 from semivae.runs.palettes import run_palette
-from semivae.tasks.kinds import task_of
+from semivae.tasks.kinds import NOTHING, task_of
 from semivae.tasks.user_values import UserValue
 
 
@@ -27,4 +27,6 @@ def given_values(run: TrainedModel, name: str, value: Any, count: int) -> Tensor
     if name == run.roles.label:
         fit = run.preprocessing.fit if run.preprocessing else "crop"
         given = UserValue(name, value, count, variables[name], run.classes, partial(run_palette, run), fit)
-    return task_of(name, variables[name]).parse(given)
+    # a code may be of a family that labels have, too; what it is given are numbers
+    code = name in run.roles.codes and name not in run.facts.further
+    return (NOTHING if code else task_of(name, variables[name])).parse(given)

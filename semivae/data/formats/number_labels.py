@@ -42,6 +42,7 @@ def number_values(array: Array, what: str) -> Tensor:
                         "expected")  # fmt: skip
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"{what} has type {array.dtype}; numbers as labels are floats or integers")
+    array = array.astype(np.float64)  # half precision does not hold the largest number
     bad = np.argwhere(np.isinf(array) | (np.abs(array) > LARGEST))
     if len(bad):
         raise DataError(f"{what} holds {array[tuple(bad[0])]:g} in row {bad[0][0]}; write NaN where it is not known")
