@@ -369,9 +369,9 @@ def train(
     """Trains the model of a recipe, and its supervised twin where asked for. See `semivae.training.train.train`.
 
     `progress` True shows how training gets on, False does not, and None, the default, does in a terminal or a notebook;
-    a function gets each `semivae.training.progress.Progress` instead. The logger "semivae" always gets each validation.
-    `loggers` name experiment trackers ("tensorboard", "mlflow", "trackio", "wandb"), or are objects of the protocol
-    `semivae.loggers.logger.Logger`. A run that is resumed with them goes on in the tracker's same run.
+    a function gets each `semivae.training.progress.Progress` instead. The logger "semivae" gets an INFO line for each
+    validation, and warnings. `loggers` write what is measured to experiment trackers: "tensorboard", "mlflow",
+    "trackio" or "wandb", or objects of the protocol `semivae.loggers.logger.Logger`; a resumed run goes on there.
     """
     told = loggers if world_asked().first else ()  # of several processes one logs
     with heard_by(progress) as shown, logged(told, training.folder_of(recipe, out), shown) as report:
