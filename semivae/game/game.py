@@ -139,16 +139,7 @@ class Game(nn.Module):
     def update_average(self) -> None:
         """Updates the EMA of the encoder; call it once, after all turns of a step."""
         count = self._updates if self._updates is not None else int(self.encoder_average.n_averaged)
-        # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
-        decay = min(self.ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
-        with torch.no_grad():
-            pairs = zip(self.ema_encoder.parameters(), self.encoder.parameters(), strict=True)
-            own, current = zip(*((own, current) for own, current in pairs if own is not current), strict=True)
-            torch._foreach_lerp_(own, current, 1.0 - decay)
-            for buffer, latest in zip(self.ema_encoder.buffers(), self.encoder.buffers(), strict=True):
-                if buffer is not latest:
-                    buffer.copy_(latest)
-            self.encoder_average.n_averaged.fill_(count + 1)
+        move_average(self.encoder_average, self.encoder, self.ema_decay, count)
         self._updates = count + 1
 
     def load_state_dict(self, *args: Any, **options: Any) -> Any:
@@ -219,6 +210,27 @@ class Game(nn.Module):
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
         return {**batch, views.variable: views.view(views.together(batch), generator)}
+
+
+def move_average(average: AveragedModel, current: nn.Module, ema_decay: float, count: int) -> None:
+    """Moves an EMA towards a module whose parameters have changed.
+
+    Args:
+        average: the EMA; what it shares with the module itself stays.
+        current: the module.
+        ema_decay: how much of the EMA is kept in the long run.
+        count: how often it was moved before.
+    """
+    # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
+    decay = min(ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
+    with torch.no_grad():
+        pairs = zip(average.module.parameters(), current.parameters(), strict=True)
+        own, latest = zip(*((own, latest) for own, latest in pairs if own is not latest), strict=True)
+        torch._foreach_lerp_(own, latest, 1.0 - decay)
+        for own_buffer, latest_buffer in zip(average.module.buffers(), current.buffers(), strict=True):
+            if own_buffer is not latest_buffer:
+                own_buffer.copy_(latest_buffer)
+        average.n_averaged.fill_(count + 1)
 
 
 def _share_frozen(encoder: Player, average: Player) -> None:

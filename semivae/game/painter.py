@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from semivae.game.conditionals import Conditional
 from semivae.game.flow import FlowConditional, FlowDistribution
-from semivae.game.game import Game
+from semivae.game.game import Game, move_average
 from semivae.game.ladder import Reference
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
@@ -99,11 +99,7 @@ class Painting(Game):
     def update_average(self) -> None:
         """Updates the painter's average; call it once a step."""
         count = int(self.painter_average.n_averaged)  # a wait, of one short step
-        decay = min(self.ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
-        with torch.no_grad():
-            own, current = self.painter_average.module.parameters(), self._painter[0].flow.parameters()
-            torch._foreach_lerp_(list(own), list(current), 1.0 - decay)
-            self.painter_average.n_averaged.fill_(count + 1)
+        move_average(self.painter_average, self._painter[0].flow, self.ema_decay, count)
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
         return self.decoder.lesson_scores(self._painter[0].with_draft(sample), scored)
