@@ -10,12 +10,13 @@ import torch
 
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.splits import Split
-from semivae.data.streams import ArrayStream, ClassStream, Stream
+from semivae.data.streams import ArrayStream, ClassStream, StoredDraws, Stream
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe, SplitSpec
 from semivae.scenario.streams import make_streams
 from semivae.seeds import seed_for
 from semivae.tasks.splitting import make_split
+from semivae.variables import drawn_name
 
 CPU = torch.device("cpu")
 
@@ -83,6 +84,26 @@ def test_a_batch_depends_on_seed_name_and_step_alone() -> None:
     weights = torch.ones(3, dtype=torch.float64)
     classes = [ClassStream("c", "y", weights, 50, CPU, seed=0).batch(step)["y"] for step in (4, 4, 5)]
     assert torch.equal(classes[0], classes[1]) and not torch.equal(classes[0], classes[2])
+
+
+def test_the_stored_draw_of_an_example_depends_on_the_step_and_the_view() -> None:
+    """Draw number k of example n is 10 k + n."""
+    count, views = 4, ("weak", "strong")
+    draws = [torch.arange(8.0).view(8, 1) + 10 * number for number in range(count)]
+    stored = [StoredDraws("f", view, draws) for view in views]
+    stream = ArrayStream("images", {"f": torch.arange(8.0).view(8, 1)}, torch.arange(8), 8, CPU, 0, stored)
+    chosen = []
+    for step in range(16):
+        batch = stream.batch(step)
+        for view in views:
+            shown = batch[drawn_name("f", view)] - batch["f"]
+            assert set((shown / 10).flatten().tolist()) <= set(range(count))
+        part = stream.part(step, 3, 6)
+        assert all(torch.equal(part[name], values[3:6]) for name, values in batch.items())
+        chosen.append([(batch[drawn_name("f", view)] - batch["f"]).flatten().tolist() for view in views])
+    assert all(weak != strong for weak, strong in chosen)  # alike by chance once in 65,536 steps
+    for place in range(len(views)):
+        assert len({tuple(step[place]) for step in chosen}) == len(chosen)
 
 
 def test_what_is_observed_decides_where_a_stream_takes_its_examples() -> None:

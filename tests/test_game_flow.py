@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semivae.game.flow import NOISIEST, FlowConditional, Sampling, cleanest, draw_levels, time_of
+from semivae.game.flow import NOISIEST, FlowConditional, Sampling, cleanest, draw_levels, end_terms, time_of
 from semivae.game.flow_ends import ENDS
 from semivae.variables import TIME_FEATURES, Variable
 
@@ -97,6 +97,43 @@ def test_a_lesson_moves_a_wrong_network_towards_the_data() -> None:
         flow = FlowConditional(Variable("h", "gaussian", (1,)), (), NormalVelocity(start))
         (gradient,) = torch.autograd.grad(flow.lesson_score({"h": values}).mean(), list(flow.net.parameters()))
         assert sign * gradient.item() > 0.05
+
+
+def test_what_a_lesson_teaches_is_weighted_by_level() -> None:
+    """The gradient is that of the velocity's error, times 1/2 at time 0.02, and nearly all of it at later times."""
+    values = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+    flow = FlowConditional(Variable("h", "gaussian", (1,)), (), NormalVelocity(LOC + 1.0))
+    parameters = list(flow.net.parameters())
+    torch.manual_seed(1)
+    (found,) = torch.autograd.grad(flow.lesson_score({"h": values}).sum(), parameters)
+    torch.manual_seed(1)
+    level, _ = draw_levels(len(values), cleanest(ENDS["gaussian"]), values.device)
+    noise, time = torch.randn(values.shape), time_of(level)
+    state = (1.0 - time[:, None]) * values + time[:, None] * noise
+    errors = (noise - values - flow.velocity({}, state, time)).square().sum(dim=1) / 2
+    (expected,) = torch.autograd.grad(-(errors * time**2 / (time**2 + 0.02**2)).sum(), parameters)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_noisy_end_costs_its_divergence() -> None:
+    """KL(N((1 - t) e, t^2) || N(0, 1)) is exp(-10) e^2 / 2 to first order: 22.7 nats for e = 1000."""
+    ends, h = ENDS["gaussian"], Variable("h", "gaussian", (1,))
+    values = torch.tensor([[0.0], [1000.0]])
+    near, far = end_terms(ends, h, values, values, torch.zeros(2, 1)).tolist()
+    assert near - far == pytest.approx(0.5e6 * math.exp(-10.0), rel=1e-5)
+
+
+def test_all_samples_of_a_batch_share_the_noise_of_their_scores() -> None:
+    torch.manual_seed(0)
+    scores = normal_flow(3)({"h": torch.zeros(5, 3)}).log_prob(torch.full((5, 3), 0.2))
+    assert torch.allclose(scores, scores[0])
+
+
+def test_a_draw_ends_at_the_value_itself() -> None:
+    """Of a number that is always 100, with the exact network; not at its 99 hundredths, where the path ends."""
+    torch.manual_seed(0)
+    flow = FlowConditional(Variable("h", "gaussian", (1,)), (), NormalVelocity(100.0, 0.0))
+    assert (flow.draw({}, 1000) - 100.0).abs().max() < 0.1  # seven deviations of its noise
 
 
 def test_samples_have_the_moments_of_the_data() -> None:

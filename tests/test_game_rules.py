@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from semivae.game.families import categorical_of
-from semivae.game.game import Game
+from semivae.game.game import Game, move_average
 from semivae.game.plan import PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
@@ -120,6 +121,38 @@ def test_the_average_is_still_slow_after_many_updates() -> None:
         play(game, rates={"encoder": 2.0})
         for name, value in state(game.ema_encoder).items():
             torch.testing.assert_close(value, kept * before[name] + (1 - kept) * game.encoder.state_dict()[name])
+
+
+def test_weights_that_are_loaded_bring_their_count_of_updates() -> None:
+    """The next update of a new game copies, also where another one had been played before it was loaded."""
+    new = make_game(ema_decay=0.999).state_dict()
+    new = {name: value.clone() for name, value in new.items()}
+    game = make_game(ema_decay=0.999)
+    for _ in range(3):
+        game.update_average()
+    game.load_state_dict(new)
+    with torch.no_grad():
+        for value in game.encoder.parameters():
+            value.add_(1.0)
+    game.update_average()
+    assert all(
+        torch.equal(own, value)
+        for own, value in zip(game.ema_encoder.parameters(), game.encoder.parameters(), strict=True)
+    )
+
+
+def test_an_average_takes_statistics_and_keeps_what_is_shared() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1))
+    average = AveragedModel(net)
+    shared = net[1].bias
+    average.module[1].bias = shared
+    with torch.no_grad():
+        for value in (*net.parameters(), net[0].running_mean):
+            value.add_(1.0)
+    expected = {name: value.clone() for name, value in net.state_dict().items()}
+    move_average(average, net, 0.9, 0)
+    assert all(torch.equal(value, expected[name]) for name, value in average.module.state_dict().items())
+    assert average.module[1].bias is shared and int(average.n_averaged) == 1
 
 
 def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:

@@ -78,6 +78,9 @@ def test_added_steps_begin_at_a_share_of_the_rate_and_keep_what_is_switched_on()
     assert length.rate_at(100, 1.0) == pytest.approx(0.1)  # the first of five: a tenth of 40, and one
     assert length.rate_at(120, 1.0) == pytest.approx(0.25)  # half of a half cosine from 0.5
     assert length.rate_at(139, 1.0) == pytest.approx(0.5 * 0.5 * (1 + np.cos(np.pi * 39 / 40)))
+    twice = Length(length.spec, [*length.continued, MoreSteps(from_step=140, steps=20, learning_rate=0.8)])
+    assert twice.total == 160 and twice.rate_at(120, 1.0) == length.rate_at(120, 1.0)
+    assert twice.rate_at(150, 1.0) == pytest.approx(0.4)  # half of a half cosine from 0.8, over 20 steps
     constant = Length(TrainingSpec(steps=100, schedule="constant"), length.continued)
     assert constant.rate_at(99, 1.0) == 1.0 and constant.rate_at(139, 1.0) == 0.5
 

@@ -15,6 +15,7 @@ import semivae
 from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import RecipeError, RunError
+from semivae.game.families import FAMILIES
 from semivae.game.losses import Losses
 from semivae.game.painter import Painting
 from semivae.game.plan import PlayerName
@@ -224,3 +225,32 @@ def test_the_average_follows_the_painter(painted: Run) -> None:
             painting.update_average()
             assert torch.allclose(average - start, torch.full_like(start, expected), atol=1e-5)
     assert torch.equal(next(painting.painter.flow.parameters()), average)
+
+
+def test_the_painter_learns_beside_the_decoders_draft(painted: Run) -> None:
+    """What its network sees is the decoder's mean image of the parents that the encoder draws, or nothing of it."""
+    painter = build_painter(painted.recipe, painted.decoder)
+    assert painter is not None
+    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe))
+    seen: list[torch.Tensor] = []
+    painter.flow.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    observed = {"x": painted.dataset().test["x"][:200].float() / 255}
+    step = painting.begin({"unlabelled": observed}, {"unlabelled": 200}, 0.0, torch.Generator())
+    torch.manual_seed(0)
+    drawn = painted.encoder.complete(observed)
+    torch.manual_seed(0)
+    painting.loss(("decoder",), step)
+    (images,) = seen
+    draft = painter.flow.given[-1]
+    expected = FAMILIES[draft.family].as_input(draft, painted.decoder["x"](drawn).mean)
+    without = (images[:, -1:] == 0).all(dim=(1, 2, 3))
+    assert 5 <= int(without.sum()) <= 40  # a tenth; outside once in ten thousand seeds
+    torch.testing.assert_close(images[~without, -1:], expected[~without])
+
+
+def test_the_painters_average_computes_without_dropout(painted: Run) -> None:
+    painter = build_painter(painted.recipe, painted.decoder)
+    assert painter is not None
+    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe)).train()
+    assert painter.flow.training
+    assert not any(module.training for module in painting.painter_average.modules())

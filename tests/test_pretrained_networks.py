@@ -175,6 +175,21 @@ def test_frozen_weights_do_not_decay() -> None:
     torch.testing.assert_close(after["second.weight"], before["second.weight"] * (1 - 0.1 * 0.5 * 0.1))
 
 
+def test_of_networks_inside_each_other_the_outer_one_says_the_rates() -> None:
+    outer = Outer()
+    outer.let_learn("all", rate=0.5)
+    assert shares_of(outer) == dict.fromkeys(outer.parameters(), 0.5)
+
+
+class Outer(Freezable):
+    """Holds a network that has rates of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Pair()
+        self.inner.let_learn("all", rate=0.1)
+
+
 class Pair(Freezable):
     """Two layers, and a norm behind the first."""
 

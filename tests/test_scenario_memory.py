@@ -14,6 +14,8 @@ import semivae
 from semivae.cli import app
 from semivae.devices import Memory, memory_of
 from semivae.errors import RecipeError
+from semivae.nets import Mlp
+from semivae.nets.layers import WithoutInitialisation
 from semivae.recipe import change_recipe, read_recipe, shipped_recipes
 from semivae.recipe.schema import Recipe
 from semivae.scenario.build import build_players, parameter_counts
@@ -53,6 +55,24 @@ def test_counting_changes_no_weights_and_no_random_numbers() -> None:
     assert torch.equal(torch.rand(3), wanted)
     for one, other in zip(first, second, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_networks_that_are_counted_draw_nothing_and_real_ones_are_drawn_as_ever() -> None:
+    recipe = digits(**{"encoder__y__net": {"name": "mlp", "hidden": [16]}})
+    torch.manual_seed(recipe.training.seed)
+    expected = Mlp((1, 8, 8), 0, (10,), (16,))
+    state = torch.get_rng_state()
+    with pytest.raises(ArithmeticError), WithoutInitialisation():
+        Mlp((1, 8, 8), 0, (10,), (16,))
+        assert torch.equal(torch.get_rng_state(), state)
+        raise ArithmeticError
+    _, encoder = build_players(recipe)  # its first network is the first that is drawn
+    found = encoder["y"].state_dict()
+    assert len(found) == len(expected.state_dict()) > 3
+    for name, value in expected.state_dict().items():
+        assert torch.equal(found[f"net.{name}"], value)
+    again = Mlp((1, 8, 8), 0, (10,), (16,))
+    assert all(value.std() > 0.05 for value in again.parameters() if value.dim() > 1)
 
 
 def test_bytes_of_a_batch_are_those_of_its_values_and_outputs() -> None:

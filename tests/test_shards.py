@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.nets import Mlp
 from semivae.parallel.cut import Cut
 from semivae.parallel.shards import Shard, current_shard, sample_rows
+from semivae.parallel.world import World
 from semivae.recipe.schema import ViewSpec
 from semivae.training.reduction import Reduction, checksum
 from semivae.variables import TIME_FEATURES, Sample, Variable
@@ -253,6 +254,29 @@ def test_shards_that_exchange_different_things_are_a_fault() -> None:
     cut = Cut(shards=2)
     with pytest.raises(RuntimeError, match="their tasks differ"):
         cut.each(lambda shard: shard.gather(torch.zeros(1)) if shard.index else torch.zeros(1))
+
+
+@dataclass(frozen=True)
+class Beside(World):
+    """Two processes, of which the other one has the same numbers, but was perhaps asked to stop."""
+
+    asked: bool = False
+
+    def sum(self, own: Tensor, in_order: bool) -> Tensor:
+        other = own[0].clone()
+        other[-1] = float(self.asked)  # the flag comes last
+        return own[0] + other
+
+
+@pytest.mark.parametrize(("own", "other"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_process_stops_where_any_was_asked_to_and_only_after_all_know(own: bool, other: bool) -> None:
+    reduction = Reduction(Cut(Beside(size=2, asked=other)), lambda: own)
+    assert not reduction.stops_at(1), "the other one does not know yet"
+    weight = nn.Parameter(torch.tensor([1.0]))
+    losses = reduction.mean([weight], [Losses(3.0 * weight.sum())])
+    assert weight.grad == 3.0 and losses.total == 3.0
+    assert reduction.stops_at(1) == (own or other)
+    assert Reduction(Cut(), lambda: own).stops_at(1) == own  # alone it asks nobody
 
 
 def test_a_checksum_sees_one_bit_and_one_exchange() -> None:
