@@ -142,17 +142,18 @@ def test_weights_that_are_loaded_bring_their_count_of_updates() -> None:
 
 
 def test_an_average_takes_statistics_and_keeps_what_is_shared() -> None:
-    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1))
+    norm, layer = nn.BatchNorm1d(2), nn.Linear(2, 1)
+    net = nn.Sequential(norm, layer)
     average = AveragedModel(net)
-    shared = net[1].bias
-    average.module[1].bias = shared
+    average.module.get_submodule("1").bias = layer.bias
+    norm.get_buffer("running_mean").add_(1.0)
     with torch.no_grad():
-        for value in (*net.parameters(), net[0].running_mean):
+        for value in net.parameters():
             value.add_(1.0)
     expected = {name: value.clone() for name, value in net.state_dict().items()}
     move_average(average, net, 0.9, 0)
     assert all(torch.equal(value, expected[name]) for name, value in average.module.state_dict().items())
-    assert average.module[1].bias is shared and int(average.n_averaged) == 1
+    assert average.module.get_parameter("1.bias") is layer.bias and int(average.n_averaged) == 1
 
 
 def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:

@@ -29,6 +29,7 @@ from semivae.scenario.painting import painting_scenario, recipe_of_painter
 from semivae.scenario.plan import painter_plan, plan_of
 from semivae.scenario.shapes import net_mistakes
 from semivae.training.optimizer import Optimizers
+from semivae.variables import TIME_FEATURES
 
 GAME = """
 source: {name: digits}
@@ -216,7 +217,7 @@ def test_the_average_follows_the_painter(painted: Run) -> None:
     """The first update copies; the next ones keep (1 + n) / (10 + n) of the average, at most `ema_decay`."""
     painter = build_painter(painted.recipe, painted.decoder)
     assert painter is not None
-    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe), ema_decay=0.9)
+    painting = Painting(painter, painted.decoder, painted.encoder, painter_plan(painted.recipe), ema_decay=0.9)
     current, average = (next(module.parameters()) for module in (painter.flow, painting.painter_average))
     start = current.detach().clone()
     with torch.no_grad():
@@ -231,7 +232,7 @@ def test_the_painter_learns_beside_the_decoders_draft(painted: Run) -> None:
     """What its network sees is the decoder's mean image of the parents that the encoder draws, or nothing of it."""
     painter = build_painter(painted.recipe, painted.decoder)
     assert painter is not None
-    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe))
+    painting = Painting(painter, painted.decoder, painted.encoder, painter_plan(painted.recipe))
     seen: list[torch.Tensor] = []
     painter.flow.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     observed = {"x": painted.dataset().test["x"][:200].float() / 255}
@@ -251,6 +252,36 @@ def test_the_painter_learns_beside_the_decoders_draft(painted: Run) -> None:
 def test_the_painters_average_computes_without_dropout(painted: Run) -> None:
     painter = build_painter(painted.recipe, painted.decoder)
     assert painter is not None
-    painting = Painting(painter, painted.encoder, painter_plan(painted.recipe)).train()
+    painting = Painting(painter, painted.decoder, painted.encoder, painter_plan(painted.recipe)).train()
     assert painter.flow.training
     assert not any(module.training for module in painting.painter_average.modules())
+
+
+def test_the_parents_of_a_picture_are_drawn_given_evidence(recipes: tuple[Path, Path], tmp_path: Path) -> None:
+    """Groups say whether a digit is small; then so is every class that the painter is given."""
+    groups = {"small": list("01234"), "large": list("56789")}
+    changes = {
+        "source.simulate": {"c": {"groups": groups}},
+        "split.also_labelled": {"c": 100},
+        "variables.c": {"family": "categorical"},
+        "decoder.c": {"given": ["y"], "groups": groups},
+        "streams.coarse": {"observe": ["x", "c"], "batch": 8},
+        "training.steps": 1,
+        "training.twin": False,
+        "painter.steps": 1,
+        "painter.flow": {"steps": 2},
+    }
+    run = semivae.train(recipes[1], set=changes, out=tmp_path / "run", device="cpu")
+    scenario = build_scenario(run.recipe, run.dataset(), run.split(), torch.device("cpu"))
+    painting = painting_scenario(scenario, run.dataset(), run.split())
+    assert isinstance(painting.game, Painting)
+    given: list[torch.Tensor] = []
+    painting.game.decoder["x"].get_submodule("net").register_forward_pre_hook(
+        lambda module, inputs: given.append(inputs[1])
+    )
+    (lesson,) = (lesson for lesson in painting.plan.lessons if lesson.stream == "coarse")
+    batch = {"x": torch.rand(200, 1, 8, 8), "c": torch.tensor([0, 1]).repeat(100)}
+    step = painting.game.begin({"coarse": batch}, {"coarse": 200}, 0.0, torch.Generator())
+    painting.game.lesson_loss(lesson, step)
+    y = given[0][:, TIME_FEATURES : TIME_FEATURES + 10].argmax(dim=1)
+    assert torch.equal(y >= 5, batch["c"] == 1) and len(y.unique()) > 4

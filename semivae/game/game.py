@@ -161,7 +161,7 @@ class Game(nn.Module):
             return nothing
         observed = step.augmented[lesson.stream]
         other = self.ema_encoder if lesson.learner == "decoder" else self.decoder
-        evidence = evidence_of(self.decoder, observed, lesson.evidence)
+        evidence = self._evidence(lesson, observed)
         with torch.no_grad():
             if lesson.draws:
                 sample = other.complete(observed, step.sizes[lesson.stream], evidence=evidence)
@@ -174,6 +174,10 @@ class Game(nn.Module):
         losses = {name: -log_prob.mean() for name, log_prob in scores.items()}
         total = sum((weights[name] * loss for name, loss in losses.items()), start=nothing.total)
         return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
+
+    def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
+        """Returns the log-likelihood of a lesson's evidence, by label, [batch, classes], nats."""
+        return evidence_of(self.decoder, sample, lesson.evidence)
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
         """Returns the learner's scores by factor; a labelled loss replaces the encoder's plain one."""
@@ -192,7 +196,7 @@ class Game(nn.Module):
         if not teacher.views.teaches(step.progress):
             return Losses.none(step.generator.device)
         batch = step.batches[lesson.stream]
-        images, evidence = teacher.views.together(batch), evidence_of(self.decoder, batch, lesson.evidence)
+        images, evidence = teacher.views.together(batch), self._evidence(lesson, batch)
         if evidence:
             label = evidence[lesson.scores[0]]
             total, parts = teacher.loss_given(label, self.encoder, images, step.generator, step.progress)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from semivae.game.conditionals import Conditional
+from semivae.game.evidence import evidence_of
 from semivae.game.flow import FlowConditional, FlowDistribution
 from semivae.game.game import Game, move_average
 from semivae.game.ladder import Reference
@@ -55,7 +56,8 @@ class Painting(Game):
 
     Args:
         painter: the painter.
-        reader: the finished encoder, which draws the parents; neither learnt nor kept here.
+        decoder, encoder: the finished players, neither learnt nor kept here. The encoder draws the parents, from the
+            decoder's factors of evidence where a stream shows some.
         plan: the lessons, `semivae.scenario.plan.painter_plan`.
         weights, views: as for `Game`.
         ema_decay: decay of the painter's moving average, which is what a run keeps.
@@ -66,22 +68,23 @@ class Painting(Game):
     def __init__(
         self,
         painter: Painter,
-        reader: Player,
+        decoder: Player,
+        encoder: Player,
         plan: Plan,
         weights: Mapping[tuple[PlayerName, str, str], Weight] | None = None,
         views: Mapping[str, StreamViews] | None = None,
         ema_decay: float = 0.999,
     ) -> None:
-        self._reader: tuple[Player, ...] = ()
+        self._finished: tuple[Player, ...] = ()
         super().__init__(Player([painter.flow]), Player([]), plan, weights, views, ema_decay)
-        self._painter, self._reader = (painter,), (reader,)  # tuples, so that neither is a submodule
+        self._painter, self._finished = (painter,), (decoder, encoder)  # tuples, so that none is a submodule
         self.painter_average = AveragedModel(painter.flow)
         self.painter_average.eval()
 
     @property
     def ema_encoder(self) -> Player:
         """The finished encoder."""
-        return self._reader[0] if self._reader else super().ema_encoder
+        return self._finished[1] if self._finished else super().ema_encoder
 
     @property
     def painter(self) -> Painter:
@@ -100,6 +103,9 @@ class Painting(Game):
         """Updates the painter's average; call it once a step."""
         count = int(self.painter_average.n_averaged)  # a wait, of one short step
         move_average(self.painter_average, self._painter[0].flow, self.ema_decay, count)
+
+    def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
+        return evidence_of(self._finished[0], sample, lesson.evidence)
 
     def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
         return self.decoder.lesson_scores(self._painter[0].with_draft(sample), scored)

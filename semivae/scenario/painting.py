@@ -32,13 +32,14 @@ def painting_scenario(scenario: Scenario, dataset: Dataset, split: Split, data_r
         dataset, split, data_root: as for `build_scenario`.
     """
     recipe, game = recipe_of_painter(scenario.recipe), scenario.game
-    for player in (game.decoder, game.ema_encoder):
+    players = game.decoder, game.ema_encoder
+    for player in players:
         player.eval().requires_grad_(False)
     painter = build_painter(recipe, game.decoder)
     assert painter is not None
     device = next(game.parameters()).device
     plan = painter_plan(scenario.recipe, scenario.roles)
-    painting = Painting(painter, game.ema_encoder, plan, game.weights, game.views, recipe.training.ema_decay).to(device)
+    painting = Painting(painter, *players, plan, game.weights, game.views, recipe.training.ema_decay).to(device)
     seed = seed_for(recipe.training.seed, "painter")
     streams = make_streams(recipe, dataset, split, device, seed, data_root)
     return Scenario(recipe, scenario.roles, plan, painting, streams)
