@@ -240,6 +240,8 @@ def test_alignment_moves_each_attribute_to_its_own_frequency() -> None:
     prior, offsets = torch.tensor([0.1, 0.5, 0.8]), torch.zeros(3)
     fitted = spread + fitting_offsets(spread, prior)
     assert fitted.sigmoid().mean(dim=0).tolist() == pytest.approx(prior.tolist(), abs=1e-3)
+    align_bits(spread, prior, offsets)
+    torch.testing.assert_close(offsets, 0.02 * (fitted - spread)[0])  # a fiftieth of the way
     means = torch.stack([align_bits(spread, prior, offsets).sigmoid().mean(dim=0) for _ in range(400)])
     assert means[-1].tolist() == pytest.approx(prior.tolist(), abs=1e-3)
     assert (means[1:, 0] <= means[:-1, 0]).all() and (means[:, 0] > 0.0999).all()
@@ -271,6 +273,7 @@ def test_the_curriculum_takes_the_surest_of_each_attribute_and_value() -> None:
     assert mask[:, 0].tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
     assert mask[:, 1].tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
     assert bit_curriculum_mask(torch.stack([both, rare], dim=1), 1.0).all()
+    assert bit_curriculum_mask(torch.stack([both, rare], dim=1), 0.0).sum(dim=0).tolist() == [2, 2], "one of either"
 
 
 def test_the_curriculum_grows_with_the_training() -> None:

@@ -64,6 +64,7 @@ def test_networks_that_are_counted_draw_nothing_and_real_ones_are_drawn_as_ever(
     state = torch.get_rng_state()
     with pytest.raises(ArithmeticError), WithoutInitialisation():
         Mlp((1, 8, 8), 0, (10,), (16,))
+        assert not torch.zeros(3).normal_().any() and not torch.zeros(3).uniform_(1.0, 2.0).any()
         assert torch.equal(torch.get_rng_state(), state)
         raise ArithmeticError
     _, encoder = build_players(recipe)  # its first network is the first that is drawn
