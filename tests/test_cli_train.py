@@ -107,7 +107,7 @@ def test_seeds_train_one_run_each(tmp_path: Path) -> None:
         (["--seeds", "0..1", "--split", "split.json"], 2, "leave out --seeds or --split"),
         (["--set", "streams.labels.observe=[h, y]"], 2, "can only come from a file"),
         (["--set", "variables.x.shape=[1, 28, 28]"], 1, "variables.x.shape"),
-        (["--resume"], 1, "there is no run to resume"),
+        (["--resume"], 1, "there is no run to go on with"),
         (["--device", "abacus"], 1, "device abacus"),
     ],
 )

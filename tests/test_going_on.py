@@ -154,7 +154,7 @@ def test_steps_are_not_added_where_they_make_no_sense(copied: Path, tmp_path: Pa
         ({"more_steps": 0}, "give 1 or more"),
         ({"more_steps": 4, "learning_rate": 0.0}, "share of the learning rate is 0"),
         ({"more_steps": 4, "learning_rate": 1.5}, "share of the learning rate is 1.5"),
-        ({"more_steps": 4, "out": tmp_path / "none"}, "no run to resume"),
+        ({"more_steps": 4, "out": tmp_path / "none"}, "no run to go on with"),
     ):
         with pytest.raises(RunError, match=message):
             semivae.train("digits_50labels", **arguments | {"out": copied} | options)

@@ -207,7 +207,10 @@ def test_the_painters_own_steps_batches_and_guides(painted: Run) -> None:
 def test_nobody_but_the_painter_moves(painted: Run) -> None:
     scenario = build_scenario(painted.recipe, painted.dataset(), painted.split(), torch.device("cpu"))
     scenario.game.train()
-    painting = painting_scenario(scenario, painted.dataset(), painted.split()).game
+    made = painting_scenario(scenario, painted.dataset(), painted.split())
+    first, again = (each.streams["unlabelled"].batch(0)["x"][:4] for each in (made, scenario))
+    assert not torch.equal(first, again), "its batches come in an order of their own"
+    painting = made.game
     for player in (scenario.game.decoder, scenario.game.ema_encoder):
         assert not player.training and not any(weight.requires_grad for weight in player.parameters())
     assert all(weight.requires_grad for weight in painting.decoder.parameters())

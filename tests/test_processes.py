@@ -19,11 +19,15 @@ from safetensors.torch import load_file
 import semivae
 from semivae.cli.launching import devices_asked, visible, words_without
 from semivae.cli.side_by_side import run_side_by_side
-from semivae.errors import RecipeError, RunError
+from semivae.data.sources import load_source
+from semivae.errors import RecipeError, RunError, TrainingError
+from semivae.parallel.cut import Cut
 from semivae.parallel.world import World, world_asked
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics
-from semivae.training.cutting import cut_of
+from semivae.tasks.splitting import make_split
+from semivae.training.cutting import cut_of, refuse_other_data
+from tests.phases import phase_of
 
 SMALL: dict[str, Any] = {
     "training.twin": False,
@@ -192,6 +196,24 @@ def test_shards_are_shared_out_evenly_or_not_at_all() -> None:
         cut_of(recipe, World(0, 3), torch.device("cpu"))
     with pytest.raises(RecipeError, match=r"streams.labelled.batch: 50 .* \(training.shards: 4\); write 48 or 52"):
         cut_of(read_recipe("digits_50labels", {"training.shards": 4}), World(), torch.device("cpu"))
+
+
+class Beside(World):
+    """Two processes, of which the other one says something else."""
+
+    def objects(self, own: Any) -> list[Any]:
+        return [own, f"not {own}"]
+
+
+def test_processes_with_other_data_or_other_weights_are_refused(tmp_path: Path) -> None:
+    recipe = read_recipe("digits_50labels", SMALL)
+    data = load_source(recipe.source, tmp_path)
+    parts = make_split(data, recipe.split)
+    refuse_other_data(World(), recipe, data, parts)
+    with pytest.raises(RunError, match=r"process 1 .* reads another recipe, other data or another split"):
+        refuse_other_data(Beside(size=2), recipe, data, parts)
+    with pytest.raises(TrainingError, match="step 0: the processes no longer hold the same weights"):
+        phase_of(recipe, tmp_path, Cut(Beside(size=2))).run(resume=False)
 
 
 def test_an_environment_that_is_not_whole_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

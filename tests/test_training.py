@@ -349,7 +349,7 @@ def test_a_run_is_not_resumed_beside_other_unlabelled_data(tmp_path: Path) -> No
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="there is no run to resume"):
+    with pytest.raises(RunError, match="there is no run to go on with"):
         train(DIGITS, set=SHORT, out=tmp_path / "absent", resume=True)
     assert not (tmp_path / "absent").exists()
 

@@ -66,7 +66,10 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
     if resume:
         format_of(folder)
     if resume and not is_run_folder(folder):
-        raise RunError(f"{folder}: there is no run to resume; leave out --resume, or name the run's folder with --out")
+        raise RunError(
+            f"{folder}: there is no run to go on with; leave out --resume and --more-steps, or name the run's folder "
+            "with --out"
+        )
     if (
         not resume
         and folder.exists()
