@@ -20,7 +20,6 @@ from semivae.game.game import Game
 from semivae.game.losses import Losses
 from semivae.game.lower_bound import LowerBound, differentiable_draw
 from semivae.game.schedules import Weight
-from semivae.game.teaching.attribute_teacher import align_bits, bit_curriculum_mask
 from semivae.game.teaching.map_teacher import pseudo_label_maps
 from semivae.game.teaching.number_teacher import surest
 from semivae.game.teaching.teacher import StreamViews, Vote
@@ -171,24 +170,6 @@ def test_maps_that_a_teacher_gives_to_shards_are_those_of_the_whole_batch() -> N
         return torch.cat([strong.flatten(1), found.flatten(1).float()], dim=1)
 
     torch.testing.assert_close(by_shards(label, 4), by_shards(label, 1))
-
-
-def test_attributes_are_chosen_and_aligned_for_shards_as_for_the_whole_batch() -> None:
-    logits = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
-    kept = []
-
-    def teach(shard: Shard) -> Tensor:
-        shifted = align_bits(shard.rows(logits), torch.full((4,), 0.3), offsets)
-        return torch.cat([shifted, bit_curriculum_mask(shifted, 0.4)], dim=1)
-
-    found = []
-    for count in (1, 3):
-        offsets = torch.full((4,), 0.1)
-        found.append(by_shards(teach, count))
-        kept.append(offsets)
-    torch.testing.assert_close(found[1], found[0])
-    torch.testing.assert_close(kept[1], kept[0])
-    assert not torch.equal(kept[0], torch.full((4,), 0.1))
 
 
 def test_the_surest_numbers_are_chosen_for_shards_as_for_the_whole_batch() -> None:

@@ -29,6 +29,7 @@ from semivae.game.losses import Losses, Term
 from semivae.game.plan import PlayerName
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
+from semivae.runs.checkpoint import Facts
 from semivae.runs.folder import LOCK_FILE, check_folder, only_writer, read_metrics, start_folder, write_palette
 from semivae.runs.replacing import REPLACED, replacing
 from semivae.scenario.build import build_scenario
@@ -37,6 +38,7 @@ from semivae.training.interruption import interruption
 from semivae.training.muon import Muon
 from semivae.training.optimizer import Optimizers, PlayerOptimizer
 from semivae.training.progress import Progress
+from semivae.training.records import Records
 
 CPU = torch.device("cpu")
 DIGITS = "digits_50labels"
@@ -71,6 +73,15 @@ def assert_same_files(one: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(DIGITS, set=SHORT, out=tmp_path_factory.mktemp("runs") / "whole").path
+
+
+def test_the_twin_is_shown_beside_the_model_after_as_many_steps(uninterrupted: Path) -> None:
+    records = Records(uninterrupted, "twin", Facts(), writes=False)
+    records.rewind(8)
+    errors = {(row["phase"], row["step"]): row["validation_error"] for row in read_metrics(uninterrupted)}
+    assert [errors["model", step] for step in (3, 6, 8)] != [errors["twin", step] for step in (3, 6, 8)]
+    assert [records.model_error_at(step) for step in (3, 6, 8)] == [errors["model", step] for step in (3, 6, 8)]
+    assert records.model_error_at(4) is None
 
 
 @pytest.mark.parametrize(("phase", "step"), [("model", 5), ("model", 6), ("twin", 4)])
