@@ -172,7 +172,7 @@ class Stopping(ArrayPictures):
 
 def job_of(pictures: Stopping, network: FeatureNetwork) -> Job:
     passes = [PLAIN, draw_of("weak", ViewSpec(crop=0.5), 0)]
-    return Job("features", network, pictures, 150, 150, passes, CPU)
+    return Job("features", network, pictures, 150, passes, CPU)
 
 
 def test_a_stopped_extraction_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,8 +477,20 @@ def test_components_are_uncorrelated_and_those_in_which_pictures_differ_most(tmp
 
 
 def test_more_components_than_pictures_are_refused(data_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="100 components cannot be told from 40 pictures; ask for at most 40"):
+    with pytest.raises(
+        DataError, match="100 components cannot be told from 40 pictures; write components: 40 or fewer"
+    ):
         attached(read(tmp_path, "size: 32", "components: 100, size: 32"), data_root)
+
+
+def test_pictures_without_labels_count_for_components(data_root: Path, tmp_path: Path) -> None:
+    """`semivae start` asks for half as many components as there are pictures, labelled or not."""
+    root = tmp_path / "data"
+    shutil.copytree(data_root, root)
+    shutil.rmtree(root / "features", ignore_errors=True)
+    shutil.copytree(next(path for path in (root / "colours" / "train").iterdir()), root / "colours" / "unlabelled")
+    found, _ = attached(read(tmp_path, "size: 32", "components: 45, size: 32"), root)
+    assert found.train["f"].shape == (40, 45) and len(found.unlabelled["f"]) >= 5
 
 
 def test_a_shared_scale_is_the_same_whatever_is_given(tmp_path: Path) -> None:

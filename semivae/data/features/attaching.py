@@ -116,7 +116,7 @@ def _with(
     with pictures_of(dataset, how) as pictures, _alone(store):
         what = f"features {name} by {spec.net.model} at {spec.size} pixels"
         drawn = counts["train"] + counts["unlabelled"]
-        extract(Job(what, network, pictures, counts["train"], drawn, passes, device), store, tell)
+        extract(Job(what, network, pictures, drawn, passes, device), store, tell)
     parts = dict(zip(PARTS, torch.split(store.read(PLAIN), [counts[part] for part in PARTS]), strict=True))
     return replace(
         dataset,

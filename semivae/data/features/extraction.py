@@ -24,7 +24,7 @@ from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.seeds import seed_for
 
-STANDARDISED_BY = 2048  # pictures, evenly spread over the training part
+STANDARDISED_BY = 2048  # pictures, evenly spread over those to train on
 PROGRESS_FILE = "progress.json"
 EVERY = 15.0  # seconds between two reports, and between two records of how far it is
 RESERVE = 2**27  # bytes of a disk that are left free
@@ -41,8 +41,8 @@ class Job:
         what: the network's variable and name, for messages.
         network: the network; its standardisation is set here where the store has none.
         pictures: all of them, those to train on first.
-        train: how many of them come first: from them the standardisation is taken.
-        drawn: how many of them, from the first, get random draws of views.
+        drawn: how many of them, from the first, are trained on, with labels or without: they get random draws of views,
+            and from them the standardisation is taken.
         passes: all that is wanted.
         device: where the network computes.
     """
@@ -50,7 +50,6 @@ class Job:
     what: str
     network: FeatureNetwork
     pictures: Pictures
-    train: int
     drawn: int
     passes: Sequence[Pass]
     device: torch.device
@@ -93,17 +92,17 @@ def _refuse_full_disk(folder: Path, size: int) -> None:
 
 
 def _fit(job: Job) -> None:
-    """Standardises the network's features by pictures that are evenly spread over the training part.
+    """Standardises the network's features by pictures that are evenly spread over those to train on.
 
     Raises:
         DataError: there are fewer pictures than components asked for.
     """
-    count = min(STANDARDISED_BY, job.train)
+    count = min(STANDARDISED_BY, job.drawn)
     if job.network.basis is not None and count < job.network.size:
         raise DataError(
-            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; ask for at most {count}"
+            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; write components: {count} or fewer"
         )
-    rows = [row * job.train // count for row in range(count)]
+    rows = [row * job.drawn // count for row in range(count)]
     raw = []
     with ready(job.network, job.device):
         for start in range(0, count, AT_A_TIME):
