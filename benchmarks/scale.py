@@ -129,7 +129,7 @@ def memory(counts: list[int]) -> None:
 def write_packed(folder: Path, count: int) -> None:
     """Packs random pictures of two classes, a tenth of them to test on and four tenths without a class."""
     from semivae.data.dataset import Dataset, class_label
-    from semivae.data.packed.arrays import created_array, opened_array
+    from semivae.data.formats.mapped_arrays import created_array, opened_array
     from semivae.data.packed.store import finish_packing
     from semivae.recipe.schema import FolderSource
 

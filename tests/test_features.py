@@ -22,6 +22,7 @@ from semivae.data.features.network import FeatureNetwork, in_chunks
 from semivae.data.features.pictures import ArrayPictures, pictures_of
 from semivae.data.features.store import PLAIN, Store, draw_of
 from semivae.data.formats import image_files
+from semivae.data.formats.mapped_arrays import created_array, refuse_full_disk
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs import features as features_module
 from semivae.data.inputs import images as images_module
@@ -346,9 +347,24 @@ def test_weights_that_are_not_there(data_root: Path, tmp_path: Path) -> None:
         feature_network("f", recipe.features["f"], data_root)
 
 
-def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"features take 1000000000.0 GB in .* are free there"):
-        extraction._refuse_full_disk(tmp_path, 10**18)
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=2**27 + 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(DataError, match=r"features take .* are free there; free some, ask for fewer draws"):
+        attached(read(tmp_path), colours(tmp_path / "data"))
+
+
+def test_an_array_that_is_not_written_yet_takes_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=2**27 + 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    begun = tmp_path / "begun.npy"
+    created_array(begun, (10**6,), np.float16).flush()
+    with pytest.raises(DataError, match="rows take 2 MB"):
+        refuse_full_disk(tmp_path, 2 * 10**6, [begun], "rows take", "or fewer")
+    begun.write_bytes(b"1" * 2 * 10**6)  # now it is
+    refuse_full_disk(tmp_path, 2 * 10**6, [begun], "rows take", "or fewer")
 
 
 def test_a_table_has_no_features(tmp_path: Path) -> None:

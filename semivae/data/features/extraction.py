@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,17 +18,18 @@ from torch import Tensor
 from semivae.data.features.network import AT_A_TIME, FeatureNetwork, as_pictures, ready
 from semivae.data.features.pictures import Pictures
 from semivae.data.features.store import TYPE, Pass, Store
+from semivae.data.formats.mapped_arrays import MappedArray, created_array, refuse_full_disk
 from semivae.data.views import View
 from semivae.errors import DataError
+from semivae.files import write_whole
 from semivae.seeds import seed_for
+from semivae.text import in_gigabytes
 
 STANDARDISED_BY = 2048  # pictures, evenly spread over those to train on
 PROGRESS_FILE = "progress.json"
 EVERY = 15.0  # seconds between two reports, and between two records of how far it is
-RESERVE = 2**27  # bytes of a disk that are left free
 
 Tell = Callable[[str], None]
-Rows = np.memmap[Any, np.dtype[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def extract(job: Job, store: Store, tell: Tell) -> None:
     size = sum(job.rows(one) for one in missing) * job.network.size * np.dtype(TYPE).itemsize
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
-        _refuse_full_disk(store.folder, size)
+        advice = "ask for fewer draws, or choose another place for data (--data-root)"
+        refuse_full_disk(store.folder, size, store.folder.glob("*.writing.npy"), "features take", advice)
         if not job.network.fitted and not store.read_scale(job.network):
             _fit(job)
         if not store.has_scale():
@@ -79,16 +79,6 @@ def extract(job: Job, store: Store, tell: Tell) -> None:
         _run(job, missing, store, size, tell)
     except OSError as error:
         raise DataError(f"{store.folder}: features cannot be written ({error.strerror or error})") from error
-
-
-def _refuse_full_disk(folder: Path, size: int) -> None:
-    waiting = sum(path.stat().st_size for path in folder.glob("*.writing.npy"))  # of a stopped extraction
-    free = shutil.disk_usage(folder).free
-    if size - waiting + RESERVE > free:
-        raise DataError(
-            f"features take {_bytes(size)} in {folder}, but {_bytes(free)} are free there; free some, ask for fewer "
-            "draws, or choose another place for data (--data-root)"
-        )
 
 
 def _fit(job: Job) -> None:
@@ -100,7 +90,8 @@ def _fit(job: Job) -> None:
     count = min(STANDARDISED_BY, job.drawn)
     if job.network.basis is not None and count < job.network.size:
         raise DataError(
-            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; write components: {count} or fewer"
+            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; write components: "
+            f"{count} or fewer"
         )
     rows = [row * job.drawn // count for row in range(count)]
     raw = []
@@ -112,7 +103,7 @@ def _fit(job: Job) -> None:
 
 
 def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell) -> None:
-    arrays = {one: _opened(_writing(store, one), (job.rows(one), job.network.size)) for one in missing}
+    arrays = {one: created_array(_writing(store, one), (job.rows(one), job.network.size), TYPE) for one in missing}
     progress = store.folder / PROGRESS_FILE
     first = _chunks_done(progress, missing)
     chunks = [range(start, min(start + AT_A_TIME, len(job.pictures))) for start in _starts(job, missing)]
@@ -127,7 +118,7 @@ def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell)
                 passes = f"{len(missing)} times" if len(missing) > 1 else "once"
                 tell(
                     f"{job.what}: {len(job.pictures):,} pictures go {passes} through the network, about "
-                    f"{_time(left)}; {_bytes(size)} in {store.folder}, used again by every later training"
+                    f"{_time(left)}; {in_gigabytes(size)} in {store.folder}, used again by every later training"
                 )
             elif now - told > EVERY:
                 told = now
@@ -146,7 +137,7 @@ def _starts(job: Job, missing: Sequence[Pass]) -> range:
     return range(0, max((job.rows(one) for one in missing), default=0), AT_A_TIME)
 
 
-def _one_chunk(job: Job, arrays: dict[Pass, Rows], rows: range, images: Tensor, number: int) -> None:
+def _one_chunk(job: Job, arrays: dict[Pass, MappedArray], rows: range, images: Tensor, number: int) -> None:
     """Passes one chunk of pictures through the network, once for each array that has rows of it."""
     pictures = as_pictures(images, job.device)
     for one, array in arrays.items():
@@ -178,16 +169,6 @@ def _writing(store: Store, one: Pass) -> Path:
     return store.folder / f"{one.name}.writing.npy"
 
 
-def _opened(path: Path, shape: tuple[int, int]) -> Rows:
-    """An array on disk: the one of a stopped extraction, else a new one."""
-    with suppress(OSError, ValueError):
-        found: Rows = np.load(path, mmap_mode="r+")
-        if found.shape == shape and found.dtype == TYPE:
-            return found
-    new: Rows = np.lib.format.open_memmap(path, mode="w+", dtype=TYPE, shape=shape)
-    return new
-
-
 def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
     """How many chunks a stopped extraction of the same passes has finished."""
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -197,18 +178,12 @@ def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
     return 0
 
 
-def _save(progress: Path, missing: Sequence[Pass], arrays: dict[Pass, Rows], chunks: int) -> None:
+def _save(progress: Path, missing: Sequence[Pass], arrays: dict[Pass, MappedArray], chunks: int) -> None:
     """Records how far it is, after what it speaks of is on the disk."""
     for array in arrays.values():
         array.flush()
     text = json.dumps({"passes": [one.name for one in missing], "chunks": chunks})
-    temporary = progress.with_suffix(".writing")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, progress)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    write_whole(progress, text)
 
 
 def _time(seconds: float) -> str:

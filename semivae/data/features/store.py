@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from semivae.data.features.network import FeatureNetwork
+from semivae.data.formats.mapped_arrays import opened_array
 from semivae.files import whole_file
 from semivae.recipe.schema import ViewSpec
 
@@ -71,7 +71,7 @@ class Store:
 
     def read(self, one: Pass) -> Tensor:
         """The features of a finished pass, float16 [n, size], mapped from disk."""
-        return torch.from_numpy(np.load(self.path(one), mmap_mode="c"))  # c: nothing writes, but torch wants it so
+        return opened_array(self.path(one))
 
     def has_scale(self) -> bool:
         """Whether a standardisation is kept."""

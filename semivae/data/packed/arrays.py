@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import DTypeLike
-from torch import Tensor
 
 BLOCK = 2**24  # bytes that are hashed at once
 
 MappedArray = np.memmap[Any, np.dtype[Any]]
-
-
-def created_array(path: Path, shape: Sequence[int], dtype: DTypeLike) -> MappedArray:
-    """Returns an array on disk to write to: the one of a packing that was stopped, else a new one."""
-    with suppress(OSError, ValueError):
-        found: MappedArray = np.load(path, mmap_mode="r+")
-        if found.shape == tuple(shape) and found.dtype == dtype:
-            return found
-    new: MappedArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=tuple(shape))
-    return new
-
-
-def opened_array(path: Path) -> Tensor:
-    """Returns an array that stays on disk; rows are read when they are used. Writing to it changes memory alone.
-
-    Raises:
-        OSError, ValueError: there is no such array, or it is not whole.
-    """
-    array = np.load(path, mmap_mode="c")  # c: nothing writes, but torch wants what it may write to
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_RANDOM"):
-        mapped.madvise(mmap.MADV_RANDOM)  # else every row reads its neighbours too
-    return torch.from_numpy(array)
 
 
 def file_digest(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,9 +17,9 @@ from semivae.data.dataset import Dataset, class_label
 from semivae.data.doubts import split_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, Picture, Pictures, each_picture, unreadable_text
+from semivae.data.formats.mapped_arrays import MappedArray, created_array, opened_array, refuse_full_disk
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.formats.remarks import remarks
-from semivae.data.packed.arrays import MappedArray, created_array, opened_array
 from semivae.data.packed.store import finish_packing, only_packer, path_of, settings_of
 from semivae.data.readers.folder import arrange, class_numbers, further_labels, held_out
 from semivae.data.readers.label_table import arrange_by_table
@@ -28,11 +27,9 @@ from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.recipe.schema import FolderSource
-from semivae.text import in_gigabytes
 
 AT_A_TIME = 256  # pictures between two records of how far it is
 EVERY = 15.0  # seconds between two reports
-RESERVE = 2**27  # bytes of a disk that are left free
 REMARKED = 20_000  # pictures whose sizes and levels are looked at
 PROGRESS_FILE = "progress.json"
 
@@ -85,7 +82,10 @@ def pack_pictures(source: FolderSource, path: Path, folder: Path, tell: Tell) ->
         parts = Parts.of(layout, source.test_share)
         shown = [name for name, _ in (*parts.train, *parts.unlabelled)]
         tested = [name for name, _ in parts.test]
-        _refuse_full_disk(folder, len(shown) + len(tested), how)
+        count = len(shown) + len(tested)
+        what = f"{count:,} pictures of {how.height} x {how.width} take"
+        advice = "choose another place, or make source.size smaller"
+        refuse_full_disk(folder, packed_bytes(count, how), folder.glob("*x.npy"), what, advice)
         done = _Done(folder, _key(source, [*shown, *tested]))
         arrays = {
             "train": created_array(path_of(folder, "train", "x"), (len(shown), *how.shape), np.uint8),
@@ -218,13 +218,3 @@ def _decode(
     if done.unreadable:
         raise DataError(f"{unreadable_text(files, done.unreadable, len(names))}. {ADVICE}")
     return looked
-
-
-def _refuse_full_disk(folder: Path, count: int, how: Preprocessing) -> None:
-    there = sum(512 * path.stat().st_blocks for path in folder.glob("*x.npy"))  # of a packing that was stopped
-    needed, free = packed_bytes(count, how), shutil.disk_usage(folder).free
-    if needed - there + RESERVE > free:
-        raise DataError(
-            f"{count:,} pictures of {how.height} x {how.width} take {in_gigabytes(needed)} in {folder}, but "
-            f"{in_gigabytes(free)} are free there; free some, choose another place, or make source.size smaller"
-        )
