@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,17 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from semivae.api import Run
+from semivae.api import Run, train
 from semivae.classification.posterior import embed
+from semivae.data.dataset import Dataset
+from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
 from semivae.sklearn.examples import Form
-from semivae.sklearn.kept import Files, open_run
+from semivae.sklearn.kept import Files, open_run, train_in_memory
 from semivae.training.progress import Progress
 
 BLOCK = 64  # rows that are computed together, so that a row's answer does not depend on the others
 LARGEST_SEED = 2**31 - 1
+UNIT_INTERVAL = ("bernoulli", "discretized_logistic")  # families of values in [0, 1]
 
 
 class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -35,7 +39,12 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     run_: Run
     n_features_in_: int
+    recipe: str | Path | Recipe | None
+    steps: int | None
+    set: Mapping[str, object] | None
+    random_state: Any
     device: str
+    verbose: bool
     _form: Form
     _files: Files
 
@@ -59,6 +68,44 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def _changed_recipe(self, templates: tuple[str, str], X: NDArray[Any], changes: Mapping[str, object]) -> Recipe:  # noqa: N803
+        """The recipe as it is to be trained.
+
+        Args:
+            templates: the shipped recipes for rows and for images, where none was given.
+            X: the examples, as an array.
+            changes: what is changed in any case; `steps` and `set` come after.
+        """
+        asked: dict[str, object] = {"variables.x.shape": None, "training.seed": seed_of(self.random_state), **changes}
+        if self.steps is not None:
+            asked["training.steps"] = self.steps
+        asked |= self.set or {}
+        recipe = shipped_recipes()[templates[X.ndim > 2]] if self.recipe is None else self.recipe
+        found = change_recipe(recipe, asked) if isinstance(recipe, Recipe) else read_recipe(recipe, asked)
+        if found.split.validation:
+            return found
+        never = {f"training.{key}_every": found.training.steps for key in ("validate", "checkpoint")}
+        return change_recipe(found, never)  # there is nothing to measure on the way
+
+    def _fitted_examples(self, X: NDArray[Any], recipe: Recipe) -> Tensor:  # noqa: N803
+        """X as examples of the recipe, after what it looks like was kept for later ones."""
+        x_variable = recipe.variables.get("x")
+        in_unit_interval = x_variable is not None and x_variable.family in UNIT_INTERVAL
+        self._form = Form.of(X, self._column_names(), standardise=not in_unit_interval)
+        return self._form.examples(X)
+
+    def _fit_run(self, recipe: Recipe, data: Dataset, x: Tensor, use: Callable[[Run], None] = lambda run: None) -> None:
+        """Trains and keeps the run; `use` is called with it while its data are there."""
+
+        def trained(folder: Path) -> Run:
+            told = show if self.verbose else False
+            run = train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=told)
+            use(run)
+            return run
+
+        self.run_, self._files = train_in_memory(trained)
+        self._n_features_out = embed(self.run_, x[:1]).shape[1]
 
     def _read(self, X: Any, reset: bool) -> NDArray[Any]:  # noqa: N803
         """X as an array of finite numbers, and what `fit` keeps of it; later one of the same shape."""

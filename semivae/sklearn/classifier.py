@@ -14,22 +14,18 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from semivae.api import Run, train
-from semivae.classification.posterior import embed
 from semivae.classification.priors import read_prior
 from semivae.data.hashing import random_subset
 from semivae.data.readers.memory import dataset_without_test
 from semivae.generative.likelihood import image_bounds
 from semivae.generative.novelty import complexity, slope_of, surprise
-from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
-from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of, show
-from semivae.sklearn.examples import Form
-from semivae.sklearn.kept import open_run, train_in_memory
+from semivae.recipe import Recipe, change_recipe
+from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
+from semivae.sklearn.kept import open_run
 from semivae.sklearn.saving import facts_of, read_estimator, write_estimator
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
 
 Floats = NDArray[np.float64]
-UNIT_INTERVAL = ("bernoulli", "discretized_logistic")  # families of values in [0, 1]
 DRAWS = 16  # codes for each example in a bound of log p(x)
 FITTED_ON = 200  # images, of the slope of their complexity
 
@@ -101,20 +97,10 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         self.classes_ = targets.classes
         self.class_prior_ = self._prior(y_alone)
         recipe = self._recipe_for(given)
-        x_variable = recipe.variables.get("x")
-        in_unit_interval = x_variable is not None and x_variable.family in UNIT_INTERVAL
-        self._form = Form.of(given, self._column_names(), standardise=not in_unit_interval)
-        x, known = self._form.examples(given), torch.from_numpy(targets.known)
+        x, known = self._fitted_examples(given, recipe), torch.from_numpy(targets.known)
         labels = torch.from_numpy(targets.numbers)[known]
-        data = dataset_without_test(x[known], labels, targets.names, x[~known], self._form.encoding)
-
-        def trained(folder: Path) -> Run:
-            told = show if self.verbose else False
-            return train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=told)
-
-        self.run_, self._files = train_in_memory(trained)
+        self._fit_run(recipe, dataset_without_test(x[known], labels, targets.names, x[~known], self._form.encoding), x)
         self._slope = self._fitted_slope(x) if given.ndim > 2 else 0.0
-        self._n_features_out = embed(self.run_, x[:1]).shape[1]
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
@@ -216,27 +202,13 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
 
     def _recipe_for(self, X: NDArray[Any]) -> Recipe:  # noqa: N803
         """The recipe as it is to be trained on all of X."""
-        changes: dict[str, object] = {
-            "split": {"labelled": "all", "validation": 0},
-            "variables.x.shape": None,
-            "variables.y.classes": None,
-            "training.seed": seed_of(self.random_state),
-        }
-        if self.steps is not None:
-            changes["training.steps"] = self.steps
-        changes |= self.set or {}
-        recipe = self.recipe
-        if recipe is None:
-            recipe = shipped_recipes()["table" if X.ndim == 2 else "arrays"]
-        found = change_recipe(recipe, changes) if isinstance(recipe, Recipe) else read_recipe(recipe, changes)
-        later: dict[str, object] = {}
-        if not found.split.validation:  # nothing to measure on the way
-            later = {f"training.{key}_every": found.training.steps for key in ("validate", "checkpoint")}
-        if self.class_prior_ is not None:
-            shares = {"probabilities": self.class_prior_.tolist()}
-            alone = [name for name, stream in found.streams.items() if tuple(stream.observe) == ("y",)]
-            later |= {f"streams.{name}.values": shares for name in alone}
-        return change_recipe(found, later)
+        split = {"labelled": "all", "validation": 0}
+        found = self._changed_recipe(("table", "arrays"), X, {"split": split, "variables.y.classes": None})
+        if self.class_prior_ is None:
+            return found
+        shares = {"probabilities": self.class_prior_.tolist()}
+        alone = [name for name, stream in found.streams.items() if tuple(stream.observe) == ("y",)]
+        return change_recipe(found, {f"streams.{name}.values": shares for name in alone})
 
     def _fitted_slope(self, x: Tensor) -> float:
         """Nats of log p(x) for each of its complexity, on some of the training images."""

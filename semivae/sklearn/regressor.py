@@ -14,19 +14,15 @@ from sklearn.utils import _safe_indexing, check_array, check_consistent_length, 
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from semivae.api import Run, train
+from semivae.api import Run
 from semivae.classification.intervals import intervals_of
-from semivae.classification.posterior import embed
 from semivae.data.dataset import Dataset, number_label
 from semivae.errors import RunError
-from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
-from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of, show
-from semivae.sklearn.examples import Form
-from semivae.sklearn.kept import train_in_memory
+from semivae.recipe import Recipe, change_recipe
+from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
 from semivae.tasks.number_intervals import Intervals
 
 Floats = NDArray[np.float64]
-UNIT_INTERVAL = ("bernoulli", "discretized_logistic")  # families of values in [0, 1]
 
 
 class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
@@ -91,10 +87,7 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
                 f"y holds a number for {known.sum()} samples; a minimum of 2 is required, so that numbers have a scale"
             )
         recipe = self._recipe_for(given, int(known.sum()))
-        x_variable = recipe.variables.get("x")
-        in_unit_interval = x_variable is not None and x_variable.family in UNIT_INTERVAL
-        self._form = Form.of(given, self._column_names(), standardise=not in_unit_interval)
-        x, rows = self._form.examples(given), torch.from_numpy(known)
+        x, rows = self._fitted_examples(given, recipe), torch.from_numpy(known)
         y_known = torch.from_numpy(numbers[known].astype(np.float32))
         if bool((y_known == y_known[:1]).all()):  # one number is its own scale
             recipe = change_recipe(
@@ -111,15 +104,11 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
             encoding=self._form.encoding,
         )
 
-        def trained(folder: Path) -> Run:
-            told = show if self.verbose else False
-            run = train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=told)
-            intervals = intervals_of(run.classifier())  # while its data are there
+        def keep_intervals(run: Run) -> None:
+            intervals = intervals_of(run.classifier())
             self._scores = None if intervals is None else intervals.scores
-            return run
 
-        self.run_, self._files = train_in_memory(trained)
-        self._n_features_out = embed(self.run_, x[:1]).shape[1]
+        self._fit_run(recipe, data, x, keep_intervals)
         return self
 
     def predict(self, X: Any, return_std: bool = False, coverage: float | None = None) -> Any:  # noqa: N803
@@ -196,24 +185,8 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
                 f"validation_share={self.validation_share} sets aside {aside} of {known} examples with a number; give "
                 "a smaller fraction, from 0 to below 1"
             )
-        changes: dict[str, object] = {
-            "split": {"labelled": "all", "validation": aside},
-            "variables.x.shape": None,
-            "variables.y.shape": None,
-            "training.seed": seed_of(self.random_state),
-        }
-        if self.steps is not None:
-            changes["training.steps"] = self.steps
-        changes |= self.set or {}
-        recipe = self.recipe
-        if recipe is None:
-            recipe = shipped_recipes()["table_numbers" if X.ndim == 2 else "arrays_numbers"]
-        found = change_recipe(recipe, changes) if isinstance(recipe, Recipe) else read_recipe(recipe, changes)
-        if found.split.validation:
-            return found
-        return change_recipe(
-            found, {f"training.{key}_every": found.training.steps for key in ("validate", "checkpoint")}
-        )
+        split = {"labelled": "all", "validation": aside}
+        return self._changed_recipe(("table_numbers", "arrays_numbers"), X, {"split": split, "variables.y.shape": None})
 
 
 def read_numbers(y: Any) -> Floats:
