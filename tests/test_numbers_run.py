@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -66,6 +67,17 @@ def test_unknown_numbers_are_unlabelled_examples(run: Run) -> None:
     assert len(data.unlabelled["x"]) == COUNT // 3 and len(data.train["y"]) + len(data.test["y"]) == COUNT * 2 // 3
     assert not data.train["y"].isnan().any() and not data.test["y"].isnan().any()
     assert len(data.test["y"]) == pytest.approx(0.2 * COUNT * 2 / 3, abs=5)
+
+
+def test_an_exported_file_says_what_it_gives_and_in_which_unit(run: Run, tmp_path: Path) -> None:
+    facts = run.export(tmp_path / "numbers.onnx")
+    assert facts["output"]["name"] == "mean_and_deviation"
+    session = onnxruntime.InferenceSession(str(tmp_path / "numbers.onnx"))
+    assert session.get_modelmeta().custom_metadata_map["unit"] == "years"
+    x = run.dataset().test["x"]
+    (found,) = session.run(["mean_and_deviation"], {"images": run.preprocess(x.numpy()).cpu().numpy()})
+    np.testing.assert_allclose(found[:, 0], run.predict(x), rtol=1e-4)
+    assert 'run.predict("my_files/")' in run.card()
 
 
 def test_an_evaluation_is_in_the_unit(run: Run) -> None:

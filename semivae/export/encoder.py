@@ -3,7 +3,8 @@
 An exported file takes float32 images in [0, 1] of shape (n, channels, height, width), any n (tables: (n, columns)); it
 makes them black and white where the run's source does. With its preprocessing inside, it takes bytes (n, height, width,
 channels) of any size, or raw rows (`semivae.export.preparation`).
-`classifier` gives `probabilities` (n, K), calibrated if asked for, `features` gives `features` (n, D). A file is put in
+`classifier` gives `probabilities` (n, K), calibrated if asked for (for numbers `mean_and_deviation` (n, 2, ...), in the
+unit of the label), `features` gives `features` (n, D). A file is put in
 place only after it has given the same numbers as the model on real images.
 """
 
@@ -30,7 +31,6 @@ from semivae.data.inputs.inputs import pictures_of_inputs
 from semivae.data.inputs.pixels import as_model_values
 from semivae.errors import DataError, ExportError
 from semivae.export.formats import (
-    OUTPUT_NAMES,
     READERS,
     WRITERS,
     EncoderPart,
@@ -136,7 +136,7 @@ def export(
         "checked_with": inputs.origin,
         "input": {"name": exported.input_name, "dtype": str(first.dtype).removeprefix("torch."), "shape": shape},
         "output": {
-            "name": OUTPUT_NAMES[known_part],
+            "name": exported.output_name,
             "dtype": "float32",
             "shape": _shape(model, inputs.images, expected) if not with_preprocessing else ["n", *expected.shape[1:]],
         },
@@ -291,6 +291,7 @@ def _metadata(
     calibration = Calibration(temperature=model.temperature)
     chosen = {} if model.part == "features" else {"chosen": Classifier(run, calibration).chosen}
     chosen = {name: value for name, value in chosen.items() if value is not None}
+    unit = run.recipe.variables[run.label].unit if model.part == "classifier" else None
     return {
         "part": model.part,
         "classes": json.dumps(list(run.classes)),
@@ -298,5 +299,6 @@ def _metadata(
         "threshold": repr(model.threshold),
         "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
+        **({"unit": unit} if unit else {}),
         **{name: json.dumps(facts) for name, facts in (sets | chosen).items()},
     }

@@ -25,7 +25,6 @@ Part = Literal["classifier", "features"]
 Format = Literal["onnx", "pt2", "safetensors"]
 
 INPUT_NAME = "images"
-OUTPUT_NAMES: dict[Part, str] = {"classifier": "probabilities", "features": "features"}
 
 
 class EncoderPart(nn.Module):
@@ -54,8 +53,13 @@ class EncoderPart(nn.Module):
         self.temperature = temperature
         self.threshold = threshold
 
+    @property
+    def output_name(self) -> str:
+        """What the output is called."""
+        return "features" if self.part == "features" else self.task.output
+
     def forward(self, images: Tensor) -> Tensor:
-        """Images (n, C, H, W), float32 in [0, 1], to probabilities (n, K), of maps (n, K, H, W); or features (n, D)."""
+        """Images (n, C, H, W), float32 in [0, 1], to `Task.outputs`, such as probabilities, or features (n, D)."""
         sample = self.sample(images)
         if self.part == "features":
             return self.conditional.features(sample)
@@ -100,7 +104,8 @@ class PreparedEncoder(nn.Module):
 
     def __init__(self, prepare: PictureFitting | TableRows, model: EncoderPart) -> None:
         super().__init__()
-        self.prepare, self.model, self.part, self.input_name = prepare, model, model.part, prepare.input_name
+        self.prepare, self.model, self.part = prepare, model, model.part
+        self.input_name, self.output_name = prepare.input_name, model.output_name
 
     def forward(self, raw: Tensor) -> Tensor:
         """Raw pictures or rows to what the encoder gives."""
@@ -125,7 +130,7 @@ def write_onnx(model: Exported, images: Tensor, path: Path, metadata: Mapping[st
         model,
         (images,),
         input_names=[model.input_name],
-        output_names=[OUTPUT_NAMES[model.part]],
+        output_names=[model.output_name],
         dynamic_shapes=(model.free_sizes(images),),
         dynamo=True,
         verbose=False,

@@ -40,7 +40,7 @@ def card(run: TrainedModel, *, name: str | None = None, license: str | None = No
         f"---\n{header}---\n\n# {name}\n\n{_about(run)}",
         f"## Trained on\n\n{_training(run)}",
         f"## Measured\n\n{_measured(run, report, why)}",
-        f"## Use\n\n{_use(name)}",
+        f"## Use\n\n{_use(run, name)}",
         f"## Limits\n\n{_limits(run, report)}",
     ]
     return "\n\n".join(sections) + "\n"
@@ -153,11 +153,12 @@ def _calibrated(run: TrainedModel) -> Iterator[str]:
         yield "\nA temperature chosen on validation examples comes with the run: `calibrate=True` uses it."
 
 
-def _use(name: str) -> str:
+def _use(run: TrainedModel, name: str) -> str:
+    answer = 'run.predict("my_files/", names=True)' if run.classes else 'run.predict("my_files/")'
     return (
         "```python\nimport semivae\n\n"
         f'run = semivae.load("{name}")          # the run\'s folder, or hf://OWNER/NAME of a hub\n'
-        'run.predict("my_files/", names=True)\nrun.sample(64)\n```\n\n'
+        f"{answer}\nrun.sample(64)\n```\n\n"
         "`semivae export` writes the classifier as ONNX or pt2, which run without semivae."
     )
 

@@ -70,6 +70,7 @@ class Attributes(Task):
     headline = Headline("1 - mean average precision", fraction=False)
     chooses = True
     nouns = ("attribute", "attributes")
+    agreement = "agrees on {share:.0%} of the attributes that {n:,} of the decoder's samples were drawn for"
     hub_tasks = MappingProxyType({True: "image-classification", False: "tabular-classification"})
     figures = MappingProxyType(
         {

@@ -53,6 +53,7 @@ class Numbers(Task):
     chooses = True
     nouns = ("number", "numbers")
     agreement = "agrees to {share:.0%} with the numbers that {n:,} of the decoder's samples were drawn for"
+    output = "mean_and_deviation"
     hub_tasks = MappingProxyType({True: "image-feature-extraction", False: "tabular-regression"})
     figures = MappingProxyType(
         {

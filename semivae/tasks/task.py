@@ -92,6 +92,7 @@ class Task(Protocol):
         chooses: whether answers need what `choose` chooses on validation examples.
         nouns: what one entry of `Dataset.classes` is called, and several.
         agreement: how messages word that the encoder agrees with a {share} of {n} samples (`consistency`).
+        output: what an exported classifier's output is called (`outputs`).
         hub_tasks: whether inputs are images -> what model hubs call the task; without an entry there are no figures.
         figures: key of a score -> its name, the hubs' name and its format, for model cards; in order.
     """
@@ -101,6 +102,7 @@ class Task(Protocol):
     chooses: ClassVar[bool] = False
     nouns: ClassVar[tuple[str, str]] = ("class", "classes")
     agreement: ClassVar[str] = AGREEMENT
+    output: ClassVar[str] = "probabilities"
     hub_tasks: ClassVar[Mapping[bool, str]] = MappingProxyType({})
     figures: ClassVar[Mapping[str, tuple[str, str, str]]] = MappingProxyType({})
 
