@@ -11,6 +11,7 @@ from types import ModuleType
 
 import torch
 
+from semivae.nets import timm_bodies
 from semivae.nets.body import Body, BodySpec
 from semivae.nets.weights import load_weights, read_weights
 
@@ -23,8 +24,6 @@ def _library_of(spec: BodySpec) -> ModuleType:
         from semivae.nets import torchvision_bodies
 
         return torchvision_bodies
-    from semivae.nets import timm_bodies
-
     return timm_bodies
 
 

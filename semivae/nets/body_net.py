@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semivae.nets.bodies import build_body
 from semivae.nets.freezing import Freezable, Learning
 from semivae.nets.layers import Shape, joined, linear, without_head
 
@@ -103,8 +104,6 @@ class LibraryNet(BodyNet):
         size: int | None = None,
         **options: Any,
     ) -> None:
-        from semivae.nets.bodies import build_body  # late: libraries of models take seconds to import
-
         body = build_body(SpecOfBody(self.library, model, weights, size), pretrained=False)
         super().__init__(body, body.features, vector_size, output_shape, **options)
 

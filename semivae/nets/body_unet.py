@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semivae.nets.bodies import build_body
 from semivae.nets.body import Body
 from semivae.nets.body_net import Levels, SpecOfBody
 from semivae.nets.convolutional import ModulatedBlock
@@ -53,8 +54,6 @@ class PretrainedUnet(nn.Module):
         rate: float = 0.1,
         decay: float = 1.0,
     ) -> None:
-        from semivae.nets.bodies import build_body  # late: libraries of models take seconds to import
-
         super().__init__()
         self.body: Body = build_body(SpecOfBody(**body), pretrained=False)
         self.body.keep_grids()

@@ -9,6 +9,7 @@ from torch import Tensor
 from semivae.errors import RecipeError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.ladder import LadderConditional
+from semivae.nets.bodies import refuse_unknown
 from semivae.nets.layers import without_head
 from semivae.recipe.bodies import PretrainedUnetSpec
 from semivae.recipe.body_places import Place, body_specs, with_bodies
@@ -51,8 +52,6 @@ def with_earlier_networks(recipe: Recipe, kept: Recipe | None = None) -> Recipe:
 
 def body_mistakes(recipe: Recipe) -> list[str]:
     """Returns why networks on bodies could not be built, a message each; reads no weights and downloads nothing."""
-    from semivae.nets.bodies import refuse_unknown  # late: libraries of models take seconds to import
-
     found: list[str] = []
     for place, spec in body_specs(recipe).items():
         try:

@@ -16,6 +16,7 @@ from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.ladder import LadderConditional
 from semivae.game.players import Player
+from semivae.nets.bodies import build_body, load_pretrained
 from semivae.nets.body import Body
 from semivae.nets.body_net import BodyNet, EarlierBody
 from semivae.nets.body_unet import PretrainedUnet
@@ -35,8 +36,6 @@ def size_notes(recipe: Recipe) -> list[str]:
     Args:
         recipe: with every shape.
     """
-    from semivae.nets.bodies import build_body  # late: libraries of models take seconds to import
-
     found = []
     for place, spec in body_specs(recipe).items():
         body = spec.body if isinstance(spec, PretrainedUnetSpec) else spec
@@ -77,8 +76,6 @@ def load_bodies(
     Raises:
         RecipeError: weights cannot be had, or do not fit.
     """
-    from semivae.nets.bodies import load_pretrained  # late: libraries of models take seconds to import
-
     players = {"decoder": decoder, "encoder": encoder}
     for place, spec in body_specs(recipe).items():
         where = ".".join(place)
