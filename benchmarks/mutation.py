@@ -1,9 +1,9 @@
 """Breaks the method one small piece at a time, and says what no test notices: `python -m benchmarks.mutation`.
 
 Every mutant (`benchmarks.mutants`) of semivae/game/ is tested in a copy of the tree, in a process forked from one that
-has imported torch: it costs little more than its tests until the first that fails. Verdicts are kept in a log of JSON
-lines: a run that was stopped goes on, and a file that has changed is tested again. Survivors that mean the same as the
-original are listed, with the reason, in benchmarks/mutation_survivors.md. Needs POSIX; an hour or two on one core.
+has imported torch, by the tests that run the line (`benchmarks.covering`), until the first that fails. Verdicts are
+kept in a log of JSON lines: a run that was stopped goes on, and a file that has changed is tested again. Survivors that
+mean the same as the original are listed, with the reason, in benchmarks/mutation_survivors.md. Needs POSIX.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import gc
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import re
@@ -27,11 +28,12 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.covering import Covering, Recorder, file_of
 from benchmarks.mutants import Mutant, mutants_of
 
 PACKAGE = "semivae/game"
 COPIED = ("semivae", "tests", "recipes", "benchmarks", "pyproject.toml")
-TESTS = "tests/test_game_*.py"
+TESTS = re.compile(r"\bsemivae\.game\b|\bgame_steps\b")  # in the files of tests that see the method
 WARM = (
     "numpy",
     "pydantic",
@@ -75,9 +77,9 @@ def main(
     left = [(name, mutant) for name, mutant in order if verdicts.get(key_of(name, mutant)) in untested]
     if left and not only_report:
         with tempfile.TemporaryDirectory() as folder:
-            tree = copied(root.resolve(), Path(folder))
+            tree, covering = copied(root.resolve(), Path(folder))
             for name, mutant in left:
-                verdicts |= judge(tree, name, mutant, limit, log)
+                verdicts |= judge(tree, covering, name, mutant, limit, log)
     print(report(found, verdicts, root / "benchmarks" / "mutation_survivors.md"))
 
 
@@ -102,8 +104,12 @@ def read_log(log: Path) -> dict[str, str]:
     return {row["key"]: row["verdict"] for row in rows}
 
 
-def copied(root: Path, folder: Path) -> Path:
-    """A copy of the tree that passes its tests. Exits where they fail before anything is broken."""
+def copied(root: Path, folder: Path) -> tuple[Path, Covering]:
+    """A copy of the tree that passes its tests, and which of them run which line.
+
+    Raises:
+        typer.Exit: the tests fail before anything is broken.
+    """
     for name in COPIED:
         if (root / name).is_dir():
             shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -113,21 +119,23 @@ def copied(root: Path, folder: Path) -> Path:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()  # or every child would go through all of torch for garbage
-    if verdict := run_tests(folder, tests_for(folder), 0):
-        print(f"the tests end with {verdict} before anything is broken: run pytest {TESTS}", file=sys.stderr)
+    texts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.glob("tests/test_*.py"))}
+    tests = [path for path, text in texts.items() if TESTS.search(text) and "benchmark" not in path]
+    if verdict := run_tests(folder, tests, 0, [Recorder(folder / PACKAGE, folder)]):
+        print(f"the tests end with {verdict} before anything is broken: run pytest {' '.join(tests)}", file=sys.stderr)
         raise typer.Exit(1)
-    return folder
+    return folder, Covering.read(folder / PACKAGE, folder)
 
 
-def judge(tree: Path, name: str, mutant: Mutant, limit: int, log: Path) -> dict[str, str]:
-    """Tests one mutant; returns the verdict by its key, and writes it to the log."""
+def judge(tree: Path, covering: Covering, name: str, mutant: Mutant, limit: int, log: Path) -> dict[str, str]:
+    """Tests one mutant; returns the verdict by its key, and writes it to the log. What no test runs has survived."""
     path = tree / PACKAGE / name
     original, written = path.read_text(), path.stat().st_mtime
     started = time.monotonic()
     try:
         path.write_text(mutant.source)
         os.utime(path, (written + 10, written + 10))  # or the original's bytecode may be taken for it
-        code = run_tests(tree, tests_for(tree, name), limit)
+        code = run_tests(tree, covering.tests(name, original, mutant.line), limit)
     finally:
         path.write_text(original)
         os.utime(path, (written, written))
@@ -147,22 +155,20 @@ def judge(tree: Path, name: str, mutant: Mutant, limit: int, log: Path) -> dict[
     return {key: verdict}
 
 
-def tests_for(tree: Path, name: str = "") -> list[str]:
-    """The files of tests: first those that import the file, then those that play steps, and last whole trainings."""
-    module = f"{PACKAGE}/{name}".removesuffix(".py").replace("/", ".")
-    texts = {str(path.relative_to(tree)): path.read_text() for path in sorted(tree.glob(TESTS))}
-    return sorted(
-        texts, key=lambda path: (module not in texts[path], "game_steps" not in texts[path], "train(" in texts[path])
-    )
+def run_tests(tree: Path, tests: Sequence[str], limit: int, plugins: Sequence[object] = ()) -> int:
+    """Runs pytest in a forked process until the first failure; its exit status, or minus the signal that ended it.
 
-
-def run_tests(tree: Path, tests: Sequence[str], limit: int) -> int:
-    """Runs pytest in a forked process until the first failure; its exit status, or minus the signal that ended it."""
+    Args:
+        tree: the folder to run in.
+        tests: names of tests, those of a file side by side, or of files.
+        limit: seconds that they may take; 0: any.
+        plugins: of pytest, for a run that is recorded as one; others end with the first file that fails.
+    """
     child = os.fork()
     if not child:
         try:
             os.chdir(tree)
-            signal.alarm(limit)  # 0: none
+            signal.alarm(limit)
             sys.path.insert(0, str(tree))
             sys.dont_write_bytecode = limit > 0
             for name in [name for name in sys.modules if name.split(".")[0] in ("semivae", "tests", "benchmarks")]:
@@ -172,8 +178,9 @@ def run_tests(tree: Path, tests: Sequence[str], limit: int) -> int:
                 os.dup2(nowhere, stream)
             import pytest
 
-            for path in tests:  # one by one, as most mutants die in the first
-                if code := pytest.main([*OPTIONS, path]):
+            files = [list(tests)] if plugins else [list(group) for _, group in itertools.groupby(tests, key=file_of)]
+            for chosen in files:
+                if code := pytest.main([*OPTIONS, *chosen], plugins=plugins):
                     os._exit(int(code))
             os._exit(0)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,22 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 def pytest_configure() -> None:
-    """One thread for every process that tests, as torch will read it: networks so small lose time by a second one."""
+    """One thread for every process that tests, as torch will read it: networks so small lose time by a second one.
+
+    What is compiled is kept: of the many commands that tests start, each would compile all of semivae again.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Makes slow those of scikit-learn's checks that repeat others: on mapped memory, and of what estimators share."""
+    for item in items:
+        of_regressor = "SemiVAERegressor" in item.name and not any(word in item.name for word in ("regress", "_y_"))
+        if item.name.startswith("test_every_check_passes[") and ("readonly_memmap" in item.name or of_regressor):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -156,6 +156,7 @@ def test_a_loss_that_is_not_finite_ends_all_with_one_message(tmp_path: Path) -> 
     assert status == 1 and errors.count("error:") == 1 and "is not finite" in errors, errors
 
 
+@pytest.mark.slow
 def test_what_all_refuse_is_said_once(tmp_path: Path) -> None:
     status, errors = ended(started(SMALL | {"training.steps": 5, "streams.labels.batch": 7}, tmp_path / "run"))
     assert status == 2 and errors.count("error:") == 1, errors

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -148,7 +150,18 @@ def read_document(path: Path) -> Document:
     Raises:
         RecipeError: the file is missing, a folder, not text, empty, not YAML, out of bounds, or not a mapping.
     """
-    text, name = _read_text(path), str(path)
+    name = str(path)
+    data, places, problems = copy.deepcopy(_parsed(_read_text(path), name))
+    if data is None:
+        raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
+    if not isinstance(data, dict):
+        raise RecipeError(f"{name}: a recipe is a list of `key: value` sections (source, split, ...), this file is not")
+    return Document(name, data, places, problems)
+
+
+@lru_cache(maxsize=16)  # a training reads its recipe several times, an estimator once for each of its fits
+def _parsed(text: str, name: str) -> tuple[object, dict[KeyPath, str], list[Problem]]:
+    """The values of a text, where each is written, and the keys that are written twice; copy them to change them."""
     try:
         root = tree_of(text)
         places: dict[KeyPath, str] = {}
@@ -158,11 +171,7 @@ def read_document(path: Path) -> Document:
         line = f":{error.line}" if error.line else ""
         message = f"not YAML: {error.message}{NEAR_A_LINE if error.line else ''}" if error.syntax else error.message
         raise RecipeError(f"{name}{line}: {message}") from None
-    if data is None:
-        raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
-    if not isinstance(data, dict):
-        raise RecipeError(f"{name}: a recipe is a list of `key: value` sections (source, split, ...), this file is not")
-    return Document(name, data, places, problems)
+    return data, places, problems
 
 
 def write_document(data: Mapping[str, object]) -> str:
