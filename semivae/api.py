@@ -373,8 +373,8 @@ def train(
     validation, and warnings. `loggers` write what is measured to experiment trackers: "tensorboard", "mlflow",
     "trackio" or "wandb", or objects of the protocol `semivae.loggers.logger.Logger`; a resumed run goes on there.
     """
-    told = loggers if world_asked().first else ()  # of several processes one logs
-    with heard_by(progress) as shown, logged(told, training.folder_of(recipe, out), shown) as report:
+    asked = loggers if world_asked().first else ()  # of several processes one logs
+    with heard_by(progress) as shown, logged(asked, training.folder_of(recipe, out), shown) as report:
         model = training.train(
             recipe,
             set=set,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import semivae
 from semivae.api import Run
 from semivae.cli import app
-from semivae.cli.train_command import without_options
+from semivae.cli.train_command import resuming
 from semivae.errors import RunError
 from semivae.recipe.schema import TrainingSpec
 from semivae.runs.checkpoint import read_checkpoint
@@ -167,7 +167,7 @@ def test_steps_are_not_added_where_they_make_no_sense(copied: Path, tmp_path: Pa
 
 def test_the_hint_after_a_stop_does_not_add_the_steps_again() -> None:
     words = ["train", "a.yaml", "--more-steps", "50", "--at-rate=0.5", "--out", "run"]
-    assert without_options(words) == ["train", "a.yaml", "--out", "run"]
+    assert resuming([*words, "--overwrite"]) == "semivae train a.yaml --out run --resume"
 
 
 # Another run's weights ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import semivae
 from benchmarks.doubting import confident_learning, exchanged, scores_of
 from semivae.api import Run
 from semivae.cli import app
+from semivae.cli.copying import places_in
 from semivae.data.readers.digits import read_digits
 from semivae.data.splits import Split, save_split
 from semivae.errors import DataError, RunError
@@ -267,6 +268,15 @@ def test_list_sheet_and_copies_name_the_files(of_folder: tuple[Path, Path], tmp_
     assert "train/1/0-5.png" in shown.stdout and "2-" not in shown.stdout
 
 
+def test_copies_are_numbered_where_names_are_equal_and_lie_in_folders_that_every_system_takes() -> None:
+    assert places_in(["cat", "dog"], ["a/1.png", "b/2.png"], "") == ["cat/1.png", "dog/2.png"]
+    assert places_in(["cat", "dog"], ["a/1.png", "b/1.PNG"], "") == ["cat/0-1.png", "dog/1-1.PNG"]
+    assert places_in(None, ["a/1.png", "b/2.png"], "") == ["1.png", "2.png"]
+    for bad in ("cat/dog", "..", "cat ", "a:b", ""):
+        with pytest.raises(RunError, match="can be no folder; leave it out"):
+            places_in(["cat", bad], ["a/1.png", "b/2.png"], "leave it out")
+
+
 def test_json_holds_the_list_and_what_is_expected(of_folder: tuple[Path, Path]) -> None:
     run, _ = of_folder
     report = json.loads(command(run, "--json").stdout)
@@ -281,6 +291,7 @@ def test_the_command_refuses_by_message(
     (tmp_path / "there.csv").write_text("mine")
     for arguments, message in (
         ((run, "--steps", 5), "give --retrain too"),
+        ((run, "--at-least", "20%", "-n", 3), "not by both"),
         ((run, "--out", tmp_path / "there.csv"), "there.csv"),
         ((run, "--sheet", "sheet.gif"), "must end in .png"),
         ((run, "--copy-to", folder / "inside"), "whose images it would double"),

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,29 @@ def test_without_a_display_data_are_warned_of_all_the_same(tmp_path: Path) -> No
         )
 
 
+def test_a_logger_that_cannot_be_hashed_logs_all_the_same(tmp_path: Path) -> None:
+    @dataclass
+    class Counting:
+        name: str = "counting"
+        steps: list[int] = field(default_factory=list)
+
+        def start(self, about: AboutRun) -> str:
+            return about.name
+
+        def numbers(self, step: int, values: Mapping[str, float]) -> None:
+            self.steps.append(step)
+
+        def picture(self, step: int, name: str, pixels: Picture) -> None:
+            pass
+
+        def end(self, finished: bool) -> None:
+            pass
+
+    mine, changes = Counting(), TINY | {"training.twin": False}
+    semivae.train("digits_50labels", set=changes, out=tmp_path / "run", progress=quiet, loggers=[mine])
+    assert mine.steps == [2, 4, 6]
+
+
 def test_rows_of_a_table_give_no_picture(tmp_path: Path) -> None:
     import numpy as np
 
@@ -168,6 +192,11 @@ def test_unknown_loggers_and_missing_packages_are_refused_before_training(
 ) -> None:
     with pytest.raises(RunError, match="no logger tensorbord; choose tensorboard, mlflow, trackio, wandb"):
         semivae.train("digits_50labels", set=TINY, out=tmp_path / "run", loggers=["tensorbord"])
+    for none in (Mine, object(), None):
+        with pytest.raises(RunError, match="is no logger: it lacks one of name, start, numbers, picture and end"):
+            semivae.train("digits_50labels", set=TINY, out=tmp_path / "run", loggers=[none])  # type: ignore[list-item]
+    with pytest.raises(RunError, match="no logger wandbb"):
+        semivae.train("digits_50labels", set=TINY, out=tmp_path / "run", loggers="wandbb")
     monkeypatch.setattr(loggers, "PACKAGES", {"wandb": "no_such_package"})
     arguments = ["train", "digits_50labels", "--out", str(tmp_path / "run"), "--log", "wandb"]
     result = CliRunner().invoke(app, arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from semivae.cli.writing import write_file
 from semivae.errors import DataError, RunError
@@ -31,6 +31,27 @@ def names_a_folder(label: str) -> bool:
         and label == label.strip(" .")
         and not any(sign in label for sign in OF_WINDOWS)
     )
+
+
+def places_in(folders: Sequence[str] | None, names: Sequence[str], instead: str) -> list[str]:
+    """Where each file is copied: FOLDER/NAME, or NAME without folders; numbered in front where two names are equal.
+
+    Args:
+        folders: one for each file; None: no folders.
+        names: of the files, each perhaps with the folders that it lies in.
+        instead: what the user can do where a class can be no folder.
+
+    Raises:
+        RunError: the name of a folder is none on every system.
+    """
+    files: Sequence[str] = [PurePosixPath(name).name for name in names]
+    if len({file.lower() for file in files}) < len(files):
+        files = [f"{number}-{file}" for number, file in enumerate(files)]
+    if folders is None:
+        return list(files)
+    if bad := [folder for folder in folders if not names_a_folder(folder)]:
+        raise RunError(f"{bad[0]!r} can be no folder; {instead}")
+    return [f"{folder}/{file}" for folder, file in zip(folders, files, strict=True)]
 
 
 def copy_files(images: Path, names: Sequence[str], folder: Path, places: Sequence[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.copying import check_copies, copy_files, names_a_folder
+from semivae.cli.copying import check_copies, copy_files, places_in
 from semivae.cli.opening import open_run
 from semivae.cli.options import (
     Checkpoint,
@@ -63,11 +62,14 @@ def doubts(
     ] = None,
     copy_to: Annotated[
         Path | None,
-        typer.Option("--copy-to", metavar="FOLDER", help="Copy the files into FOLDER/LABEL, perhaps PROPOSED/."),
+        typer.Option(
+            "--copy-to", metavar="FOLDER", help="Copy the files into folders, each named 'LABEL, perhaps PROPOSED'."
+        ),
     ] = None,
-    folds: Annotated[int, typer.Option("--folds", min=2, help="Parts; each is judged by the others.")] = 5,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Number of parts; each is judged by the others.")] = 5,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train anew for each part, where a run has learnt its labels by heart.")
+        bool,
+        typer.Option("--retrain", help="Train anew for each part; for runs that have learnt their labels by heart."),
     ] = False,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of each such training. Default: half of the run's.")
@@ -82,7 +84,9 @@ def doubts(
     check_target(out, overwrite, ".csv")
     check_sheet(sheet, overwrite)
     if steps is not None and not retrain:
-        raise typer.BadParameter("is the length of a training; give --retrain too", param_hint="--steps")
+        raise typer.BadParameter("steps are those of a training; give --retrain too", param_hint="--steps")
+    if at_least is not None and count is not None:
+        raise typer.BadParameter("choose by --at-least or by --count, not by both", param_hint="--count")
     from semivae.label_errors.doubts import SURELY
 
     opened = open_run(run, checkpoint, device, data_root)
@@ -91,7 +95,8 @@ def doubts(
         check_copies(copy_to, files_of(opened))
     found = judged(opened, folds, retrain, steps, to_stderr=as_json or out is None)
     listed = found.above(at_least or SURELY) if count is None else found.first(count)
-    places = targets(listed) if copy_to is not None else []
+    folders = [f"{given}, perhaps {proposed}" for given, proposed in zip(listed.given, listed.proposed, strict=True)]
+    places = [] if copy_to is None else places_in(folders, listed.names, "leave out --copy-to, and look at the list")
     if sheet is not None and len(listed):
         write_file(sheet, picture_of(opened, listed, sheet.suffix.lower()))
         note(f"{sheet}: the images whose labels are doubted")
@@ -108,12 +113,11 @@ def doubts(
         "folds": found.folds,
         "listed": len(listed),
     }
-    written = {"out": out, "sheet": sheet, "copies": copy_to}
-    report |= {name: str(path) for name, path in written.items() if path is not None and len(listed)}
+    drawn_or_copied = {"sheet": sheet, "copies": copy_to} if len(listed) else {}
+    report |= {name: str(path) for name, path in ({"out": out} | drawn_or_copied).items() if path is not None}
     report["labels"] = [dict(zip(HEADER, row, strict=True)) for row in rows_of(listed)]
     if out is not None:
         write_file(out, csv_bytes(HEADER, rows_of(listed)))
-        report["out"] = str(out)
     reply(report, as_json, console(), *shown(found, listed, out))
 
 
@@ -179,18 +183,3 @@ def files_of(run: Run) -> Path:
             f"{run.path}: its examples are no files in a folder, so nothing can be copied; leave out --copy-to"
         )
     return resolve(path, run.data_root)
-
-
-def targets(listed: Doubts) -> list[str]:
-    """Where each file is copied: `LABEL, perhaps PROPOSED/NAME`, with a number in front where names are equal.
-
-    Raises:
-        RunError: the name of a class can be no folder.
-    """
-    names: Sequence[str] = [PurePosixPath(name).name for name in listed.names]
-    if len({name.lower() for name in names}) < len(names):
-        names = [f"{number}-{name}" for number, name in enumerate(names)]
-    folders = [f"{given}, perhaps {proposed}" for given, proposed in zip(listed.given, listed.proposed, strict=True)]
-    if bad := [folder for folder in folders if not names_a_folder(folder)]:
-        raise RunError(f"{bad[0]!r} can be no folder; leave out --copy-to, and look at the list")
-    return [f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.opening import open_run, read_given
+from semivae.cli.opening import head, open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
     DataRootOption,
     DeviceOption,
     JsonOption,
+    OutFolder,
     OverwriteOption,
     RunArgument,
+    SeedOption,
 )
 from semivae.cli.showing import console, reply
-from semivae.cli.writing import check_target, make_folder, write_arrays, write_file
-from semivae.errors import RunError
+from semivae.cli.writing import check_target, check_target_folder, make_folder, write_arrays, write_file
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -36,8 +37,6 @@ class StartChoice(StrEnum):
     model = "model"
 
 
-OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Makes random draws repeatable.")]
 FeaturesOption = Annotated[
     Path | None, typer.Option("--features", metavar="RUN", help="A run in whose features distances are measured.")
 ]
@@ -63,7 +62,7 @@ def chain(
     as_json: JsonOption = False,
 ) -> None:
     """Alternate encoder and decoder, and show how far the images drift."""
-    check_folder(out, overwrite)
+    check_target_folder(out, overwrite)
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
     from semivae.generative.grids import save_grid
     from semivae.generative.prior_samples import prior_samples
@@ -229,21 +228,7 @@ def codes(
     reply(report, as_json, console(), text)
 
 
-def head(run: Run, **facts: Any) -> dict[str, Any]:
-    return {"run": str(run.path), "checkpoint": run.checkpoint, **facts}
-
-
 def feature_space(path: Path | None, run: Run, device: str, data_root: Path | None) -> FeatureSpace | None:
     from semivae.generative.features import FeatureSpace
 
     return None if path is None else FeatureSpace.of(open_run(path, Checkpoint.last, device, data_root), run)
-
-
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds anything, unless its files may be replaced."""
-    if not folder.is_dir():
-        check_target(folder, False, hint="give the name of a folder")
-    elif any(folder.iterdir()) and not overwrite:
-        raise RunError(
-            f"{folder}: exists and is not empty; choose another folder, or replace its files with --overwrite"
-        )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.generative_commands import OutFolder, SeedOption, check_folder, head
 from semivae.cli.kinds import shown_as
-from semivae.cli.opening import given_values, open_run, read_given
+from semivae.cli.opening import given_values, head, open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -18,12 +17,14 @@ from semivae.cli.options import (
     DeviceOption,
     ImagesArgument,
     JsonOption,
+    OutFolder,
     OverwriteOption,
     RunArgument,
+    SeedOption,
     SkipOption,
 )
 from semivae.cli.showing import console, reply
-from semivae.cli.writing import csv_bytes, make_folder, write_arrays, write_file
+from semivae.cli.writing import check_target_folder, csv_bytes, make_folder, write_arrays, write_file
 from semivae.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def impute(
 ) -> None:
     """Fill in missing pixels, a half-drawn mask, or the empty cells of a table."""
     values = given_values(given)
-    check_folder(out, overwrite)
+    check_target_folder(out, overwrite)
 
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 import typer
 
@@ -57,9 +58,21 @@ def visible(devices: Sequence[str]) -> str:
     return ",".join(now[int(number)] if now and int(number) < len(now) else number for number in devices)
 
 
-def threads_each(processes: int) -> str:
-    """Returns the threads of each process, as OMP_NUM_THREADS has them: the machine's cores shared out evenly."""
-    return os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+def environment(devices: Sequence[str], processes: int) -> dict[str, str]:
+    """Returns what a process gets that sees these devices alone, and shares the cores evenly with all `processes`."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    return {"OMP_NUM_THREADS": threads} | ({"CUDA_VISIBLE_DEVICES": visible(devices)} if has_gpu() else {})
+
+
+def start(words: Sequence[str], own: Mapping[str, str], **streams: Any) -> subprocess.Popen[Any]:
+    """Starts `semivae WORDS` in a process of its own, with variables of its own beside those of this one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "semivae", *words],
+        env={**os.environ, **own},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+        **streams,
+    )
 
 
 def train_together(words: Sequence[str], devices: Sequence[str]) -> int:
@@ -75,21 +88,18 @@ def train_together(words: Sequence[str], devices: Sequence[str]) -> int:
         "WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": threads_each(size),
-        "CUDA_VISIBLE_DEVICES": visible(devices),
+        **environment(devices, size),
     }
-    if not has_gpu():
-        del shared["CUDA_VISIBLE_DEVICES"]
     with contextlib.ExitStack() as stack:
         errors = [stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")) for _ in devices]
         processes = [_started(words, rank, shared, errors[rank]) for rank in range(size)]
-        stack.callback(_end, processes)
-        stack.enter_context(_forwarded(processes))
+        stack.callback(end, processes)
+        stack.enter_context(forwarded(lambda: processes))
         failed = _first_failure(processes)
         if failed is None:
             return 0
         _await(processes, GRACE)
-        _end(processes)
+        end(processes)
         status = processes[0].returncode
         if failed > 0 and (status == LOST or status < 0):
             complain(f"process {failed} of {size} (counted from 0) {_reason(processes[failed], errors[failed])}")
@@ -103,28 +113,24 @@ def train_together(words: Sequence[str], devices: Sequence[str]) -> int:
 
 def _started(words: Sequence[str], rank: int, shared: Mapping[str, str], errors: IO[str]) -> subprocess.Popen[bytes]:
     quiet = rank > 0
-    return subprocess.Popen(
-        [sys.executable, "-m", "semivae", *words],
-        env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if quiet else None,
-        stderr=errors if quiet else None,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-    )
+    own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    return start(words, own, stdout=subprocess.DEVNULL if quiet else None, stderr=errors if quiet else None)
 
 
 @contextlib.contextmanager
-def _forwarded(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Inside, Ctrl-C and termination signals go to all processes, which stop after the same step."""
+def forwarded(processes: Callable[[], Iterable[subprocess.Popen[Any]]]) -> Iterator[threading.Event]:
+    """Inside, Ctrl-C and termination signals go to all processes that there are by then, and set the event."""
+    stopped = threading.Event()
 
     def forward(number: int, frame: FrameType | None) -> None:
-        for process in processes:
+        stopped.set()
+        for process in processes():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -143,13 +149,13 @@ def _first_failure(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
         time.sleep(0.05)
 
 
-def _await(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and any(process.poll() is None for process in processes):
+def _await(processes: Sequence[subprocess.Popen[Any]], seconds: float) -> None:
+    latest = time.monotonic() + seconds
+    while time.monotonic() < latest and any(process.poll() is None for process in processes):
         time.sleep(0.05)
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def end(processes: Sequence[subprocess.Popen[Any]]) -> None:
     """Ends what still runs: asked first, then killed, as a process may wait for one that is gone."""
     for process in processes:
         if process.poll() is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.generative_commands import SeedOption
 from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
@@ -19,6 +18,7 @@ from semivae.cli.options import (
     JsonOption,
     OverwriteOption,
     RunArgument,
+    SeedOption,
     SkipOption,
 )
 from semivae.cli.showing import console, reply

@@ -62,6 +62,11 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
     return run
 
 
+def head(run: Run, **facts: Any) -> dict[str, Any]:
+    """The report of a command on a run: the run, its checkpoint, then what was found."""
+    return {"run": str(run.path), "checkpoint": run.checkpoint, **facts}
+
+
 def pieces_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Pieces | None:
     """Many image files that a user gives to a run, to be read a piece at a time; None for all else."""
     return None if run.roles.further else run.inputs.pieces(given, skip_unreadable=skip_unreadable)

@@ -22,10 +22,20 @@ def share(text: str) -> float:
     Raises:
         typer.BadParameter: it is none.
     """
-    number = text.strip().removesuffix("%")
+    if (value := share_or_all(text)) < 1.0:
+        return value
+    raise typer.BadParameter(f"{text!r} is no share between 0 and 1; write it as 95% or 0.95")
+
+
+def share_or_all(text: str) -> float:
+    """Returns a share such as 30%, 0.3 or 1, above 0 and at most 1.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
     with suppress(ValueError):
-        value = float(number) / (100 if text.strip().endswith("%") else 1)
-        if 0.0 < value < 1.0:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+        if 0.0 < value <= 1.0:
             return value
     raise typer.BadParameter(f"{text!r} is no share between 0 and 1; write it as 95% or 0.95")
 
@@ -53,7 +63,9 @@ class SplitPart(StrEnum):
 
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a trained run, or hf://OWNER/NAME of a hub.")
+]
 ImagesArgument = Annotated[
     Path,
     typer.Argument(
@@ -127,5 +139,7 @@ SkipOption = Annotated[
         "--skip-unreadable", help="Pass over image files that cannot be read; the answer names and counts them."
     ),
 ]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Makes random draws repeatable.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else.")]

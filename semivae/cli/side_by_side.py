@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import IO, Any
 
-from semivae.cli.launching import has_gpu, threads_each, visible
+from semivae.cli.launching import end, environment, forwarded, start
 from semivae.errors import RunError
 
 LAST_LINES = 4  # of what a run that failed has written
@@ -29,7 +25,10 @@ class Running:
     Attributes:
         name: what it is called in front of its lines.
         device: the number of its device.
-        process: the process, and `answer`, a file with its report, and `lines`, what it has told so far.
+        process: the process.
+        answer: a file with its report.
+        lines: what it has written to stderr so far.
+        reader: the thread that reads these lines.
     """
 
     name: str
@@ -48,7 +47,7 @@ def run_side_by_side(
     Args:
         commands: the words of each run's command, by its name.
         devices: the numbers of the devices; on a CPU, as many runs as there are numbers share its cores.
-        show: called with every line that a run tells, with its name before it.
+        show: called with every line that a run writes to stderr, its name in front.
 
     Raises:
         RunError: a run has failed; the others have ended before that is said.
@@ -58,12 +57,12 @@ def run_side_by_side(
     running: list[Running] = []
     reports: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    gpu = has_gpu()
-    with contextlib.ExitStack() as stack, _forwarded(running) as stopped:
+    with contextlib.ExitStack() as stack, forwarded(lambda: [run.process for run in running]) as stopped:
+        stack.callback(lambda: end([run.process for run in running]))
         while waiting or running:
             while waiting and free and not stopped.is_set():
                 name, words = waiting.pop(0)
-                running.append(_started(name, words, free.pop(0), len(devices), gpu, show, stack))
+                running.append(_started(name, words, free.pop(0), len(devices), show, stack))
             for run in [run for run in running if run.process.poll() is not None]:
                 running.remove(run)
                 free.append(run.device)
@@ -87,22 +86,12 @@ def _started(
     words: Sequence[str],
     device: str,
     beside: int,
-    gpu: bool,
     show: Callable[[str], None],
     stack: contextlib.ExitStack,
 ) -> Running:
-    own = {"OMP_NUM_THREADS": threads_each(beside)} | ({"CUDA_VISIBLE_DEVICES": visible([device])} if gpu else {})
     answer: IO[str] = stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115 (the stack closes it)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "semivae", *words, "--json"],
-        env={**os.environ, **own},
-        stdin=subprocess.DEVNULL,
-        stdout=answer,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
-    )
+    streams = {"stdout": answer, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    process = start([*words, "--json"], environment([device], beside), **streams)
     lines: list[str] = []
     stderr = process.stderr
     assert stderr is not None
@@ -116,24 +105,3 @@ def _started(
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     return Running(name, device, process, answer, lines, reader)
-
-
-@contextlib.contextmanager
-def _forwarded(running: Sequence[Running]) -> Iterator[threading.Event]:
-    """Inside, Ctrl-C and termination signals go to all runs, and set the event; what is left at the end is killed."""
-    stopped = threading.Event()
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-        for run in running:
-            with contextlib.suppress(ProcessLookupError):
-                run.process.send_signal(number)
-
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for run in running:
-            run.process.kill()

@@ -29,7 +29,7 @@ class ImageTemplate(StrEnum):
 def start(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder or .zip of images, a table, or an .npz file.")],
     destination: Annotated[
-        Path | None, typer.Argument(metavar="[DEST]", help="The recipe. Default: NAME.yaml in the current folder.")
+        Path | None, typer.Argument(metavar="DEST", help="The recipe. Default: NAME.yaml in the current folder.")
     ] = None,
     label: Annotated[
         str | None, typer.Option("--label", metavar="COLUMN", help="The column of a table that holds the class.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.copying import check_copies, copy_files, names_a_folder
+from semivae.cli.copying import check_copies, copy_files, places_in
 from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
@@ -23,7 +23,6 @@ from semivae.cli.options import (
 from semivae.cli.sheets import check_sheet, picture, refuse_sheet
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
-from semivae.errors import RunError
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -52,8 +51,8 @@ def suggest(
             "--copy-to", metavar="FOLDER", help="Copy the suggested files into FOLDER/CLASS/, to be sorted by hand."
         ),
     ] = None,
-    flat: Annotated[bool, typer.Option("--flat", help="With --copy-to: into FOLDER itself.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the groups.")] = 0,
+    flat: Annotated[bool, typer.Option("--flat", help="With --copy-to: copy into FOLDER itself.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Makes the groups repeatable.")] = 0,
     skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
     overwrite: OverwriteOption = False,
@@ -73,7 +72,8 @@ def suggest(
     refuse_sheet(opened, sheet)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = choose(opened, given.values, given.names, count, seed)
-    places = [] if copy_to is None else targets(found, flat)
+    folders = None if flat else [label or UNKNOWN for label in found.labels]
+    places = [] if copy_to is None else places_in(folders, found.names, "copy all classes into one folder (--flat)")
     if sheet is not None:
         write_file(sheet, picture_of(opened, given, found, sheet.suffix.lower()))
         note(f"{sheet}: the suggested images")
@@ -127,21 +127,3 @@ def picture_of(run: Run, given: Reading, found: Suggestions, ending: str) -> byt
     titles = [label or UNKNOWN for label in found.labels]
     order = [label or UNKNOWN for label in dict.fromkeys(sorted(found.labels, key=[*run.classes, ""].index))]
     return picture(run, given.values[found.rows], titles, order, ending)
-
-
-def targets(found: Suggestions, flat: bool) -> list[str]:
-    """Where each file is copied, relative to the folder: CLASS/NAME, or NAME if flat.
-
-    Where two files share a name, all get the number of their group in front.
-
-    Raises:
-        RunError: the name of a class can be no folder.
-    """
-    names = [PurePosixPath(name).name for name in found.names]
-    if len({name.lower() for name in names}) < len(names):
-        names = [f"{group}-{name}" for group, name in enumerate(names)]
-    if flat:
-        return names
-    if bad := [label for label in found.labels if label and not names_a_folder(label)]:
-        raise RunError(f"the class {bad[0]!r} can be no folder; copy into one folder for all classes (--flat)")
-    return [f"{label or UNKNOWN}/{name}" for label, name in zip(found.labels, names, strict=True)]

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.launching import devices_asked, is_following, train_together, words_without
-from semivae.cli.options import DataRootOption, DeviceOption, JsonOption, OverwriteOption, RecipeArgument, SetOption
+from semivae.cli.options import (
+    DataRootOption,
+    DeviceOption,
+    JsonOption,
+    OverwriteOption,
+    RecipeArgument,
+    SetOption,
+    share_or_all,
+)
 from semivae.cli.recipe_commands import note_former_names
 from semivae.cli.showing import console, lost_output, note, reply, result_tables
 from semivae.cli.side_by_side import run_side_by_side
@@ -58,7 +66,10 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            "--at-rate", metavar="SHARE", help="With --more-steps: begin at this share of the learning rate (0.3)."
+            "--at-rate",
+            metavar="SHARE",
+            parser=share_or_all,
+            help="With --more-steps: begin at this share of the learning rate. Default: 30%.",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
@@ -87,7 +98,7 @@ def train(
     options: dict[str, Any] = {"data_root": data_root, "twin": twin, "resume": resume, "overwrite": overwrite}
     options |= {"device": device, "loggers": log, "start_from": start_from, "more_steps": more_steps}
     if learning_rate is not None and more_steps is None:
-        raise typer.BadParameter("is the learning rate of added steps; give --more-steps too", param_hint="--at-rate")
+        raise typer.BadParameter("the rate is that of added steps; give --more-steps too", param_hint="--at-rate")
     options |= {} if learning_rate is None else {"learning_rate": learning_rate}
     if is_following():
         follow(recipe, changes, out, seeds, split=split, **options)
@@ -145,8 +156,7 @@ def train_side_by_side(
     try:
         reports = run_side_by_side(commands, devices, lambda line: shown.print(line, soft_wrap=True))
     except KeyboardInterrupt:
-        words = without_options([word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")])
-        note(f"stopped; the runs are kept in {base}. To go on: {shlex.join(['semivae', *words, '--resume'])}")
+        note(f"stopped; the runs are kept in {base}. To go on: {resuming(sys.argv[1:])}")
         raise typer.Exit(130) from None
     return dict(zip(seeds, reports.values(), strict=True))
 
@@ -192,21 +202,16 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
 
 
 def resume_hint(folder: Path, own: bool) -> str:
-    """Returns what to type after Ctrl-C: the same command with --resume, if the run in the folder is its `own`."""
+    """Returns what to say after Ctrl-C: how to go on, if the run in the folder is the command's `own`."""
     if not own or not (folder / "last.safetensors").exists():
         return "stopped before training began"
-    words = without_options([word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")])
-    return f"stopped; the run is kept in {folder}. To go on: {shlex.join(['semivae', *words, '--resume'])}"
+    return f"stopped; the run is kept in {folder}. To go on: {resuming(sys.argv[1:])}"
 
 
-def without_options(words: Sequence[str], names: Sequence[str] = ("--more-steps", "--at-rate")) -> list[str]:
-    """Returns words of a command without some options and their values: what was added is not added again."""
-    values = {place + 1 for place, word in enumerate(words) if word in names}
-    return [
-        word
-        for place, word in enumerate(words)
-        if place not in values and word not in names and not word.startswith(tuple(f"{name}=" for name in names))
-    ]
+def resuming(words: Sequence[str]) -> str:
+    """Returns what to type to go on with a command of these words: nothing is replaced, no steps are added again."""
+    kept = words_without(words, ["--more-steps", "--at-rate"], ["--overwrite", "--resume"])
+    return shlex.join(["semivae", *kept, "--resume"])
 
 
 def seed_numbers(text: str) -> list[int]:

@@ -24,6 +24,16 @@ def check_target(path: Path | None, overwrite: bool, *endings: str, hint: str = 
     refuse_occupied(path, overwrite, hint or "choose another name, or replace it with --overwrite")
 
 
+def check_target_folder(folder: Path, overwrite: bool) -> None:
+    """Refuses a folder that holds anything, unless its files may be replaced."""
+    if not folder.is_dir():
+        check_target(folder, False, hint="give the name of a folder")
+    elif any(folder.iterdir()) and not overwrite:
+        raise RunError(
+            f"{folder}: exists and is not empty; choose another folder, or replace its files with --overwrite"
+        )
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and all above it, where they do not exist."""
     try:

@@ -31,14 +31,14 @@ class Doubts:
     Attributes:
         rows: of the data set's examples to train on (`TrainedModel.dataset().train`), [n].
         names: of their files, or numbers of rows of a table or an array.
-        parts: of each, "labelled" or "validation".
+        parts: of each, "labelled" or "validation"; of annotators' labels, whose label it is.
         given: the label of each, by name.
         proposed: the most likely class beside it, by name.
         doubt: the probability that the given label is wrong, [n], from 0 to 1.
         rate: the estimated share of wrong labels.
         not_judged: labelled examples that are the only one of their class, about which nothing can be said.
-        how: which models judged: "features" or "retrained".
-        folds: into how many parts the labelled examples were dealt.
+        how: which models judged: "features" or "retrained"; or "annotators", where the run itself judges their labels.
+        folds: into how many parts the labelled examples were dealt; 0 where the run itself judges.
     """
 
     rows: Numbers
@@ -126,24 +126,24 @@ def doubts(
         features = embed(run, examples)
         posterior = by_features(features, known, fold_of, len(run.classes))
         beside = None if checked is None else by_all_features(features, known, embed(run, checked), len(run.classes))
-    given = _numbers(labels[torch.cat([rows, validation])])
-    found = _together(posterior, beside, given, learnt=not retrain)
     everything = torch.cat([rows, validation])
+    given = _numbers(labels[everything])
+    found = _together(posterior, beside, given, learnt=not retrain)
     order = np.argsort(-found.doubt, kind="stable")
     chosen = _numbers(everything)[order]
     part_of = np.repeat(["labelled", "validation"], [len(rows), len(validation)])[order]
     classes = run.classes
     return Doubts(
-        chosen,
-        tuple(dataset.names[row] if dataset.names else str(row) for row in chosen.tolist()),
-        tuple(part_of.tolist()),
-        tuple(classes[number] for number in given[order].tolist()),
-        tuple(classes[number] for number in found.proposed[order].tolist()),
-        found.doubt[order],
-        found.rate,
-        not_judged,
-        "retrained" if retrain else "features",
-        min(folds, len(rows)),
+        rows=chosen,
+        names=tuple(dataset.names[row] if dataset.names else str(row) for row in chosen.tolist()),
+        parts=tuple(part_of.tolist()),
+        given=tuple(classes[number] for number in given[order].tolist()),
+        proposed=tuple(classes[number] for number in found.proposed[order].tolist()),
+        doubt=found.doubt[order],
+        rate=found.rate,
+        not_judged=not_judged,
+        how="retrained" if retrain else "features",
+        folds=min(folds, len(rows)),
     )
 
 

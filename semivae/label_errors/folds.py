@@ -58,13 +58,12 @@ def by_features(features: NDArray[np.float32], labels: Numbers, folds: Numbers, 
     found = np.full((len(labels), classes), -np.inf)
     for fold in np.unique(folds).tolist():
         asked = folds == fold
-        fitted = regression().fit(features[~asked], labels[~asked])
-        found[np.ix_(asked, fitted.classes_)] = fitted.predict_log_proba(features[asked])
+        found[asked] = by_all_features(features[~asked], labels[~asked], features[asked], classes)
     return found
 
 
 def by_all_features(features: NDArray[np.float32], labels: Numbers, asked: NDArray[np.float32], classes: int) -> Floats:
-    """log p(y | features), [m, classes], of other examples [m, D] by a regression on all labelled ones; nats."""
+    """log p(y | features), [m, classes], of other examples [m, D] by a regression on labelled ones; nats."""
     found = np.full((len(asked), classes), -np.inf)
     fitted = regression().fit(features, labels)
     found[:, fitted.classes_] = fitted.predict_log_proba(asked)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ PACKAGES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class AboutRun:
-    """What a logger is told when a training starts or goes on.
+    """What a logger gets when a training starts or goes on.
 
     Attributes:
         name: of the run, such as "digits_50labels".
@@ -43,6 +43,7 @@ class AboutRun:
     id: str | None = None
 
 
+@runtime_checkable
 class Logger(Protocol):
     """Where the measurements of a training go. What it raises is warned of once, and ends the logging alone."""
 
@@ -69,12 +70,19 @@ class Logger(Protocol):
 
 
 def loggers_of(asked: Sequence[str | Logger]) -> list[Logger]:
-    """Returns loggers by name or as they are.
+    """Returns loggers by name or as they are; a name that is given twice counts once.
 
     Raises:
-        RunError: an unknown name, or a package that is not installed.
+        RunError: an unknown name, a package that is not installed, or an object that is no `Logger`.
     """
-    return [named(each) if isinstance(each, str) else each for each in dict.fromkeys(asked)]
+    given = [asked] if isinstance(asked, str) else list(asked)  # a text is a sequence of texts too
+    if bad := [each for each in given if isinstance(each, type) or not isinstance(each, str | Logger)]:
+        raise RunError(
+            f"{bad[0]!r} is no logger: it lacks one of name, start, numbers, picture and end "
+            "(semivae.loggers.logger.Logger); give an object that has them all, not its class"
+        )
+    names = dict.fromkeys(each for each in given if isinstance(each, str))
+    return [*map(named, names), *(each for each in given if not isinstance(each, str))]
 
 
 def named(name: str) -> Logger:
