@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import semivae
 from semivae.api import Run
+from semivae.classification.intervals import BESIDE, PredictedNumbers
 from semivae.cli import app
 from semivae.errors import DataError, RunError
 from semivae.generative.imputation import impute
@@ -183,6 +184,14 @@ def test_predict_writes_numbers_with_intervals(run: Run, images: Path, tmp_path:
     assert expected.high is not None and float(rows[2]["high"]) == pytest.approx(float(expected.high[2]), rel=1e-5)
     as_json = json.loads(invoke("predict", run.path, images, "--json"))
     assert (as_json["coverage"], as_json["unit"], len(as_json["images"])) == (0.9, "years", 4)
+
+
+@pytest.mark.parametrize("label", BESIDE)
+def test_a_label_named_like_a_column_beside_it_keeps_its_numbers(label: str) -> None:
+    one = PredictedNumbers(np.array([1.0]), np.array([2.0]), np.array([0.0]), np.array([3.0]))
+    assert one.columns(label) == {f"{label}_mean": [1.0], "deviation": [2.0], "low": [0.0], "high": [3.0]}
+    pair = PredictedNumbers(np.array([[1.0, 5.0]]), np.array([[2.0, 6.0]]))
+    assert list(pair.columns(label).values()) == [[1.0], [5.0], [2.0], [6.0]]
 
 
 def test_evaluate_and_diagnose_show_rmse(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

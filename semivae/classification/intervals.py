@@ -17,6 +17,8 @@ from semivae.errors import RunError
 from semivae.tasks.kinds import NUMBERS
 from semivae.tasks.number_intervals import COVERAGE, Intervals
 
+BESIDE = ("name", "deviation", "low", "high", "novelty", "novelty_p")  # columns that stand beside the number's
+
 
 @dataclass(frozen=True)
 class PredictedNumbers:
@@ -39,7 +41,11 @@ class PredictedNumbers:
     unit: str = ""
 
     def columns(self, label: str) -> Mapping[str, list[float]]:
-        """Returns the values by column: the label's name, "deviation", "low" and "high"; of a vector, NAME_0, ..."""
+        """Returns the values by column: the label's name, "deviation", "low" and "high"; of a vector, NAME_0, ...
+
+        A label whose name is one of `BESIDE` has its numbers under "NAME_mean".
+        """
+        label = f"{label}_mean" if label in BESIDE else label
         parts = {label: self.means, "deviation": self.scales, "low": self.low, "high": self.high}
         found: dict[str, list[float]] = {}
         for name, values in parts.items():
