@@ -16,7 +16,7 @@ labels in fact have, and how well wrong labels are found (the area under the ROC
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated
@@ -47,6 +47,7 @@ from semivae.tasks.splitting import make_split
 from semivae.variables import VOID
 
 Figures = dict[str, float]
+WAYS = ("evidence", "without", "as true", "cleaned", "all true")
 
 
 def plain(recipe: Recipe) -> Recipe:
@@ -102,20 +103,23 @@ def found_wrong(run: Run, labels: torch.Tensor) -> tuple[NDArray[np.bool_], NDAr
     return np.asarray(found), np.asarray(doubt)
 
 
-def measured(recipe: Recipe, root: Path, folder: Path) -> Iterator[tuple[str, Figures]]:
-    """The figures of each way to use the labels of one split."""
+def measured(recipe: Recipe, root: Path, folder: Path, ways: Collection[str]) -> Iterator[tuple[str, Figures]]:
+    """The figures of some of the `WAYS` to use the labels of one split."""
     data, names = load_source(recipe.source, root), roles_of(recipe).evidence
     split, y = make_split(data, recipe.split), data.train["y"]
-    run = trained(recipe, data, split, folder_of(folder, "evidence"))
-    yield "evidence", {"error": error_of(run), **of_annotators(run, y)}
+    if "evidence" in ways:
+        run = trained(recipe, data, split, folder_of(folder, "evidence"))
+        yield "evidence", {"error": error_of(run), **of_annotators(run, y)}
     base = plain(recipe)
-    if len(split.labelled):
+    if "without" in ways and len(split.labelled):
         yield "without", {"error": error_of(trained(base, *with_labels(data, split, split.labelled, y[split.labelled]),
                                                     folder_of(folder, "without")))}  # fmt: skip
     rows = torch.cat([split.shown(data, name) for name in names] + [split.labelled]).unique()  # type: ignore[no-untyped-call]
-    if annotators(run):
+    label = roles_of(recipe).label or "y"
+    written_down = [name for name in names if recipe.variables[name].classes == recipe.variables[label].classes]
+    if written_down and ("as true" in ways or "cleaned" in ways):
         written = torch.full_like(y, VOID)
-        for name in reversed(annotators(run)):
+        for name in reversed(written_down):
             shown = split.shown(data, name)
             written[shown] = data.train[name][shown]
         written[split.labelled] = y[split.labelled]
@@ -123,11 +127,13 @@ def measured(recipe: Recipe, root: Path, folder: Path) -> Iterator[tuple[str, Fi
         found, doubt = found_wrong(naive, written[rows])
         wrong = (written != y)[rows].numpy()
         yield "as true", {"error": error_of(naive), "AUROC": float(roc_auc_score(wrong, doubt))}
-        kept = rows[torch.from_numpy(~found)]
-        cleaned = trained(base, *with_labels(data, split, kept, written[kept]), folder_of(folder, "cleaned"))
-        yield "cleaned", {"error": error_of(cleaned), "left wrong": float((written != y)[kept].float().mean())}
-    clean = trained(base, *with_labels(data, split, rows, y[rows]), folder_of(folder, "clean"))
-    yield "all true", {"error": error_of(clean)}
+        if "cleaned" in ways:
+            kept = rows[torch.from_numpy(~found)]
+            cleaned = trained(base, *with_labels(data, split, kept, written[kept]), folder_of(folder, "cleaned"))
+            yield "cleaned", {"error": error_of(cleaned), "left wrong": float((written != y)[kept].float().mean())}
+    if "all true" in ways:
+        clean = trained(base, *with_labels(data, split, rows, y[rows]), folder_of(folder, "clean"))
+        yield "all true", {"error": error_of(clean)}
 
 
 def folder_of(folder: Path, name: str) -> Path:
@@ -171,17 +177,21 @@ def text_of(rows: Mapping[str, list[Figures]]) -> str:
 def main(
     recipe: Annotated[str, typer.Argument(help="A recipe with evidence of one kind.")],
     set: Annotated[list[str], typer.Option("--set", help="Changes to the recipe, KEY=VALUE.")] = [],  # noqa: B006
-    splits: Annotated[int, typer.Option(help="Split seeds 0 to this number less one.")] = 3,
+    splits: Annotated[int, typer.Option(help="Split seeds `first` to this number less one.")] = 3,
+    first: Annotated[int, typer.Option(help="The first split seed.")] = 0,
+    way: Annotated[list[str], typer.Option(help="Measure this way to use the labels; several times for several.")] = [  # noqa: B006
+        *WAYS
+    ],
     root: Annotated[Path | None, typer.Option("--data-root", help="Where data lie.")] = None,
 ) -> None:
     """Prints the table."""
     rows: dict[str, list[Figures]] = {}
     with user_errors():
         base = read_recipe(recipe, set)
-        for seed in range(splits):
+        for seed in range(first, splits):
             asked = change_recipe(base, {"split.seed": seed, "training.twin": False})
             with tempfile.TemporaryDirectory() as folder:
-                for name, figures in measured(asked, data_root(root), Path(folder)):
+                for name, figures in measured(asked, data_root(root), Path(folder), way):
                     rows.setdefault(name, []).append(figures)
                     print(f"split {seed}, {name}: {figures}", flush=True)
     now = stamp(torch.device("cpu"))

@@ -396,6 +396,9 @@ class Plus:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return images + self.value
 
+    def turned(self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        raise AssertionError("no angle here")
+
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         raise AssertionError("no map here")
 

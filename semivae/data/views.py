@@ -1,4 +1,4 @@
-"""Views: random, label-preserving transforms of whole batches, on their device (docs/method.md, section 5)."""
+"""Views: random transforms of whole batches that keep labels or turn them, on their device (docs/method.md, 5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from semivae.errors import DataError
 from semivae.parallel.shards import random_rows
-from semivae.recipe.schema import ViewSpec
+from semivae.recipe.schema import TurnSpec, ViewSpec
 from semivae.variables import VOID
 
 BENDS = 4  # places a side at which the elastic displacement is drawn
@@ -26,8 +26,8 @@ LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a 
 class View:
     """A random transform, drawn anew for every image. Every entry of the spec is the largest change.
 
-    Geometry (crop, shift, rotate, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for grey
-    images and the mirror image for colour. Then brightness, contrast and saturation change by factors in
+    Geometry (crop, shift, rotate, turn, scale, shear, elastic, flip) is one bilinear resampling; outside lies black for
+    grey images and the mirror image for colour. Then brightness, contrast and saturation change by factors in
     [1 - entry, 1 + entry], values are raised to a power (gamma), places are lit unequally (shade), Gaussian noise is
     added, a share of the pixels is inverted (speckle), and one square is blanked, black for grey images and mid-grey
     for colour.
@@ -35,7 +35,7 @@ class View:
 
     def __init__(self, spec: ViewSpec) -> None:
         self.spec = spec
-        moves = (spec.shift, spec.rotate, spec.scale, spec.shear, spec.elastic, spec.flip, spec.crop)
+        moves = (spec.shift, spec.rotate, spec.turn, spec.scale, spec.shear, spec.elastic, spec.flip, spec.crop)
         self._geometry = any(moves)
         self._colour = any((spec.brightness, spec.contrast, spec.saturation))
         self._light = bool(spec.gamma or spec.shade)
@@ -54,11 +54,30 @@ class View:
         Raises:
             DataError: a table, and a spec that changes more than noise.
         """
+        return self.turned(images, generator)[0]
+
+    def turned(self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform images, and say by how much this changes their label, an angle.
+
+        Args:
+            images: float [n, channels, height, width] in [0, 1].
+            generator: source of all draws; for the same one, and no angles, the images come out as from a call.
+            angles: their label or what is thought of it, in degrees, NaN where nothing is, [n]; if the spec has limits,
+                the turn leaves them between. None: nothing is known.
+
+        Returns:
+            Images, and what to add to their label, [n], in the images' type; 0 if the spec has no `turn`.
+
+        Raises:
+            DataError: as a call.
+        """
         if images.ndim != 4 and self.images_only:
             raise DataError(
                 f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
             )
-        return self._finished(images, self._moved(images, generator)[0], generator)
+        grid, turns = self._grid_of(images, generator, angles)
+        x = images if grid is None else _resampled(images, grid)
+        return self._finished(images, x, generator), turns
 
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Transform images and their maps: geometry moves both alike, all else changes the images alone.
@@ -78,12 +97,16 @@ class View:
     def _moved(
         self, images: Tensor, generator: torch.Generator, maps: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        if not self._geometry:
+        grid, _ = self._grid_of(images, generator)
+        if grid is None:
             return images, maps
-        grid = _grid(images, self.spec, generator)
-        padding = "reflection" if images.shape[1] == 3 else "zeros"
-        x = grid_sample(images, grid, "bilinear", padding, align_corners=False)
-        return x, None if maps is None else _moved_maps(maps, grid)
+        return _resampled(images, grid), None if maps is None else _moved_maps(maps, grid)
+
+    def _grid_of(
+        self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Where every place of the view lies in the image, and what is added to a label; no grid if nothing moves."""
+        return _grid(images, self.spec, generator, angles) if self._geometry else (None, images.new_zeros(len(images)))
 
     def _finished(self, images: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
         """All that follows geometry; `images` as they were at the start, `x` as they are now."""
@@ -112,18 +135,26 @@ def _uniform(x: Tensor, rows: int, generator: torch.Generator) -> Tensor:
     return (2 * draws - 1).to(x)
 
 
-def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side."""
+def _resampled(images: Tensor, grid: Tensor) -> Tensor:
+    padding = "reflection" if images.shape[1] == 3 else "zeros"
+    return grid_sample(images, grid, "bilinear", padding, align_corners=False)
+
+
+def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator, angles: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side.
+
+    And what a turn adds to the label, [n].
+    """
     count, _, height, width = x.shape
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
         places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
-        affine = _affine(x, spec, generator)
+        affine, turns = _affine(x, spec, generator, angles)
         if spec.crop is not None:
             affine = _cropped(affine, spec.crop, generator)
         grid = places.bmm(affine.transpose(1, 2)).view(count, height, width, 2)
     if spec.elastic:
         grid = grid + _bent(x, spec.elastic, generator)
-    return grid
+    return grid, turns
 
 
 def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
@@ -147,21 +178,50 @@ def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -
     return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1).view(1, height * width, 3)
 
 
-def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
+def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator, angles: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side.
+
+    And what a turn adds to the label, [n].
+    """
     angle, shear, zoom, across, down, *mirrored = _uniform(x, 6 if spec.flip else 5, generator).unbind()
     zoom = 1 + zoom * spec.scale
     mirror = mirrored[0].sign() if mirrored else torch.ones_like(zoom)
     shift = [2 * (across * spec.shift), 2 * (down * spec.shift)]  # a side is 2 long
-    if not spec.rotate and not spec.shear:
+    turns = torch.zeros_like(zoom) if spec.turn is None else _turns(angle, spec.turn, angles)
+    if not spec.rotate and not spec.shear and spec.turn is None:
         none = torch.zeros_like(zoom)
-        return torch.stack([mirror / zoom, none, shift[0], none, 1 / zoom, shift[1]], dim=1).view(-1, 2, 3)
-    angle, tan = angle * math.radians(spec.rotate), (shear * math.radians(spec.shear)).tan()
+        return torch.stack([mirror / zoom, none, shift[0], none, 1 / zoom, shift[1]], dim=1).view(-1, 2, 3), turns
+    if spec.turn is None:
+        angle = angle * math.radians(spec.rotate)
+    else:  # y points down, so these maps turn the image anticlockwise
+        angle = turns * math.radians(-1.0 if spec.turn.clockwise else 1.0)
+    tan = (shear * math.radians(spec.shear)).tan()
     cos, sin = angle.cos(), angle.sin()
     rows = x.shape[2] / x.shape[3]  # turning mixes the axes, which are not equally long if the image is no square
     top = [mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]]
     bottom = [mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]]
-    return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)
+    return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3), turns
+
+
+def _turns(draws: Tensor, spec: TurnSpec, angles: Tensor | None) -> Tensor:
+    """What is added to labels, [n], uniform among the turns that leave them within their limits.
+
+    Args:
+        draws: from [-1, 1], [n].
+        spec: the turn.
+        angles: the labels, [n]; NaN or None where they are not known. One beyond a limit counts as the limit.
+    """
+    if angles is None:
+        return draws * spec.degrees
+    angles = angles.to(draws)
+    if spec.low is not None or spec.high is not None:
+        angles = angles.clamp(spec.low, spec.high)
+    least, most = torch.full_like(draws, -spec.degrees), torch.full_like(draws, spec.degrees)
+    if spec.low is not None:
+        least = torch.fmax(least, spec.low - angles)  # fmax and fmin leave NaN out
+    if spec.high is not None:
+        most = torch.fmin(most, spec.high - angles)
+    return (least + most) / 2 + draws * (most - least) / 2
 
 
 def _cropped(affine: Tensor, smallest: float, generator: torch.Generator) -> Tensor:

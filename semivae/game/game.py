@@ -213,6 +213,10 @@ class Game(nn.Module):
         if views.maps in batch:
             image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
             return {**batch, views.variable: image, views.maps: maps}
+        if views.turned in batch:
+            label = batch[views.turned]
+            image, turns = views.view.turned(batch[views.variable], generator, label)
+            return {**batch, views.variable: image, views.turned: label + turns.to(label)}
         return {**batch, views.variable: views.view(views.together(batch), generator)}
 
 

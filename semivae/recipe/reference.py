@@ -61,7 +61,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         networks.RunSpec: "Network `run`",
         bodies.PretrainedUnetSpec: "Network `pretrained_unet`",
     },
-    "views": {schema.ViewSpec: "Augmentation"},
+    "views": {schema.ViewSpec: "Augmentation", schema.TurnSpec: "Turn"},
     "streams": {
         schema.StreamSpec: "Stream",
         schema.PairOfViews: "Pair of views",

@@ -48,6 +48,7 @@ from semivae.recipe.streams import (
     PlayerLossWeights,
     RangeSpec,
     StreamSpec,
+    TurnSpec,
     ViewSpec,
     VoteSpec,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "TableSource",
     "TableSpec",
     "TrainingSpec",
+    "TurnSpec",
     "TurnedSource",
     "VariableSpec",
     "ViewSpec",

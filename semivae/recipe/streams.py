@@ -21,8 +21,37 @@ from semivae.recipe.section import (
 )
 
 
+class TurnSpec(Section):
+    """A rotation of images that turns their label with them: an angle, in degrees (docs/method.md, section 5).
+
+    The label of a turned image is its own plus the turn. With `low` and `high`, only turns are drawn that leave it
+    between them; of an unlabelled image the teacher's estimate must lie there. Without, labels go beyond what the data
+    have; they do not wrap around.
+    """
+
+    example: ClassVar[str] = "{degrees: 40, label: y, low: -60, high: 60}"
+
+    degrees: Annotated[float, Field(gt=0.0, le=180.0), NoTruth] = Field(
+        description="The largest turn, in either sense."
+    )
+    label: Name = Field("y", description="The label that turns: a single number whose unit is `degrees`.")
+    clockwise: bool = Field(
+        False,
+        description="The label grows when an image is turned clockwise, as on a compass; by default anticlockwise.",
+    )
+    low: Number | None = Field(None, description="The smallest label that a turned image may have.")
+    high: Number | None = Field(None, description="The largest one.")
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> TurnSpec:
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low is {self.low:g} and high {self.high:g}; low must be below high")
+        return self
+
+
 class ViewSpec(Section):
-    """An augmentation: a random transform of images that keeps their label, drawn anew for every image.
+    """An augmentation: a random transform of images that keeps their label, drawn anew for every image. Only `turn`
+    changes a label, an angle, as it changes the image.
 
     Each key is the largest change. Where a transform reaches beyond the border, grey images continue in black and
     colour images by reflection. Segmentation maps move with their images; rows of a table take only `noise`.
@@ -34,6 +63,9 @@ class ViewSpec(Section):
         0.0, description="Translation in each direction, as a fraction of the image's side."
     )
     rotate: Annotated[float, Field(ge=0.0, le=180.0), NoTruth] = Field(0.0, description="Rotation, in degrees.")
+    turn: TurnSpec | None = Field(
+        None, description="Rotation that turns the label, an angle, with the image; instead of `rotate` and `flip`."
+    )
     scale: Annotated[float, Field(ge=0.0, le=0.9), NoTruth] = Field(
         0.0, description="Relative change of size: 0.2 zooms by factors from 0.8 to 1.2."
     )
@@ -69,6 +101,16 @@ class ViewSpec(Section):
     speckle: Annotated[float, Field(ge=0.0, le=1.0), NoTruth] = Field(
         0.0, description="The fraction of the pixels that are inverted."
     )
+
+    @model_validator(mode="after")
+    def _only_one_turns(self) -> ViewSpec:
+        if self.turn is not None and (self.rotate or self.flip):
+            other = "rotate" if self.rotate else "flip"
+            raise ValueError(
+                f"{other} changes an angle and leaves its label as it is, but turn says that the label is an angle; "
+                f"remove {other}"
+            )
+        return self
 
 
 class LossWeight(Section):

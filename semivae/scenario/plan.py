@@ -20,6 +20,7 @@ from semivae.game.plan import (
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
+from semivae.scenario.turning import refuse_turns
 from semivae.tasks.kinds import NOTHING, task_of
 from semivae.tasks.task import Task, reason
 
@@ -139,6 +140,7 @@ def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
         RecipeError: the scenario cannot teach, or a stream's views or weights name what is not there.
     """
     roles = roles or roles_of(recipe)
+    refuse_turns(recipe, roles.image)
     graphs = [_stream_graph(recipe, roles, name) for name in recipe.streams]
     plan = derive_plan(decoder_graph(recipe), encoder_graph(recipe), graphs)
     for name, stream in recipe.streams.items():

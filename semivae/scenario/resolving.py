@@ -9,6 +9,7 @@ from semivae.errors import DataError, RecipeError
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
 from semivae.scenario.tables import resolved_tables
+from semivae.scenario.turning import refuse_unknown_unit
 from semivae.tasks.kinds import kind_of_data
 
 
@@ -35,7 +36,9 @@ def resolve(recipe: Recipe, dataset: Dataset, split: Split | None = None) -> Rec
             values = dataset.of_all(name)
             shown = values if split is None else values[split.shown(dataset, name)]
             variables[name] = kind_of_data(info.kind).learn_from(name, variables[name], info, shown)
-    return recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
+    found = recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
+    refuse_unknown_unit(found)
+    return found
 
 
 def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:

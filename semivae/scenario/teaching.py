@@ -9,12 +9,14 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.data.views import View
+from semivae.errors import RecipeError
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
 from semivae.scenario.plan import Roles, weight_of
+from semivae.scenario.turning import turned_label
 
 
 def labelled_losses(
@@ -43,11 +45,19 @@ def class_frequencies(recipe: Recipe, roles: Roles, dataset: Dataset, split: Spl
 
 
 def stream_views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> StreamViews:
-    """Returns what a stream says of its views; here the kind of the label chooses the teacher."""
+    """Returns what a stream says of its views; here the kind of the label chooses the teacher.
+
+    Raises:
+        RecipeError: the views turn a label and move maps.
+    """
     spec = stream.views
     moved = next((name for name, task in roles.labels.items() if task.has_places), None)
     stored = stream.named_views() if roles.image in recipe.features else ()
-    common = StreamViews(roles.image, maps=moved, teacher=roles.task.teacher, vote=_vote(stream.vote), stored=stored)
+    turned = turned_label(recipe, stream)
+    if moved and turned:
+        raise RecipeError(f"views: beside {moved}, which holds maps, {turned} cannot turn with the image; remove turn")
+    common = StreamViews(roles.image, maps=moved, turned=turned, stored=stored)
+    common = replace(common, teacher=roles.task.teacher, vote=_vote(stream.vote))
     if isinstance(spec, schema.PairOfViews):
         return replace(
             common,

@@ -39,13 +39,29 @@ class NumberTeacher(Teacher):
         views, label = self.views, self.label
         assert views.weak is not None and views.strong is not None
         with torch.no_grad():
-            target = numbers_of(self._ema_encoder[0][label]({views.variable: views.weak(images, generator)}))
+            if views.turned == label:
+                target, strong = self._turned(images, generator)
+            else:
+                target = self._answer(views.weak(images, generator))
+                strong = views.strong(images, generator)
             mask = surest(target, views.threshold, views.curriculum_fraction(progress))
-            strong = views.strong(images, generator)
         learnt = numbers_of(encoder[label]({views.variable: strong}))
         nats = divergence(target, learnt, views.temperature)
         loss = (mask * nats.reshape(len(nats), -1).sum(dim=1)).mean()
         return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": mask.mean()}
+
+    def _answer(self, images: Tensor) -> NormalNumbers:
+        return numbers_of(self._ema_encoder[0][self.label]({self.views.variable: images}))
+
+    def _turned(self, images: Tensor, generator: torch.Generator) -> tuple[NormalNumbers, Tensor]:
+        """Returns the EMA's answer on the weak view, moved by the difference of both turns, and the strong view."""
+        weak, strong = self.views.weak, self.views.strong
+        assert weak is not None and strong is not None
+        seen, turned = weak.turned(images, generator)
+        answer = self._answer(seen)
+        unturned = answer.loc - turned
+        moved, turned = strong.turned(images, generator, unturned)
+        return NormalNumbers(unturned + turned, answer.scale, answer.deviation, validate_args=False), moved
 
 
 def surest(target: NormalNumbers, threshold: float, fraction: float) -> Tensor:

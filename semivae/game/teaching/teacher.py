@@ -88,6 +88,7 @@ class StreamViews:
         weak, strong: the pair of views for self-training: the teacher labels the weak one, the encoder learns on the
             strong one. With a vote and no pair, the teacher gets the plain image and the encoder `view`, if any.
         maps: the name of the label if it is a segmentation map, which moves along with the image.
+        turned: the name of the label that turns with the image, an angle, if a view turns one.
         teacher: makes the teacher of the pair or vote.
         threshold: the smallest confidence of a label that is learnt.
         weight: the weight of the loss.
@@ -107,6 +108,7 @@ class StreamViews:
     weak: JointView | None = None
     strong: JointView | None = None
     maps: str | None = None
+    turned: str | None = None
     teacher: MakeTeacher | None = None
     threshold: float = 0.95
     weight: Weight = field(default_factory=Weight)
@@ -152,6 +154,10 @@ class StoredView:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return images[:, 1 + self.place]
 
+    def turned(self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Raises ValueError: stored draws do not say how they were turned."""
+        raise ValueError("stored draws of views turn no labels; let the encoder start from the images")
+
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Raises ValueError: a map has no stored draws."""
         raise ValueError("stored draws of views move no maps; let the encoder start from the images")
@@ -161,6 +167,10 @@ class JointView(Protocol):
     """A random augmentation of images [batch, channels, height, width] and of their maps [batch, height, width]."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+
+    def turned(self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns images, and what their turns add to their label, an angle, [batch]; limits hold for `angles`."""
+        ...
 
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Moves images and maps alike, and changes colours in images only. New pixels of the maps are `VOID`."""
