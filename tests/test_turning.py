@@ -70,7 +70,7 @@ class Reads(nn.Module):
 
 
 def reader() -> Player:
-    return Player([NetworkConditional(ANGLE, (IMAGE,), Reads())])  # type: ignore[arg-type]
+    return Player([NetworkConditional(ANGLE, (IMAGE,), Reads())])
 
 
 @pytest.mark.parametrize("clockwise", [False, True])
