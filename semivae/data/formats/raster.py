@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -87,6 +88,13 @@ def _alone(limit: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
+@contextmanager
+def _frames_checked() -> Iterator[None]:
+    """Lets the plugin for GIF, which checks the size of each frame, refuse all that is not decoded anyway."""
+    with _alone(MOST_PIXELS), warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+        yield
+
+
 def open_header(content: bytes) -> Image.Image:
     """An image file, opened for what its header says, whatever its size: by the first of `FORMATS` that takes it.
 
@@ -104,9 +112,9 @@ def open_header(content: bytes) -> Image.Image:
         if accepts is not None and accepts(content[:16]) is not True:
             continue
         try:
-            with _alone(MOST_PIXELS) if name == "GIF" else nullcontext():  # whose plugin asks for each frame
+            with _frames_checked() if name == "GIF" else nullcontext():
                 return factory(io.BytesIO(content), "")
-        except Image.DecompressionBombError as error:  # WebP and the tiles of a TIFF, checked by their plugins
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # checked by their plugins
             most = MOST_PIXELS_WEBP if name == "WEBP" else MOST_PIXELS
             raise ValueError(f"more pixels than are decoded ({most:,}); scale it down") from error
         except (SyntaxError, IndexError, TypeError, struct.error) as error:  # the plugin finds it to be none
