@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,11 @@ def test_manifests_keep_who_shows_what_and_refuse_what_cannot_be(tmp_path: Path)
     assert content["format"] == 2 and content["also_labelled"]["n"] == "all"
     save_split(make_split(data, SplitSpec(labelled=9)), path)
     assert json.loads(path.read_text())["format"] == 1, "earlier versions read it"
+    rows = data.train["x"].flatten().long()
+    known = replace(data, train={**data.train, "z": rows % 2}, unlabelled={})  # z of every example
+    nobody = make_split(known, SplitSpec(labelled="all", validation=6))
+    save_split(nobody, path)
+    assert load_split(path, known).digest == nobody.digest, "all that know z are labelled, so no other shows it"
     wrong = make_split(data, SplitSpec(labelled=9, validation=6, also_labelled={"z": 20}))
     wrong.also_labelled["z"][0] = 3  # whose z is not known
     save_split(wrong, path)
@@ -277,6 +283,7 @@ def test_a_table_beside_pictures_holds_further_labels(folder: Path) -> None:
         ("0.png,lynx,dogs,lynx,", "0.png has cats and dogs in column family; give it one"),
         ("9.png,lynx,cats,lynx,", "files that metadata.csv names are no images"),
         ("8.png,,dogs,,tiger|lynx", r"'tiger\|lynx' names tiger, which is no class of the label"),
+        ("8.png,,dogs,,tiger|bear", r"'tiger\|bear' names bear, tiger, which are no classes of the label"),
     ],
 )
 def test_what_a_table_gets_wrong_about_further_labels(folder: Path, row: str, message: str) -> None:
@@ -298,6 +305,10 @@ def test_columns_that_are_not_there_are_refused(folder: Path) -> None:
         ({"columns": {"x": "family"}, "kinds": {}}, "columns: x is what data call their own"),
         ({"kinds": {"w": "candidates"}}, "kinds: w is not among columns"),
         ({"kinds": {"m": "many"}}, "kinds"),
+        (
+            {"label_column": ["a", "b"]},
+            "kinds.m: candidates are classes of the label, but the label is a vector of attr",
+        ),
     ],
 )
 def test_recipes_that_name_no_further_label_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -322,6 +333,9 @@ def test_columns_of_a_table_are_further_labels_and_no_inputs(tmp_path: Path) -> 
     assert len(alone.train["c"]) + len(alone.test["c"]) == 8
     with pytest.raises(DataError, match=r"has no column genus \(source.columns\)"):
         load_source(TableSource.model_validate(fixed | {"columns": {"c": "genus"}}), tmp_path)
+    for nameless, key in (({"columns": {"c": ""}}, "columns"), ({"label": ""}, "label")):
+        with pytest.raises(DataError, match=f"source.{key} names a column without a name"):
+            load_source(TableSource.model_validate(fixed | nameless), tmp_path)
 
 
 def arrays(folder: Path, keys: dict[str, Any], kinds: dict[str, str] | None = None, **held: Any) -> Dataset:
@@ -359,6 +373,23 @@ def test_arrays_of_further_labels_in_other_parts(tmp_path: Path) -> None:
     assert arrays(tmp_path, keys, more=more, family=family).unlabelled["c"].tolist() == [VOID, VOID]
 
 
+def test_arrays_that_keys_leave_out_are_named(tmp_path: Path) -> None:
+    x, y = np.zeros((12, 2), np.float32), np.arange(12) % 2
+    np.savez(tmp_path / "own.npz", x=x, y=y, x_test=x, y_test=y, family=y)
+
+    def read(**keys: str) -> Dataset:
+        return load_source(ArraysSource.model_validate({"name": "arrays", "path": "own.npz", "keys": keys}), tmp_path)
+
+    with pytest.raises(DataError, match="keys does not name x, y, x_test, y_test; to read these arrays too, add x: x,"):
+        read(c="family")
+    with pytest.raises(DataError, match="keys does not name y_test; to read this array too, add y_test: y_test"):
+        read(x="x", y="y", x_test="x_test")
+    assert "keys does not name x_test, y_test; to read" in read(x="x", y="y", c="family").warnings[0]
+    assert not any(
+        "source.keys" in warning for warning in read(x="x", y="y", x_test="x_test", y_test="y_test").warnings
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "kinds", "held", "message"),
     [
@@ -372,6 +403,12 @@ def test_arrays_of_further_labels_in_other_parts(tmp_path: Path) -> None:
             r"candidates are zeros and ones, \[n, 3\]",
         ),
         ({"c": "f"}, {"c": "candidates"}, {"f": np.full((15, 3), 2)}, "holds other numbers than 0 and 1"),
+        (
+            {"y": "n", "c": "f"},
+            {"c": "candidates"},
+            {"n": np.linspace(0, 1, 15), "f": np.zeros((15, 3), np.int64)},
+            "c: candidates are classes of the label, but the label is a number; correct source.kinds",
+        ),
     ],
 )
 def test_arrays_that_are_no_further_labels(

@@ -191,6 +191,27 @@ def test_files_that_cannot_be_read_are_named_and_read_again_when_repaired(
     assert_equal(load_source(pets(tmp_path / "packed"), tmp_path), read_folder(source, tmp_path / "pets"))
 
 
+def test_what_was_changed_or_lost_since_a_packing_was_stopped_is_read_again(tmp_path: Path) -> None:
+    write_pets(tmp_path / "pets", ("train", "test"))
+    source, folder = pets(tmp_path / "pets"), tmp_path / "packed"
+    broken = tmp_path / "pets" / "train" / "cat" / "4é.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="Repair or remove"):
+        pack(source, tmp_path / "pets", folder, quiet)
+    write_picture(broken, 77)
+    other = tmp_path / "pets" / "train" / "dog" / "5é.png"
+    write_picture(other, 78)  # read well before, and turned by its owner since
+    later = (folder / pictures.PROGRESS_FILE).stat().st_mtime_ns + 10**9
+    os.utime(other, ns=(later, later))
+    (folder / "test_x.npy").unlink()
+    shutil.copytree(folder, tmp_path / "half")
+    pack(source, tmp_path / "pets", folder, quiet)
+    assert_equal(load_source(pets(folder), tmp_path), read_folder(source, tmp_path / "pets"))
+    (tmp_path / "half" / "test_x.npy").write_bytes((folder / "test_x.npy").read_bytes())
+    pack(source, tmp_path / "pets", tmp_path / "half", quiet)  # the arrays are there; one picture is newer
+    assert_equal(load_source(pets(tmp_path / "half"), tmp_path), read_folder(source, tmp_path / "pets"))
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")

@@ -22,7 +22,7 @@ from semivae.data.features.network import FeatureNetwork, in_chunks
 from semivae.data.features.pictures import ArrayPictures, pictures_of
 from semivae.data.features.store import PLAIN, Store, draw_of
 from semivae.data.formats import image_files
-from semivae.data.formats.mapped_arrays import created_array, refuse_full_disk
+from semivae.data.formats.mapped_arrays import created_array, opened_array, refuse_full_disk
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs import features as features_module
 from semivae.data.inputs import images as images_module
@@ -134,6 +134,35 @@ def test_a_second_time_features_are_read_and_nothing_is_computed(data_root: Path
     assert first.digest == again.digest == load_source(recipe.source, data_root).digest  # splits do not depend on them
 
 
+@pytest.mark.parametrize("name", ["plain.npy", "scale.safetensors", "draw"])
+def test_stored_features_that_are_damaged_are_named(tmp_path: Path, name: str) -> None:
+    recipe, root = read(tmp_path), colours(tmp_path / "data")
+    attached(recipe, root)
+    folder = next((root / "features").iterdir())
+    place = next(folder.glob("strong-*-1.npy")) if name == "draw" else folder / name
+    whole = place.read_bytes()
+    place.write_bytes(whole[: len(whole) // 2])  # as a copy that was stopped
+    with pytest.raises(DataError, match=rf"{place.name} is damaged .*; delete this folder, and it is computed again"):
+        attached(recipe, root)
+    if name == "plain.npy":  # of other pictures
+        np.save(place, np.zeros((3, 5), np.float16))
+        with pytest.raises(DataError, match=r"plain.npy is damaged \(\[3, 5\] of torch.float16\)"):
+            attached(recipe, root)
+
+
+def test_a_record_of_progress_does_not_count_without_its_arrays(tmp_path: Path) -> None:
+    recipe, root = read(tmp_path), colours(tmp_path / "data")
+    expected, _ = attached(recipe, root)
+    folder = next((root / "features").iterdir())
+    names = sorted(path.stem for path in folder.glob("*.npy"))
+    kept = expected.train["f"].clone()
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    order = ["plain", *(name for name in names if name.startswith("weak")), *(n for n in names if n[:2] == "st")]
+    (folder / "progress.json").write_text(json.dumps({"passes": order, "chunks": 1}))
+    assert torch.equal(attached(recipe, root)[0].train["f"], kept)
+
+
 def test_other_weights_sizes_and_views_are_other_features(data_root: Path, tmp_path: Path) -> None:
     attached(read(tmp_path), data_root)
     before = {path.name for path in (data_root / "features").iterdir()}
@@ -194,7 +223,7 @@ def test_a_stopped_extraction_goes_on_to_the_same_end(tmp_path: Path, monkeypatc
     extract(job_of(pictures, network), stopped, lambda _: None)
     assert min(pictures.reads) == 128  # what was done is not done again
     for one in job_of(pictures, network).passes:
-        assert torch.equal(whole.read(one), stopped.read(one))
+        assert torch.equal(opened_array(whole.path(one)), opened_array(stopped.path(one)))
 
 
 def test_arrays_in_memory_are_scaled_to_the_networks_size_like_new_pictures(tmp_path: Path) -> None:
@@ -360,7 +389,7 @@ def test_an_array_that_is_not_written_yet_takes_no_disk(tmp_path: Path, monkeypa
     full = shutil.disk_usage(tmp_path)._replace(free=2**27 + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
     begun = tmp_path / "begun.npy"
-    created_array(begun, (10**6,), np.float16).flush()
+    created_array(begun, (10**6,), np.float16)[0].flush()
     with pytest.raises(DataError, match="rows take 2 MB"):
         refuse_full_disk(tmp_path, 2 * 10**6, [begun], "rows take", "or fewer")
     begun.write_bytes(b"1" * 2 * 10**6)  # now it is

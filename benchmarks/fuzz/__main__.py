@@ -32,10 +32,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.fuzz.further import FurtherArrays, FurtherTables, LabelTables
+from benchmarks.fuzz.kept import SOURCE, KeptFeatures, Packed
 from benchmarks.fuzz.outcomes import SECONDS, Kind, Outcome, outcome_of
 from benchmarks.fuzz.pictures import Masks, Pictures
 from benchmarks.fuzz.recipes import Changes, GivenValues, Recipes
 from benchmarks.fuzz.tables import Arrays, ParquetTables, Rows, Tables
+from semivae.recipe import Recipe
 
 HUNG = 20 * SECONDS  # of the clock, after which a process that does not end its input is killed
 
@@ -65,9 +68,19 @@ def kinds(folder: Path) -> Mapping[str, Kind]:
     rows = (folder / "flowers.csv").read_text(encoding="utf-8").split("\n")[:20]
     found: list[Kind] = [
         Pictures(), Masks(), Tables(), ParquetTables(), Arrays(), Rows(runs["table"], "\n".join(rows)),
-        GivenValues(list(runs.values())), Recipes(), Changes(),
+        GivenValues(list(runs.values())), Recipes(), Changes(), FurtherTables(), LabelTables(), FurtherArrays(),
+        Packed(folder / "to_pack"), KeptFeatures(folder / "to_extract", featured_recipe()),
     ]  # fmt: skip
     return {kind.name: kind for kind in found}
+
+
+def featured_recipe() -> Recipe:
+    """A recipe whose pictures go through a small network with random weights."""
+    from semivae.recipe import read_recipe
+
+    net = {"name": "torchvision", "model": "shufflenet_v2_x0_5", "weights": "none"}
+    features = {"f": {"net": net, "size": 32, "draws": {"weak": 1, "strong": 1}}}
+    return read_recipe("photos", {"source": SOURCE, "features": features})
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def table(draw: Random) -> str:
         rows.append(row if draw.random() >= few else row[: draw.randrange(len(row) + 1)])
     delimiter, ending = draw.choice((",", ",", ";", "\t", "|")), draw.choice(("\n", "\n", "\r\n", "\r"))
     quote = draw.random() < 0.9
-    return ending.join(delimiter.join(_quoted(cell, delimiter) if quote else cell for cell in row) for row in rows)
+    return ending.join(delimiter.join(quoted(cell, delimiter) if quote else cell for cell in row) for row in rows)
 
 
 def _cell(draw: Random, name: str, number: int) -> str:
@@ -45,7 +45,7 @@ def _cell(draw: Random, name: str, number: int) -> str:
     return draw.choice("abc") if name == "site" else f"{draw.gauss(3, 1):.{number % 4}f}"
 
 
-def _quoted(cell: str, delimiter: str) -> str:
+def quoted(cell: str, delimiter: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in (delimiter, '"', "\n")) else cell
 
 

@@ -353,7 +353,7 @@ def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
         balance=content["balance"],
         seed=content["seed"],
         validation=len(validation),
-        also_labelled={name: rows if rows == "all" else len(rows) for name, rows in further.items()},
+        also_labelled={name: rows if rows == "all" else len(rows) for name, rows in further.items() if rows},
     )
     labelled, unlabelled = (rest, nothing) if everything else (labelled.sort().values, rest)
     split = Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest, spec)

@@ -148,6 +148,10 @@ class FolderSource(Section):
         if self.kinds.get("y") == "candidates":
             raise ValueError("kinds: y is a class or a vector of attributes; candidates are a further label beside it")
         _refuse_further(self.columns, self.kinds, "columns", ("classes", "attributes"))
+        if self.holds_attributes and (lost := [name for name, kind in self.kinds.items() if kind == "candidates"]):
+            raise ValueError(
+                f"kinds.{lost[0]}: candidates are classes of the label, but the label is a vector of attributes"
+            )
         for name, column in self.columns.items():
             if not isinstance(column, str) and self.kinds.get(name, "attributes") != "attributes":
                 raise ValueError(f"columns.{name}: several columns hold attributes; correct kinds.{name}")
@@ -193,7 +197,8 @@ class ArraysSource(Section):
     keys: dict[Name, str | tuple[str, ...]] = Field(
         {},
         description="What the file calls an array, if not by our name; a list joins several arrays. Other names than "
-        "those above are further labels, such as {x: x, y: kind, c: family}.",
+        "those above are further labels, such as {x: x, y: kind, c: family}. Arrays that are not named here are then "
+        "not read.",
     )
     kinds: dict[Name, LabelKind] = KINDS
     size: Side | tuple[Side, Side] | None = Field(

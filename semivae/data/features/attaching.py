@@ -13,7 +13,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.features.extraction import Job, Tell, extract
 from semivae.data.features.network import FeatureNetwork
 from semivae.data.features.pictures import PARTS, counts_of, pictures_digest, pictures_of
-from semivae.data.features.store import PLAIN, Pass, Store, draw_of
+from semivae.data.features.store import PLAIN, Store, draw_of
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.paths import resolve
 from semivae.errors import DataError, RecipeError
@@ -105,6 +105,7 @@ def _with(
     network.channels.fill_(dataset.shape[0])
     how = feature_preprocessing(spec, recipe.source, dataset.shape[0])
     counts = counts_of(dataset)
+    drawn = counts["train"] + counts["unlabelled"]
     wanted = {view: [draw_of(view, recipe.views[view], index) for index in range(k)] for view, k in spec.draws.items()}
     passes = [PLAIN, *(one for each in wanted.values() for one in each if draws)]
     key: dict[str, object] = {
@@ -115,21 +116,21 @@ def _with(
     store = Store(root, dataset.name, key)
     with pictures_of(dataset, how) as pictures, _alone(store):
         what = f"features {name} by {spec.net.model} at {spec.size} pixels"
-        drawn = counts["train"] + counts["unlabelled"]
         extract(Job(what, network, pictures, drawn, passes, device), store, tell)
-    parts = dict(zip(PARTS, torch.split(store.read(PLAIN), [counts[part] for part in PARTS]), strict=True))
+    plain = store.read(PLAIN, (sum(counts.values()), network.size))
+    parts = dict(zip(PARTS, torch.split(plain, [counts[part] for part in PARTS]), strict=True))
     return replace(
         dataset,
         train={**dataset.train, name: parts["train"]},
         test={**dataset.test, name: parts["test"]},
         unlabelled={**dataset.unlabelled, name: parts["unlabelled"]} if dataset.unlabelled else {},
         derived=(*dataset.derived, name),
-        draws={name: {view: _read(store, each) for view, each in wanted.items()}} if draws else {},
+        draws={
+            name: {view: tuple(store.read(one, (drawn, network.size)) for one in each) for view, each in wanted.items()}
+        }
+        if draws
+        else {},
     )
-
-
-def _read(store: Store, passes: list[Pass]) -> tuple[torch.Tensor, ...]:
-    return tuple(store.read(one) for one in passes)
 
 
 def _alone(store: Store) -> FileLock:

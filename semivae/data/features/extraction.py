@@ -103,9 +103,11 @@ def _fit(job: Job) -> None:
 
 
 def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell) -> None:
-    arrays = {one: created_array(_writing(store, one), (job.rows(one), job.network.size), TYPE) for one in missing}
+    made = {one: created_array(_writing(store, one), (job.rows(one), job.network.size), TYPE) for one in missing}
+    arrays = {one: array for one, (array, _) in made.items()}
     progress = store.folder / PROGRESS_FILE
-    first = _chunks_done(progress, missing)
+    whole = all(kept for _, kept in made.values())  # a record speaks of the arrays that were there
+    first = min(_chunks_done(progress, missing), len(_starts(job, missing))) if whole else 0
     chunks = [range(start, min(start + AT_A_TIME, len(job.pictures))) for start in _starts(job, missing)]
     started = told = saved = time.monotonic()
     work = [sum(max(0, min(job.rows(one), rows.stop) - rows.start) for one in missing) for rows in chunks]
@@ -174,7 +176,7 @@ def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(progress.read_text(encoding="utf-8"))
         if kept["passes"] == [one.name for one in missing]:
-            return int(kept["chunks"])
+            return max(0, int(kept["chunks"]))
     return 0
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from semivae.data.features.network import FeatureNetwork
 from semivae.data.formats.mapped_arrays import opened_array
+from semivae.errors import DataError
 from semivae.files import whole_file
 from semivae.recipe.schema import ViewSpec
 
@@ -69,24 +71,45 @@ class Store:
         """Whether a pass was finished."""
         return self.path(one).is_file()
 
-    def read(self, one: Pass) -> Tensor:
-        """The features of a finished pass, float16 [n, size], mapped from disk."""
-        return opened_array(self.path(one))
+    def read(self, one: Pass, shape: tuple[int, int]) -> Tensor:
+        """Returns the features of a finished pass, float16 [n, size], mapped from disk.
+
+        Raises:
+            DataError: the file is damaged, or has not this shape.
+        """
+        try:
+            found = opened_array(self.path(one))
+        except Exception as error:  # NumPy raises much, by the byte that is wrong
+            raise self._damaged(f"{one.name}.npy", error) from error
+        if tuple(found.shape) != shape or found.dtype != torch.float16:
+            raise self._damaged(f"{one.name}.npy", f"{list(found.shape)} of {found.dtype}")
+        return found
+
+    def _damaged(self, name: str, reason: object) -> DataError:
+        return DataError(f"{self.folder}: {name} is damaged ({reason}); delete this folder, and it is computed again")
 
     def has_scale(self) -> bool:
         """Whether a standardisation is kept."""
         return (self.folder / SCALE_FILE).is_file()
 
     def read_scale(self, network: FeatureNetwork) -> bool:
-        """Gives a network the standardisation that is kept; returns whether there is one."""
+        """Gives a network the standardisation that is kept; returns whether there is one.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         path = self.folder / SCALE_FILE
         if not path.is_file():
             return False
-        with safe_open(path, "pt") as tensors:
-            network.mean.copy_(tensors.get_tensor("mean"))
-            network.deviation.copy_(tensors.get_tensor("deviation"))
-            if network.basis is not None:
-                network.basis.copy_(tensors.get_tensor("basis"))
+        try:
+            with safe_open(path, "pt") as tensors:
+                for name in ("mean", "deviation", *(("basis",) if network.basis is not None else ())):
+                    kept = tensors.get_tensor(name)
+                    if not torch.isfinite(kept).all() or kept.shape != getattr(network, name).shape:
+                        raise ValueError(f"{name} is {list(kept.shape)}, or not finite")
+                    getattr(network, name).copy_(kept)
+        except Exception as error:  # safetensors raises its own
+            raise self._damaged(SCALE_FILE, error) from error
         network.fitted = True
         return True
 

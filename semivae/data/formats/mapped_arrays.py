@@ -43,14 +43,14 @@ def refuse_full_disk(folder: Path, needed: int, kept: Iterable[Path], what: str,
         )
 
 
-def created_array(path: Path, shape: Sequence[int], dtype: DTypeLike) -> MappedArray:
-    """Returns an array on disk to write to: the one of a packing that was stopped, else a new one."""
+def created_array(path: Path, shape: Sequence[int], dtype: DTypeLike) -> tuple[MappedArray, bool]:
+    """Returns an array on disk to write to, and whether an attempt that was stopped has left it; else it is new."""
     with suppress(OSError, ValueError):
         found: MappedArray = np.load(path, mmap_mode="r+")
         if found.shape == tuple(shape) and found.dtype == dtype:
-            return found
+            return found, True
     new: MappedArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=tuple(shape))
-    return new
+    return new, False
 
 
 def opened_array(path: Path) -> Tensor:

@@ -30,6 +30,9 @@ UNIT = "\0"  # between the cells of several columns; str.strip leaves it alone
 PRESENT, ABSENT = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
+_NO_CLASS = ("which is no class", "which are no classes")
+
+
 @dataclass(frozen=True)
 class Cells:
     """The cells of a further label.
@@ -75,6 +78,7 @@ def _classes(cells: Cells) -> tuple[Tensor, LabelInfo]:
 
 def _candidates(cells: Cells) -> tuple[Tensor, LabelInfo]:
     """Which classes of the primary label may be the right one, int8 [n, classes], from cells like `cat|dog`."""
+    refuse_candidates_of_numbers(cells.classes, cells.what)
     coded = Column(cells.texts, cells.style).coded
     marks = {mark.strip().lower() for mark in cells.unlabelled}
     table = np.full((len(coded.texts) + 1, len(cells.classes)), VOID, np.int8)  # the last row is for unknown cells
@@ -84,11 +88,17 @@ def _candidates(cells: Cells) -> tuple[Tensor, LabelInfo]:
         named = [name.strip() for name in text.split(BETWEEN) if name.strip()]
         if unknown := sorted(set(named) - set(cells.classes)):
             raise DataError(
-                f"{cells.what}: {text!r} names {join_names(unknown)}, which is no class of the label; the classes are "
-                f"{join_names(cells.classes, 20)}, and candidates are parted by {BETWEEN}"
+                f"{cells.what}: {text!r} names {join_names(unknown)}, {_NO_CLASS[len(unknown) > 1]} of the label; the "
+                f"classes are {join_names(cells.classes, 20)}, and candidates are parted by {BETWEEN}"
             )
         table[row] = [name in named for name in cells.classes]
     return torch.from_numpy(table[coded.codes]), LabelInfo("candidates", cells.classes)
+
+
+def refuse_candidates_of_numbers(classes: Sequence[str], what: str) -> None:
+    """Raises DataError for candidates where the label has no classes; `what` names them."""
+    if not classes:
+        raise DataError(f"{what}: candidates are classes of the label, but the label is a number; correct source.kinds")
 
 
 def _attributes(cells: Cells) -> tuple[Tensor, LabelInfo]:
@@ -167,6 +177,7 @@ def candidates_of(array: Array, classes: Sequence[str], what: str) -> Tensor:
     Raises:
         DataError: the array has another shape, or other values.
     """
+    refuse_candidates_of_numbers(classes, what)
     if array.ndim != 2 or array.shape[1] != len(classes) or array.dtype.kind not in "biu":
         raise DataError(
             f"{what} is {list(array.shape)} of {array.dtype}; candidates are zeros and ones, [n, {len(classes)}], one "

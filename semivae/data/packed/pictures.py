@@ -87,10 +87,13 @@ def pack_pictures(source: FolderSource, path: Path, folder: Path, tell: Tell) ->
         advice = "choose another place, or make source.size smaller"
         refuse_full_disk(folder, packed_bytes(count, how), folder.glob("*x.npy"), what, advice)
         done = _Done(folder, _key(source, [*shown, *tested]))
-        arrays = {
+        made = {
             "train": created_array(path_of(folder, "train", "x"), (len(shown), *how.shape), np.uint8),
             "test": created_array(path_of(folder, "test", "x"), (len(tested), *how.shape), np.uint8),
         }
+        if not all(kept for _, kept in made.values()):  # a record speaks of the arrays that were there
+            done.start_anew()
+        arrays = {part: array for part, (array, _) in made.items()}
         looked = _decode(files, [*shown, *tested], how, arrays, done, tell)
         del arrays
         finish_packing(folder, _dataset(source, path, folder, layout, parts, remarks([looked], how)), source)
@@ -149,10 +152,22 @@ class _Done:
         self.path, self.key = folder / PROGRESS_FILE, key
         self.count = 0
         self.unreadable: dict[str, str] = {}
+        self.recorded = 0  # when, in nanoseconds since 1970
         with suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             if kept["key"] == key:
-                self.count, self.unreadable = int(kept["count"]), dict(kept["unreadable"])
+                self.count, self.unreadable = max(0, int(kept["count"])), dict(kept["unreadable"])
+                self.recorded = self.path.stat().st_mtime_ns
+
+    def start_anew(self) -> None:
+        self.count, self.unreadable = 0, {}
+
+    def is_stale(self, files: Files, name: str) -> bool:
+        """Whether a file could not be read, or was changed since the record was written."""
+        place = files.place if files.place.is_file() else files.place / name
+        with suppress(OSError):
+            return name in self.unreadable or place.stat().st_mtime_ns > self.recorded
+        return True
 
     def save(self) -> None:
         write_whole(self.path, json.dumps({"key": self.key, "count": self.count, "unreadable": self.unreadable}))
@@ -174,12 +189,12 @@ def _decode(
     tell: Tell,
 ) -> Pictures:
     """Writes the rows that are missing; returns what the first pictures were."""
-    shown, first, started = len(arrays["train"]), done.count, time.monotonic()
+    shown, first, started = len(arrays["train"]), min(done.count, len(names)), time.monotonic()
     looked = Pictures(torch.zeros(0), [], [], [])
     told = started
     if first:
         tell(f"going on after {first:,} of {len(names):,} pictures")
-    again = [row for row in range(first) if names[row] in done.unreadable] if done.unreadable else []
+    again = [row for row in range(first) if done.is_stale(files, names[row])]
     done.unreadable.clear()
 
     def decode(rows: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from semivae.data.readers.further_arrays import add_further_labels
 from semivae.data.readers.map_arrays import read_map_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
-from semivae.recipe.sources import PARTS_OF_ARRAYS
+from semivae.recipe.sources import ARRAYS, PARTS_OF_ARRAYS
 from semivae.text import join_names
 from semivae.variables import Sample, seen
 
@@ -67,7 +68,17 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
     Raises:
         DataError: an array is missing, or has a type, shape, length or value that does not fit.
     """
-    arrays = _called(arrays, source, path)
+    called = _called(arrays, source, path)
+    unread = _unread_doubts(arrays, source, path)
+    labels = "s" if "s" in called and "y" not in called else "y"
+    pairs = [("x", labels), *((("x_test", f"{labels}_test"),) if {"x_test", f"{labels}_test"} & set(called) else ())]
+    if unread and any(name not in called and name in arrays for pair in pairs for name in pair):
+        raise DataError(unread[0])
+    dataset = _dataset_of_called(called, source, path)
+    return replace(dataset, warnings=(*unread, *dataset.warnings))
+
+
+def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> Dataset:
     if "s" in arrays and "y" not in arrays:
         return read_map_arrays(source, path, arrays)
     for given, missing in (("x", "y"), ("y", "x"), ("x_test", "y_test"), ("y_test", "x_test")):
@@ -136,6 +147,17 @@ def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[
     if not keys:
         return arrays
     return {name: _joined([arrays[part] for part in parts], name, path) for name, parts in keys.items() if parts}
+
+
+def _unread_doubts(arrays: Mapping[str, Array], source: ArraysSource, path: Path) -> list[str]:
+    """A warning of arrays called as we call them, which are not read because `source.keys` names others only."""
+    used = {part for key in source.keys.values() for part in ((key,) if isinstance(key, str) else key)}
+    unread = [name for name in ARRAYS if name in arrays and name not in used and name not in source.keys]
+    if not source.keys or not unread:
+        return []
+    what = "this array" if len(unread) == 1 else "these arrays"
+    advice = ", ".join(f"{name}: {name}" for name in unread)
+    return [f"{path}: source.keys does not name {join_names(unread)}; to read {what} too, add {advice}"]
 
 
 def _joined(parts: Sequence[Array], name: str, path: Path) -> Array:

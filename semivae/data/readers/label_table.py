@@ -113,7 +113,7 @@ def _columns(
         for written in columns[source.file_column]:
             name = composed(PurePosixPath(written.strip().replace("\\", "/")).as_posix())
             found = known.get(f"{composed(folder)}{name}")
-            lacking += [written] if found is None else []
+            lacking += [written or "(an empty cell)"] if found is None else []
             names.append(found or "")
         for column, found_cells in cells.items():
             found_cells += columns[column]

@@ -154,6 +154,8 @@ def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
         ("categorical", source.categorical),
     )
     for key, names in asked:
+        if key != "ignore" and INDEX in names:
+            raise DataError(f"{path}: source.{key} names a column without a name; give it a name in the first line")
         if missing := [name for name in names if name not in cells and name != INDEX]:
             near = nearest(missing[0], cells)
             hint = f"; did you mean {near}?" if near else ""
