@@ -31,13 +31,12 @@ from semivae.recipe.sources import (
     BuiltInSource,
     CelebAMaskSource,
     FolderSource,
-    LongTailSpec,
     MasksSource,
     MemorySource,
     Source,
-    SplitSpec,
     TableSource,
 )
+from semivae.recipe.splits import LongTailSpec, SplitSpec
 from semivae.recipe.streams import (
     CountsSpec,
     FileSpec,
