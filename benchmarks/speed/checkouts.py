@@ -1,7 +1,7 @@
 """What a step costs: operations, waits and time a step, of this checkout or of several in turn.
 
-    python -m benchmarks.speed --data-root DATA
-    python -m benchmarks.speed --data-root DATA --recipes digits_50labels,mnist_100labels --old OTHER_CHECKOUT
+    python -m benchmarks.speed checkouts --data-root DATA
+    python -m benchmarks.speed checkouts --data-root DATA --recipes digits_50labels,mnist_100labels --old OTHER_CHECKOUT
 
 Counts do not depend on what else the machine does: a *kernel* is an operation that computes (views of a tensor and
 empty ones left out; one call for many tensors counts once), a *wait* is one that a GPU would stand still for (a number
@@ -100,7 +100,7 @@ for line in sys.stdin:
 """
 
 
-def main(
+def checkouts(
     data_root: Annotated[Path, typer.Option(help="where the data lie")] = Path("data"),
     recipes: Annotated[str, typer.Option(help="names, with commas between")] = RECIPES,
     old: Annotated[
@@ -112,16 +112,16 @@ def main(
     precision: Annotated[str, typer.Option(help="of the networks; `auto` is as shipped")] = "float32",
     out: Annotated[Path | None, typer.Option(help="a JSON file for all figures")] = None,
 ) -> None:
-    """Counts and times the steps of recipes."""
+    """Count and time the steps of recipes, of this checkout or of several in turn."""
     console = Console(width=160)
-    checkouts = [Path(__file__).resolve().parents[1], *(path.resolve() for path in old or ())]
+    compared = [Path(__file__).resolve().parents[2], *(path.resolve() for path in old or ())]
     found: dict[str, list[dict[str, Any]]] = {}
     console.print(
         "| recipe | checkout | kernels | waits | ms a step | time of the first / of this |\n|---|---|---|---|---|---|"
     )
     for recipe in recipes.split(","):
-        found[recipe] = measured(recipe, checkouts, data_root.resolve(), rounds, steps, at, precision)
-        for checkout, figures in zip(checkouts, found[recipe], strict=True):
+        found[recipe] = measured(recipe, compared, data_root.resolve(), rounds, steps, at, precision)
+        for checkout, figures in zip(compared, found[recipe], strict=True):
             console.print(_row(recipe, checkout.name, figures, found[recipe][0]), markup=False)
     facts = stamp(torch.device("cpu"))
     console.print(f"\n{machine_text(facts['machine'])}; torch {torch.__version__}; {facts['date']}", markup=False)
@@ -187,7 +187,3 @@ def _row(recipe: str, name: str, figures: dict[str, Any], first: dict[str, Any])
     ratio = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]" if ratios else ""
     time = 1000 * statistics.median(figures["times"])
     return f"| {recipe} | {name} | {figures['kernels']:,} | {figures['waits']} | {time:.1f} | {ratio} |"
-
-
-if __name__ == "__main__":
-    typer.run(main)
