@@ -50,7 +50,7 @@ def peers_command(
         Path | None, typer.Option("--authors", metavar="CHECKOUT", help="Of the authors' code; left out without it.")
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", help="Of the plain loop's data loaders; their time counts not.")
+        int, typer.Option("--workers", help="Of the plain loop's data loaders; only the clock sees them.")
     ] = 0,
     out: OutOption = OUT,
 ) -> None:

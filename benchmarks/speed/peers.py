@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.variants import labels_views
-from benchmarks.hierarchies.side_by_side import side_by_side
+from benchmarks.hierarchies.side_by_side import Precision, side_by_side
 from benchmarks.speed.examples import Examples, changed, made_examples, read_examples, with_recipe
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.plain import Plain
@@ -116,6 +116,5 @@ def compare(name: str, peers: Peers, rounds: int) -> dict[str, Any]:
 
 def authors(checkout: Path, steps: int) -> list[dict[str, Any]]:
     """Our ladder beside the code of the paper's authors, in both precisions; wall-clock seconds a step."""
-    return [
-        {"batch": 64, "width": 32, **side_by_side(checkout, 64, 32, steps, each)} for each in ("float32", "bfloat16")
-    ]
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    return [{"batch": 64, "width": 32, **side_by_side(checkout, 64, 32, steps, each)} for each in precisions]

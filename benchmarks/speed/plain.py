@@ -102,7 +102,7 @@ class TwoViews(Dataset[tuple[Tensor, Tensor]]):
 
 
 def transforms(shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """The weak view, the strong one, and none, of a uint8 image [channels, side, side]; each gives float32 near [-2, 2].
+    """The weak view, the strong one, and none, of uint8 [channels, side, side]; each gives float32 in about [-2, 2].
 
     Photographs are flipped, characters are not.
     """

@@ -1,4 +1,4 @@
-"""Who is compared, and how: everybody takes turns in one process, so that all meet the same machine in the same state."""
+"""Who is compared, and how: everybody takes turns in one process, so that all meet the machine in the same state."""
 
 from __future__ import annotations
 
