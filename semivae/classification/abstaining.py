@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95  # of the promise
@@ -52,6 +51,8 @@ def log_odds(log_posterior: Floats) -> Floats:
 
     1 - p is summed over the other classes, so 1 - 1e-20 and 1 - 1e-30 differ.
     """
+    from scipy.special import logsumexp  # importing it takes a while
+
     falling = -np.sort(-log_posterior, axis=1)
     return np.asarray(falling[:, 0] - logsumexp(falling[:, 1:], axis=1), dtype=np.float64)
 

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
-from scipy.special import log_softmax, logsumexp, softmax
 
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
 from semivae.data.splits import recorded_counts
@@ -56,7 +55,8 @@ class Calibration:
     def apply(self, terms: Sequence[Floats]) -> Floats:
         """Returns log p(y | x), (n, K) or (n, K, H, W), from log q(y | x) and, if `draws` is positive, the vote."""
         weights = (1.0 / self.temperature, self.strength)[: len(terms)]
-        return np.asarray(log_softmax(weighted(terms, weights), axis=1), dtype=np.float64)
+        scores = np.asarray(weighted(terms, weights), dtype=np.float64)
+        return torch.from_numpy(scores).log_softmax(1).numpy()
 
 
 def calibration_of(run: TrainedModel, draws: int = 0) -> Calibration:
@@ -164,6 +164,7 @@ def least_nll(terms: Sequence[Floats], labels: NDArray[np.int64]) -> list[float]
     nothing, but a part without a mistake would else make the answer infinitely sure.
     """
     from scipy.optimize import minimize  # importing it takes a while
+    from scipy.special import logsumexp, softmax
 
     labels = np.asarray(labels, dtype=np.int64)
     scales = np.array([1.0, *(spread(term) for term in terms[1:])])
@@ -194,6 +195,8 @@ def weighted(terms: Sequence[Floats], weights: Sequence[float]) -> Floats:
 
 def nll_of(scores: Floats, labels: NDArray[np.int64]) -> float:
     """Mean of -log softmax(scores)[label], nats per image."""
+    from scipy.special import log_softmax  # importing it takes a while
+
     return float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
 
 

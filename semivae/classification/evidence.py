@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from torch import Tensor
 
 from semivae.classification.posterior import encoder_log_posterior
@@ -44,6 +43,8 @@ class WithEvidence:
 
     def given_evidence(self) -> Floats:
         """Returns q(y | x, all that is seen), [n, K], from 0 to 1; where the label is known, it is certain."""
+        from scipy.special import log_softmax  # importing it takes a while
+
         logits = self.log_posterior + sum(self.log_likelihood.values())
         found = np.exp(log_softmax(logits, axis=1))
         known = self.label >= 0

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 
 from semivae.classification.posterior import Floats
 from semivae.data.formats.label_files import class_number
@@ -69,6 +68,8 @@ def change_prior(log_posterior: Floats, old: Floats, new: Floats, classes: Seque
             f"the prior gives {join_names(impossible)} a share, but in training it had none, so nothing is known of "
             "it; give it 0, or train with examples of it"
         )
+    from scipy.special import log_softmax  # importing it takes a while
+
     with np.errstate(divide="ignore"):  # log 0 is meant: such a class has probability 0
         change = np.where(new > 0, np.log(new) - np.log(np.where(old > 0, old, 1.0)), -np.inf)
     return np.asarray(log_softmax(log_posterior + change, axis=1), dtype=np.float64)

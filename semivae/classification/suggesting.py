@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
 
 from semivae.errors import DataError
 
@@ -38,6 +37,8 @@ class Picks:
 
 def entropy(log_posterior: Floats) -> Floats:
     """Entropy of the class, nats, [n], from log posteriors [n, K]; 0 is sure, log K knows nothing."""
+    from scipy.special import entr  # importing it takes a while
+
     return np.asarray(entr(np.exp(log_posterior)).sum(axis=1), dtype=np.float64)
 
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import log_softmax
 
 from semivae.errors import DataError
 
@@ -88,6 +86,8 @@ def doubts_of(log_posterior: Floats, labels: Numbers, like: LabelDoubts | None =
 
 def _sharpness(logits: Floats, labels: Numbers) -> float:
     """1 / temperature of the largest likelihood, with the priors."""
+    from scipy.optimize import minimize_scalar  # importing it takes a while
+
     classes = logits.shape[1]
 
     def loss(log_sharpness: float) -> float:
@@ -105,6 +105,7 @@ def _sharpness(logits: Floats, labels: Numbers) -> float:
 
 def _learnt(logits: Floats, labels: Numbers, sharpness: float, rate: float, wrong: float) -> float:
     """How much the log odds of the given labels are lowered, at least 0, for the mean doubt to be `wrong`, nats."""
+    from scipy.optimize import brentq  # importing it takes a while
 
     def excess(learnt: float) -> float:
         return float(_doubt(_likely(logits, labels, sharpness, learnt), logits.shape[1], rate).mean()) - wrong
@@ -116,6 +117,8 @@ def _learnt(logits: Floats, labels: Numbers, sharpness: float, rate: float, wron
 
 def _likely(logits: Floats, labels: Numbers, sharpness: float, learnt: float = 0.0) -> Floats:
     """The probability of each given label, [n], inside (0, 1), at 1 / temperature, its log odds lowered by `learnt`."""
+    from scipy.special import log_softmax  # importing it takes a while
+
     rows, scaled = np.arange(len(labels)), sharpness * logits
     scaled[rows, labels] -= learnt
     likely = np.exp(log_softmax(scaled, axis=1)[rows, labels])
