@@ -69,6 +69,7 @@ ELSEWHERE = {
     "measured/segmentation": ROOT / "benchmarks" / "segmentation" / "segmentation.md",
     "measured/segmentation_128": ROOT / "benchmarks" / "segmentation" / "segmentation_128.md",
     "measured/hierarchies": ROOT / "benchmarks" / "hierarchies" / "hierarchies.md",
+    "measured/speed": ROOT / "benchmarks" / "speed" / "speed.md",
 }
 # The landing page says what the README says.
 PAGE_OF = {path: name for name, path in ELSEWHERE.items()} | {ROOT / "README.md": "index"}

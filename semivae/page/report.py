@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from semivae.errors import RunError
 from semivae.files import refuse_occupied, write_whole
 from semivae.metrics import error_interval
@@ -95,6 +93,8 @@ def page_of(found: Sequence[Findings], largest: int = LARGEST) -> bytes:
 
 
 def _rendered(found: Sequence[Findings], thumbnails: Thumbnails) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # importing it takes a while
+
     environment = Environment(
         loader=PackageLoader("semivae.page"),
         autoescape=True,
