@@ -13,7 +13,7 @@ from benchmarks.speed.ours import Ours
 from benchmarks.speed.page import add_entries, page
 from benchmarks.speed.peers import COMPARISONS, Peers, compare
 from benchmarks.speed.plain import Plain, transforms
-from benchmarks.speed.time_to_error import reached, time_to_error
+from benchmarks.speed.time_to_error import Curve, reached, time_to_error
 from benchmarks.speed.turns import alternate, ratio
 from benchmarks.speed.usb import Usb
 from semivae.errors import RunError
@@ -84,7 +84,8 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_a_learner_stops_at_the_error_or_at_its_last_step() -> None:
-    fast, slow, told = Counting(0.1), Counting(0.01), []
+    fast, slow = Counting(0.1), Counting(0.01)
+    told: list[dict[str, Curve]] = []
     curves = time_to_error({"fast": fast, "slow": slow}, 0.55, steps=20, every=3, tell=told.append)
     assert [row["steps"] for row in curves["fast"]] == [3, 6]
     assert [row["steps"] for row in curves["slow"]] == [3, 6, 9, 12, 15, 18, 20]

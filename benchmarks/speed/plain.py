@@ -35,7 +35,8 @@ class Plain:
 
     def __init__(self, examples: Examples, optimizer: Optimizer = "sgd", workers: int = 0) -> None:
         self.network = examples.network()
-        self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
+        moving = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.network, multi_avg_fn=moving)
         recipe, parts = examples.recipe, examples.parts
         self.optimizer = _optimizer(self.network, optimizer, _rate(examples))
         steps = recipe.training.steps
@@ -119,7 +120,7 @@ def error_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """The share of images, [n, channels, side, side], whose likeliest class is wrong."""
     network.eval()
     with torch.no_grad():
-        classes = torch.cat([network(some).argmax(1) for some in images.split(250)])
+        classes = torch.cat([network(some).argmax(1) for some in torch.split(images, 250)])
     return float((classes != labels).double().mean())
 
 

@@ -7,7 +7,9 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from semivae.errors import DataError
 
@@ -58,7 +60,7 @@ def obtain(title: str, files: Sequence[OfficialFile], folders: Sequence[Path], *
         if download:
             try:
                 _download(missing, folders[0])
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 reason = f"downloading failed: {error}"
         missing = [file for file in files if file.find(folders) is None]
     if missing:
@@ -85,7 +87,7 @@ def _download(files: Sequence[OfficialFile], folder: Path) -> None:
                     try:
                         _fetch(url, file, Path(scratch, file.name))
                         break
-                    except OSError:
+                    except (OSError, HTTPException):
                         if attempt == len(file.urls):
                             raise
                 Path(scratch, file.name).replace(folder / file.name)
@@ -96,29 +98,23 @@ def _download(files: Sequence[OfficialFile], folder: Path) -> None:
 
 
 def _fetch(url: str, file: OfficialFile, path: Path) -> None:
-    """Download one file. Raises OSError where it cannot be had, another one arrives, or more than it has."""
-    from http.client import HTTPException  # importing these takes a while
-    from urllib.request import Request, urlopen
-
+    """Download one file. Raises OSError where another one arrives, or more than it has."""
     from torch.hub import tqdm  # type: ignore[attr-defined]  # tqdm, or torch's own where it is not installed
 
     request = Request(url, headers={"User-Agent": "semivae"})  # some servers refuse Python's own name
     total, received = hashlib.sha256(), 0
-    try:
-        with (
-            urlopen(request, timeout=SILENCE) as response,
-            path.open("wb") as out,
-            tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name) as bar,
-        ):
-            while chunk := response.read(2**16):
-                received += len(chunk)
-                if received > file.size:
-                    raise OSError(f"{url} sends more than {file.size:,} bytes")
-                out.write(chunk)
-                total.update(chunk)
-                bar.update(len(chunk))
-    except HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    with (
+        urlopen(request, timeout=SILENCE) as response,
+        path.open("wb") as out,
+        tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name) as bar,
+    ):
+        while chunk := response.read(2**16):
+            received += len(chunk)
+            if received > file.size:
+                raise OSError(f"{url} sends more than {file.size:,} bytes")
+            out.write(chunk)
+            total.update(chunk)
+            bar.update(len(chunk))
     if total.hexdigest() != file.sha256:
         raise OSError(f"{url} sent another file (SHA-256 {total.hexdigest()}, official {file.sha256})")
 
