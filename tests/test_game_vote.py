@@ -166,3 +166,43 @@ def test_the_vote_that_a_recipe_asks_for_reaches_its_stream() -> None:
     recipe = read_recipe("digits_50labels", [vote])
     game = build_game(recipe, plan_of(recipe), torch.device("cpu"))
     assert game.views["unlabelled"].vote == Vote(strength=0.3, draws=7, start=0.25, classes=9)
+
+
+LOOSE = Variable("g", "bernoulli", (2,))
+
+
+def test_a_code_that_nothing_observed_depends_on_is_not_drawn() -> None:
+    """It integrates to 1, and a draw would only add noise: here q(g | x, y) is far from p(g)."""
+    decoder, encoder = tiny_players(20.0)
+    loose = NetworkConditional(LOOSE, (PIXELS, CLASS), Says(3.0, -1.0))
+    wider_decoder = Player([decoder["y"], decoder["h"], Prior(LOOSE), decoder["x"]])
+    wider_encoder = Player([encoder["y"], loose, encoder["h"]])
+    found = decoder_vote(wider_decoder, wider_encoder, {"x": IMAGES}, "y", 2)
+    torch.testing.assert_close(found, likelihood(1) + math.log(0.5))
+
+
+def test_a_code_that_another_needs_is_drawn_and_weighed() -> None:
+    """Nothing observed depends on g, but q(h | x, y, g) does: p(g) / q(g) then belongs to the weight."""
+    decoder, encoder = tiny_players(20.0)
+    needed = NetworkConditional(BIT, (PIXELS, CLASS, LOOSE), Says(20.0))
+    sure = NetworkConditional(LOOSE, (PIXELS, CLASS), Says(30.0, 30.0))
+    wider_decoder = Player([decoder["y"], decoder["h"], Prior(LOOSE), decoder["x"]])
+    found = decoder_vote(wider_decoder, Player([encoder["y"], sure, needed]), {"x": IMAGES}, "y", 2)
+    torch.testing.assert_close(found, likelihood(1) + 3 * math.log(0.5))
+
+
+def test_without_codes_a_vote_is_the_likelihood_itself() -> None:
+    """Whatever number of draws is asked for."""
+    pixels = NetworkConditional(PIXELS, (CLASS,), Darker())
+    encoder = Player([NetworkConditional(CLASS, (PIXELS,), Says(1.0, 0.0))])
+    found = decoder_vote(Player([Prior(CLASS), pixels]), encoder, {"x": IMAGES}, "y", 2, draws=3)
+    lit = torch.tensor([[0.9, 0.8], [0.3, 0.2]])  # [y, pixel]
+    x = IMAGES.view(2, 1, 2)
+    torch.testing.assert_close(found, (x * lit.log() + (1 - x) * (1 - lit).log()).sum(-1))
+
+
+class Darker(nn.Module):
+    """Logits of the pixels, by class alone."""
+
+    def forward(self, images: Tensor | None, vectors: Tensor) -> Tensor:
+        return torch.tensor([[0.9, 0.8], [0.3, 0.2]]).logit()[vectors.argmax(1)].view(-1, 1, 1, 2)

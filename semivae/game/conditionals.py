@@ -37,7 +37,11 @@ class Conditional(nn.Module, ABC):
     def forward(self, sample: Sample) -> Distribution:
         """Returns the distribution of the target, with event shape `target.shape` and batch shape [batch] or ()."""
         # log-probabilities need float32, also where the networks run in bfloat16
-        return self.family.distribution(self.target, self.parameters_of(sample).float())
+        return self.distribution_of(self.parameters_of(sample).float())
+
+    def distribution_of(self, parameters: Tensor) -> Distribution:
+        """Returns the distribution of the target with these parameters, as `parameters_of` returns them."""
+        return self.family.distribution(self.target, parameters)
 
     def draw(self, sample: Sample, batch: int, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
         """Returns a value of the target, [batch, *shape]: a draw, or the mean or mode if the variable asks for it.
@@ -73,7 +77,7 @@ class Conditional(nn.Module, ABC):
             raise FloatingPointError(
                 f"the network of {self.target.name} given {given} returns values that are not finite"
             )
-        distribution = self.family.distribution(self.target, parameters)
+        distribution = self.distribution_of(parameters)
         return distribution if self.given else distribution.expand(torch.Size((batch,)))
 
     def lesson_score(self, sample: Sample) -> Tensor:

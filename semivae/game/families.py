@@ -82,10 +82,15 @@ class GaussianFamily(Family):
             return _independent(Normal(loc, scale, validate_args=False), variable)
         return _independent(NormalNumbers(loc, scale, unit_of(variable, parameters)[1], validate_args=False), variable)
 
+    @classmethod
+    def scale_of(cls, raw: Tensor) -> Tensor:
+        """Returns standard deviations of any numbers; about 1 of zeros."""
+        return _positive(raw) + cls.smallest_scale
+
     def loc_and_scale(self, variable: Variable, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Returns means and standard deviations in the variable's unit, [..., *shape], of parameters."""
         loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape or (1,)))
-        scale = _positive(raw_scale) + self.smallest_scale
+        scale = self.scale_of(raw_scale)
         if not variable.shape:
             loc, scale = loc.squeeze(-1), scale.squeeze(-1)
         if not variable.deviation:

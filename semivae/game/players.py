@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -99,16 +99,23 @@ class Player(nn.Module):
             return value
         return torch.where(unknown, self[name].draw(sample, len(value), sampled).to(value), value)
 
-    def complete_and_score(self, sample: Sample) -> tuple[Sample, dict[str, Tensor]]:
+    def complete_and_score(
+        self, sample: Sample, only: Collection[str] | None = None
+    ) -> tuple[Sample, dict[str, Tensor]]:
         """Draws as `complete` with `sampled`, and scores what it drew with the same reading of every network.
+
+        Args:
+            sample: the known variables, each [batch, *shape].
+            only: the variables that may be drawn; None: all.
 
         Returns:
             The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
         """
-        completed = dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
+        drawn = [name for name in self.names if name not in sample and (only is None or name in only)]
+        completed = dict(with_shared_features([self[name] for name in drawn], sample))
         scores: dict[str, Tensor] = {}
-        for name in self.names:
-            if name not in completed and all(given.name in completed for given in self[name].given):
+        for name in drawn:
+            if all(given.name in completed for given in self[name].given):
                 distribution = self[name].to_draw(completed, len(next(iter(sample.values()))))
                 completed[name] = sample_rows(distribution)
                 scores[name] = distribution.log_prob(completed[name])

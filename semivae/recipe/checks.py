@@ -109,7 +109,7 @@ def check_scales(
     """Only distributions with a scale can share it."""
     for player, factors in (("decoder", decoder), ("encoder", encoder)):
         for name, factor in factors.items():
-            if not isinstance(factor, ConditionalSpec) or factor.scale != "shared" or name not in variables:
+            if not isinstance(factor, ConditionalSpec) or factor.scale == "given" or name not in variables:
                 continue
             path: KeyPath = (player, name, "scale")
             family = variables[name].family
@@ -117,6 +117,12 @@ def check_scales(
                 yield Problem(path, f"a {family} variable has no scale; remove scale")
             elif factor.flow is not None:
                 yield Problem(path, "a flow has no scale; remove scale, or flow")
+            elif factor.scale == "covariance" and family != "gaussian":
+                yield Problem(path, f"a covariance is of gaussian numbers, and {name} is {family}; use shared")
+            elif factor.scale == "covariance" and player == "encoder":
+                yield Problem(path, "only the decoder's factors can have a covariance; use shared")
+            elif factor.scale == "covariance" and name in encoder and encoder[name].ladder:
+                yield Problem(path, f"the level {name} of a ladder takes independent numbers; use given or shared")
 
 
 def check_ladder(
@@ -277,6 +283,10 @@ def check_objective(
         if decoder.get(name, "samples") == "samples":
             message = f"the lower bound needs p({name}), but the decoder has no density of it"
             yield Problem(path, f"{message}; give it a prior, or use symmetric")
+        theirs = decoder.get(name)
+        if isinstance(theirs, ConditionalSpec) and theirs.scale == "covariance":
+            message = f"the lower bound takes no covariance of numbers that the encoder draws, {name}"
+            yield Problem(path, f"{message}; use scale: shared, or symmetric")
         family = variables[name].family if name in variables else ""
         if training.estimator == "zgr" and family == "discretized_logistic":
             message = f"zgr has no gradient for a {family} variable that is drawn, {name}"

@@ -141,10 +141,11 @@ class ConditionalSpec(Section):
         "variable but a single class.",
     )
     net: Net = Field(description="The network that computes the parameters of the distribution.")
-    scale: Literal["given", "shared"] = Field(
+    scale: Literal["given", "shared", "covariance"] = Field(
         "given",
         description="Of real numbers and pixels: whether the network says how widely each spreads, or that is learnt "
-        "once for all that may be given, as in a linear discriminant.",
+        "once for all that may be given (`shared`). `covariance` learns once how real numbers vary together too, as in "
+        "a linear discriminant; decoder only.",
     )
     ladder: bool = Field(
         False,

@@ -18,6 +18,7 @@ from semivae.data.streams import AttributeStream, Stream
 from semivae.devices import memory_of
 from semivae.errors import RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
+from semivae.game.correlated import CorrelatedConditional
 from semivae.game.families import FAMILIES
 from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
@@ -207,6 +208,9 @@ def _conditional(
         net = _net(f"{player}.{name}.net", spec.net, inputs, 0, output)
         if spec.flow is not None:
             return FlowConditional(target, given, net, Sampling(**spec.flow.model_dump()))
+        if spec.scale == "covariance":
+            with refusing_overflow(f"{player}.{name}.scale"):
+                return CorrelatedConditional(target, given, net)
         if spec.scale == "shared":
             net = SharedScale(net, output)
         return NetworkConditional(target, given, net)

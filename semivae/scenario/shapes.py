@@ -99,10 +99,18 @@ def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -
 def factor_net(
     spec: schema.ConditionalSpec, target: Variable, variables: Mapping[str, Variable]
 ) -> tuple[list[Variable], Shape]:
-    """What the network of a factor is given, and the shape that it must put out: parameters, of a flow a velocity."""
+    """What the network of a factor is given, and the shape that it must put out: parameters, of a flow a velocity.
+
+    Raises:
+        RecipeError: a covariance is asked for of a single number, or of numbers in a unit.
+    """
     given = [variables[parent] for parent in spec.given]
     if spec.flow is None:
-        return given, target.shape if spec.scale == "shared" else target.parameter_shape
+        if spec.scale == "covariance" and (target.deviation or not target.shape):
+            raise RecipeError(
+                f"decoder.{target.name}.scale: a covariance is of a vector of numbers, which have no unit; use shared"
+            )
+        return given, target.parameter_shape if spec.scale == "given" else target.shape
     return [*flow_inputs(target), *given], target.input_shape
 
 
@@ -143,5 +151,11 @@ def _checks(recipe: Recipe) -> Iterator[Callable[[], object]]:
     for player, factors in (("encoder", recipe.encoder), ("decoder", recipe.decoder)):
         for name, spec in factors.items():
             if isinstance(spec, schema.ConditionalSpec):
-                given, output = factor_net(spec, variables[name], variables)
-                yield partial(net_shapes, f"{player}.{name}.net", spec.net, [] if spec.ladder else given, output)
+                yield partial(_factor_shapes, f"{player}.{name}.net", spec, variables[name], variables)
+
+
+def _factor_shapes(
+    where: str, spec: schema.ConditionalSpec, target: Variable, variables: Mapping[str, Variable]
+) -> NetShapes:
+    given, output = factor_net(spec, target, variables)
+    return net_shapes(where, spec.net, [] if spec.ladder else given, output)

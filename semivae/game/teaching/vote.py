@@ -7,11 +7,15 @@ For an observed x and every class y, draw K codes h_k ~ q(h | x, y) and compute
 an importance-sampled lower bound of log p(x | y), in nats (Burda et al. 2016). Added to log p(y) and normalised over y,
 it is the posterior of the decoder as a generative classifier. The game alone never uses that posterior; reweighted
 wake-sleep adds the same step to wake-sleep (Bornschein and Bengio 2015).
+
+Codes on which no observed variable depends integrate to 1, and are not drawn. Where x depends on y alone, the vote is
+log p(x | y) itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -38,7 +42,8 @@ def decoder_vote(
     voted = torch.arange(classes, device=device).expand(count, -1) if isinstance(classes, int) else classes
     # one row per image, draw and class; the class changes fastest
     rows = {name: value.repeat_interleave(voted.shape[1] * draws, dim=0) for name, value in observed.items()}
-    sample, scores = encoder.complete_and_score({**rows, label: voted.repeat(1, draws).flatten()})
+    drawn = _codes_of(decoder, encoder, observed, label)
+    sample, scores = encoder.complete_and_score({**rows, label: voted.repeat(1, draws).flatten()}, drawn)
     codes = [name for name in sample if name not in observed and name != label]
     weight = torch.zeros(voted.numel() * draws, device=device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():
@@ -46,6 +51,19 @@ def decoder_vote(
     for log_prob in scores.values():
         weight = weight - log_prob
     return weight.view(count, draws, -1).logsumexp(dim=1) - math.log(draws)
+
+
+def _codes_of(decoder: Player, encoder: Player, observed: Collection[str], label: str) -> set[str]:
+    """Returns the codes on which an observed variable depends, and those that either player needs to draw or score."""
+    known = {*observed, label}
+    needed, waiting = set(known), [name for name in observed if name in decoder]
+    while waiting:
+        name = waiting.pop()
+        players = (decoder,) if name in known else (decoder, encoder)
+        new = {given.name for player in players if name in player for given in player[name].given} - needed
+        needed |= new
+        waiting.extend(new)
+    return needed - known
 
 
 @torch.no_grad()
