@@ -280,7 +280,7 @@ class Run(TrainedModel):
 
     def novelty(self, images: Given, *, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
         """Which images are of no kind that the run has learnt. See `semivae.generative.novelty.novelty`."""
-        return novelty(self, self.read(images)[0], draws, count, seed)
+        return novelty(self, self.with_pictures(self.read(images)[0], images), draws, count, seed)
 
     def embed(self, images: Given) -> NDArray[np.float32]:
         """Feature vectors of the images, [n, features]. See `semivae.classification.posterior.embed`."""

@@ -193,6 +193,9 @@ def photographs() -> None:
             picture = drawing(name, 1000 * number + image, 100)
             save(picture, "photographs", "train" if image < 6 else "test", name, f"{image}.jpg")
             save(picture, "new_photographs", f"{name}{image}.jpg")
+    hole = Image.new("L", (96, 96), 0)
+    hole.paste(255, (30, 30, 60, 60))
+    hole.save("hole.png")
     save_file(create_model("tf_efficientnet_lite0").state_dict(), "lite0.safetensors")
 
 

@@ -60,10 +60,10 @@ training: {steps: 30, validate_every: 10}
 """
 
 
-def colours(root: Path, per_class: int = 20) -> Path:
+def colours(root: Path, per_class: int = 20, tested: int = 5) -> Path:
     """A folder of red and blue noise, 24 x 30 pixels, from which any network can tell two classes."""
     numbers = np.random.default_rng(0)
-    for part, count in (("train", per_class), ("test", 5)):
+    for part, count in (("train", per_class), ("test", tested)):
         for name, colour in (("blue", (40, 40, 200)), ("red", (200, 40, 40))):
             folder = root / "colours" / part / name
             folder.mkdir(parents=True)

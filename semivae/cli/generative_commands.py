@@ -76,14 +76,14 @@ def chain(
     if space is not None:
         from semivae.data.hashing import random_subset
 
-        test = random_subset(opened.dataset().test[opened.image], count, seed)
+        test = random_subset(opened.dataset().test[opened.shown], count, seed)
         reference = space(test)
         report |= {"features": space.name, "reference": f"{len(test)} test images"}
     chains = []
     for name in starts:
         states = []
         for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
-            if opened.inputs.are_images:
+            if opened.shown_inputs.are_images:
                 make_folder(out)
                 save_grid(state.images[:shown], out / f"{name}_round{state.number:05}.png", overwrite=overwrite)
             states.append(state)

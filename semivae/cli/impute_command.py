@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.kinds import shown_as
-from semivae.cli.opening import given_values, head, open_run, read_given
+from semivae.cli.opening import given_values, head, noted, open_run
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -65,7 +65,7 @@ def impute(
     opened = open_run(run, checkpoint, device, data_root)  # where the palette of masks lies
     asked = {"draws": draws, "rounds": rounds, "seed": seed}
     if mask is not None:
-        found = read_given(opened, images, skip_unreadable=skip_unreadable)
+        found = noted(opened.canvas.read(images, skip_unreadable=skip_unreadable))
         by_name = all(place.is_dir() or place.suffix.lower() == ".zip" for place in (images, mask))  # arrays have none
         facts, lines = impute_images(opened, found, mask, by_name, out, values, asked, overwrite)
     elif not opened.inputs.reads_cells(images):
@@ -95,8 +95,8 @@ def impute_images(
     from semivae.generative.imputation import impute as fill
     from semivae.generative.imputation import missing_of
 
-    names, known = images.names, run.inputs.values(images.values)
-    places = run.inputs.masks()
+    names, known = images.names, run.canvas.values(images.values)
+    places = run.canvas.masks()
     found = places.read(mask)
     marks = places.values(found.values[partners(names, found.names, mask)] if by_name else found.values)
     missing = missing_of(run, marks, len(known), given=bool(values))
@@ -106,7 +106,7 @@ def impute_images(
     passed = {"unreadable": np.asarray(list(images.unreadable))} if images.unreadable else {}
     write_imputed(out, names, result, shown.arrays(result, run.classes) | passed)
     lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
-    if run.inputs.are_images:
+    if run.canvas.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
         picture = shown.imputed(run, out, images, result, rows, values)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SCORES = {
     "decoder": "the decoder's likelihood",
+    "pictures": "the decoder's likelihood of the picture beside its features",
     "encoder": "the encoder's doubt",
     "neighbours": "the distance to the nearest training images",
     "energy": "the energy of the logits",
@@ -62,7 +63,8 @@ def novelty(
 
     opened = open_run(run, checkpoint, device, data_root)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
-    found = measure(opened, given.values, draws, count, seed)
+    examples = opened.with_pictures(given.values, images, skip_unreadable=skip_unreadable)
+    found = measure(opened, examples, draws, count, seed)
     if out is not None:
         write_file(out, novelty_csv(given.names, found, list(given.unreadable)))
     report = found.report | ({"out": str(out)} if out else {}) | given.report()

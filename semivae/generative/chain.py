@@ -59,6 +59,7 @@ def run_chains(run: TrainedModel, start: Start, count: int, look_at: Sequence[in
             has no prior to draw from.
     """
     run.require_image_factor()
+    run.require_picture_factor()
     refuse_unread(run)
     last = max(look_at)
     with seeded(seed, run.device):
@@ -104,7 +105,10 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
         test = random_subset(run.dataset().test[run.image], count, seed)
         rows = torch.arange(count) % len(test)  # more chains than images: some start alike
         images = run.inputs.values(test[rows].to(run.device))
-        return images, images
+        if run.shown == run.image:
+            return images, images
+        beside = random_subset(run.dataset().test[run.shown], count, seed)  # of the same rows
+        return images, run.shown_inputs.values(beside[rows])
     if start == "model":
         drawn = run.decoder.complete(prior_samples(run, count, {}), count)
         return drawn[run.image], pictures(run, drawn)
@@ -112,7 +116,9 @@ def start_of(run: TrainedModel, start: Start, count: int, seed: int) -> tuple[Te
     noise = torch.rand((count, *shape), device=run.device)
     family = run.recipe.variables[run.image].family
     images = {"bernoulli": noise.round(), "gaussian": torch.randn_like(noise)}.get(family, noise)
-    return images, run.inputs.as_shown(images)
+    if run.shown == run.image:
+        return images, run.inputs.as_shown(images)
+    return images, pictures(run, run.encoder.complete({run.image: images}))
 
 
 def refuse_unread(run: TrainedModel) -> None:

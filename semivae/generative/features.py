@@ -12,6 +12,7 @@ from torch import Tensor
 from semivae.classification import Classifier
 from semivae.classification.posterior import embed, label_factor
 from semivae.data.hashing import random_subset
+from semivae.data.inputs.pixels import as_model_values
 from semivae.errors import RunError
 from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance, precision_recall
@@ -36,7 +37,7 @@ class FeatureSpace:
     def of(cls, classifier: TrainedModel, run: TrainedModel) -> FeatureSpace:
         """Returns the features of `classifier` for the images of `run`."""
         label_factor(classifier)
-        ours, theirs = (each.recipe.variables[each.image].shape for each in (run, classifier))
+        ours, theirs = (each.recipe.variables[each.shown].shape for each in (run, classifier))
         if ours != theirs:
             raise RunError(
                 f"{classifier.path}: its classifier takes images of shape {list(theirs or ())}, those of {run.path} "
@@ -51,11 +52,11 @@ class FeatureSpace:
         return f"features of q({label} | {image}) of {self.run.path} ({self.run.checkpoint}), not Inception's"
 
     def __call__(self, images: Tensor) -> Features:
-        return np.asarray(embed(self.run, images), dtype=np.float64)
+        return np.asarray(embed(self.run, self.run.of_pictures(as_model_values(images))), dtype=np.float64)
 
     def class_counts(self, images: Tensor) -> list[int]:
         """Returns the number of images that it classifies as each class; empty if an image has no single class."""
-        read = torch.from_numpy(Classifier(self.run).predict(images))
+        read = torch.from_numpy(Classifier(self.run).predict(self.run.of_pictures(as_model_values(images))))
         return self.run.task.class_counts(read, len(self.run.classes))
 
 
@@ -64,7 +65,7 @@ def pictures(run: TrainedModel, sample: Sample, around: Around | None = None) ->
 
     Where the run's data are black and white, so are they. Images known in part (`around`) lead flows to what fits.
     """
-    return run.inputs.as_shown(run.picture(sample, around))
+    return run.shown_inputs.as_shown(run.picture(sample, around))
 
 
 @torch.no_grad()
@@ -74,7 +75,7 @@ def random_code_pictures(run: TrainedModel, count: int, seed: int) -> Tensor:
     Raises:
         RunError: a twin, a decoder without images, or a prior known by samples only, and no stream that shows any.
     """
-    run.require_image_factor()
+    run.require_picture_factor()
     parts = []
     given = prior_samples(run, count, {}, seed)
     with seeded(seed, run.device):
@@ -94,7 +95,7 @@ def quality(run: TrainedModel, space: FeatureSpace, count: int, seed: int) -> di
         RunError, DataError: a twin, no prior to draw from, or data that are gone or fewer than 10.
     """
     data = run.dataset()
-    test, train = data.test[run.image], data.train[run.image]
+    test, train = data.test[run.shown], data.train[run.shown]
     count = min(count, len(test), len(train))
     if count < 10:
         raise RunError(f"{run.path}: a distance needs 10 images or more, here are {count}")

@@ -17,6 +17,7 @@ from torch import Tensor
 from semivae.classification.conformal import p_values_of
 from semivae.classification.posterior import embed, label_parameters, refuse_by_kind
 from semivae.data.hashing import random_subset
+from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel
 
@@ -85,7 +86,7 @@ def neighbour_distances(features: NDArray[np.float32], references: NDArray[np.fl
     return np.asarray(search.kneighbors(_unit(features))[0][:, -1], dtype=np.float64)
 
 
-def energy(run: TrainedModel, images: Tensor) -> Floats:
+def energy(run: TrainedModel, images: Tensor | Examples) -> Floats:
     """-log sum exp of the logits of q(label | image), nats, [n]; higher is more novel."""
     return np.concatenate([-parameters.logsumexp(1).numpy() for parameters in label_parameters(run, images)])
 

@@ -20,7 +20,7 @@ from semivae.generative.features import BATCH, pictures
 from semivae.runs.given import given_values
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
-from semivae.variables import VOID, Sample
+from semivae.variables import VOID, Around, Sample
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def missing_of(run: TrainedModel, masks: Tensor, count: int, given: bool = False
     Raises:
         DataError: another number of masks than one or one per image, or another size; nothing or everything missing.
     """
-    shape = run.recipe.variables[run.image].shape or ()
+    shape = run.canvas.shape
     missing = masks > 0.5
     if len(masks) not in (1, count):
         raise DataError(f"{len(masks)} masks for {count} images; give one for all, or one for each")
@@ -87,7 +87,7 @@ def impute(
 
     Args:
         run: the run.
-        images: float [n, ...] as `Run.images` gives them.
+        images: float [n, ...] as `Run.canvas` gives them: as the encoder sees them, or the network of its features.
         missing: booleans of the same shape (`missing_of`).
         given: other variables that are known: `{"y": 3}`, or one value for each image; maps may be known in part
             (`VOID` elsewhere).
@@ -97,7 +97,7 @@ def impute(
         RunError: a twin; a value that does not fit; or one that the encoder draws other variables before.
         DataError: `missing` has another shape than the images.
     """
-    run.require_image_factor()
+    run.require_picture_factor()
     if missing.shape != images.shape:
         raise DataError(
             f"missing has the shape {tuple(missing.shape)} and the images {tuple(images.shape)}; give a boolean for "
@@ -123,13 +123,30 @@ def impute(
 
 def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, rounds: int) -> tuple[Tensor, Sample]:
     """After the rounds: the images with the decoder's means in the missing places, and the last codes."""
-    current = torch.where(missing, torch.rand_like(images), images)
+    small, holes = _as_painted(run, images, missing)
+    current = torch.where(missing, _as_seen(torch.rand_like(small), images), images)
     codes: Sample = {}
     for _ in range(rounds):
-        sample = _encoded(run, {run.image: current, **known})
+        sample = _encoded(run, {run.image: run.of_pictures(current), **known})
         codes = {name: value for name, value in sample.items() if name != run.image}
-        current = torch.where(missing, run.decoder.complete(codes)[run.image], images)
-    return torch.where(missing, pictures(run, codes, (images, missing)), images), codes
+        current = torch.where(missing, _as_seen(run.decoder.complete(codes)[run.shown], images), images)
+    return torch.where(missing, _as_seen(pictures(run, codes, (small, holes)), images), images), codes
+
+
+def _as_painted(run: TrainedModel, images: Tensor, missing: Tensor) -> Around:
+    """Returns images and what is missing of them at the size that the decoder draws."""
+    shape = run.recipe.variables[run.shown].shape or ()
+    if images.shape[1:] == torch.Size(shape):
+        return images, missing
+    small = torch.nn.functional.interpolate(images, shape[1:], mode="area")
+    return small, torch.nn.functional.interpolate(missing.float(), shape[1:], mode="area") > 0  # a part is enough
+
+
+def _as_seen(pictures: Tensor, images: Tensor) -> Tensor:
+    """Returns the decoder's pictures at the size of the images that are given, which a feature network sees."""
+    if pictures.shape == images.shape:
+        return pictures
+    return torch.nn.functional.interpolate(pictures, images.shape[2:], mode="bilinear").clamp(0.0, 1.0)
 
 
 def _encoded(run: TrainedModel, known: Sample) -> Sample:
@@ -145,8 +162,8 @@ def _encoded(run: TrainedModel, known: Sample) -> Sample:
 
 def refuse_late(run: TrainedModel, known: Mapping[str, Tensor]) -> None:
     """Raise `RunError` for a known variable that the encoder draws others before: they could not heed it."""
-    if run.image in known:
-        raise RunError(f"{run.image} cannot be given here: it is what is imputed; give its known part as the images")
+    if taken := {run.image, run.shown} & set(known):
+        raise RunError(f"{min(taken)} cannot be given here: it is what is imputed; give its known part as the images")
     for name in known:
         if name not in run.encoder:
             raise RunError(f"the encoder has no factor for {name}, so it cannot be held fixed; leave it out")

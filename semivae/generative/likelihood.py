@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.posterior import batches
+from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH
@@ -59,7 +60,7 @@ def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict
 
 
 @torch.no_grad()
-def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> NDArray[np.float64]:
+def image_bounds(run: TrainedModel, images: Tensor | Examples, draws: int, seed: int) -> NDArray[np.float64]:
     """Returns the lower bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
     refuse_without_likelihood(run)
     parts = []
@@ -68,6 +69,32 @@ def image_bounds(run: TrainedModel, images: Tensor, draws: int, seed: int) -> ND
             log_weight, _, _ = weights(run, chunk[run.image], draws)
             parts.append(log_weight.logsumexp(dim=1) - math.log(draws))
     return np.asarray(torch.cat(parts).cpu(), dtype=np.float64)
+
+
+@torch.no_grad()
+def picture_scores(run: TrainedModel, examples: Examples, draws: int, seed: int) -> NDArray[np.float64]:
+    """Returns log 1/k sum_k p(picture | z_k), z_k ~ q(z | features), k = `draws`, of each example, nats, [n].
+
+    Args:
+        run: a run that starts from features of pictures, and whose decoder draws pictures.
+        examples: features and pictures.
+        draws: codes for each example.
+        seed: of the draws.
+
+    Raises:
+        RunError: as `likelihood`.
+        DataError: the examples do not fit.
+    """
+    run.require_picture_factor()
+    refuse_unread(run)
+    parts = []
+    with seeded(seed, run.device):
+        for chunk in batches(run, examples, max(1, ROWS // draws)):
+            features, pictures = (chunk[name].repeat_interleave(draws, dim=0) for name in (run.image, run.shown))
+            sample = {**run.encoder.complete({run.image: features}, sampled=True), run.shown: pictures}
+            score = run.decoder.log_prob(sample, [run.shown])[run.shown].cpu().double().view(-1, draws)
+            parts.append(score.logsumexp(dim=1) - math.log(draws))
+    return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
 def refuse_without_likelihood(run: TrainedModel) -> None:

@@ -18,14 +18,16 @@ from torch import Tensor
 from semivae.classification.conformal import p_values_of
 from semivae.classification.posterior import batches, embed, encoder_log_posterior
 from semivae.data.hashing import random_subset
+from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.generative.features_novelty import energy, neighbour_distances, reference_features
-from semivae.generative.likelihood import image_bounds
+from semivae.generative.likelihood import image_bounds, picture_scores
 from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
+from semivae.variables import Sample
 
 Floats = NDArray[np.float64]
-SCORES = ("decoder", "encoder", "neighbours", "energy")
+SCORES = ("decoder", "pictures", "encoder", "neighbours", "energy")
 FALSE_ALARMS = 0.05  # the fraction of familiar images that the summary may flag
 AUROC_ASSUMES = (
     "It measures detection only if every given image is novel; familiar ones among them draw it towards 0.5. Give "
@@ -37,19 +39,22 @@ FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
 
 @dataclass(frozen=True)
 class Scores:
-    """Novelty scores of n images, by four methods; higher is more novel.
+    """Novelty scores of n images, by several methods; higher is more novel.
 
     Attributes:
         decoder: nats by which -log p(image) exceeds what its complexity explains, [n].
         encoder: one minus the confidence, 1 - max q(label | image), [n]; None without a classifier.
         neighbours: distance in the encoder's features to the tenth nearest training image, [n]; None likewise.
         energy: -log sum exp of the classifier's logits, nats, [n]; None likewise.
+        pictures: of a run that starts from features, nats by which -log p(picture | codes of its features) exceeds what
+            the picture's complexity explains, [n]; None without pictures beside them.
     """
 
     decoder: Floats
     encoder: Floats | None
     neighbours: Floats | None = None
     energy: Floats | None = None
+    pictures: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,12 @@ class Novelty:
     report: dict[str, Any]
 
 
-def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
-    """Scores images [n, ...], bytes or floats in [0, 1], against `count` test images, unknown to the run.
+def novelty(run: TrainedModel, images: Tensor | Examples, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
+    """Scores images [n, ...] against `count` test images, unknown to the run.
 
     Args:
         run: the run, at a checkpoint that has a decoder.
-        images: the images to score.
+        images: the images to score, as `TrainedModel.with_pictures` returns them.
         draws: codes for each image, for the bound of log p (`semivae.generative.likelihood`).
         count: the largest number of test images to compare with, and of training images to fit the slope on.
         seed: of the draws.
@@ -88,12 +93,11 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
 
     run.require_one_input("novelty")
     data = run.dataset()
-    test, train = (random_subset(part[run.image], count, seed) for part in (data.test, data.train))
+    test, train = (_some(run, part, count, seed) for part in (data.test, data.train))
     if len(test) < FEWEST:
         raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
-    slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
-    references = reference_features(run) if classifies(run) else None
-    found, familiar = (_scores(run, part, slope, draws, seed, references) for part in (images, test))
+    fitted = Fitted.on(run, train, draws, seed)
+    found, familiar = (_scores(run, part, fitted, draws, seed) for part in (images, test))
     p_values, by_score = {}, {}
     for score in SCORES:
         ours, theirs = getattr(found, score), getattr(familiar, score)
@@ -110,24 +114,64 @@ def novelty(run: TrainedModel, images: Tensor, draws: int = 4, count: int = 1000
         "draws": draws,
         "seed": seed,
         "false_alarms": FALSE_ALARMS,
-        "slope": slope,
+        "slope": fitted.slope,
         "auroc_assumes": AUROC_ASSUMES,
         **by_score,
     }
     return Novelty(found, p_values, report)
 
 
-def _scores(
-    run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int, references: NDArray[np.float32] | None
-) -> Scores:
-    decoder = surprise(run, images, slope, draws, seed)
-    if references is None:
-        return Scores(decoder, None)
+@dataclass(frozen=True)
+class Fitted:
+    """What is learnt from training images to score others.
+
+    Attributes:
+        slope: nats of -log p(image) for each nat of the image's complexity.
+        picture_slope: the same of the picture beside features.
+        references: features of training images; None without a classifier.
+    """
+
+    slope: float
+    picture_slope: float
+    references: NDArray[np.float32] | None
+
+    @classmethod
+    def on(cls, run: TrainedModel, train: Tensor | Examples, draws: int, seed: int) -> Fitted:
+        """Returns the slopes and features of training images."""
+        slope = slope_of(complexity(run, train), -image_bounds(run, train, draws, seed))
+        beside = 0.0
+        if isinstance(train, Examples):
+            beside = slope_of(_picture_complexity(run, train), -picture_scores(run, train, draws, seed))
+        return cls(slope, beside, reference_features(run) if classifies(run) else None)
+
+
+def _some(run: TrainedModel, part: Sample, count: int, seed: int) -> Tensor | Examples:
+    """Returns some examples of a part, with the pictures beside features."""
+    images = random_subset(part[run.image], count, seed)
+    if run.shown == run.image:
+        return images
+    return Examples({run.image: images, run.shown: random_subset(part[run.shown], count, seed)})  # the same rows
+
+
+def _picture_complexity(run: TrainedModel, examples: Examples) -> Floats:
+    pictures = run.shown_inputs.values(examples.parts[run.shown])
+    return run.shown_inputs.complexity(pictures)
+
+
+def _scores(run: TrainedModel, images: Tensor | Examples, fitted: Fitted, draws: int, seed: int) -> Scores:
+    decoder = surprise(run, images, fitted.slope, draws, seed)
+    pictures = None
+    if isinstance(images, Examples):
+        nats = -picture_scores(run, images, draws, seed) - fitted.picture_slope * _picture_complexity(run, images)
+        pictures = np.nan_to_num(nats, nan=NOVEL, posinf=NOVEL)
+    if fitted.references is None:
+        return Scores(decoder, None, pictures=pictures)
     doubt = 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1))
-    return Scores(decoder, doubt, neighbour_distances(embed(run, images), references), energy(run, images))
+    distances = neighbour_distances(embed(run, images), fitted.references)
+    return Scores(decoder, doubt, distances, energy(run, images), pictures)
 
 
-def surprise(run: TrainedModel, images: Tensor, slope: float, draws: int, seed: int) -> Floats:
+def surprise(run: TrainedModel, images: Tensor | Examples, slope: float, draws: int, seed: int) -> Floats:
     """Nats by which -log p(image) exceeds what its complexity explains, [n]; higher is more novel."""
     nats = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
     return np.nan_to_num(nats, nan=NOVEL, posinf=NOVEL)
@@ -138,7 +182,7 @@ def classifies(run: TrainedModel) -> bool:
     return run.roles.image_label is not None and takes(run.task, "doubt")
 
 
-def complexity(run: TrainedModel, images: Tensor) -> Floats:
+def complexity(run: TrainedModel, images: Tensor | Examples) -> Floats:
     """Returns the nats that a general-purpose compressor needs for each example, [n]."""
     return np.concatenate([run.inputs.complexity(part[run.image]) for part in batches(run, images, 512)])
 

@@ -36,7 +36,7 @@ def draw(
         RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
             that cannot be fixed because the decoder draws others before it (an image, for example).
     """
-    run.require_image_factor()
+    run.require_picture_factor()
     if not isinstance(count, int | np.integer) or count < 1:
         raise RunError(f"cannot draw {count!r} samples; ask for 1 or more")
     if seed is not None and not 0 <= seed <= LARGEST_SEED:
@@ -46,17 +46,16 @@ def draw(
     fixed |= prior_samples(run, count, fixed, seed)
     with torch.no_grad(), seeded(seed, run.device):
         drawn = run.decoder.complete(fixed, batch=count)
-        if run.image not in fixed:
-            drawn[run.image] = _noisy(run, drawn) if noise else run.picture(drawn)
-        beside = run.roles.pictures
-        if beside is not None and beside in run.decoder and beside not in fixed:
-            pixels = run.decoder[beside]
-            drawn[beside] = pixels(drawn).sample() if noise else pixels.picture(drawn)
+        if run.image != run.shown and run.image in run.decoder and run.image not in fixed:
+            features = run.decoder[run.image]
+            drawn[run.image] = features(drawn).sample() if noise else features.picture(drawn)
+        if run.shown not in fixed:
+            drawn[run.shown] = _noisy(run, drawn) if noise else run.picture(drawn)
     return {name: value.cpu() for name, value in drawn.items()}
 
 
 def _noisy(run: TrainedModel, sample: Sample) -> Tensor:
-    distribution = run.decoder[run.image](sample) if run.painter is None else run.painter.distribution(sample)
+    distribution = run.decoder[run.shown](sample) if run.painter is None else run.painter.distribution(sample)
     return distribution.sample()
 
 

@@ -136,7 +136,7 @@ def draw_samples(decoder: Player, roles: Roles, count: int, seed: int, known: Sa
     if examples := max(map(len, labels.values()), default=0):
         rows = torch.randint(examples, (count,))
         given = {name: as_model_values(values[rows.to(values.device)]) for name, values in labels.items()}
-    size = batch_size_for(decoder[roles.image].target.shape) if roles.image in decoder else count
+    size = batch_size_for(decoder[roles.shown].target.shape) if roles.shown in decoder else count
     with eval_mode(decoder):
         parts = [
             decoder.complete(

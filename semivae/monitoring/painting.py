@@ -41,12 +41,15 @@ class PaintingValidator:
         self.painting, self.scenario, self.part = painting, scenario, part
 
     def measure(self, step: int) -> dict[str, Any]:
-        """Returns a part of a row of metrics; only `read_as_intended` is measured, on the painter's pictures."""
+        """Returns a part of a row of metrics; only `read_as_intended` is measured, on the painter's pictures.
+
+        Where the encoder sees features of them, `semivae diagnose` measures it.
+        """
         decoder, reader, roles = self.scenario.game.decoder, self.painting.ema_encoder, self.scenario.roles
         read = None
         if roles.image_label is not None:
             sample = self._sample(step, SAMPLES)
-            if roles.image in sample and roles.image_label in sample:
+            if roles.shown == roles.image and {roles.image, roles.image_label} <= set(sample):
                 with eval_mode(decoder):
                     pictures = self.painting.painter.picture(sample)
                 read = mean_of(class_consistency(reader, roles, pictures, sample[roles.image_label]))
@@ -56,7 +59,7 @@ class PaintingValidator:
     def pictures(self, step: int, count: int = PICTURES) -> Tensor | None:
         """Returns what the painter makes of samples of the decoder, [count, *shape]."""
         sample = self._sample(step, count)
-        if self.scenario.roles.image not in sample:
+        if self.scenario.roles.shown not in sample:
             return None
         with eval_mode(self.scenario.game.decoder):
             return self.painting.painter.picture(sample)

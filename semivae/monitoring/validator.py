@@ -88,11 +88,11 @@ class Validator:
 
     @torch.no_grad()
     def pictures(self, step: int, count: int = PICTURES) -> Tensor | None:
-        """Returns the means of x in the decoder's samples, [count, *shape]; None where it draws none.
+        """Returns the pictures' means in the decoder's samples, [count, *shape]; None where it draws none.
 
-        The twin's decoder learns nothing, and some decoders have no factor of x.
+        The twin's decoder learns nothing, and some decoders have no factor of pictures.
         """
-        decoder, image = self.game.decoder, self.roles.image
+        decoder, image = self.game.decoder, self.roles.shown
         if self.phase != "model" or image not in decoder:
             return None
         seed = seed_for(self.recipe.training.seed, "bits", step)

@@ -94,7 +94,7 @@ def findings_of(run: TrainedModel, name: str | None = None) -> Findings:
 
 
 def _samples(run: TrainedModel, kind: KindOnPage) -> list[Look]:
-    run.require_image_factor()
+    run.require_picture_factor()
     return kind.samples(run)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semivae.data.inputs.inputs import Inputs
 from semivae.data.inputs.pixels import as_model_values
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample
@@ -64,9 +65,9 @@ def strips_of(looks: Sequence[Look], title: str, alt: str) -> list[Look]:
     return [look.saying(title) for look in looks[:ROWS_OF_STRIP]]
 
 
-def looks_of(run: TrainedModel, values: Tensor) -> list[Look]:
-    """What is seen of examples as the model takes them, [n, *shape], without titles."""
-    if run.inputs.are_images:
+def looks_of(run: TrainedModel, values: Tensor, inputs: Inputs) -> list[Look]:
+    """What is seen of examples as the model takes them, [n, *shape], without titles; `inputs` says what they are."""
+    if inputs.are_images:
         return [Look(picture) for picture in pixels_of(values)]
     rows = values.detach().cpu().float().numpy()
     if run.encoding is not None:
@@ -79,13 +80,11 @@ def looks_of(run: TrainedModel, values: Tensor) -> list[Look]:
 
 def drawn_looks(run: TrainedModel, drawn: Sample) -> list[Look]:
     """The same of the decoder's samples, by name."""
-    if run.roles.pictures is not None:
-        return [Look(picture) for picture in pixels_of(drawn[run.roles.pictures])]
-    return looks_of(run, run.inputs.as_shown(drawn[run.image]))
+    return looks_of(run, run.shown_inputs.as_shown(drawn[run.shown]), run.shown_inputs)
 
 
 def raw_looks(run: TrainedModel, part: Sample) -> list[Look]:
     """The same of examples as data sets keep them, by name; of features, the pictures that they are of."""
     if (spec := run.recipe.features.get(run.image)) is not None:
         return [Look(picture) for picture in pixels_of(as_model_values(part[spec.of]))]
-    return looks_of(run, run.values(run.examples(part))[run.image])
+    return looks_of(run, run.values(run.examples(part))[run.image], run.inputs)

@@ -42,6 +42,7 @@ from semivae.seeds import seeded
 from semivae.variables import Sample
 
 OWN, TWIN = "its own encoder", "its supervised twin"
+OF_PICTURES = "{reader}, looking at the pictures"  # where it starts from features, which the decoder draws as well
 
 
 def diagnose(
@@ -143,7 +144,7 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
         raise RunError(
             f"{reader.path}: its encoder infers no label from an image alone; name a run that classifies images"
         )
-    shape, other = (of.recipe.variables[of.image].shape for of in (run, reader))
+    shape, other = (of.recipe.variables[of.shown].shape for of in (run, reader))
     if shape != other:
         raise RunError(
             f"{reader.path}: it takes images of shape {list(other or ())}, but the samples have {list(shape or ())}"
@@ -206,11 +207,22 @@ def read_by(
     if not {run.image, run.label} <= set(drawn):
         skipped.append("the decoder's samples: a prior is known by samples only, and there are none")
         return {}
-    images, intended = run.picture(drawn), drawn[run.label]
-    return {
-        name: mean_of(class_consistency(by.encoder, by.roles, images, _as_numbered_by(by, run, intended)))
-        for name, by in readers.items()
-    }
+    found, intended = {}, drawn[run.label]
+    if run.shown != run.image:
+        features = run.decoder[run.image].picture(drawn)
+        found = {name: _read_as(intended, features, run, readers[name]) for name in (OWN, TWIN) if name in readers}
+        if run.shown not in drawn:
+            return found
+    pictures = run.picture(drawn)
+    for name, by in readers.items():
+        called = OF_PICTURES.format(reader=name) if name in found else name
+        found[called] = _read_as(intended, by.of_pictures(pictures), run, by)
+    return found
+
+
+def _read_as(intended: Tensor, inputs: Tensor, run: TrainedModel, reader: TrainedModel) -> float:
+    labels = _as_numbered_by(reader, run, intended)
+    return mean_of(class_consistency(reader.encoder, reader.roles, inputs, labels))
 
 
 def _as_numbered_by(reader: TrainedModel, run: TrainedModel, labels: Tensor) -> Tensor:
@@ -230,7 +242,7 @@ def _other_meanings(
     context: Context,
 ) -> list[Failure]:
     found: list[Failure] = []
-    for name in [name for name in read if name != OWN]:
+    for name in [name for name in read if name in readers and name != OWN]:
         error = errors[name] if name in errors else last_validation_error(readers[name])
         if not context.headline.fraction:  # other figures are no fraction of the samples, so nothing can be compared
             continue

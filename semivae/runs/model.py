@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -12,26 +10,19 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from semivae.data.features.attaching import feature_preprocessing, with_features
-from semivae.data.features.network import FeatureNetwork
-from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
+from semivae.data.features.attaching import with_features
 from semivae.data.former_readings import as_recorded
-from semivae.data.inputs.examples import Examples
-from semivae.data.inputs.features import Features
-from semivae.data.inputs.inputs import Inputs, inputs_of
-from semivae.data.inputs.reading import Reading
 from semivae.data.readers.memory import dataset_in_memory
 from semivae.data.sources import binarized_dataset, load_source
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.splits import Split, load_split
 from semivae.devices import choose_device
-from semivae.errors import DataError, DataWarning, RecipeError, RunError
+from semivae.errors import RecipeError, RunError
 from semivae.game.painter import Painter
 from semivae.game.players import Player
 from semivae.recipe import Recipe
-from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
+from semivae.recipe.schema import FolderSource, MasksSource, MemorySource
 from semivae.runs.checkpoint import Facts, read_checkpoint, without_prefix
-from semivae.runs.features import kept_features
 from semivae.runs.folder import (
     CHECKPOINTS,
     RECIPE_FILE,
@@ -39,11 +30,11 @@ from semivae.runs.folder import (
     being_written,
     is_run_folder,
     kept_data_root,
-    kept_encoding,
     kept_recipe,
 )
 from semivae.runs.history import History, history_of
 from semivae.runs.hub import local_folder
+from semivae.runs.inputs import ModelInputs
 from semivae.runs.painter import read_painter
 from semivae.runs.replacing import refuse_set_aside
 from semivae.runs.same_data import refuse_changed
@@ -57,11 +48,10 @@ LOG = logging.getLogger("semivae")
 
 if TYPE_CHECKING:
     from semivae.data.dataset import Dataset
-    from semivae.data.inputs.table_encoding import TableEncoding
     from semivae.data.readers.memory import GivenData
 
 
-class TrainedModel:
+class TrainedModel(ModelInputs):
     """A trained model with the recipe and the split that it came from; `semivae.api.Run` adds its verbs.
 
     Args:
@@ -96,7 +86,7 @@ class TrainedModel:
         self.data_root = find_data_root(data_root, kept_data_root(path))
         self._dataset: Dataset | None = None
         self.roles = roles or roles_of(recipe)
-        self.image, self.codes = self.roles.image, self.roles.codes
+        self.image, self.shown, self.codes = self.roles.image, self.roles.shown, self.roles.codes
 
     @classmethod
     def load(
@@ -207,16 +197,6 @@ class TrainedModel:
         """The run that it started from, and the steps that were added to it."""
         return history_of(self.path)
 
-    @cached_property
-    def encoding(self) -> TableEncoding | None:
-        """How the columns of the table that the run learnt from became numbers; None for all other data."""
-        return kept_encoding(self.path)
-
-    @cached_property
-    def feature_networks(self) -> dict[str, FeatureNetwork]:
-        """The networks whose features the run starts from, by variable; none where its data hold its inputs."""
-        return kept_features(self.path, self.recipe)
-
     def dataset(self) -> Dataset:
         """Returns the data set that the run was trained on, read at the first call.
 
@@ -261,21 +241,28 @@ class TrainedModel:
         return self
 
     def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
-        """Returns the image of a sample for people's eyes, the painter's or the decoder's (`Conditional.picture`)."""
-        return (self.painter or self.decoder[self.image]).picture(sample, around)
+        """Returns the picture of a sample for people's eyes, the painter's or the decoder's (`Conditional.picture`)."""
+        return (self.painter or self.decoder[self.shown]).picture(sample, around)
 
     def require_decoder(self) -> None:
         """Raises `RunError` for the supervised twin, which has none."""
         if self.checkpoint == "twin":
             raise RunError(f"{self.path}: the supervised twin has no decoder; use the last or selected checkpoint")
 
+    def require_picture_factor(self) -> None:
+        """Raises `RunError` where nothing draws what people look at (`Roles.shown`)."""
+        self._require_factor(self.shown)
+
     def require_image_factor(self) -> None:
         """Raises `RunError` where nothing draws the images: for the supervised twin, and a decoder without them."""
+        self._require_factor(self.image)
+
+    def _require_factor(self, name: str) -> None:
         self.require_decoder()
-        if self.image not in self.decoder:
+        if name not in self.decoder:
             raise RunError(
-                f"{self.path}: the decoder of this run does not draw {self.image}; add the factor decoder.{self.image} "
-                f"to the recipe and train again"
+                f"{self.path}: the decoder of this run does not draw {name}; add the factor decoder.{name} to the "
+                "recipe and train again"
             )
 
     def require_one_input(self, what: str) -> None:
@@ -285,104 +272,3 @@ class TrainedModel:
                 f"{self.path}: {what} takes {self.image} alone, but this run starts from "
                 f"{' and '.join(self.roles.inputs)}; predict, posterior, embed and evaluate take them all"
             )
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """What one example of the run's primary input is: how it is read, and what the model takes."""
-        return self.inputs_of(self.image)
-
-    def inputs_of(self, name: str) -> Inputs:
-        """What one example of one of the inputs is."""
-        shape = self.recipe.variables[name].shape
-        assert shape is not None
-        if name in self.recipe.features:
-            return self._features(name)
-        if name != self.image:
-            return inputs_of(shape)
-        return inputs_of(shape, self.threshold, self.encoding, self.preprocessing)
-
-    def _features(self, name: str) -> Features:
-        network = self.feature_networks[name]
-        how = feature_preprocessing(self.recipe.features[name], self.recipe.source, int(network.channels))
-        return Features(network, how, self.device)
-
-    @property
-    def preprocessing(self) -> Preprocessing | None:
-        """How the recipe's source makes examples of picture files; None where it holds none."""
-        source = self.recipe.source
-        return preprocessing_of(source) if isinstance(source, FolderSource | MasksSource) else None
-
-    def examples(self, arrays: Sample) -> Tensor | Examples:
-        """The inputs among the arrays of a data set, as `read` gives them."""
-        if not self.roles.further:
-            return arrays[self.image]
-        return Examples({name: arrays[name] for name in self.roles.inputs})
-
-    def read(self, given: object) -> tuple[Tensor, list[str]]:
-        """Examples in files, arrays or Pillow images as they are kept, bytes or floats [n, *shape], and their names.
-
-        Of a run that learnt from a table file, `given` may be another one with the same columns. See
-        `semivae.data.inputs.images.Images.read`; for a run of several inputs, `read_all`.
-
-        Warns (`semivae.errors.DataWarning`) of what a user should know of them, which `reading` returns.
-
-        Raises:
-            DataError: nothing there, or what does not fit.
-        """
-        found = _said(self.reading(given))
-        return found.values, found.names
-
-    def reading(self, given: object, *, skip_unreadable: bool = False) -> Reading:
-        """As `read`, with all that was found there: files that are left out, and what a user should know of the others.
-
-        Args:
-            given: as for `read`.
-            skip_unreadable: pass over image files that cannot be read, and name them.
-
-        Raises:
-            DataError: nothing there, or what does not fit.
-        """
-        return self.inputs.read(given, skip_unreadable=skip_unreadable)
-
-    def read_all(self, given: object) -> tuple[Tensor | Examples, list[str]]:
-        """As `read`; of a run of several inputs, `given` maps the name of each to what `read` takes.
-
-        Raises:
-            DataError: an input is missing, or what does not fit.
-        """
-        if not self.roles.further:
-            return self.read(given)
-        if not isinstance(given, Mapping) or (lacking := [name for name in self.roles.inputs if name not in given]):
-            needed = ", ".join(f"{name!r}: ..." for name in self.roles.inputs)
-            raise DataError(f"{self.path} starts from {' and '.join(self.roles.inputs)}; give {{{needed}}}")
-        del lacking
-        read = {name: _said(self.inputs_of(name).read(given[name])) for name in self.roles.inputs}
-        return Examples({name: part.values for name, part in read.items()}), read[self.image].names
-
-    def values(self, raw: Tensor | Examples) -> Sample:
-        """Inputs as `read_all` gives them, as the model takes them: float32 [n, *shape] on the run's device."""
-        parts = {self.image: raw} if isinstance(raw, Tensor) else raw.parts
-        return {name: self.inputs_of(name).values(part.to(self.device)).float() for name, part in parts.items()}
-
-    def preprocess(self, given: object) -> Tensor:
-        """The primary input, as `read` takes it, as the model takes it: float32 [n, *shape] on the run's device.
-
-        Images lie in [0, 1], black and white where the recipe's source says so.
-
-        Raises:
-            DataError: nothing there, or what does not fit.
-        """
-        return self.values(self.read(given)[0])[self.image]
-
-    @property
-    def threshold(self) -> float | None:
-        """Where the recipe's source parts black and white, in [0, 1]; None where it leaves images as they are."""
-        source = self.recipe.source
-        return source.binarize if isinstance(source, BuiltInSource | MemorySource) else None
-
-
-def _said(found: Reading) -> Reading:
-    """Examples, after what a user should know of them was warned of."""
-    for line in found.remarks():
-        warnings.warn(line, DataWarning, stacklevel=4)
-    return found

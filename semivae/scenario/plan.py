@@ -61,6 +61,11 @@ class Roles:
         return (self.image, *self.further)
 
     @property
+    def shown(self) -> str:
+        """Returns what people look at and a painter paints: the pictures beside features, or the primary input."""
+        return self.pictures or self.image
+
+    @property
     def label(self) -> str | None:
         """Returns the primary label, which views and votes teach and reports are about; None if there is none."""
         return next(iter(self.labels), None)
@@ -100,7 +105,7 @@ def roles_of(recipe: Recipe) -> Roles:
     kinds = {name: task_of(name, recipe.variables[name]) for name in recipe.encoder if name in known}
     labels = {name: task for name, task in kinds.items() if task is not NOTHING}
     of = [spec.of for name, spec in recipe.features.items() if name in roots and spec.of in recipe.variables]
-    pictures = of[0] if of and of[0] not in recipe.encoder else None
+    pictures = of[0] if of and of[0] not in recipe.encoder and of[0] in recipe.decoder else None
     codes = tuple(name for name in recipe.variables if name not in {*roots, *labels, *evidence, pictures})
     image_label = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
     predicted_label = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
@@ -169,25 +174,25 @@ def painter_plan(recipe: Recipe, roles: Roles | None = None) -> Plan:
     """
     roles = roles or roles_of(recipe)
     plan = plan_of(recipe, roles)
-    lessons = [lesson for lesson in plan.of("decoder") if roles.image in lesson.scores]
-    return Plan(tuple(replace(lesson, scores=(roles.image,)) for lesson in lessons), plan.graphs)
+    lessons = [lesson for lesson in plan.of("decoder") if roles.shown in lesson.scores]
+    return Plan(tuple(replace(lesson, scores=(roles.shown,)) for lesson in lessons), plan.graphs)
 
 
 def _refuse_painter(recipe: Recipe, roles: Roles) -> None:
     """Raises RecipeError where a painter has no decoder that drafts, or guides that it is not given."""
     assert recipe.painter is not None
-    factor = recipe.decoder.get(roles.image)
+    factor = recipe.decoder.get(roles.shown)
     if not isinstance(factor, schema.ConditionalSpec):
-        raise RecipeError(f"painter: the decoder has no network of {roles.image} to paint over; remove painter")
+        raise RecipeError(f"painter: the decoder has no network of {roles.shown} to paint over; remove painter")
     if factor.flow is not None:
         raise RecipeError(
-            f"painter: the decoder's {roles.image} is a flow already; remove flow there, so that a cheap decoder "
+            f"painter: the decoder's {roles.shown} is a flow already; remove flow there, so that a cheap decoder "
             f"drafts, or remove painter"
         )
     for guide in recipe.painter.flow.guides:
         if guide not in factor.given:
             raise RecipeError(
-                f"painter.flow.guides: {guide} cannot lead the painter, since the decoder's {roles.image} is not given "
+                f"painter.flow.guides: {guide} cannot lead the painter, since the decoder's {roles.shown} is not given "
                 f"it, only {', '.join(factor.given)}"
             )
 

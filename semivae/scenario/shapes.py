@@ -116,7 +116,7 @@ def factor_net(
 
 def painter_net(recipe: Recipe, variables: Mapping[str, Variable]) -> tuple[Variable, tuple[Variable, ...]]:
     """What a painter paints, and what it is given: the decoder's parents of the image, and its draft."""
-    image = roles_of(recipe).image
+    image = roles_of(recipe).shown
     factor = recipe.decoder[image]
     assert isinstance(factor, schema.ConditionalSpec)  # as `plan_of` made sure
     return painted(variables[image]), (*(variables[name] for name in factor.given), draft_of(variables[image]))

@@ -93,7 +93,7 @@ def _cell(value: Any) -> str:
 
 def image_alone(run: Run, drawn: Mapping[str, Tensor]) -> Tensor:
     """The images as they are; of a run that starts from features, the pictures beside them."""
-    return drawn[run.roles.pictures or run.image]
+    return drawn[run.shown]
 
 
 def share_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs.images import Images
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.reading import Reading
-from semivae.errors import DataError
 
 if TYPE_CHECKING:
     from semivae.data.dataset import Dataset
@@ -46,13 +45,17 @@ class Features:
         """Features of pictures, which are given as for `Images.read`; float32 [n, size]."""
         return self._reader.read(given, skip_unreadable=skip_unreadable)
 
+    def of_pictures(self, pictures: Tensor) -> Tensor:
+        """Features, float32 [n, size], of pictures [n, channels, height, width] in [0, 1], such as a decoder's."""
+        return self._reader.read(pictures.detach().cpu().clamp(0.0, 1.0).float().numpy()).values
+
     def pieces(self, given: object, *, skip_unreadable: bool = False) -> None:
         """Pictures go through the network as they are read, all at once."""
         return None
 
     def masks(self) -> Images:
-        """Refuses: of features, no place is missing."""
-        raise DataError("this run starts from features of whole pictures, so it cannot fill in parts of one")
+        """Masks of the pictures, at the size that the network sees."""
+        return self.pictures.masks()
 
     def reads_cells(self, path: Path) -> bool:
         """No file of pictures is a table of cells."""

@@ -12,7 +12,7 @@ from semivae.classification import Classifier
 from semivae.classification.intervals import predict_numbers
 from semivae.generative.sampling import draw
 from semivae.page.kinds import KindOnPage, Score, labelled_and_not
-from semivae.page.looks import Look, looks_of, raw_looks, strips_of
+from semivae.page.looks import Look, drawn_looks, raw_looks, strips_of
 from semivae.page.number_charts import SquareChart, number_charts
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample, seen
@@ -60,7 +60,7 @@ def samples(run: TrainedModel) -> list[Look]:
     rows = [int((first - first.quantile(step)).abs().argmin()) for step in STEPS]
     chosen = known[rows]
     drawn = draw(run, EACH * len(rows), {run.label: chosen.repeat_interleave(EACH, dim=0)}, seed=0)
-    looks = looks_of(run, run.inputs.as_shown(drawn[run.image]))
+    looks = drawn_looks(run, drawn)
     found: list[Look] = []
     for place, value in enumerate(chosen):
         text = text_of(run, value)
