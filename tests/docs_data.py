@@ -189,7 +189,7 @@ def photographs() -> None:
     from timm import create_model
 
     for number, name in enumerate(("cat", "dog")):
-        for image in range(8):
+        for image in range(16):
             picture = drawing(name, 1000 * number + image, 100)
             save(picture, "photographs", "train" if image < 6 else "test", name, f"{image}.jpg")
             save(picture, "new_photographs", f"{name}{image}.jpg")
