@@ -137,7 +137,7 @@ def write_packed(folder: Path, count: int) -> None:
     test, train = count // 10, count // 2
     random = np.random.default_rng(0)
     for name, rows in (("x.npy", count - test), ("test_x.npy", test)):
-        array = created_array(folder / name, (rows, 1, SIDE, SIDE), np.uint8)
+        array, _ = created_array(folder / name, (rows, 1, SIDE, SIDE), np.uint8)
         for start in range(0, rows, ROWS):
             part = array[start : start + ROWS]
             part[:] = random.integers(0, 256, part.shape, dtype=np.uint8)

@@ -89,7 +89,8 @@ def split_asked(draw: Random, further: Sequence[str]) -> SplitSpec:
     asked["also_labelled"] = {
         name: draw.choice((5, 20, 10**5) if odd else (1, 2, "all")) for name in names if draw.random() < 0.5
     }
-    return _valid(SplitSpec, asked)
+    spec: SplitSpec = _valid(SplitSpec, asked)
+    return spec
 
 
 def _valid(kind: Any, asked: Mapping[str, Any]) -> Any:
