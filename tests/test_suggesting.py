@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 import semivae
-from benchmarks.suggesting import errors_of, shown_too
+from benchmarks.suggesting import Results, simulate, table
 from semivae.api import Run
 from semivae.classification.suggesting import entropy, nearest_unsure, pick
 from semivae.cli import app
@@ -257,9 +257,19 @@ def test_broken_files_are_named_and_not_suggested(tiny_run: Run, images: Path) -
 # The benchmark --------------------------------------------------------------------------------------------------------
 
 
-def test_the_benchmark_shows_further_labels_beside_those_known() -> None:
-    y, known = np.array([3, 1, 2, 1]), np.array([-1, 1, -1, -1])
-    assert shown_too(y, known, np.array([0, 3])).tolist() == [3, 1, -1, 1]
-    assert known.tolist() == [-1, 1, -1, -1]
-    errors = errors_of(labels=10, steps=2, seed=0)
-    assert len(errors) == 5 and all(0.0 <= error <= 1.0 for error in errors.values())
+def test_the_simulation_shows_labels_in_rounds_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    kept = Results(tmp_path / "results.jsonl")
+    simulate("digits", [10, 14], 60, 2, 0, tmp_path, kept)
+    arms = [(each["arm"], each["labels"]) for each in kept.found]
+    assert arms == [("suggested", 0), ("suggested", 10), ("suggested", 14), ("random", 14), ("random", 28)]
+    for each in kept.found:
+        assert sum(each["counts"]) == each["labels"] and len(set(each["next"])) == len(each["next"])
+    first, second, third, *_, last = (each["next"] for each in kept.found)
+    assert first == second[:10] and second == third and len(third) == 14  # what was chosen is labelled next
+    assert last[:14] == kept.found[3]["next"]  # random labels are added to those before
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    (tmp_path / "results.jsonl").write_text("\n".join(lines[:3]) + "\n")
+    again = Results(tmp_path / "results.jsonl")
+    simulate("digits", [10, 14], 60, 2, 0, tmp_path, again)
+    assert again.found == kept.found
+    assert [row.count("|") for row in table([each for each in kept.found if each["error"] is not None])] == [6] * 4
