@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,3 +51,25 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     }
     folder = tmp_path_factory.mktemp("runs") / "digits"
     return semivae.train(RECIPES / "digits_50labels.yaml", set=changes, out=folder, device="cpu")
+
+
+@pytest.fixture
+def registrations_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers with `semivae.extending` is unknown to the next one."""
+    from semivae import extending
+    from semivae.game.families import FAMILIES
+    from semivae.recipe.registered import REGISTERED
+    from semivae.variables import PARAMETERS_PER_NUMBER
+
+    kept: list[dict[str, Any]] = [FAMILIES, PARAMETERS_PER_NUMBER]
+    kept += [extending.NETWORKS, extending.TEACHERS, extending.GAMES]
+    before = [dict(names) for names in kept]
+    monkeypatch.setenv("SEMIVAE_IMPORT", "")
+    yield
+    for now, then in zip(kept, before, strict=True):
+        for name in now.keys() - then.keys():
+            del now[name]
+    for names in REGISTERED.values():
+        names.clear()
+    for module in [name for name in sys.modules if name.startswith("semivae_import_")]:
+        del sys.modules[module]

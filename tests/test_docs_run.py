@@ -35,6 +35,7 @@ SLOW = {
     "docs/notebooks/table.md",
     "docs/tasks/few-labels.md",
     "docs/tasks/masks.md",
+    "docs/tasks/own-method.md",
     "docs/tasks/pretrained-networks.md",
     "docs/tasks/photographs.md",
 }
@@ -77,7 +78,7 @@ def commands(text: str) -> Iterator[list[str]]:
                 words[words.index("--at-most-error") + 1] = "95%"  # what a shortened training can promise
             if "--more-steps" in words:
                 words[words.index("--more-steps") + 1] = str(STEPS)
-            if words[1] == "train":
+            if "train" in words[:4]:  # after --import FILE, too
                 words += ["--set", f"training.steps={STEPS}", "--set", "training.validate_every=2"]
             yield words[1:]
 
@@ -112,6 +113,7 @@ def write_recipe(text: str) -> None:
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 @pytest.mark.filterwarnings("ignore::semivae.errors.DataWarning")  # so few examples are rightly warned of
+@pytest.mark.usefixtures("registrations_end")
 def test_everything_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", "recipes")
@@ -124,6 +126,9 @@ def test_everything_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: py
             # what a shortened training can promise
             code = shorten(block.text, STEPS).replace("at_most_error=0.01", "at_most_error=0.95")
             assert code.count("semivae.train(") == code.count('"training.steps"'), f"{place}: state training.steps"
+            if named := re.match(r"# (\w+\.py)\n", code):
+                Path(named[1]).write_text(code, encoding="utf-8")
+                continue
             exec(compile("\n" * block.line + code, str(page), "exec"), known)
         elif block.language == "yaml":
             write_recipe(shorten(block.text, STEPS))

@@ -14,7 +14,7 @@ FLOORS = (
     ("version", "errors", "text", "metrics", "variables", "seeds"),
     ("parallel",),
     ("devices", "files", "recipe", "nets", "game"),
-    ("data",),
+    ("data", "extending"),
     ("tasks",),
     ("scenario",),
     ("runs", "monitoring"),

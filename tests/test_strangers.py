@@ -1,4 +1,6 @@
-"""Two strangers' first hours, end to end: photographs in a folder by commands alone, and arrays with scikit-learn."""
+"""Three strangers' first hours, end to end: photographs in a folder by commands alone, arrays with scikit-learn, and a
+method of one's own in a Python file.
+"""
 
 from __future__ import annotations
 
@@ -115,3 +117,40 @@ def test_a_data_scientist_with_arrays_and_scikit_learn(tmp_path: Path) -> None:
     again = semivae.train("digits_50labels", dataset=data, set=changes, out=tmp_path / "run", progress=False)
     assert len(again.predict_sets(images[300:], coverage=0.8)) == 100
     assert 0.0 <= again.doubts().expected_wrong <= 100 and again.embed(images[:5]).shape[0] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("registrations_end")
+def test_a_researcher_with_a_method_of_her_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """She takes the file of the documentation, changes a teacher, trains both on the same seeds, and compares them."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/tasks/own-method.md").read_text(encoding="utf-8")
+    file = re.search(r"```python\n(# my_method\.py\n.*?)```", page, re.S)
+    assert file is not None
+    Path("my_method.py").write_text(file[1], encoding="utf-8")
+    own = ("--import", "my_method.py")
+    semivae_command("copy", "digits_50labels", "mine.yaml")
+    recipe = Path("mine.yaml").read_text(encoding="utf-8")
+    assert "threshold: 0.95}" in recipe
+    Path("mine.yaml").write_text(recipe.replace("threshold: 0.95}", "threshold: 0.95, teacher: mean_teacher}"))
+    refused = CliRunner().invoke(app, ["train", "mine.yaml"])
+    assert refused.exit_code == 2 and "mine.yaml:25: streams.unlabelled.views.teacher" in refused.stderr
+    assert "--import" in refused.stderr
+    semivae_command(*own, "check", "mine.yaml")
+    short = ("--set", "training.steps=6", "--set", "training.validate_every=6", "--no-twin", "--json")
+    seeds = ("--seeds", "0..1")
+    shipped = json.loads(semivae_command("train", "digits_50labels", "--out", "shipped", *seeds, *short))["seeds"]
+    changed = json.loads(semivae_command(*own, "train", "mine.yaml", "--out", "changed", *seeds, *short))["seeds"]
+    again = json.loads(semivae_command("train", "digits_50labels", "--out", "again", *short))
+    assert again["last"] == shipped["0"]["last"]  # the same seed
+    for seed in ("0", "1"):
+        assert shipped[seed]["last"] != changed[seed]["last"]
+        first, second = (Path(f"{name}/seed{seed}/split.json").read_text() for name in ("shipped", "changed"))
+        assert first == second  # both learn from the same labels
+    semivae_command(*own, "report", "shipped/seed0", "changed/seed0", "--out", "comparison.html")
+    assert "mean_teacher" in Path("comparison.html").read_text(encoding="utf-8")
+    runs = {
+        name: json.loads(semivae_command(*own, "evaluate", f"{name}/seed0", "--split", "validation", "--json"))
+        for name in ("shipped", "changed")
+    }
+    assert runs["shipped"]["count"] == runs["changed"]["count"] == 200

@@ -43,6 +43,7 @@ OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
     errno.EPERM: "operation not permitted; choose another place, or ask its owner",
     errno.ENAMETOOLONG: "no file can have so long a name",
 }
+IMPORTS = "SEMIVAE_IMPORT"  # a variable of the environment
 
 
 class Commands(TyperGroup):
@@ -106,8 +107,23 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="First run a Python file of yours, or import a module, that registers networks, families, teachers "
+            f"or games (semivae.extending). By default what ${IMPORTS} names, parted by commas.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    files = own or [name for name in os.environ.get(IMPORTS, "").split(",") if name]
+    if files:
+        from semivae.extending import import_file
+
+        os.environ[IMPORTS] = ",".join(files)  # for the processes that a command starts
+        for name in files:
+            import_file(name)
 
 
 app.command(epilog=PLACES)(train)

@@ -59,7 +59,9 @@ def factor_text(factor: Any, name: str) -> str:
         return f"fixed {list(factor.probabilities)}"
     if hasattr(factor, "form"):
         return f"{factor.given[0]} -> {name} by {factor.form}"
-    return f"{', '.join(factor.given)} -> {name} by {factor.net.name}{', a ladder' if factor.ladder else ''}"
+    from semivae.recipe.networks import title_of
+
+    return f"{', '.join(factor.given)} -> {name} by {title_of(factor.net)}{', a ladder' if factor.ladder else ''}"
 
 
 def parameters_table(counts: Mapping[str, Mapping[str, int]], frozen: Mapping[str, Mapping[str, int]]) -> Table:

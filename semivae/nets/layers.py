@@ -134,8 +134,13 @@ class SharedScale(nn.Module):
 
 
 def without_head(net: nn.Module) -> tuple[nn.Module, int]:
-    """The network up to its features, for others to build upon, and their number. It must put out a vector."""
-    head = net.head
-    assert isinstance(head, nn.Linear)
+    """The network up to its features, for others to build upon, and their number. It must put out a vector.
+
+    Raises:
+        ValueError: its last layer is not `head`, a linear one, as of a user's own network it may not be.
+    """
+    head = getattr(net, "head", None)
+    if not isinstance(head, nn.Linear):
+        raise ValueError("features of this network are built upon, so it must call its last layer head, an nn.Linear")
     net.head = nn.Identity()
     return net, head.in_features

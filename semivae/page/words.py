@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semivae.recipe.networks import title_of
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, ProbabilitiesSpec, Recipe, StreamSpec, TableSpec
 from semivae.runs.model import TrainedModel
 from semivae.scenario.plan import Roles
@@ -40,7 +41,7 @@ def variable_in_words(recipe: Recipe, roles: Roles, name: str) -> str:
     parts = {"observed": roles.inputs, "a label": roles.labels, "evidence of a label": roles.evidence}
     part = next((part for part, names in parts.items() if name in names), "a latent code")
     size = " x ".join(str(side) for side in spec.shape or ())
-    kind = "bits" if part == "a latent code" and spec.family == "bernoulli" else FAMILIES[spec.family]
+    kind = "bits" if part == "a latent code" and spec.family == "bernoulli" else FAMILIES.get(spec.family, "values")
     what = f"one of {spec.classes} classes" if spec.classes else kind
     places = f" at each of {size} places" if spec.classes and size else f", {size}" if size else ""
     handed = {"sample": "draws", "mean": "means", "mode": "most likely classes"}[spec.complete_with]
@@ -53,7 +54,7 @@ def factor_in_words(factor: object, name: str) -> str:
         ladder = ", a level of the ladder" if factor.ladder else ""
         given = f" given {' and '.join(factor.given)}" if factor.given else ""
         how = "a flow with" if factor.flow is not None else "by"
-        return f"{name}{given} {how} a network “{factor.net.name}”{ladder}"
+        return f"{name}{given} {how} a network “{title_of(factor.net)}”{ladder}"
     if isinstance(factor, TableSpec):
         return f"{name} given {factor.given[0]} by {factor.form}"
     if isinstance(factor, ProbabilitiesSpec):
@@ -67,10 +68,15 @@ def stream_in_words(spec: StreamSpec) -> str:
     found = [f"shows {shown}, {spec.batch} at a time"]
     if isinstance(spec.views, PairOfViews):
         views = spec.views
-        found.append(
-            f"the moving average labels the view “{views.weak}”, and the encoder learns the labels of which it is at "
-            f"least {views.threshold:.0%} sure on the view “{views.strong}”"
-        )
+        if views.teacher is not None:
+            found.append(
+                f"a teacher of the user's own, “{views.teacher}”, on the views “{views.weak}” and “{views.strong}”"
+            )
+        else:
+            found.append(
+                f"the moving average labels the view “{views.weak}”, and the encoder learns the labels of which it is "
+                f"at least {views.threshold:.0%} sure on the view “{views.strong}”"
+            )
     elif spec.views is not None:
         found.append(f"under the view “{spec.views}”")
     if spec.vote is not None:
@@ -87,7 +93,8 @@ def stream_in_words(spec: StreamSpec) -> str:
 def training_in_words(run: TrainedModel) -> str:
     """How the run was trained."""
     training, facts = run.recipe.training, run.facts
-    game = "the game of two players" if training.objective == "symmetric" else "the evidence lower bound"
+    games = {"symmetric": "the game of two players", "elbo": "the evidence lower bound"}
+    game = games.get(training.objective, f"the game “{training.objective}”")
     optimizer, rate = (
         value if isinstance(value, str | float) else f"{value.encoder:} (encoder) and {value.decoder:} (decoder)"
         for value in (training.optimizer, training.learning_rate)

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.networks import Net
+from semivae.recipe.registered import FamilyName
 from semivae.recipe.section import (
     LARGEST,
     MOST_LAYERS,
@@ -36,9 +37,9 @@ class VariableSpec(Section):
 
     example: ClassVar[str] = "{family: bernoulli, shape: [1, 28, 28], complete_with: mean}"
 
-    family: Literal["bernoulli", "categorical", "gaussian", "discretized_logistic"] = Field(
+    family: FamilyName = Field(
         description="The family of distributions: bits (or grey values in [0, 1], scored as the mean over random "
-        "binarisation), classes, real numbers, or 8-bit pixels."
+        "binarisation), classes, real numbers, 8-bit pixels, or one of your own (`semivae.extending`)."
     )
     shape: tuple[Positive, ...] | None = Field(
         None,

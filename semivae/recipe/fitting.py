@@ -9,6 +9,7 @@ from semivae.recipe.networks import (
     DeconvSpec,
     MlpSpec,
     Net,
+    OwnSpec,
     RunSpec,
     UnetSpec,
     ValidConvSpec,
@@ -31,8 +32,8 @@ def check_fit(net: Net, image: Shape | None, output: Shape) -> None:
     Raises:
         ValueError: the network does not fit; the message says why and which networks might.
     """
-    if isinstance(net, MlpSpec):
-        return  # takes and makes anything
+    if isinstance(net, MlpSpec | OwnSpec):
+        return  # takes and makes anything; of a user's own network its building says so
     if isinstance(net, DeconvSpec | ValidDeconvSpec):
         if image is not None:
             raise ValueError(f"net {net.name} reads vectors, but an image is given; use mlp or conv")

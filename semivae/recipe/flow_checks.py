@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from semivae.recipe.document import KeyPath, Problem
 from semivae.recipe.explaining import suggestion
+from semivae.recipe.registered import FAMILY
 from semivae.recipe.schema import ConditionalSpec, Factor, FlowSpec, VariableSpec
 
 Variables = Mapping[str, VariableSpec]
@@ -27,6 +28,8 @@ def check_flows(
             continue
         if variables[name].family == "categorical" and not variables[name].shape:
             yield Problem(path, f"{name} is a single class, whose probabilities need no flow; remove flow")
+        if variables[name].family not in FAMILY.built_in:
+            yield Problem(path, f"a flow needs a built-in family, and {name} is {variables[name].family}; remove flow")
         if variables[name].complete_with == "mode":
             message = "the most likely value of a flow is not known; write complete_with: sample"
             yield Problem(("variables", name, "complete_with"), message)

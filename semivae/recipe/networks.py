@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.bodies import BodyNetSection, PretrainedUnetSpec, TimmSpec, TorchvisionSpec
+from semivae.recipe.registered import NetworkName
 from semivae.recipe.section import (
     MOST_STAGES,
     Blocks,
@@ -22,6 +23,7 @@ from semivae.recipe.section import (
 )
 
 Activation = Literal["silu", "tanh", "relu"]
+Option = bool | int | float | str
 
 
 class MlpSpec(Section):
@@ -146,8 +148,28 @@ class UnetSpec(Section):
     )
 
 
+class OwnSpec(Section):
+    """A network of your own, which a Python file registers (docs/tasks/own-method.md)."""
+
+    example: ClassVar[str] = "{name: own, network: patches, options: {width: 64}}"
+
+    name: Literal["own"] = Field(description="Selects this network.")
+    network: NetworkName = Field(description="The name under which it is registered.")
+    options: dict[str, Option | tuple[Option, ...]] = Field(
+        {}, description="What its class is given beside the shapes, by name: numbers, strings, true or false, or lists."
+    )
+
+
 PlainNet = (
-    MlpSpec | ConvSpec | WideResnetSpec | PooledResnetSpec | DeconvSpec | UnetSpec | ValidConvSpec | ValidDeconvSpec
+    MlpSpec
+    | ConvSpec
+    | WideResnetSpec
+    | PooledResnetSpec
+    | DeconvSpec
+    | UnetSpec
+    | ValidConvSpec
+    | ValidDeconvSpec
+    | OwnSpec
 )
 
 
@@ -176,3 +198,8 @@ class RunSpec(BodyNetSection):
 
 BodySpec = TorchvisionSpec | TimmSpec | RunSpec | PretrainedUnetSpec
 Net = Annotated[PlainNet | BodySpec, Field(discriminator="name")]
+
+
+def title_of(net: Net) -> str:
+    """Returns what a network is called where people read of it: of a user's own the name that it was registered by."""
+    return net.network if isinstance(net, OwnSpec) else net.name

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from semivae.recipe import bodies, networks, schema
 from semivae.recipe.former_names import FORMER_KEYS, FORMER_VALUES
+from semivae.recipe.registered import Choice
 from semivae.recipe.section import LARGEST, Section
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,6 +60,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         bodies.TorchvisionSpec: "Network `torchvision`",
         bodies.TimmSpec: "Network `timm`",
         networks.RunSpec: "Network `run`",
+        networks.OwnSpec: "Network `own`",
         bodies.PretrainedUnetSpec: "Network `pretrained_unet`",
     },
     "views": {schema.ViewSpec: "Augmentation", schema.TurnSpec: "Turn"},
@@ -221,6 +223,8 @@ def _forms(annotation: Any, plural: str = "") -> list[str]:
         return [f"by name{known}: {_form(value)}"]
     if annotation is bool:
         return ["`true`", "`false`"]
+    if choice := next((each.func for each in metadata if isinstance(getattr(each, "func", None), Choice)), None):
+        return [*(f"`{name}`" for name in choice.built_in), "registered name"]
     is_name = any(getattr(each, "pattern", None) for each in metadata)
     word = {int: "whole number", float: "number", str: "name" if is_name else "string"}[annotation]
     return [word + plural + _bounds(metadata)]

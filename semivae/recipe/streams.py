@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from semivae.recipe.factors import ProbabilitiesSpec
+from semivae.recipe.registered import TeacherName
 from semivae.recipe.section import (
     Count,
     FilePath,
@@ -175,6 +176,10 @@ class PairOfViews(Section):
     )
     align: bool = Field(
         False, description="Distribution alignment: on average, the teacher's classes follow the decoder's prior."
+    )
+    teacher: TeacherName | None = Field(
+        None,
+        description="A teacher of your own (`semivae.extending`), in place of the one that fits the kind of label.",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from semivae.recipe.registered import ObjectiveName
 from semivae.recipe.section import Count, NonNegative, NoTruth, Positive, PositiveFloat, Section, Seed
 
 
@@ -36,9 +37,10 @@ class TrainingSpec(Section):
     example: ClassVar[str] = "{steps: 2500, learning_rate: 1e-3, warmup: 50, ema_decay: 0.995, twin: true}"
 
     steps: Positive = Field(description="The number of steps.")
-    objective: Literal["symmetric", "elbo"] = Field(
+    objective: ObjectiveName = Field(
         "symmetric",
-        description="The game of two players; or, for comparison, the evidence lower bound of the same two networks.",
+        description="The game of two players; or, for comparison, the evidence lower bound of the same two networks; "
+        "or a game of your own (`semivae.extending`).",
     )
     estimator: Literal["zgr", "leave_one_out"] = Field(
         "zgr",

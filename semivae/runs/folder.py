@@ -239,8 +239,8 @@ def kept_recipe(folder: Path) -> Recipe:
         return as_before(read_recipe(folder / RECIPE_FILE))
     except RecipeError as error:
         raise RunError(
-            f"{folder}: its {RECIPE_FILE} was changed or damaged; put it back, or train again with --overwrite:\n"
-            f"{error}"
+            f"{folder}: its {RECIPE_FILE} was changed or damaged, or needs a file that registers names (--import); "
+            f"put it back, import that file, or train again with --overwrite:\n{error}"
         ) from error
 
 

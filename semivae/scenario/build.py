@@ -17,6 +17,7 @@ from semivae.data.splits import Split
 from semivae.data.streams import AttributeStream, Stream
 from semivae.devices import memory_of
 from semivae.errors import RecipeError
+from semivae.extending import GAMES, build_network
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.correlated import CorrelatedConditional
 from semivae.game.families import FAMILIES
@@ -32,7 +33,7 @@ from semivae.nets import NETS
 from semivae.nets.layers import SharedScale, WithoutInitialisation, without_head
 from semivae.recipe import schema
 from semivae.recipe.bodies import BodyNetSection
-from semivae.recipe.networks import BodySpec, Net, RunSpec
+from semivae.recipe.networks import BodySpec, Net, OwnSpec, RunSpec
 from semivae.recipe.schema import Recipe
 from semivae.scenario.memory import refuse_large_networks, refuse_large_training, refusing_overflow
 from semivae.scenario.plan import Roles, plan_of, roles_of, weight_of
@@ -151,7 +152,8 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable)
     conditionals: list[Conditional] = []
     bottom_up = None
     if recipe.bottom_up is not None:
-        bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, FEATURE_VECTOR))
+        with _at("bottom_up"):
+            bottom_up = without_head(_net("bottom_up", recipe.bottom_up, (image,), 0, FEATURE_VECTOR))
     for name, spec in recipe.encoder.items():
         if spec.ladder and bottom_up is not None:
             network, features = bottom_up
@@ -166,10 +168,11 @@ def _encoder(recipe: Recipe, variables: Mapping[str, Variable], image: Variable)
 def _net(where: str, spec: Net, given: Sequence[Variable], features: int, output_shape: tuple[int, ...]) -> nn.Module:
     """The network of some given variables, and of so many features beside them."""
     shapes = net_shapes(where, spec, given, output_shape)
+    sizes = (shapes.image, shapes.vectors + features, shapes.output)
     with refusing_overflow(where), _at(where):
-        return NETS[spec.name](
-            shapes.image, shapes.vectors + features, shapes.output, **_options(where, spec, given, shapes.image)
-        )
+        if isinstance(spec, OwnSpec):
+            return build_network(spec.network, *sizes, spec.options)
+        return NETS[spec.name](*sizes, **_options(where, spec, given, shapes.image))
 
 
 def _options(where: str, spec: Net, given: Sequence[Variable], image: tuple[int, ...] | None) -> dict[str, Any]:
@@ -269,7 +272,8 @@ def build_game(
     if spec.objective == "elbo":
         bound = LowerBound(decoder, encoder, plan, weights, views, spec.ema_decay, pairs, spec.estimator)
         return bound.to(device)
-    return Game(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
+    made = GAMES.get(spec.objective, Game)
+    return made(decoder, encoder, plan, weights, views, spec.ema_decay, pairs).to(device)
 
 
 def build_scenario(

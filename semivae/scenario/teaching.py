@@ -10,6 +10,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.data.views import View
 from semivae.errors import RecipeError
+from semivae.extending import TEACHERS
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import JointView, StoredView, StreamViews, Vote
@@ -61,6 +62,7 @@ def stream_views(recipe: Recipe, roles: Roles, stream: schema.StreamSpec) -> Str
     if isinstance(spec, schema.PairOfViews):
         return replace(
             common,
+            teacher=roles.task.teacher if spec.teacher is None else TEACHERS[spec.teacher],
             weak=_view(recipe, spec.weak, stored),
             strong=_view(recipe, spec.strong, stored),
             threshold=spec.threshold,
