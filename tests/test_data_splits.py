@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,20 @@ def test_a_manifest_reads_back_equal(tmp_path: Path, labelled: int | str, balanc
     ):
         assert torch.equal(one, other)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["split.json"]
+
+
+def test_a_manifest_counts_the_unlabelled_examples_beside_the_labelled_ones(tmp_path: Path) -> None:
+    data = some_data(40, 30)
+    more = replace(data, unlabelled={"x": data.train["x"][:7]})
+    split = make_split(more, SplitSpec(labelled="all"))
+    save_split(split, tmp_path / "split.json")
+    content = json.loads((tmp_path / "split.json").read_text())
+    assert content["unlabelled_count"] == 0 and content["unlabelled_beside_count"] == 7
+    assert load_split(tmp_path / "split.json", more).digest == split.digest
+    save_split(replace(split, beside=0), tmp_path / "former.json")  # as earlier versions wrote it
+    former = load_split(tmp_path / "former.json", more)
+    assert former.digest == replace(split, beside=0).digest
+    assert "unlabelled_beside_count" not in (tmp_path / "former.json").read_text()
 
 
 def test_manifests_that_do_not_fit_are_refused(tmp_path: Path) -> None:

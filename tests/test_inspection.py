@@ -133,6 +133,10 @@ def test_images_before_and_after(pets: Path) -> None:
     padded = semivae.inspect(pets, set={"source.fit": "pad", "source.channels": 1, "source.size": [8, 16]})
     assert padded.images is not None and padded.images.most_loss == 0 and padded.images.grey is None
     assert padded.images.size == (16, 8)
+    wide = {"source.size": [24, 40]}  # 32x32 pixels become 24x24 of them, or 40x40 that are cropped
+    for fit, enlarged in (("pad", 1), ("crop", 47), ("stretch", 47)):
+        images = semivae.inspect(pets, set={"source.fit": fit, **wide}).images
+        assert images is not None and images.enlarged == enlarged
 
 
 def test_grey_and_enlarged_data_are_advised_of(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class Split:
         spec: what was asked for.
         also_labelled: by further label, which other examples show it, as sorted int64 indices into `train` followed by
             the data's unlabelled examples.
+        beside: how many unlabelled examples the data have beside `train`, for those who read the manifest.
     """
 
     labelled: Tensor
@@ -54,6 +55,7 @@ class Split:
     dataset_digest: str
     spec: SplitSpec
     also_labelled: Mapping[str, Tensor] = field(default_factory=dict)
+    beside: int = 0
 
     @cached_property
     def digest(self) -> str:
@@ -81,6 +83,7 @@ class Split:
             "balance": self.spec.model_dump()["balance"],
             "labelled_count": len(self.labelled),
             "unlabelled_count": len(self.unlabelled),
+            **({"unlabelled_beside_count": self.beside} if self.beside else {}),
             "validation_count": len(self.validation),
             "labelled": REST if self.spec.labelled == "all" else self.labelled.tolist(),
             "validation": self.validation.tolist(),
@@ -150,7 +153,7 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
 
 
 def with_further_labels(split: Split, dataset: Dataset) -> Split:
-    """Adds which other examples show the further labels, as the split's `also_labelled` asks for them.
+    """Adds how many unlabelled examples there are beside, and which of all show further labels (`also_labelled`).
 
     Of the examples that neither show the primary label nor are kept for validation, the first ones by the SHA-256 of
     "semivae-split:SEED:LABEL:INDEX" show the label, so one label does not say which examples show another. Where
@@ -166,7 +169,7 @@ def with_further_labels(split: Split, dataset: Dataset) -> Split:
     if split.spec.labelled == "all":
         asked = {name: asked.get(name, "all") for name in known}
     further = {name: _further_rows(split, dataset, name, count) for name, count in asked.items()}
-    return replace(split, also_labelled=further)
+    return replace(split, also_labelled=further, beside=len(dataset.unlabelled.get("x", ())))
 
 
 def _further_text(dataset: Dataset) -> str:
@@ -302,7 +305,9 @@ def load_split(path: Path, dataset: Dataset) -> Split:
             f"reads format {FORMAT_OF_FURTHER}: upgrade it (pip install --upgrade semivae), or make the split again"
         )
     if number not in (FORMAT, FORMAT_OF_FURTHER) or "sha256" not in content:
-        raise DataError(f"{path} is no split manifest of format {FORMAT}; make one with semivae.data.save_split")
+        raise DataError(
+            f"{path} is no split manifest of format {FORMAT}; give the split.json of a run, or leave out --split"
+        )
     if content.pop("sha256") != _content_digest(content):
         raise DataError(f"{path} was changed after it was written (its sha256 does not fit its content); get it again")
     if content.get("dataset_sha256") != dataset.digest:
@@ -357,7 +362,8 @@ def _from_content(content: dict[str, Any], dataset: Dataset) -> Split:
     )
     labelled, unlabelled = (rest, nothing) if everything else (labelled.sort().values, rest)
     split = Split(labelled, unlabelled, validation.sort().values, content["source"], dataset.digest, spec)
-    return replace(split, also_labelled={name: _listed(split, dataset, name, rows) for name, rows in further.items()})
+    listed = {name: _listed(split, dataset, name, rows) for name, rows in further.items()}
+    return replace(split, also_labelled=listed, beside=content.get("unlabelled_beside_count", 0))
 
 
 def _listed(split: Split, dataset: Dataset, label: str, listed: Any) -> Tensor:

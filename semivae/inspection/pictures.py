@@ -17,6 +17,7 @@ from semivae.data.formats.levels import Levels
 from semivae.data.formats.preprocessing import Preprocessing, Size, lost_share
 from semivae.data.formats.remarks import LOST
 from semivae.inspection.facts import ImageFacts
+from semivae.recipe.sources import Fit
 from semivae.variables import Sample
 
 SIDE = 16  # of the small grey picture by which likeness is measured, in pixels
@@ -107,13 +108,19 @@ def image_facts(names: Sequence[str], looks: Sequence[Look], how: Preprocessing)
         mean_loss=sum(lost[size] * count for size, count in sizes.items()) / len(looks),
         most_loss=most,
         most_cropped=names[worst] if most > 0 else "",
-        enlarged=sum(count for size, count in sizes.items() if min(size[0] / target[0], size[1] / target[1]) < 1),
+        enlarged=sum(count for size, count in sizes.items() if is_enlarged(size, target, how.fit)),
         transparent=sum(look.levels.transparent for look in looks),
         deep=sum(look.levels.bits > 8 for look in looks),
         low=min(look.low for look in looks),
         high=max(look.high for look in looks),
         blank=tuple(name for name, look in zip(names, looks, strict=True) if look.low == look.high),
     )
+
+
+def is_enlarged(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> bool:
+    """Whether a picture, (width, height), has a side of fewer pixels than it is scaled to; `pad` scales both alike."""
+    shares = [own / wanted for own, wanted in zip(size, target, strict=True)]
+    return (max if fit == "pad" else min)(shares) < 1
 
 
 def picture_doubts(facts: ImageFacts | None, what: str) -> list[str]:
