@@ -65,3 +65,24 @@ def test_help_says_where_data_and_runs_lie(words: tuple[str, ...]) -> None:
     text = " ".join(done.stdout.split())
     assert "SEMIVAE_DATA names, else from data/ in the current folder" in text
     assert "Runs are written to runs/ in the current folder" in text
+
+
+def test_what_stays_to_the_end_is_looked_through_by_no_collection() -> None:
+    program = """
+import gc, sys
+from pathlib import Path
+from semivae.cli.importing import kept_modules
+before = gc.get_freeze_count()
+collections = []
+gc.callbacks.append(lambda phase, facts: collections.append(phase))
+with kept_modules():
+    import torch
+assert not collections, "the collector ran among the imports"
+assert gc.isenabled()
+assert gc.get_freeze_count() - before > 100_000, gc.get_freeze_count()
+gc.disable()
+with kept_modules():
+    pass
+assert not gc.isenabled(), "it was off, and stays off"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

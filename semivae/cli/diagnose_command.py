@@ -26,9 +26,9 @@ def diagnose(
     as_json: JsonOption = False,
 ) -> None:
     """Look for signs of failure: collapsed codes, drifting labels, lost classes."""
+    opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.cli.diagnosis_tables import shown
     from semivae.reports.diagnosis import diagnose as diagnose_run
 
-    opened = open_run(run, Checkpoint.last, device, data_root)
     report = diagnose_run(opened, reader=reader, samples=samples, seed=seed)
     reply(report, as_json, console(), *shown(report))

@@ -87,9 +87,9 @@ def doubts(
         raise typer.BadParameter("steps are those of a training; give --retrain too", param_hint="--steps")
     if at_least is not None and count is not None:
         raise typer.BadParameter("choose by --at-least or by --count, not by both", param_hint="--count")
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.label_errors.doubts import SURELY
 
-    opened = open_run(run, checkpoint, device, data_root)
     refuse_sheet(opened, sheet)
     if copy_to is not None:
         check_copies(copy_to, files_of(opened))

@@ -63,11 +63,11 @@ def chain(
 ) -> None:
     """Alternate encoder and decoder, and show how far the images drift."""
     check_target_folder(out, overwrite)
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
     from semivae.generative.grids import save_grid
     from semivae.generative.prior_samples import prior_samples
 
-    opened = open_run(run, checkpoint, device, data_root)
     starts: list[Start] = [choice.value for choice in start] or list(STARTS)
     if "model" in starts:
         prior_samples(opened, 1, {})  # what has no start is refused before any work
@@ -143,11 +143,11 @@ def likelihood(
     as_json: JsonOption = False,
 ) -> None:
     """Bound the log-likelihood of the test images, and show whether encoder and decoder agree."""
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.data.hashing import random_subset
     from semivae.generative.likelihood import consistency
     from semivae.generative.likelihood import likelihood as measure
 
-    opened = open_run(run, checkpoint, device, data_root)
     images = random_subset(opened.dataset().test[opened.image], count, seed)
     report = measure(opened, images, draws, seed)
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
@@ -178,9 +178,9 @@ def quality(
     as_json: JsonOption = False,
 ) -> None:
     """Compare samples with test images: Frechet distance, precision and recall."""
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.features import quality as measure
 
-    opened = open_run(run, checkpoint, device, data_root)
     space = feature_space(features, opened, device, data_root)
     assert space is not None
     report = measure(opened, space, count, seed)
@@ -217,9 +217,9 @@ def codes(
 ) -> None:
     """Draw the codes of images, for example as the prior of another run."""
     check_target(out, overwrite, ".npz")
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.codes import draw_codes
 
-    opened = open_run(run, checkpoint, device, data_root)
     pixels = opened.dataset().train[opened.image] if images is None else read_given(opened, images).values
     arrays = draw_codes(opened, pixels, seed)
     write_arrays(out, arrays)

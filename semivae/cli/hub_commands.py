@@ -30,10 +30,10 @@ def card(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's model card: data, error beside the twin, calibration, use and limits."""
+    opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.reports.card import card as card_of
     from semivae.reports.card import default_place
 
-    opened = open_run(run, Checkpoint.last, device, data_root)
     target = out or default_place(opened)
     check_target(target, overwrite, ".md")
     write_file(target, card_of(opened, license=license).encode())

@@ -59,9 +59,9 @@ def novelty(
 ) -> None:
     """Find images unlike the training data, by the decoder's likelihood, the classifier, and its features."""
     check_target(out, overwrite, ".csv")
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.novelty import novelty as measure
 
-    opened = open_run(run, checkpoint, device, data_root)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     examples = opened.with_pictures(given.values, images, skip_unreadable=skip_unreadable)
     found = measure(opened, examples, draws, count, seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from semivae.cli.importing import kept_modules
 from semivae.cli.options import Checkpoint
 from semivae.cli.showing import note
 
@@ -49,7 +50,8 @@ def as_written(value: Any, text: str) -> Any:
 
 def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | None = None) -> Run:
     """Opens a run, with a note on stderr where its training is not finished."""
-    from semivae.api import Run
+    with kept_modules():  # commands open a run first, and import afterwards what else they need
+        from semivae.api import Run
     from semivae.runs.folder import being_written
 
     run = Run.load(path, checkpoint.value, data_root=data_root, device=device)

@@ -58,9 +58,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on the test images, beside its supervised baseline (the twin)."""
+    opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.reports.evaluation import evaluate as evaluate_run
 
-    opened = open_run(run, Checkpoint.last, device, data_root)
     report = evaluate_run(
         opened,
         split=split.value,
@@ -102,9 +102,9 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Classify images (a CSV with all probabilities), or segment them (masks and overlays in a folder)."""
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.classification import Classifier
 
-    opened = open_run(run, checkpoint, device, data_root)
     shown = shown_as(opened.task.name)
     shown.check_out(out, overwrite)
     pieces = None
@@ -141,10 +141,10 @@ def sample(
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
     import numpy as np
 
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.grids import save_grid
     from semivae.generative.sampling import draw
 
-    opened = open_run(run, checkpoint, device, data_root)
     encoding = opened.encoding if out.suffix.lower() == ".csv" else None
     if out.suffix.lower() == ".csv" and encoding is None:
         raise typer.BadParameter("a .csv file is for runs that learnt from a table file", param_hint="--out")
@@ -179,9 +179,9 @@ def embed(
     check_target(out, overwrite, ".npz")
     import numpy as np
 
+    opened = open_run(run, checkpoint, device)
     from semivae.classification.posterior import embed as embed_images
 
-    opened = open_run(run, checkpoint, device)
     pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
     if pieces is None:
         found = read_given(opened, images, skip_unreadable=skip_unreadable)
@@ -222,9 +222,9 @@ def export(
 ) -> None:
     """Export the encoder to ONNX, pt2 or safetensors, and check the file."""
     check_target(out, overwrite)
+    opened = open_run(run, checkpoint, device, data_root)
     from semivae.export.encoder import export as export_run
 
-    opened = open_run(run, checkpoint, device, data_root)
     chosen = format.value if format else None
     report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing, coverage)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"

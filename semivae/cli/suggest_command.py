@@ -66,9 +66,9 @@ def suggest(
         raise typer.BadParameter("give the folder of the copies too (--copy-to FOLDER)", param_hint="--flat")
     if copy_to is not None:
         check_copies(copy_to, images)
+    opened = open_run(run, checkpoint, device)
     from semivae.classification.suggestions import suggest as choose
 
-    opened = open_run(run, checkpoint, device)
     refuse_sheet(opened, sheet)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = choose(opened, given.values, given.names, count, seed)

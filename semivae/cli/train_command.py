@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semivae.cli.importing import kept_modules
 from semivae.cli.launching import devices_asked, is_following, train_together, words_without
 from semivae.cli.options import (
     DataRootOption,
@@ -188,7 +189,8 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
-    from semivae import api
+    with kept_modules():
+        from semivae import api
     from semivae.scenario.plan import plan_of
 
     display = ProgressDisplay(shown, plan_table(plan_of(read), read.training.objective))
