@@ -268,8 +268,9 @@ def test_codes_are_draws_whatever_completes_their_variable(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("y=3", 3), ("y=01", "01"), ("y=[01, 2,null]", ["01", 2, "null"]), ("y=null", "null"), ("h=[0, 0.5]", [0, 0.5])],
-)
+    [("y=3", 3), ("y=01", "01"), ("y=[01, 2,null]", ["01", 2, "null"]), ("y=null", "null"), ("h=[0, 0.5]", [0, 0.5]),
+     ("y=1e3", "1e3"), ("y=[1.50, 1.5]", ["1.50", 1.5])],
+)  # fmt: skip
 def test_a_class_is_given_as_it_is_written(text: str, value: object) -> None:
     assert list(given_values([text]).values()) == [value]
 

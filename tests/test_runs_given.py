@@ -62,3 +62,17 @@ def test_numbers_of_programs_are_refused_in_words() -> None:
             numbers(UserValue("h", value, 1, CODE))
         with pytest.raises(RunError):
             class_numbers(UserValue("y", value, 2, CLASS, ("0", "1")))
+
+
+def test_classes_called_like_numbers_and_truth_are_given_as_they_are_written() -> None:
+    names = ("1e3", "True", "1000", "nan", "no")
+    variable = CLASS.model_copy(update={"classes": 5})
+
+    def number(text: str) -> int:
+        return int(class_numbers(UserValue("y", given_values([f"y={text}"])["y"], 1, variable, names))[0])
+
+    assert [number(text) for text in ("1e3", "True", "true", "nan", "no", "1000")] == [0, 1, 1, 3, 4, 2]
+    with pytest.raises(RunError, match="class False is unknown"):
+        number("false")
+    codes = numbers(UserValue("h", given_values(["h=[1e-1, 01]"])["h"], 3, CODE.model_copy(update={"shape": (2,)})))
+    assert codes.tolist() == [[pytest.approx(0.1), 1.0]] * 3

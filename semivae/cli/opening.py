@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def given_values(texts: Sequence[str]) -> dict[str, Any]:
-    """Returns `["y=3"]` as `{"y": 3}`, values read as YAML; but 01 and null stay texts: they may name a class."""
+    """Returns `["y=3"]` as `{"y": 3}`, values read as YAML; but 01, 1e3 and null stay texts: they may name a class."""
     from semivae.recipe.parsing import UnreadableError, parse_value
     from semivae.text import shortened
 
@@ -44,7 +44,8 @@ def as_written(value: Any, text: str) -> Any:
     entries = text.removeprefix("[").removesuffix("]").split(",")
     if isinstance(value, list) and len(entries) == len(value):
         return [as_written(each, entry.strip()) for each, entry in zip(value, entries, strict=True)]
-    changed = value is None or (isinstance(value, int) and not isinstance(value, bool) and str(value) != text)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    changed = value is None or (number and str(value) != text)
     return (text or None) if changed else value
 
 

@@ -74,9 +74,11 @@ def class_numbers(given: UserValue) -> Tensor:
 def refuse_ambiguous_number(name: str, entries: Sequence[Any], names: Sequence[str]) -> None:
     """Raises `RunError` for a number that is the number of one class and the name of another."""
     for entry in entries:
-        if not isinstance(entry, int) or entry.bit_length() > 64:  # Python refuses to print thousands of digits
+        if (
+            not isinstance(entry, int) or isinstance(entry, bool) or entry.bit_length() > 64
+        ):  # Python refuses to print thousands of digits
             continue
-        if str(entry) in names and list(names).index(str(entry)) != entry:
+        if 0 <= entry < len(names) and str(entry) in names and list(names).index(str(entry)) != entry:
             raise RunError(
                 f"{name}: {entry} could be a class number or the class called {str(entry)!r}, which has another "
                 f"number; give the name of the class as text, {name}='\"{entry}\"'"
@@ -88,10 +90,15 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
     if isinstance(entry, str) and entry in names:
         return list(names).index(entry)
     number = None
-    if isinstance(entry, str):
+    if isinstance(entry, bool):  # YAML's word for it, in whatever case it was written
+        alike = [place for place, known in enumerate(names) if known.lower() == str(entry).lower()]
+        number = alike[0] if len(alike) == 1 else None
+    elif isinstance(entry, str):
         number = int(entry) if entry.isdecimal() and len(entry) < 20 else None
-    elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
+    elif isinstance(entry, int | np.integer):
         number = int(entry)
+        if names and not 0 <= number < classes and number.bit_length() <= 64 and str(number) in names:
+            return list(names).index(str(number))
     if number is None or not 0 <= number < classes:
         known = ", ".join(names) if names else f"0 to {classes - 1}"
         raise RunError(f"{name}: class {short_repr(entry)} is unknown; the classes are {known}")
@@ -210,6 +217,13 @@ def plain_values(given: UserValue) -> Tensor:
     return class_places(given) if given.variable.family == "categorical" else numbers(given)
 
 
+def _read_texts(value: Any) -> Any:
+    """Returns a value with numbers in place of texts, in lists too: 1e3 and 01 come as they were written."""
+    if isinstance(value, list):
+        return [_read_texts(each) for each in value]
+    return float(value) if isinstance(value, str) else value
+
+
 def numbers(given: UserValue) -> Tensor:
     """Returns numbers for a variable of any shape, as float32 (count, *shape).
 
@@ -219,7 +233,7 @@ def numbers(given: UserValue) -> Tensor:
     """
     name, value, count, shape = given.name, given.value, given.count, given.variable.shape or ()
     try:
-        values = torch.as_tensor(float(value) if isinstance(value, str) else value, dtype=torch.float32)
+        values = torch.as_tensor(_read_texts(value), dtype=torch.float32)
     except (TypeError, ValueError, OverflowError, RuntimeError) as reason:  # the last two from torch
         raise RunError(f"{name}: {short_repr(value)} is not a number or an array of numbers") from reason
     if values.shape not in {(), shape, (count, *shape)}:
