@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from semivae.sklearn import SemiVAERegressor
+import semivae
+from semivae.errors import RunError
+from semivae.sklearn import SemiVAEClassifier, SemiVAERegressor
 
 LEARN = ("check_regressors_train", "check_supervised_y_2d")
 
@@ -68,6 +72,30 @@ def test_deviations_and_intervals(fitted: SemiVAERegressor) -> None:
         fitted.predict(X, coverage=0.999)
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X, coverage=0.8)[1], interval)
+
+
+def test_what_is_saved_opens_without_pickle(fitted: SemiVAERegressor, tmp_path: Path) -> None:
+    X, _ = line()  # noqa: N806
+    fitted.save(tmp_path / "kept")
+    other = SemiVAERegressor.load(tmp_path / "kept")
+    for one, two in zip(
+        other.predict(X, return_std=True, coverage=0.8), fitted.predict(X, return_std=True, coverage=0.8), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(
+        other.sample_number(110.0, 2, random_state=1), fitted.sample_number(110.0, 2, random_state=1)
+    )
+    assert other.get_params() == fitted.get_params()
+    assert semivae.load(tmp_path / "kept").task.name == "numbers", "it is a run too"
+    with pytest.raises(RunError, match=r"holds a SemiVAERegressor; open it by SemiVAERegressor\.load"):
+        SemiVAEClassifier.load(tmp_path / "kept")
+    file = tmp_path / "kept" / "estimator.json"
+    for changed in ({"scores": "none"}, {"estimator": "SemiVAEOther"}, {"estimator": []}):
+        content = json.loads(file.read_text())
+        (tmp_path / "changed").mkdir(exist_ok=True)
+        (tmp_path / "changed" / "estimator.json").write_text(json.dumps(content | changed))
+        with pytest.raises(RunError, match="changed or damaged"):
+            SemiVAERegressor.load(tmp_path / "changed")
 
 
 def test_what_is_set_aside_is_not_trained_on(fitted: SemiVAERegressor) -> None:

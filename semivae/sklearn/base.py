@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from semivae.data.dataset import Dataset
 from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
 from semivae.sklearn.examples import Form
 from semivae.sklearn.kept import Files, open_run, train_in_memory
+from semivae.sklearn.saving import Facts, read_estimator, write_estimator
 from semivae.training.progress import Progress
 
 BLOCK = 64  # rows that are computed together, so that a row's answer does not depend on the others
@@ -47,11 +48,41 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     verbose: bool
     _form: Form
     _files: Files
+    _kept_as: ClassVar[type[Facts]]
 
     def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Features of the encoder below its last layer, float32 [n, features]."""
         x = self._examples(X)
         return in_blocks(lambda part: embed(self.run_, part), x)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the fitted estimator into a new folder, without pickle: a run's folder, and `estimator.json`.
+
+        `semivae.load(path)` and the command line open it as a run.
+
+        Raises:
+            RunError: something is at `path` already, or nothing can be written.
+            ValueError: a parameter that JSON cannot hold.
+        """
+        check_is_fitted(self)
+        write_estimator(Path(path), self._facts(), self._files)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto") -> Self:
+        """Opens what `save` wrote.
+
+        Raises:
+            RunError: no such folder, an estimator of another class, or a file in it was changed or damaged.
+        """
+        facts, files = read_estimator(Path(path), cls._kept_as)
+        estimator = cls(**facts.parameters, device=device)
+        for name, value in (facts.attributes() | {"_files": files, "run_": open_run(files, device)}).items():
+            setattr(estimator, name, value)
+        return estimator
+
+    def _facts(self) -> Facts:
+        """All that `estimator.json` keeps of the fitted estimator."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

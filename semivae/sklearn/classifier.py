@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from semivae.generative.likelihood import image_bounds
 from semivae.generative.novelty import complexity, slope_of, surprise
 from semivae.recipe import Recipe, change_recipe
 from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
-from semivae.sklearn.kept import open_run
-from semivae.sklearn.saving import facts_of, read_estimator, write_estimator
+from semivae.sklearn.saving import CLASS_TYPES, ClassifierFacts, common_facts
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
 
 Floats = NDArray[np.float64]
@@ -53,6 +52,8 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         class_prior_: p(y) by class that was asked for, or None.
         run_: the `semivae.Run`, with all its verbs. Its folder is gone: those that need the data do not work.
     """
+
+    _kept_as: ClassVar = ClassifierFacts
 
     def __init__(
         self,
@@ -162,30 +163,14 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         drawn = self.run_.sample(n_samples, noise=noise, seed=seed, **{self.run_.label: np.array([number])})
         return self._form.given(drawn[self.run_.image])
 
-    def save(self, path: str | Path) -> None:
-        """Writes the fitted estimator into a new folder, without pickle: a run's folder, and `estimator.json`.
-
-        `semivae.load(path)` and the command line open it as a run.
-
-        Raises:
-            RunError: something is at `path` already, or nothing can be written.
-            ValueError: a parameter that JSON cannot hold.
-        """
-        check_is_fitted(self)
-        write_estimator(Path(path), facts_of(self), self._files)
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto") -> Self:
-        """Opens what `save` wrote.
-
-        Raises:
-            RunError: no such folder, or a file in it was changed or damaged.
-        """
-        facts, files = read_estimator(Path(path))
-        estimator = cls(**facts.parameters, device=device)
-        for name, value in (facts.attributes() | {"_files": files, "run_": open_run(files, device)}).items():
-            setattr(estimator, name, value)
-        return estimator
+    def _facts(self) -> ClassifierFacts:
+        return ClassifierFacts(
+            **common_facts(self),
+            classes=self.classes_.tolist(),
+            class_type=CLASS_TYPES[self.classes_.dtype.kind],
+            class_prior=None if self.class_prior_ is None else self.class_prior_.tolist(),
+            slope=self._slope,
+        )
 
     def _prior(self, y_alone: Any) -> Floats | None:
         """p(y) as it is asked for, [K]; None: as among the labelled examples."""

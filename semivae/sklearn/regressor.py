@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from semivae.data.dataset import Dataset, number_label
 from semivae.errors import RunError
 from semivae.recipe import Recipe, change_recipe
 from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
+from semivae.sklearn.saving import RegressorFacts, common_facts
 from semivae.tasks.number_intervals import Intervals
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,8 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
         feature_names_in_: names of the columns, where X is a DataFrame.
         run_: the `semivae.Run`, with all its verbs. Its folder is gone: those that need the data do not work.
     """
+
+    _kept_as: ClassVar = RegressorFacts
 
     def __init__(
         self,
@@ -170,6 +173,9 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         drawn = self.run_.sample(n_samples, noise=noise, seed=seed_of(random_state), **{self.run_.label: number})
         return self._form.given(drawn[self.run_.image])
+
+    def _facts(self) -> RegressorFacts:
+        return RegressorFacts(**common_facts(self), scores=self._scores)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

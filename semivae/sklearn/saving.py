@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -29,47 +29,81 @@ CLASS_TYPES: dict[str, ClassType] = {
 
 
 class Facts(BaseModel):
-    """What `estimator.json` holds.
+    """What `estimator.json` holds of any estimator.
 
     Attributes:
         format: its number.
+        estimator: the name of its class.
         parameters: those of the estimator, but its device; a recipe that is none of a name or file is left out, as the
             run keeps it.
-        classes: in order.
-        class_type: the type of their array.
-        class_prior: p(y) that was asked for.
         n_features_in, n_features_out, feature_names: as scikit-learn calls them.
         form: of X.
-        slope: nats for each nat of an image's complexity.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
     format: Literal[1] = 1
+    estimator: str
     parameters: dict[str, Any]
-    classes: list[bool | int | float | str]
-    class_type: ClassType
-    class_prior: list[float] | None
     n_features_in: int
     n_features_out: int
     feature_names: list[str] | None
     form: Form
-    slope: float
 
     def attributes(self) -> dict[str, Any]:
         """What `fit` sets, by name, but the run."""
         names = {} if self.feature_names is None else {"feature_names_in_": np.array(self.feature_names, dtype=object)}
         return names | {
-            "classes_": np.array(self.classes, dtype=self.class_type),
-            "class_prior_": None if self.class_prior is None else np.array(self.class_prior),
             "n_features_in_": self.n_features_in,
             "_n_features_out": self.n_features_out,
             "_form": self.form,
+        }
+
+
+class ClassifierFacts(Facts):
+    """What `estimator.json` holds of a classifier.
+
+    Attributes:
+        classes: in order.
+        class_type: the type of their array.
+        class_prior: p(y) that was asked for.
+        slope: nats for each nat of an image's complexity.
+    """
+
+    estimator: Literal["SemiVAEClassifier"] = "SemiVAEClassifier"
+    classes: list[bool | int | float | str]
+    class_type: ClassType
+    class_prior: list[float] | None
+    slope: float
+
+    def attributes(self) -> dict[str, Any]:
+        """What `fit` sets, by name, but the run."""
+        return super().attributes() | {
+            "classes_": np.array(self.classes, dtype=self.class_type),
+            "class_prior_": None if self.class_prior is None else np.array(self.class_prior),
             "_slope": self.slope,
         }
 
 
-def facts_of(estimator: Any) -> Facts:
-    """Returns what is to be kept of a fitted `SemiVAEClassifier`.
+class RegressorFacts(Facts):
+    """What `estimator.json` holds of a regressor.
+
+    Attributes:
+        scores: what intervals are made from (`semivae.tasks.number_intervals`); None without.
+    """
+
+    estimator: Literal["SemiVAERegressor"] = "SemiVAERegressor"
+    scores: tuple[tuple[float, ...], ...] | None
+
+    def attributes(self) -> dict[str, Any]:
+        """What `fit` sets, by name, but the run."""
+        return super().attributes() | {"_scores": self.scores}
+
+
+AnyFacts = TypeVar("AnyFacts", bound=Facts)
+
+
+def common_facts(estimator: Any) -> dict[str, Any]:
+    """Returns the fields of `Facts` of a fitted estimator, but its name.
 
     Raises:
         ValueError: a parameter that JSON cannot hold.
@@ -82,21 +116,17 @@ def facts_of(estimator: Any) -> Facts:
         parameters["recipe"] = str(parameters["recipe"])
     if isinstance(parameters["random_state"], np.random.RandomState):
         parameters["random_state"] = None
-    prior = parameters["class_prior"]
+    prior = parameters.get("class_prior")
     if prior is not None and not isinstance(prior, str):  # a mapping of classes, or an array
         parameters["class_prior"] = estimator.class_prior_.tolist()
     names = getattr(estimator, "feature_names_in_", None)
-    return Facts(
-        parameters={name: _plain(name, value) for name, value in parameters.items()},
-        classes=estimator.classes_.tolist(),
-        class_type=CLASS_TYPES[estimator.classes_.dtype.kind],
-        class_prior=None if estimator.class_prior_ is None else estimator.class_prior_.tolist(),
-        n_features_in=estimator.n_features_in_,
-        n_features_out=estimator._n_features_out,
-        feature_names=None if names is None else names.tolist(),
-        form=estimator._form,
-        slope=estimator._slope,
-    )
+    return {
+        "parameters": {name: _plain(name, value) for name, value in parameters.items()},
+        "n_features_in": estimator.n_features_in_,
+        "n_features_out": estimator._n_features_out,
+        "feature_names": None if names is None else names.tolist(),
+        "form": estimator._form,
+    }
 
 
 def write_estimator(folder: Path, facts: Facts, files: Files) -> None:
@@ -115,11 +145,11 @@ def write_estimator(folder: Path, facts: Facts, files: Files) -> None:
         raise RunError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
 
 
-def read_estimator(folder: Path) -> tuple[Facts, Files]:
-    """Returns what `write_estimator` wrote.
+def read_estimator(folder: Path, kind: type[AnyFacts]) -> tuple[AnyFacts, Files]:
+    """Returns what `write_estimator` wrote of an estimator of one kind.
 
     Raises:
-        RunError: no such folder, or one of its files was changed or damaged.
+        RunError: no such folder, an estimator of another kind, or one of its files was changed or damaged.
     """
     path = folder / ESTIMATOR_FILE
     if not path.is_file():
@@ -127,9 +157,14 @@ def read_estimator(folder: Path) -> tuple[Facts, Files]:
             f"{folder}: holds no {ESTIMATOR_FILE}, so no estimator was saved there; of a run use semivae.load"
         )
     try:
-        facts = Facts.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        names = [found.model_fields["estimator"].default for found in (ClassifierFacts, RegressorFacts)]
+        named, asked = json.loads(content).get("estimator", names[0]), kind.model_fields["estimator"].default
+        if named in names and named != asked:
+            raise RunError(f"{folder}: holds a {named}; open it by {named}.load")
+        facts = kind.model_validate_json(content)
         return facts, {name: (folder / name).read_bytes() for name in OF_A_RUN if (folder / name).is_file()}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: was changed or damaged; put it back, or fit and save again") from error
 
 
