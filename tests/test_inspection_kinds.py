@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -18,6 +20,7 @@ from semivae.errors import DataError
 from semivae.inspection.facts import NO_LABEL, ColumnFacts, Pair
 from semivae.inspection.inspecting import asked_for
 from semivae.inspection.sheet import drawn
+from semivae.tasks.number_ranges import ranges
 
 SIDE = 16
 
@@ -320,3 +323,54 @@ def test_train_says_what_the_data_hold_before_the_first_step(tmp_path: Path) -> 
     head = result.stdout.partition("model 2/2")[0]
     assert "data: digits, 50 labelled, 1,047 unlabelled, 200 validation, 500 test" in head
     assert "labelled: 0 5, 1 5, 2 5, 3 5, 4 5, 5 5, 6 5, 7 5, 8 5, 9 5" in head
+
+
+# Numbers -------------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_counted_in_ranges(tmp_path: Path) -> None:
+    y = np.array([0.0, 9.5, 10.0, 11.0, 25.0, 30.0, np.nan, np.nan])
+    np.savez(tmp_path / "ages.npz", x=np.random.default_rng(0).random((8, 6, 6)), y=y,
+             x_test=np.random.default_rng(1).random((2, 6, 6)), y_test=np.array([12.0, 29.0]))  # fmt: skip
+    report = semivae.inspect(tmp_path / "ages.npz")
+    assert set(report.classes) == {NO_LABEL} and report.mistakes == ()
+    labelled = {text: counts["labelled"] for text, counts in report.numbers.items()}
+    assert labelled == {"0 to 5": 1, "5 to 10": 1, "10 to 15": 2, "15 to 20": 0, "20 to 25": 0, "25 to 30": 2}
+    assert [counts["test"] for counts in report.numbers.values()] == [0, 0, 1, 0, 0, 1]
+    assert sum(counts["unlabelled"] for counts in report.numbers.values()) == 0, "what is not known is not counted"
+    lines = repr(report).splitlines()
+    assert "10 to 15         2           0           0     1  ####################" in lines
+    assert "15 to 20         0           0           0     0" in lines
+    assert json.loads(json.dumps(report.to_dict()))["numbers"]["0 to 5"]["labelled"] == 1
+
+
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_nothing_is_counted_in_ranges_where_there_are_none(columns: tuple[int, ...], tmp_path: Path) -> None:
+    y = np.zeros((9, *columns), np.int64 if not columns else np.float64) + np.arange(9).reshape(9, *[1] * len(columns))
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).random((9, 6, 6)), y=y % 3)
+    assert not semivae.inspect(tmp_path / "data.npz").numbers
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first", "last", "count"),
+    [
+        (-59.9, 59.9, "-60 to -50", "50 to 60", 12),
+        (0.0101, 0.0311, "0.010 to 0.012", "0.030 to 0.032", 11),
+        (1e9, 1e9 + 3, "1000000000.0 to 1000000000.5", "1000000002.5 to 1000000003.0", 6),
+        (5.0, 5.0, "5", "5", 1),
+        (0.95, 11.9, "0 to 1", "11 to 12", 12),
+        (0.95, 12.05, "0 to 2", "12 to 14", 7),
+    ],
+)
+def test_ranges_are_few_and_between_round_numbers(low: float, high: float, first: str, last: str, count: int) -> None:
+    edges, texts = ranges(low, high)
+    assert (texts[0], texts[-1], len(texts)) == (first, last, count) and len(edges) == count + 1
+    assert edges[0] <= low and high <= edges[-1]
+
+
+@given(st.floats(-1e9, 1e9), st.floats(0.001, 1e9))
+def test_ranges_hold_every_number_and_have_different_texts(low: float, span: float) -> None:
+    edges, texts = ranges(low, low + span)
+    slack = 1e-9 * max(abs(low), span)
+    assert edges[0] <= low + slack and low + span <= edges[-1] + slack
+    assert len(set(texts)) == len(texts) == len(edges) - 1 <= 12

@@ -29,12 +29,14 @@ class Counted:
         classes: of each class by name.
         mistakes: what the split asks for and cannot have; the counts are then of all labels.
         further: what is known of each further label, by name.
+        numbers: of a label that is a number, of each range of numbers in order; else empty.
     """
 
     parts: Counts
     classes: Mapping[str, Counts]
     mistakes: tuple[str, ...] = ()
     further: Mapping[str, LabelFacts] = field(default_factory=dict)
+    numbers: Mapping[str, Counts] = field(default_factory=dict)
 
 
 def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None = None) -> Counted:
@@ -62,7 +64,18 @@ def counted(dataset: Dataset, spec: SplitSpec | None, count: CountClasses | None
     if without:
         classes[NO_LABEL] = {part: without if part == "unlabelled" else 0 for part in PARTS}
     further = {name: _of_further(name, dataset, split, shown) for name in list(dataset.labels)[1:]}
-    return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes), further)
+    numbers = _of_numbers(dataset, rows)
+    return Counted({part: parts[part] for part in PARTS}, classes, tuple(mistakes), further, numbers)
+
+
+def _of_numbers(dataset: Dataset, rows: Mapping[str, Tensor]) -> dict[str, Counts]:
+    """How many numbers of each part lie in which range, by the kind of the label."""
+    name = dataset.label
+    if name not in dataset.labels or name not in dataset.train:
+        return {}
+    values = {part: dataset.train[name][found] for part, found in rows.items()} | {"test": dataset.test[name]}
+    found = task_named(dataset.labels[name].kind).count_ranges([values[part] for part in PARTS])
+    return {text: dict(zip(PARTS, counts, strict=True)) for text, counts in found.items()}
 
 
 def _of_further(name: str, dataset: Dataset, split: Split | None, shown: tuple[Tensor, Tensor, Tensor]) -> LabelFacts:

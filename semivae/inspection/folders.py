@@ -79,6 +79,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
         parts=count.parts if count and count.parts else parts.counts(),
         classes=count.classes if count and count.classes else parts.by_folder(layout),
         further=count.further if count else {},
+        numbers=count.numbers if count else {},
         images=facts,
         duplicates=equal,
         unreadable=found.unreadable,

@@ -61,6 +61,7 @@ def inspect_dataset(dataset: Dataset, place: str, kind: str, spec: SplitSpec | N
         parts=count.parts,
         classes=count.classes,
         further=count.further,
+        numbers=count.numbers,
         images=facts,
         masks=_mask_facts(dataset) if maps else None,
         duplicates=equal,

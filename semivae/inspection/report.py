@@ -22,6 +22,7 @@ class DataReport:
         parts: how many examples each part has.
         classes: how many examples of each class each part has, in the order of the class numbers.
         further: what is known of each further label, by name.
+        numbers: of a label that is a number, how many examples of each range of numbers each part has.
         images, columns, masks: what is known of them; None or () where there are none.
         duplicates: examples that are there more than once.
         unreadable: files that cannot be read, with the reasons.
@@ -44,6 +45,7 @@ class DataReport:
     mistakes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     further: Mapping[str, LabelFacts] = field(default_factory=dict)
+    numbers: Mapping[str, Counts] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """The page that `semivae inspect` prints."""
@@ -60,6 +62,7 @@ class DataReport:
         if self.parts:
             lines += ["", text.parts_line(self.parts)]
         lines += text.class_table(self.classes)
+        lines += text.number_table(self.numbers)
         lines += text.further_lines(self.further)
         if self.images is not None:
             lines += ["", *text.image_lines(self.images)]

@@ -59,6 +59,7 @@ def inspect_table(
         parts=count.parts if count else {},
         classes=count.classes if count else {},
         further=count.further if count else {},
+        numbers=count.numbers if count else {},
         columns=facts,
         duplicates=Duplicates() if dataset is None else duplicates(examples_of(dataset)),
         mistakes=(*mistakes, *(count.mistakes if count else ())),

@@ -10,6 +10,7 @@ from semivae.text import count_of, join_names, shortened
 MOST_CLASSES = 30  # rows of the table of classes; JSON has all
 MOST_COLUMNS = 60
 MOST_SIZES = 4
+WIDEST_BAR = 20  # signs
 
 
 def parts_line(parts: Counts) -> str:
@@ -36,6 +37,18 @@ def class_table(classes: Mapping[str, Counts]) -> list[str]:
     rows = [[shortened(name, 30), *(f"{counts.get(part, 0):,}" for part in PARTS)] for name, counts in classes.items()]
     more = [f"and {len(rows) - MOST_CLASSES:,} more classes"] if len(rows) > MOST_CLASSES else []
     return ["", *table(["class", *PARTS], rows[:MOST_CLASSES], right=True), *more]
+
+
+def number_table(numbers: Mapping[str, Counts]) -> list[str]:
+    """How many numbers of each part lie in which range, with a bar for all together; nothing without numbers."""
+    if not numbers:
+        return []
+    totals = {text: sum(counts.values()) for text, counts in numbers.items()}
+    widest = max(totals.values())
+    rows = [[text, *(f"{counts[part]:,}" for part in PARTS)] for text, counts in numbers.items()]
+    lines = table(["number", *PARTS], rows, right=True)
+    bars = ["", *("#" * round(WIDEST_BAR * total / widest) for total in totals.values())]
+    return ["", *(f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True))]
 
 
 def further_lines(further: Mapping[str, LabelFacts]) -> list[str]:

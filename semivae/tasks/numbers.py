@@ -204,6 +204,21 @@ class Numbers(Task):
     def class_counts(self, labels: Tensor, classes: int) -> list[int]:
         return []
 
+    def count_ranges(self, labels: Sequence[Tensor]) -> dict[str, list[int]]:
+        """Returns how many known numbers of each part lie in which of a few ranges; {} for vectors."""
+        import torch
+
+        from semivae.tasks.number_ranges import ranges
+
+        known = [part[~part.isnan()].double() for part in labels if part.dim() == 1]
+        together = torch.cat(known) if known else torch.zeros(0)
+        if not len(together):
+            return {}
+        edges, texts = ranges(*(float(end) for end in together.aminmax()))
+        inner = torch.tensor(edges[1:-1], dtype=torch.float64)
+        counts = [torch.bucketize(part, inner, right=True).bincount(minlength=len(texts)).tolist() for part in known]
+        return {text: [part[place] for part in counts] for place, text in enumerate(texts)}
+
     def choose(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Any:
         """Returns the scores that intervals of any coverage are made from (`semivae.tasks.number_intervals`)."""
         import torch

@@ -317,6 +317,14 @@ class Task(Protocol):
         """Returns the number of examples [n, *shape] of each class; empty if an example has no single class."""
         ...
 
+    def count_ranges(self, labels: Sequence[Tensor]) -> dict[str, list[int]]:
+        """Returns how many examples of each part lie in which range of numbers, by the range's text; {} if none do.
+
+        Args:
+            labels: of each part, [n, *shape].
+        """
+        return {}
+
     def choose(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Any:
         """Returns what answers need besides outputs, such as thresholds, chosen on validation examples.
 
