@@ -90,7 +90,8 @@ def test_what_is_saved_opens_without_pickle(fitted: SemiVAERegressor, tmp_path: 
     with pytest.raises(RunError, match=r"holds a SemiVAERegressor; open it by SemiVAERegressor\.load"):
         SemiVAEClassifier.load(tmp_path / "kept")
     file = tmp_path / "kept" / "estimator.json"
-    for changed in ({"scores": "none"}, {"estimator": "SemiVAEOther"}, {"estimator": []}):
+    wrong: tuple[dict[str, Any], ...] = ({"scores": "none"}, {"estimator": "SemiVAEOther"}, {"estimator": []})
+    for changed in wrong:
         content = json.loads(file.read_text())
         (tmp_path / "changed").mkdir(exist_ok=True)
         (tmp_path / "changed" / "estimator.json").write_text(json.dumps(content | changed))
