@@ -106,12 +106,12 @@ def with_shapes(recipe: Recipe, data_root: Path | None) -> tuple[Recipe | None, 
     from semivae.runs.bodies import with_earlier_networks
     from semivae.scenario.build import resolve
     from semivae.scenario.shapes import has_shapes
-    from semivae.tasks.splitting import split_lines
+    from semivae.tasks.splitting import prepared, split_lines
 
     if has_shapes(recipe):
         return with_earlier_networks(recipe), "", ()
     try:
-        dataset = load_source(recipe.source, find_data_root(data_root), download=False)
+        dataset = prepared(load_source(recipe.source, find_data_root(data_root), download=False), recipe)
         resolved = with_earlier_networks(resolve(recipe, dataset))
         return resolved, "", split_lines(dataset, recipe.split)
     except DataError as error:
@@ -164,6 +164,7 @@ def data_mistakes(recipe: str, changes: Sequence[str], data_root: Path | None) -
     from semivae.recipe import read_recipe
     from semivae.scenario.build import resolve
     from semivae.scenario.shapes import net_mistakes
+    from semivae.tasks.splitting import prepared
 
     read = read_recipe(recipe, changes)
     found: list[str] = []
@@ -171,7 +172,7 @@ def data_mistakes(recipe: str, changes: Sequence[str], data_root: Path | None) -
         inspected = inspect_source(read.source, find_data_root(data_root), read.split)
         found += inspected.report.mistakes
         if (dataset := inspected.shaped()) is not None:
-            found += net_mistakes(resolve(read, dataset))
+            found += net_mistakes(resolve(read, prepared(dataset, read)))
     except SemivaeError as error:
         found.append(str(error))
     return [f"{recipe}: {mistake}" for mistake in found]

@@ -25,7 +25,7 @@ from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.recipe.schema import LongTailSpec, SplitSpec
 from semivae.text import join_names
-from semivae.variables import seen
+from semivae.variables import VOID, seen
 
 FORMAT = 1
 FORMAT_OF_FURTHER = 2  # of manifests that say which examples show further labels
@@ -85,7 +85,7 @@ class Split:
             "unlabelled_count": len(self.unlabelled),
             **({"unlabelled_beside_count": self.beside} if self.beside else {}),
             "validation_count": len(self.validation),
-            "labelled": REST if self.spec.labelled == "all" else self.labelled.tolist(),
+            "labelled": REST if self.spec.labelled == "all" and not len(self.unlabelled) else self.labelled.tolist(),
             "validation": self.validation.tolist(),
             **({"also_labelled": further} if further else {}),
         }
@@ -205,10 +205,10 @@ def _own_validation(dataset: Dataset, spec: SplitSpec) -> Tensor:
 
 
 def _members(dataset: Dataset, kept: Collection[int]) -> list[list[int]]:
-    """The rows of each class, without those that are kept for validation."""
+    """The rows of each class, without those that are kept for validation, or whose class is not known."""
     members: list[list[int]] = [[] for _ in dataset.classes]
     for index, number in enumerate(dataset.train[dataset.label].tolist()):
-        if index not in kept:
+        if index not in kept and number != VOID:
             members[number].append(index)
     empty = [name for name, group in zip(dataset.classes, members, strict=True) if not group]
     if empty:

@@ -17,7 +17,7 @@ from semivae.data.paths import data_root as usual_data_root
 from semivae.data.paths import resolve
 from semivae.data.splits import Split
 from semivae.errors import DataError
-from semivae.recipe.schema import CountsSpec, FileSpec, ProbabilitiesSpec, Recipe, StreamSpec
+from semivae.recipe.schema import CountsSpec, FileSpec, ProbabilitiesSpec, Recipe, StreamSpec, VariableSpec
 from semivae.text import join_names
 from semivae.variables import VOID, Sample
 
@@ -33,6 +33,8 @@ def class_weights(
 ) -> Tensor:
     """How often a label-only stream shows each class: float64 [classes], not normalised.
 
+    Strangers, where the variable has them, are the last class and get their share.
+
     Args:
         where: the entry's path in the recipe, for messages.
         spec: the stream.
@@ -45,7 +47,32 @@ def class_weights(
     Raises:
         DataError: not one weight for each class, none above zero, no labels to count, or a file that cannot be used.
     """
+    weights = known_weights(where, spec, variable, recipe, dataset, split, data_root)
+    return with_strangers(weights, recipe.variables[variable])
+
+
+def with_strangers(weights: Tensor, variable: VariableSpec) -> Tensor:
+    """Weights of known classes [K], and after them what gives strangers their share, where there are any: [K + 1]."""
+    if variable.strangers is None:
+        return weights
+    share = variable.strangers.share
+    assert isinstance(share, float)  # `semivae.scenario.strangers` has estimated it
+    return torch.cat([weights / weights.sum() * (1.0 - share), torch.tensor([share], dtype=weights.dtype)])
+
+
+def known_weights(
+    where: str,
+    spec: StreamSpec,
+    variable: str,
+    recipe: Recipe,
+    dataset: Dataset,
+    split: Split,
+    data_root: Path | None,
+) -> Tensor:
+    """How often a label-only stream shows each known class; arguments and errors as of `class_weights`."""
     classes = classes_of(where, variable, recipe, dataset)
+    if recipe.variables[variable].strangers is not None:
+        classes = classes[:-1]
     values = spec.values
     if isinstance(values, CountsSpec | ProbabilitiesSpec):
         given = values.counts if isinstance(values, CountsSpec) else values.probabilities
@@ -61,7 +88,7 @@ def class_weights(
     else:
         part = split.unlabelled if values == "hidden" else split.shown(dataset, variable)
         labels = dataset.of_all(variable)[part]
-        weights = _counts(labels[labels != VOID], len(classes))
+        weights = _counts(labels[(labels != VOID) & (labels < len(classes))], len(classes))
     if not weights.sum() > 0:
         what = "the split hides no label" if values == "hidden" else "no class has a weight above zero"
         raise DataError(f"{where}: {what}; write uniform, counts or probabilities")

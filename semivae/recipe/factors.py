@@ -28,6 +28,25 @@ Numbers = Number | Annotated[tuple[Number, ...], Field(min_length=1)]
 Deviations = PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 
 
+class StrangersSpec(Section):
+    """Open classes: unlabelled examples that belong to none of the label's classes. The label gets one value more,
+    `strangers`, which no example shows: the alignment of unlabelled views gives it its share (docs/method.md, 5).
+    """
+
+    example: ClassVar[str] = "{share: 0.3, classes: [other]}"
+
+    share: ProperShare | Literal["estimate"] = Field(
+        "estimate",
+        description="The fraction of strangers among the unlabelled examples; `estimate` takes it from how far these "
+        "differ from the labelled ones.",
+    )
+    classes: tuple[ClassName, ...] = Field(
+        (),
+        description="Classes of the data that are strangers: their training examples show no label, and those of the "
+        "test part measure how well strangers are found.",
+    )
+
+
 class VariableSpec(Section):
     """One random variable of the model.
 
@@ -49,6 +68,11 @@ class VariableSpec(Section):
     classes: Annotated[int, Field(ge=2, le=LARGEST), NoTruth] | None = Field(
         None,
         description="The number of classes of a categorical variable. May be left out where the data determine it.",
+    )
+    strangers: StrangersSpec | None = Field(
+        None,
+        description="Of a single class: that some unlabelled examples belong to none of its classes. `classes` counts "
+        "them as one class more.",
     )
     complete_with: Literal["sample", "mean", "mode"] = Field(
         "sample",
@@ -80,6 +104,12 @@ class VariableSpec(Section):
             raise ValueError(
                 f"shape [] is for a single class or gaussian number; a single {self.family} number has shape [1]"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _strangers_belong_to_classes(self) -> VariableSpec:
+        if self.strangers is not None and (self.family != "categorical" or self.shape):
+            raise ValueError("strangers belong to a single class, a categorical variable without a shape; remove them")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from semivae.recipe.factors import (
     FlowSpec,
     Prior,
     ProbabilitiesSpec,
+    StrangersSpec,
     TableSpec,
     VariableSpec,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "SimulatedLabel",
     "Source",
     "SplitSpec",
+    "StrangersSpec",
     "StreamSpec",
     "TableSource",
     "TableSpec",

@@ -65,8 +65,10 @@ def check_weights(
 ) -> Iterator[Problem]:
     """One weight for each class of the variables, not all zero, which sum to `total` where that is given."""
     for name, variable in variables.items():
-        if variable.classes is not None and variable.classes != len(weights):
-            yield Problem(path, f"{name} has {variable.classes} classes, here are {len(weights)} numbers")
+        classes = variable.classes
+        allowed = (classes, classes and classes - 1) if variable.strangers is not None else (classes,)
+        if classes is not None and len(weights) not in allowed:
+            yield Problem(path, f"{name} has {classes} classes, here are {len(weights)} numbers")
     if sum(weights) == 0:
         yield Problem(path, "all are zero, so no class could be drawn; make one larger")
     elif total is not None and abs(sum(weights) - total) > 1e-3:

@@ -41,6 +41,7 @@ from semivae.runs.same_data import refuse_changed
 from semivae.runs.upgrade import format_of
 from semivae.scenario.build import build_players
 from semivae.scenario.plan import Roles, roles_of
+from semivae.tasks.splitting import prepared
 from semivae.tasks.task import Task
 from semivae.variables import Around, Sample
 
@@ -160,7 +161,7 @@ class TrainedModel(ModelInputs):
         painter = read_painter(folder, recipe, decoder, chosen) if checkpoint == "last" else None
         run = cls(folder, recipe, decoder, encoder, facts, checkpoint, chosen, data_root, roles, painter)
         if dataset is not None:
-            given = binarized_dataset(dataset_in_memory(dataset), run.threshold)
+            given = prepared(binarized_dataset(dataset_in_memory(dataset), run.threshold), recipe)
             run.with_data(run._checked(run._with_features(given)))
         return run
 
@@ -208,7 +209,7 @@ class TrainedModel(ModelInputs):
             found = load_source(self.recipe.source, self.data_root)
             if isinstance(self.recipe.source, FolderSource | MasksSource):
                 found = as_recorded(found, self.path / SPLIT_FILE)
-            self._dataset = self._checked(self._with_features(found))
+            self._dataset = self._checked(self._with_features(prepared(found, self.recipe)))
         return self._dataset
 
     def _checked(self, found: Dataset) -> Dataset:

@@ -297,7 +297,7 @@ def build_scenario(
     Raises:
         RecipeError, DataError: as `resolve`, `plan_of`, `refuse_large_training`, `build_players` and the streams say.
     """
-    recipe = resolve(recipe, dataset, split)
+    recipe = resolve(recipe, dataset, split, data_root)
     roles = roles_of(recipe)
     plan = plan_of(recipe, roles)
     learnt, frozen = parameter_counts(recipe, roles), parameter_counts(recipe, roles, "frozen")

@@ -20,6 +20,7 @@ from semivae.game.plan import (
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
+from semivae.scenario.stranger_checks import refuse_unfound_strangers
 from semivae.scenario.turning import refuse_turns
 from semivae.tasks.kinds import NOTHING, task_of
 from semivae.tasks.task import Task, reason
@@ -162,6 +163,7 @@ def plan_of(recipe: Recipe, roles: Roles | None = None) -> Plan:
             )
     if recipe.painter is not None:
         _refuse_painter(recipe, roles)
+    refuse_unfound_strangers(recipe, roles.label, plan)
     return plan
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from semivae.data.dataset import Dataset
 from semivae.data.features.attaching import features_of
 from semivae.data.splits import Split
 from semivae.errors import DataError, RecipeError
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
+from semivae.scenario.strangers import with_shares
 from semivae.scenario.tables import resolved_tables
 from semivae.scenario.turning import refuse_unknown_unit
 from semivae.tasks.kinds import kind_of_data
 
 
-def resolve(recipe: Recipe, dataset: Dataset, split: Split | None = None) -> Recipe:
+def resolve(
+    recipe: Recipe, dataset: Dataset, split: Split | None = None, data_root: Path | None = None
+) -> Recipe:
     """The recipe with every shape, number of classes, group of classes and scale of numbers filled in from the data.
 
     Args:
         recipe: the recipe.
         dataset: its data.
         split: says which examples show a label, from which its kind may learn; None: all of them.
+        data_root: where relative paths of `values` files start; None is the usual data root.
 
     Raises:
         RecipeError: a variable without a shape that the data do not know, or groups that are not those of the data.
@@ -38,7 +44,7 @@ def resolve(recipe: Recipe, dataset: Dataset, split: Split | None = None) -> Rec
             variables[name] = kind_of_data(info.kind).learn_from(name, variables[name], info, shown)
     found = recipe.model_copy(update={"variables": variables, "decoder": resolved_tables(recipe, dataset)})
     refuse_unknown_unit(found)
-    return found
+    return with_shares(found, dataset, split, data_root)
 
 
 def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:

@@ -9,14 +9,26 @@ from semivae.tasks.classes import CLASSES
 from semivae.tasks.maps import MAPS
 from semivae.tasks.nothing import NOTHING
 from semivae.tasks.numbers import NUMBERS
+from semivae.tasks.open_classes import OPEN_CLASSES
 from semivae.tasks.task import Task
 
 if TYPE_CHECKING:
     from semivae.recipe.schema import VariableSpec
 
-__all__ = ["ATTRIBUTES", "CLASSES", "KINDS", "MAPS", "NOTHING", "NUMBERS", "kind_of_data", "task_named", "task_of"]
+__all__ = [
+    "ATTRIBUTES",
+    "CLASSES",
+    "KINDS",
+    "MAPS",
+    "NOTHING",
+    "NUMBERS",
+    "OPEN_CLASSES",
+    "kind_of_data",
+    "task_named",
+    "task_of",
+]
 
-KINDS: tuple[Task, ...] = (MAPS, CLASSES, ATTRIBUTES, NUMBERS, NOTHING)
+KINDS: tuple[Task, ...] = (MAPS, OPEN_CLASSES, CLASSES, ATTRIBUTES, NUMBERS, NOTHING)
 """The kinds in the order in which they are tried; NOTHING fits every variable."""
 
 

@@ -8,8 +8,19 @@ from pathlib import Path
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split, save_split, with_further_labels
 from semivae.data.summary import summary
-from semivae.recipe.schema import SplitSpec
-from semivae.tasks.kinds import task_named
+from semivae.recipe.schema import Recipe, SplitSpec
+from semivae.tasks.kinds import task_named, task_of
+
+
+def prepared(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """Returns data as the kinds of a recipe's labels take them, such as with strangers as one class more.
+
+    Raises:
+        DataError: the data do not fit a kind.
+    """
+    for name, variable in recipe.variables.items():
+        dataset = task_of(name, variable).prepare(dataset, name, variable)
+    return dataset
 
 
 def make_split(dataset: Dataset, spec: SplitSpec) -> Split:

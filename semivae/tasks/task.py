@@ -145,6 +145,19 @@ class Task(Protocol):
         """Returns how many names `LabelInfo.classes` holds of such a label, from its variable with its shape."""
         return variable.classes or 0
 
+    def prepare(self, dataset: Dataset, name: str, variable: VariableSpec) -> Dataset:
+        """Returns the data as the kind takes them, here as they are.
+
+        Args:
+            dataset: the data, as they were read.
+            name: the name of the label.
+            variable: the recipe's variable.
+
+        Raises:
+            DataError: the data do not fit the kind.
+        """
+        return dataset
+
     def learn_from(self, name: str, variable: VariableSpec, info: LabelInfo, values: Tensor) -> VariableSpec:
         """Returns the recipe's variable of a label with what it takes from the data, such as the scale of numbers.
 

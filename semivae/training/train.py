@@ -59,7 +59,7 @@ from semivae.scenario.build import Beginning, Scenario, build_game, build_scenar
 from semivae.scenario.painting import painting_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.scenario.pretrained import load_bodies
-from semivae.tasks.splitting import labelled_counts, make_split
+from semivae.tasks.splitting import labelled_counts, make_split, prepared
 from semivae.training.cutting import cut_of, refuse_hidden, refuse_other_data
 from semivae.training.going_on import AGAIN, asked_history, refuse_both, starting_from
 from semivae.training.interruption import interruption
@@ -198,6 +198,7 @@ def _read(
             threshold = loaded.source.binarize if isinstance(loaded.source, BuiltInSource | MemorySource) else None
             data = binarized_dataset(dataset_in_memory(dataset), threshold)
             loaded = loaded.model_copy(update={"source": MemorySource(name="memory", binarize=threshold)})
+        data = prepared(data, loaded)
     asked = loaded.training.precision
     precision = kept.training.precision if kept and asked == "auto" else choose_precision(asked, device)
     training = loaded.training.model_copy(update={"precision": world.of_first(precision)})  # each has timed it
@@ -207,7 +208,7 @@ def _read(
         networks = _feature_networks(loaded, root, folder if resume else None)
         data = with_features(data, loaded, root, device, networks, _teller(loaded, progress))
     with world.together():
-        loaded = with_earlier_networks(resolve(loaded, data, parts), kept)
+        loaded = with_earlier_networks(resolve(loaded, data, parts, root), kept)
         begin: Beginning = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
         tell = _teller(loaded, progress)
         resumed = resume and Records(folder, "model", Facts()).exist

@@ -7,6 +7,7 @@ adjustment", ICLR 2021.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -14,7 +15,8 @@ from torch.distributions import Categorical
 def adjust_logits(posterior: Categorical, frequencies: Tensor, prior: Tensor) -> Categorical:
     """Returns the posterior, batch shape [batch], as it would be under `frequencies` in place of p(y) = `prior`.
 
-    Both are [classes]. A class with prior probability 0 keeps its logit.
+    Both are [classes]. A class with prior probability 0, or that no pair can show, keeps its logit.
     """
-    change = (frequencies / prior.where(prior > 0, frequencies)).log()
+    both = (prior > 0) & (frequencies > 0)
+    change = torch.where(both, frequencies / prior, 1.0).log()
     return Categorical(logits=posterior.logits + change, validate_args=False)
