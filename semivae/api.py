@@ -15,6 +15,7 @@ from semivae.classification import Classifier
 from semivae.classification.evidence import annotators
 from semivae.classification.intervals import PredictedNumbers, predict_numbers
 from semivae.classification.posterior import embed
+from semivae.classification.strangers import Strangers, strangers
 from semivae.classification.suggestions import COUNT, Suggestions, suggest
 from semivae.classification.trust import predict_sets, predict_sure
 from semivae.display import heard_by
@@ -290,6 +291,11 @@ class Run(TrainedModel):
         """Which n unlabelled images to label next. See `semivae.classification.suggestions.suggest`."""
         values, names = self.read_all(images)
         return suggest(self, values, names, n, seed)
+
+    def strangers(self, images: Given, groups: int | None = None, *, seed: int = 0) -> Strangers:
+        """Which images belong to none of the classes, and in which groups. See `semivae.classification.strangers`."""
+        values, names = self.read_all(images)
+        return strangers(self, values, names, groups, seed)
 
     def doubts(
         self,

@@ -70,8 +70,12 @@ def pick(features: Floats, uncertainty: Floats, count: int, seed: int = 0) -> Pi
     return Picks(rows[order], np.argsort(order)[found])
 
 
-def clustered(features: Floats, weights: Floats, count: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
+def clustered(
+    features: Floats, weights: Floats, count: int, seed: int, asked: str = "suggestions"
+) -> tuple[NDArray[np.int64], Floats]:
     """The group of each example, [n], and the centres [count, D], by weighted k-means; no group is empty.
+
+    `asked` says in messages what there are to be `count` of.
 
     Raises:
         DataError: fewer than `count` examples differ.
@@ -85,7 +89,7 @@ def clustered(features: Floats, weights: Floats, count: int, seed: int) -> tuple
     groups = np.asarray(means.labels_, dtype=np.int64)
     if (filled := len(np.unique(groups))) < count:
         raise DataError(
-            f"{count:,} suggestions are asked for, but the features of only {filled:,} of the {len(features):,} "
+            f"{count:,} {asked} are asked for, but the features of only {filled:,} of the {len(features):,} "
             f"examples differ; ask for {filled:,} or fewer"
         )
     return groups, np.asarray(means.cluster_centers_, dtype=np.float64)

@@ -31,6 +31,7 @@ from semivae.cli.report_command import report
 from semivae.cli.run_commands import embed, evaluate, export, predict, sample
 from semivae.cli.showing import complain, data_warnings, note
 from semivae.cli.start_command import start
+from semivae.cli.strangers_command import strangers
 from semivae.cli.suggest_command import suggest
 from semivae.cli.train_command import train
 from semivae.errors import LostProcessError, RecipeError, SemivaeError
@@ -142,6 +143,7 @@ for command in (
     quality,
     novelty,
     suggest,
+    strangers,
     doubts,
     chain,
     codes,

@@ -43,7 +43,8 @@ class Scores:
 
     Attributes:
         decoder: nats by which -log p(image) exceeds what its complexity explains, [n].
-        encoder: one minus the confidence, 1 - max q(label | image), [n]; None without a classifier.
+        encoder: one minus the confidence, 1 - max q(label | image), or the probability of a stranger where the label
+            has them, [n]; None without a classifier.
         neighbours: distance in the encoder's features to the tenth nearest training image, [n]; None likewise.
         energy: -log sum exp of the classifier's logits, nats, [n]; None likewise.
         pictures: of a run that starts from features, nats by which -log p(picture | codes of its features) exceeds what
@@ -166,7 +167,7 @@ def _scores(run: TrainedModel, images: Tensor | Examples, fitted: Fitted, draws:
         pictures = np.nan_to_num(nats, nan=NOVEL, posinf=NOVEL)
     if fitted.references is None:
         return Scores(decoder, None, pictures=pictures)
-    doubt = 1.0 - np.exp(encoder_log_posterior(run, images).max(axis=1))
+    doubt = run.task.doubt(encoder_log_posterior(run, images))
     distances = neighbour_distances(embed(run, images), fitted.references)
     return Scores(decoder, doubt, distances, energy(run, images), pictures)
 

@@ -16,9 +16,7 @@ from semivae.scenario.turning import refuse_unknown_unit
 from semivae.tasks.kinds import kind_of_data
 
 
-def resolve(
-    recipe: Recipe, dataset: Dataset, split: Split | None = None, data_root: Path | None = None
-) -> Recipe:
+def resolve(recipe: Recipe, dataset: Dataset, split: Split | None = None, data_root: Path | None = None) -> Recipe:
     """The recipe with every shape, number of classes, group of classes and scale of numbers filled in from the data.
 
     Args:

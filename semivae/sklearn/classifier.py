@@ -17,6 +17,7 @@ from torch import Tensor
 from semivae.classification.priors import read_prior
 from semivae.data.hashing import random_subset
 from semivae.data.readers.memory import dataset_without_test
+from semivae.errors import RecipeError
 from semivae.generative.likelihood import image_bounds
 from semivae.generative.novelty import complexity, slope_of, surprise
 from semivae.recipe import Recipe, change_recipe
@@ -189,6 +190,11 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         """The recipe as it is to be trained on all of X."""
         split = {"labelled": "all", "validation": 0}
         found = self._changed_recipe(("table", "arrays"), X, {"split": split, "variables.y.classes": None})
+        if found.variables["y"].strangers is not None:
+            raise RecipeError(
+                "variables.y.strangers: this estimator answers with the classes of y alone; remove strangers, or use "
+                "semivae.train"
+            )
         if self.class_prior_ is None:
             return found
         shares = {"probabilities": self.class_prior_.tolist()}

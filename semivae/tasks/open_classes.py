@@ -17,6 +17,8 @@ from semivae.tasks.task import LabelStatistics
 from semivae.text import join_names
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.distributions import Distribution
 
@@ -127,6 +129,12 @@ class OpenClasses(Classes):
         errors = super().measure(posterior, intended).errors
         assert errors is not None
         return 1.0 - errors.double()
+
+    def doubt(self, log_posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the probability of a stranger."""
+        import numpy as np
+
+        return np.exp(log_posterior[:, -1])
 
     def scores(
         self, parts: Iterable[tuple[Tensor, Tensor]], classes: Sequence[str], chosen: Any = None

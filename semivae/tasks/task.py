@@ -322,6 +322,12 @@ class Task(Protocol):
         """Returns the class frequencies among labels [n, *shape], without unknown pixels; empty without classes."""
         ...
 
+    def doubt(self, log_posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns how novel examples are by log-probabilities [n, values]: one minus the largest probability, [n]."""
+        import numpy as np
+
+        return np.asarray(1.0 - np.exp(log_posterior.max(axis=1)), dtype=np.float64)
+
     def count_values(self, labels: Tensor) -> int:
         """Returns the number of known values among labels [n, *shape]: one per example, or one per known pixel."""
         ...

@@ -1,0 +1,132 @@
+"""`semivae strangers`: which images belong to none of the classes, in groups that may be new ones."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semivae.cli.copying import check_copies, copy_files
+from semivae.cli.opening import open_run, read_given
+from semivae.cli.options import (
+    Checkpoint,
+    CheckpointOption,
+    DeviceOption,
+    ImagesArgument,
+    JsonOption,
+    OverwriteOption,
+    RunArgument,
+    SkipOption,
+)
+from semivae.cli.sheets import check_sheet, picture, refuse_sheet
+from semivae.cli.showing import console, note, reply
+from semivae.cli.writing import check_target, csv_bytes, write_file
+
+if TYPE_CHECKING:
+    from semivae.api import Run
+    from semivae.classification.strangers import Strangers
+    from semivae.data.inputs.reading import Reading
+
+HEADER = ("name", "group", "probability")
+SHOWN = 20  # of each group on the sheet, the likeliest ones
+
+
+def strangers(
+    run: RunArgument,
+    images: ImagesArgument,
+    groups: Annotated[
+        int | None,
+        typer.Option("-n", "--groups", min=1, help="Number of groups. Default: as many as there seem to be."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE.csv", help="File for the list. Default: standard output."),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="SHEET.png", help="Draw the likeliest strangers, a row for each group."),
+    ] = None,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--copy-to",
+            metavar="FOLDER",
+            help="Copy the strangers into FOLDER/group-1/ ...: name those that are classes.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the groups.")] = 0,
+    skip_unreadable: SkipOption = False,
+    checkpoint: CheckpointOption = Checkpoint.last,
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Find the images that belong to none of the classes, in groups that may be new classes."""
+    check_target(out, overwrite, ".csv")
+    check_sheet(sheet, overwrite)
+    if copy_to is not None:
+        check_copies(copy_to, images)
+    from semivae.classification.strangers import strangers as find
+
+    opened = open_run(run, checkpoint, device)
+    refuse_sheet(opened, sheet)
+    given = read_given(opened, images, skip_unreadable=skip_unreadable)
+    found = find(opened, given.values, given.names, groups, seed)
+    if sheet is not None and len(found.rows):
+        write_file(sheet, picture_of(opened, given, found, sheet.suffix.lower()))
+        note(f"{sheet}: the likeliest strangers of each group")
+    if copy_to is not None:
+        copy_files(images, found.names, copy_to, targets(found))
+        note(f"{copy_to}: copies of {len(found.rows):,} files")
+    show(opened, given, found, out, as_json, {"sheet": sheet, "copies": copy_to})
+
+
+def show(
+    run: Run, given: Reading, found: Strangers, out: Path | None, as_json: bool, written: dict[str, Path | None]
+) -> None:
+    """Writes OUT.csv, or shows it; as JSON the rows too where there is no file."""
+    numbers = zip(found.names, (found.groups + 1).tolist(), found.probabilities.tolist(), strict=True)
+    rows = [[name, group, round(probability, 6)] for name, group, probability in numbers]
+    text = csv_bytes(HEADER, rows)
+    report: dict[str, Any] = {"run": str(run.path), "count": len(rows), "examples": len(given.names)}
+    report |= {"groups": found.sizes.tolist(), "expected": float(found.everyone.sum())}
+    report |= {name: str(path) for name, path in ({"out": out} | written).items() if path is not None}
+    report |= given.report()
+    if out is not None:
+        write_file(out, text)
+        reply(report, as_json, console(), *summary(found, len(given.names), out))
+    elif as_json:
+        reply(report | {"images": [dict(zip(HEADER, row, strict=True)) for row in rows]}, as_json, console())
+    else:
+        typer.echo(text, nl=False)
+
+
+def summary(found: Strangers, examples: int, out: Path) -> list[str]:
+    """What was found, in lines."""
+    count = len(found.rows)
+    lines = [f"{out}: {count:,} of {examples:,} examples are probably of no class that the run knows"]
+    if count:
+        sizes = ", ".join(f"{number} of {size:,}" for number, size in enumerate(found.sizes.tolist(), start=1))
+        lines.append(f"groups that may be new classes: {sizes}")
+    return lines
+
+
+def title(group: int) -> str:
+    """What a group is called, from number 0."""
+    return f"group-{group + 1}"
+
+
+def picture_of(run: Run, given: Reading, found: Strangers, ending: str) -> bytes:
+    """The content of a picture file with the likeliest strangers of each group."""
+    first = [place for place, group in enumerate(found.groups) if (found.groups[:place] == group).sum() < SHOWN]
+    titles = [title(group) for group in found.groups[first]]
+    return picture(run, given.values[found.rows[first]], titles, list(dict.fromkeys(titles)), ending)
+
+
+def targets(found: Strangers) -> list[str]:
+    """Where each file is copied, relative to the folder: GROUP/NAME; with numbers in front where two share a name."""
+    names = [PurePosixPath(name).name for name in found.names]
+    if len({name.lower() for name in names}) < len(names):
+        names = [f"{number}-{name}" for number, name in enumerate(names)]
+    return [f"{title(group)}/{name}" for group, name in zip(found.groups.tolist(), names, strict=True)]
