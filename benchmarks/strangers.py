@@ -100,7 +100,7 @@ class Bench:
 
 
 def share_features(full: Dataset, part: Dataset, recipe: Recipe, root: Path) -> None:
-    """Keeps the features of all photographs also for a data set that holds some of them, so that nothing is repeated."""
+    """Keeps the features of all photographs also for a data set that holds some of them."""
     spec = recipe.features["f"]
     stores = []
     for dataset in (full, part):

@@ -107,10 +107,7 @@ def grouped(features: Floats, groups: int | None, seed: int) -> NDArray[np.int64
     Raises:
         DataError: fewer rows differ than there are groups.
     """
-    if groups is None:
-        found = _as_many_as_seem(features, seed)
-    else:
-        found = _means(features, groups, seed)
+    found = _as_many_as_seem(features, seed) if groups is None else _means(features, groups, seed)
     sizes = np.bincount(found)
     numbers = np.empty(len(sizes), dtype=np.int64)
     numbers[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))

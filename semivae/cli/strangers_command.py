@@ -37,7 +37,7 @@ def strangers(
     images: ImagesArgument,
     groups: Annotated[
         int | None,
-        typer.Option("-n", "--groups", min=1, help="Number of groups. Default: as many as there seem to be."),
+        typer.Option("-n", "--groups", min=1, help="Number of groups. Default: as many as seem to be there."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -52,7 +52,7 @@ def strangers(
         typer.Option(
             "--copy-to",
             metavar="FOLDER",
-            help="Copy the strangers into FOLDER/group-1/ ...: name those that are classes.",
+            help="Copy the strangers into FOLDER/group-1/ and so on, to be named.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the groups.")] = 0,

@@ -43,6 +43,9 @@ def variables_table(recipe: Recipe) -> Table:
     table = new_table("variable", "family", "shape", "decoder", "encoder", title="Variables")
     for name, spec in recipe.variables.items():
         size = f"{spec.classes} classes" if spec.classes else ""
+        if spec.strangers is not None:
+            share = spec.strangers.share
+            size += f" with strangers, {share if isinstance(share, str) else f'{share:.0%}'}"
         shape = "x".join(str(side) for side in spec.shape) if spec.shape else ""
         factors = [factor_text(getattr(recipe, player).get(name), name) for player in ("decoder", "encoder")]
         table.add_row(name, spec.family, " ".join(part for part in (shape, size) if part) or "from the data", *factors)

@@ -16,9 +16,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FOLDS = 5
+REPEATS = 3  # draws of the folds, whose mean steadies the estimate
 STRENGTH = 2.5  # of the examples against the penalty of logistic regression, whose weights sum to one
 DOUBT = 0.1  # the bounds of shares hold with at least one minus this probability
 SLACK = 0.01  # by how much the bound of the part counts more
+
+
+def rest_share(part: Floats, mixture: Floats, weights: Floats, seed: int) -> float:
+    """Returns the estimated share of the mixture that is not of the part, in [0, 1].
+
+    With some hundred examples of the part it lies within about 0.1 of the true share.
+
+    Args:
+        part, mixture: rows of features, [n, D] and [m, D], about standardised.
+        weights: of the part's rows, [n], positive, by which they are as the part of the mixture is.
+        seed: of the folds.
+    """
+    seeds = [seed * REPEATS + number for number in range(REPEATS)]
+    shares = [part_share(*cross_scores(part, mixture, weights, each), weights) for each in seeds]
+    return 1.0 - float(np.mean(shares))
 
 
 def part_share(part: Floats, mixture: Floats, weights: Floats) -> float:

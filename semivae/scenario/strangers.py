@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.hashing import random_subset
-from semivae.data.mixture import cross_scores, part_share
+from semivae.data.mixture import rest_share
 from semivae.data.splits import Split
 from semivae.data.values import known_weights, with_strangers
 from semivae.errors import DataError
@@ -50,6 +50,15 @@ def with_shares(recipe: Recipe, dataset: Dataset, split: Split | None, data_root
         if name in decoder:
             decoder[name] = _opened(decoder[name], variables[name])
     return recipe.model_copy(update={"variables": variables, "decoder": decoder})
+
+
+def share_lines(asked: Recipe, resolved: Recipe) -> list[str]:
+    """Returns what was estimated of strangers, in lines."""
+    return [
+        f"strangers: an estimated {spec.strangers.share:.1%} of the unlabelled examples are of no class of {name}"
+        for name, spec in resolved.variables.items()
+        if spec.strangers is not None and asked.variables[name].strangers != spec.strangers
+    ]
 
 
 def _opened(factor: Factor, variable: VariableSpec) -> Factor:
@@ -92,8 +101,7 @@ def estimated_share(recipe: Recipe, label: str, dataset: Dataset, split: Split, 
     part, mixture = features[: len(labels)][used], features[len(labels) :]
     if len(part) < 2 or len(mixture) < 2:
         return LEAST
-    known = part_share(*cross_scores(part, mixture, weights[used], split.spec.seed), weights[used])
-    return round(min(MOST, max(LEAST, 1.0 - known)), 3)
+    return round(min(MOST, max(LEAST, rest_share(part, mixture, weights[used], split.spec.seed))), 3)
 
 
 def class_frequencies(recipe: Recipe, label: str, dataset: Dataset, split: Split, data_root: Path | None) -> Tensor:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from semivae.data.dataset import Dataset
     from semivae.data.splits import Split
+    from semivae.game.players import Player
+    from semivae.game.teaching.teacher import StreamViews, Teacher
     from semivae.recipe.schema import SplitSpec, VariableSpec
 
 STRANGERS = "strangers"
@@ -104,6 +106,12 @@ class OpenClasses(Classes):
         strange[found.validation] = False
         rows = torch.cat([found.unlabelled, strange.nonzero()[:, 0]]).sort().values
         return replace(found, unlabelled=rows, dataset_digest=dataset.digest)
+
+    def teacher(self, label: str, views: StreamViews, decoder: Player, ema_encoder: Player) -> Teacher:
+        """Returns an `OpenTeacher`."""
+        from semivae.game.teaching.open_teacher import OpenTeacher
+
+        return OpenTeacher(label, views, decoder, ema_encoder)
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics in which an error is a wrong best known class; strangers among labels do not count."""

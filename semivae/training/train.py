@@ -59,6 +59,7 @@ from semivae.scenario.build import Beginning, Scenario, build_game, build_scenar
 from semivae.scenario.painting import painting_scenario
 from semivae.scenario.plan import twin_plan
 from semivae.scenario.pretrained import load_bodies
+from semivae.scenario.strangers import share_lines
 from semivae.tasks.splitting import labelled_counts, make_split, prepared
 from semivae.training.cutting import cut_of, refuse_hidden, refuse_other_data
 from semivae.training.going_on import AGAIN, asked_history, refuse_both, starting_from
@@ -208,9 +209,11 @@ def _read(
         networks = _feature_networks(loaded, root, folder if resume else None)
         data = with_features(data, loaded, root, device, networks, _teller(loaded, progress))
     with world.together():
-        loaded = with_earlier_networks(resolve(loaded, data, parts, root), kept)
+        before, loaded = loaded, with_earlier_networks(resolve(loaded, data, parts, root), kept)
         begin: Beginning = partial(load_bodies, data_root=root, earlier_weights=cache(weights_of))
         tell = _teller(loaded, progress)
+        for line in share_lines(before, loaded):
+            tell(line)
         resumed = resume and Records(folder, "model", Facts()).exist
         if history.started_from is not None and not resumed:
             history, begin = starting_from(history, data, begin, tell)

@@ -98,8 +98,12 @@ class ClassTeacher(Teacher):
             posterior = with_evidence(posterior, evidence)
         prior = self.prior()
         if views.distribution_alignment and prior is not None:
-            posterior = align_distribution(posterior, prior, self.get_buffer("shares"), self.get_buffer("offsets"))
+            posterior = self.aligned(posterior, prior)
         return posterior
+
+    def aligned(self, posterior: Categorical, prior: Tensor) -> Categorical:
+        """Returns the posterior with offsets, which it updates, so that labels are as frequent as the prior says."""
+        return align_distribution(posterior, prior, self.get_buffer("shares"), self.get_buffer("offsets"))
 
     def _strong_view(self, images: Tensor, generator: torch.Generator) -> Tensor:
         view = self.views.strong or self.views.view
