@@ -302,7 +302,7 @@ def toy_recipe(**changes: object) -> Recipe:
         "variables__y": {"family": "categorical", "strangers": {"share": 0.3, "classes": [2]}},
         "split": {"labelled": 40},
         "views": {"weak": {"noise": 0.1}, "strong": {"noise": 0.3}},
-        "training": {"steps": 300, "validate_every": 300, "learning_rate": 1e-2, "ema_decay": 0.98},
+        "training": {"steps": 500, "validate_every": 500, "learning_rate": 3e-3, "ema_decay": 0.98},
         "decoder__x": {"given": ["y", "h"], "net": NET, "scale": "shared"},
     }
     return recipe(**rows | changes)

@@ -38,7 +38,7 @@ CHAPTERS: dict[str, dict[type[Section], str]] = {
         bodies.TorchvisionBody: "Features by `torchvision`",
         bodies.TimmBody: "Features by `timm`",
     },
-    "variables": {schema.VariableSpec: "Variable"},
+    "variables": {schema.VariableSpec: "Variable", schema.StrangersSpec: "Strangers"},
     "decoder": {
         schema.ConditionalSpec: "Factor",
         schema.FlowSpec: "Flow",
