@@ -19,7 +19,7 @@ from semivae.cli.options import (
     RunArgument,
     SkipOption,
 )
-from semivae.cli.sheets import check_sheet, picture, refuse_sheet
+from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 
@@ -70,11 +70,11 @@ def strangers(
     from semivae.classification.strangers import strangers as find
 
     opened = open_run(run, checkpoint, device)
-    refuse_sheet(opened, sheet)
+    refuse_sheet(opened, sheet, opened.canvas)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = find(opened, given.values, given.names, groups, seed)
     if sheet is not None and len(found.rows):
-        write_file(sheet, picture_of(opened, given, found, sheet.suffix.lower()))
+        write_file(sheet, picture_of(opened, images, given, found, sheet.suffix.lower()))
         note(f"{sheet}: the likeliest strangers of each group")
     if copy_to is not None:
         copy_files(images, found.names, copy_to, targets(found))
@@ -117,11 +117,12 @@ def title(group: int) -> str:
     return f"group-{group + 1}"
 
 
-def picture_of(run: Run, given: Reading, found: Strangers, ending: str) -> bytes:
+def picture_of(run: Run, images: Path, given: Reading, found: Strangers, ending: str) -> bytes:
     """The content of a picture file with the likeliest strangers of each group."""
     first = [place for place, group in enumerate(found.groups) if (found.groups[:place] == group).sum() < SHOWN]
     titles = [title(group) for group in found.groups[first]]
-    return picture(run, given.values[found.rows[first]], titles, list(dict.fromkeys(titles)), ending)
+    drawn = pictures_of(run, images, given, found.rows[first])
+    return picture(run, drawn, titles, list(dict.fromkeys(titles)), ending)
 
 
 def targets(found: Strangers) -> list[str]:

@@ -20,7 +20,7 @@ from semivae.cli.options import (
     RunArgument,
     SkipOption,
 )
-from semivae.cli.sheets import check_sheet, picture, refuse_sheet
+from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 
@@ -69,13 +69,13 @@ def suggest(
     opened = open_run(run, checkpoint, device)
     from semivae.classification.suggestions import suggest as choose
 
-    refuse_sheet(opened, sheet)
+    refuse_sheet(opened, sheet, opened.canvas)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = choose(opened, given.values, given.names, count, seed)
     folders = None if flat else [label or UNKNOWN for label in found.labels]
     places = [] if copy_to is None else places_in(folders, found.names, "copy all classes into one folder (--flat)")
     if sheet is not None:
-        write_file(sheet, picture_of(opened, given, found, sheet.suffix.lower()))
+        write_file(sheet, picture_of(opened, images, given, found, sheet.suffix.lower()))
         note(f"{sheet}: the suggested images")
     if copy_to is not None:
         copy_files(images, found.names, copy_to, places)
@@ -122,8 +122,8 @@ def summary(found: Suggestions, examples: int, out: Path) -> list[str]:
     ]
 
 
-def picture_of(run: Run, given: Reading, found: Suggestions, ending: str) -> bytes:
+def picture_of(run: Run, images: Path, given: Reading, found: Suggestions, ending: str) -> bytes:
     """The content of a picture file with the suggested images, a row for each class."""
     titles = [label or UNKNOWN for label in found.labels]
     order = [label or UNKNOWN for label in dict.fromkeys(sorted(found.labels, key=[*run.classes, ""].index))]
-    return picture(run, given.values[found.rows], titles, order, ending)
+    return picture(run, pictures_of(run, images, given, found.rows), titles, order, ending)
