@@ -420,7 +420,7 @@ def test_sections_that_say_nothing_sensible(variable: dict[str, object], message
 
 
 def test_labels_of_another_kind_have_no_strangers() -> None:
-    arrays = {"x": np.random.default_rng(0).random((40, 3), np.float32), "y": np.linspace(0.0, 1.0, 40)}
+    arrays: dict[str, Any] = {"x": np.random.default_rng(0).random((40, 3)), "y": np.linspace(0.0, 1.0, 40)}
     with pytest.raises(SemivaeError, match="y of data in memory is no single class"):
         semivae.train(toy_recipe(source={"name": "memory"}), dataset=arrays, device="cpu")
 

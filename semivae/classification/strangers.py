@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def strangers(
         )
     if not len(rows):
         return Strangers(rows, (), everyone[:0], rows, everyone)
-    features = normalize(np.nan_to_num(embed(run, images[rows]).astype(np.float64)))
+    features = normalize(np.nan_to_num(embed(run, images[torch.from_numpy(rows)]).astype(np.float64)))
     found = grouped(features, groups, seed)
     order = np.lexsort((-everyone[rows], found))
     chosen = rows[order]
