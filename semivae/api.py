@@ -17,7 +17,7 @@ from semivae.classification.intervals import PredictedNumbers, predict_numbers
 from semivae.classification.posterior import embed
 from semivae.classification.strangers import Strangers, strangers
 from semivae.classification.suggestions import COUNT, Suggestions, suggest
-from semivae.classification.trust import predict_sets, predict_sure
+from semivae.classification.trust import Score, predict_sets, predict_sure
 from semivae.display import heard_by
 from semivae.errors import RunError
 from semivae.export.encoder import export
@@ -193,6 +193,7 @@ class Run(TrainedModel):
         names: Literal[False] = False,
         calibrate: bool = False,
         vote: bool = False,
+        score: Score = "aps",
     ) -> NDArray[np.bool_]: ...
 
     @overload
@@ -204,6 +205,7 @@ class Run(TrainedModel):
         names: Literal[True],
         calibrate: bool = False,
         vote: bool = False,
+        score: Score = "aps",
     ) -> list[tuple[str, ...]]: ...
 
     def predict_sets(
@@ -214,6 +216,7 @@ class Run(TrainedModel):
         names: bool = False,
         calibrate: bool = False,
         vote: bool = False,
+        score: Score = "aps",
     ) -> NDArray[np.bool_] | list[tuple[str, ...]]:
         """Sets of classes that hold the class of a share `coverage` of new images, or more: booleans [n, classes].
 
@@ -224,11 +227,12 @@ class Run(TrainedModel):
             coverage: in (0, 1).
             names: give the names of the classes in each set instead.
             calibrate, vote: see `classifier`.
+            score: "aps", adaptive, or "raps", regularised, for smaller sets of many classes.
 
         Raises:
             RunError: the validation examples are too few for this coverage, or as `classifier` says.
         """
-        found = predict_sets(self.classifier(calibrate=calibrate, vote=vote), self.read_all(images)[0], coverage)
+        found = predict_sets(self.classifier(calibrate=calibrate, vote=vote), self.read_all(images)[0], coverage, score)
         return [tuple(np.array(self.classes)[row].tolist()) for row in found] if names else found
 
     def predict_numbers(self, images: Given, *, coverage: float | None = None) -> PredictedNumbers:
@@ -255,6 +259,7 @@ class Run(TrainedModel):
         prior: Any = None,
         test_prior: Any = None,
         at_most_error: float | None = None,
+        sets: Score = "aps",
         judge: TrainedModel | str | Path | None = None,
     ) -> dict[str, Any]:
         """Scores on the test set, of every checkpoint. See `semivae.reports.evaluation.evaluate`."""
@@ -266,6 +271,7 @@ class Run(TrainedModel):
             prior=prior,
             test_prior=test_prior,
             at_most_error=at_most_error,
+            sets=sets,
             judge=judge,
         )
 

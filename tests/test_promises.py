@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import semivae
 from semivae.api import Run
 from semivae.classification import Classifier
-from semivae.classification.trust import Validated
+from semivae.classification.trust import Validated, sets_of
 from semivae.cli import app
 from semivae.cli.kinds.class_promises import joined_set
 from semivae.errors import RunError
@@ -82,6 +82,27 @@ def test_evaluation_measures_what_is_promised(trained: Run) -> None:
     shown = " ".join(shown.split())
     assert "prediction sets for a coverage of 95%" in shown and "Surest images alone" in shown
     assert "at most 6% wrong, promised with 95% confidence" in shown
+
+
+def test_regularised_sets_leave_the_examples_out_that_chose_their_penalty(trained: Run, images: Path) -> None:
+    report, test = trained.evaluate(sets="raps")["sets"], trained.dataset().test
+    assert report["count"] == 160 and report["score"] == "RAPS, randomised" and report["penalty"]["weight"] > 0
+    low, high = report["expected_interval"]
+    assert low < report["interval"][0] < 0.95 < report["interval"][1] < high
+    found = trained.predict_sets(test["x"], score="raps")
+    assert report["covered"] == found[np.arange(500), test["y"].numpy()].mean()
+    # Beta(153, 8) and 500 test images: outside once in a hundred thousand runs
+    assert 0.86 < report["covered"] < 1.0
+    validated = Validated.of(Classifier(trained))
+    others = np.delete(np.arange(200), np.arange(0, 200, 5))
+    held = sets_of(validated.sets(0.95, "raps"), validated.log_posterior, validated.u)
+    assert held[others, validated.labels[others]].sum() == 153  # ceil(161 * 0.95)
+    result = command("predict", trained.path, images, "--coverage", "90%", "--sets", "raps", "--json")
+    assert json.loads(result.stdout)["sets"]["score"] == "RAPS, randomised"
+    with pytest.raises(RunError, match="sets by 'rasp' are not known; use aps or raps"):
+        validated.sets(0.9, "rasp")  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="it needs 250 or more"):
+        validated.sets(0.995, "raps")
 
 
 def test_what_is_chosen_on_the_same_images_is_said(tiny_run: Run, images: Path, tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
-"""Split conformal prediction sets by adaptive scores (APS), and p-values: plain functions of arrays, without a run.
+"""Split conformal prediction sets by adaptive scores (APS, RAPS), and p-values: functions of arrays, without a run.
 
 The score of a class is how much probability is spent before it, in the order of falling probability, and a share u of
 its own: s(x, y) = sum of p(k) over the classes above y + u * p(y). A set holds the classes whose score is at most a
 threshold, which is a quantile of the scores of the true classes on examples that nobody trained on. If these and a new
 example are exchangeable, the new one's set holds its class with at least the stated probability, whatever the model.
-Sources: Romano, Sesia and Candes, "Classification with valid and adaptive coverage" (APS), NeurIPS 2020; the quantile
-as in Angelopoulos and Bates, "A gentle introduction to conformal prediction", 2021.
+Regularised scores (RAPS) add a penalty for every rank beyond the first few, so that long tails of unlikely classes do
+not blow sets up. Sources: Romano, Sesia and Candes, "Classification with valid and adaptive coverage" (APS), NeurIPS
+2020; Angelopoulos, Bates, Malik and Jordan, "Uncertainty sets for image classifiers using conformal prediction" (RAPS),
+ICLR 2021; the quantile as in Angelopoulos and Bates, "A gentle introduction to conformal prediction", 2021.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +23,52 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-9  # 20 * 0.95 may be a hair above 19, whose ceiling is not 20
 
 
-def adaptive_scores(probabilities: Floats, u: Floats) -> Floats:
-    """APS scores of all classes, [n, K] in [0, 1], from probabilities [n, K] and one number u of each example, [n].
+PENALTIES = (0.0, 0.001, 0.01, 0.1, 0.2, 0.5)  # for each rank, of which RAPS chooses one: its authors' and none
 
-    Of equal probabilities the class with the lower number comes first.
+
+@dataclass(frozen=True)
+class Penalty:
+    """What RAPS adds to a score: `weight` for each rank beyond `free` ones, counted from 1. Nothing makes it APS."""
+
+    weight: float = 0.0
+    free: int = 0
+
+
+NONE = Penalty()
+
+
+def adaptive_scores(probabilities: Floats, u: Floats, penalty: Penalty = NONE) -> Floats:
+    """Scores of all classes, [n, K], at least 0, from probabilities [n, K] and one number u of each example, [n].
+
+    Of equal probabilities the class with the lower number comes first. Without a penalty they are at most 1.
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     falling = np.take_along_axis(probabilities, order, axis=1)
     before = np.cumsum(falling, axis=1) - falling
+    ranks = np.arange(1, probabilities.shape[1] + 1)
     scores = np.empty_like(falling)
-    np.put_along_axis(scores, order, before + u[:, None] * falling, axis=1)
+    penalties = penalty.weight * np.maximum(0, ranks - penalty.free)
+    np.put_along_axis(scores, order, before + u[:, None] * falling + penalties, axis=1)
     return scores
+
+
+def choose_penalty(probabilities: Floats, u: Floats, labels: NDArray[np.int64], coverage: float) -> Penalty:
+    """The penalty of RAPS, from examples that choose no threshold: probabilities [n, K], u [n], labels [n].
+
+    As many ranks are free as hold the true class of a share `coverage` of them; the weight is the one with the smallest
+    sets on average, the lightest of equals; where no penalty makes them smaller it is nothing, which is APS.
+    """
+    true = np.arange(len(labels)), labels
+    ranks = np.sort(1 + (probabilities > probabilities[true][:, None]).sum(axis=1))
+    free = int(ranks[min(rank_of(len(labels), coverage), len(labels)) - 1])
+    best = (math.inf, NONE)
+    for weight in PENALTIES:
+        scores = adaptive_scores(probabilities, u, penalty := Penalty(weight, free) if weight else NONE)
+        chosen = np.sort(scores[true])[min(rank_of(len(labels), coverage), len(labels)) - 1]
+        size = float((scores <= chosen).sum(axis=1).mean())
+        if size < best[0]:
+            best = (size, penalty)
+    return best[1]
 
 
 def rank_of(count: int, coverage: float) -> int:
@@ -58,17 +96,23 @@ def fewest(coverage: float) -> int:
     return math.ceil(1.0 / (1.0 - coverage) - 1.0 - ROUNDING)
 
 
-def coverage_interval(count: int, coverage: float, confidence: float = 0.95) -> tuple[float, float]:
+def coverage_interval(
+    count: int, coverage: float, confidence: float = 0.95, examples: int | None = None
+) -> tuple[float, float]:
     """Between which numbers the coverage lies, over the draw of `count` calibration examples.
 
     The promise is a mean over these draws; with one of them, the coverage of new examples follows
     Beta(k, n + 1 - k), k the rank of the threshold (Vovk, "Conditional validity of inductive conformal predictors",
-    2012). The interval is the middle `confidence` of it.
+    2012). The interval is the middle `confidence` of it; with a number of `examples`, of the share that is covered
+    among so many new ones, which is spread further (beta-binomial).
     """
-    from scipy.stats import beta  # importing it takes a while
+    from scipy.stats import beta, betabinom  # importing them takes a while
 
-    rank = rank_of(count, coverage)
-    low, high = beta.ppf([(1 - confidence) / 2, (1 + confidence) / 2], rank, count + 1 - rank)
+    rank, ends = rank_of(count, coverage), [(1 - confidence) / 2, (1 + confidence) / 2]
+    if examples is None:
+        low, high = beta.ppf(ends, rank, count + 1 - rank)
+    else:
+        low, high = betabinom.ppf(ends, examples, rank, count + 1 - rank) / examples
     return float(low), float(high)
 
 

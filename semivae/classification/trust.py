@@ -7,8 +7,9 @@ says so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,16 @@ from semivae.classification.abstaining import (
     log_odds,
 )
 from semivae.classification.classifier import Classifier
-from semivae.classification.conformal import adaptive_scores, coverage_interval, fewest, threshold_of, uniform_of
+from semivae.classification.conformal import (
+    NONE,
+    Penalty,
+    adaptive_scores,
+    choose_penalty,
+    coverage_interval,
+    fewest,
+    threshold_of,
+    uniform_of,
+)
 from semivae.classification.posterior import refuse_by_kind
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
@@ -32,27 +42,34 @@ from semivae.runs.model import TrainedModel
 from semivae.text import percent
 
 Floats = NDArray[np.float64]
+Score = Literal["aps", "raps"]
+TUNING = 5  # one validation example of so many chooses the penalty of RAPS
 
 
 @dataclass(frozen=True)
 class SetThreshold:
-    """Which classes a set holds: those whose APS score (`semivae.classification.conformal`) is at most `threshold`.
+    """Which classes a set holds: those whose score (`semivae.classification.conformal`) is at most `threshold`.
 
     Attributes:
         coverage: the share of new examples, at least, whose set holds their class.
-        threshold: in [0, 1].
+        threshold: at least 0; of APS at most 1.
         count: validation examples that it was chosen on.
         interval: between which numbers the coverage lies with 95% probability, over the draw of these examples.
+        penalty: of RAPS, chosen on other validation examples; of APS it is nothing.
     """
 
     coverage: float
     threshold: float
     count: int
     interval: tuple[float, float]
+    penalty: Penalty = NONE
 
     def facts(self) -> dict[str, Any]:
-        """JSON-serialisable: its attributes, and "score", the kind of the scores."""
-        return {"score": "APS, randomised", **asdict(self), "interval": list(self.interval)}
+        """JSON-serialisable: its attributes, and "score", the kind of the scores. Only RAPS has a "penalty"."""
+        found = asdict(self) | {"interval": list(self.interval)}
+        if self.penalty == NONE:
+            del found["penalty"]
+        return {"score": f"{'APS' if self.penalty == NONE else 'RAPS'}, randomised", **found}
 
 
 @dataclass(frozen=True)
@@ -113,22 +130,36 @@ class Validated:
             chosen.append("the temperature and the vote" if calibration.draws else "the temperature")
         return chosen
 
-    def sets(self, coverage: float) -> SetThreshold:
+    def sets(self, coverage: float, score: Score = "aps") -> SetThreshold:
         """The threshold of prediction sets with a coverage in (0, 1).
 
+        The penalty of "raps" is chosen on every fifth example, and its threshold on the others, so that the coverage is
+        as exact as that of "aps".
+
         Raises:
-            RunError: the coverage is none, or there are too few validation examples for it.
+            RunError: the coverage or score is none, or there are too few validation examples for it.
         """
         checked_share(coverage, "coverage")
-        count, needed = len(self.labels), fewest(coverage)
+        if score not in get_args(Score):
+            raise RunError(f"sets by {score!r} are not known; use {' or '.join(get_args(Score))}")
+        rows = np.arange(len(self.labels))
+        tuning = rows[::TUNING] if score == "raps" else rows[:0]
+        chosen = np.setdiff1d(rows, tuning)
+        count, needed = len(chosen), fewest(coverage)
         if count < needed:
+            enough = needed if score == "aps" else math.ceil(needed * TUNING / (TUNING - 1)) + 1
             raise RunError(
-                f"{self.classifier.run.path}: {count} labelled validation examples cannot promise a coverage of "
-                f"{percent(coverage)}; it needs {needed} or more: train with --set split.validation={needed}, "
+                f"{self.classifier.run.path}: {len(rows)} labelled validation examples cannot promise a coverage of "
+                f"{percent(coverage)}; it needs {enough} or more: train with --set split.validation={enough}, "
                 f"better ten times as many, or ask for at most {percent(_floored(count / (count + 1)))}"
             )
-        scores = adaptive_scores(np.exp(self.log_posterior), self.u)[np.arange(count), self.labels]
-        return SetThreshold(coverage, threshold_of(scores, coverage), count, coverage_interval(count, coverage))
+        probabilities, penalty = np.exp(self.log_posterior), NONE
+        if score == "raps":
+            penalty = choose_penalty(probabilities[tuning], self.u[tuning], self.labels[tuning], coverage)
+        scores = adaptive_scores(probabilities, self.u, penalty)[chosen, self.labels[chosen]]
+        return SetThreshold(
+            coverage, threshold_of(scores, coverage), count, coverage_interval(count, coverage), penalty
+        )
 
     def answering(self, at_most_error: float) -> Answering:
         """Above which confidence to answer, for an error in (0, 1) among the answers.
@@ -168,12 +199,14 @@ def uniform_in(run: TrainedModel, images: Tensor | Examples) -> Floats:
 
 def sets_of(threshold: SetThreshold, log_posterior: Floats, u: Floats) -> NDArray[np.bool_]:
     """Which classes each set holds, [n, K], from log posteriors [n, K] and `uniform_in` the examples, [n]."""
-    return adaptive_scores(np.exp(log_posterior), u) <= threshold.threshold
+    return adaptive_scores(np.exp(log_posterior), u, threshold.penalty) <= threshold.threshold
 
 
-def predict_sets(classifier: Classifier, images: Tensor | Examples, coverage: float) -> NDArray[np.bool_]:
+def predict_sets(
+    classifier: Classifier, images: Tensor | Examples, coverage: float, score: Score = "aps"
+) -> NDArray[np.bool_]:
     """Which classes the set of each example holds, [n, K]; see `Validated.sets`."""
-    threshold = Validated.of(classifier).sets(coverage)
+    threshold = Validated.of(classifier).sets(coverage, score)
     return sets_of(threshold, classifier.log_posterior(images), uniform_in(classifier.run, images))
 
 

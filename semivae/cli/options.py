@@ -57,6 +57,11 @@ class Format(StrEnum):
     safetensors = "safetensors"
 
 
+class SetsBy(StrEnum):
+    aps = "aps"
+    raps = "raps"
+
+
 class SplitPart(StrEnum):
     test = "test"
     validation = "validation"
@@ -117,6 +122,9 @@ CoverageOption = Annotated[
         parser=share,
         help="Sets of classes that hold the right one in at least this share of new images, such as 95%.",
     ),
+]
+SetsOption = Annotated[
+    SetsBy, typer.Option("--sets", help="The scores of sets: adaptive, or regularised for many classes.")
 ]
 AtMostErrorOption = Annotated[
     float | None,

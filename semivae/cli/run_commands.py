@@ -24,6 +24,8 @@ from semivae.cli.options import (
     Part,
     PriorOption,
     RunArgument,
+    SetsBy,
+    SetsOption,
     SkipOption,
     SplitPart,
     VoteOption,
@@ -47,6 +49,7 @@ def evaluate(
         ),
     ] = None,
     at_most_error: AtMostErrorOption = None,
+    sets: SetsOption = SetsBy.aps,
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +73,7 @@ def evaluate(
         prior=prior,
         test_prior=test_prior,
         at_most_error=at_most_error,
+        sets=sets.value,
         judge=judge,
     )
     tables = [*result_tables(report), *shown_as(report["kind"]).details(report)]
@@ -90,6 +94,7 @@ def predict(
     vote: VoteOption = False,
     prior: PriorOption = None,
     coverage: CoverageOption = None,
+    sets: SetsOption = SetsBy.aps,
     at_most_error: AtMostErrorOption = None,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Add how far each image lies from the training images, with a p-value.")
@@ -112,7 +117,7 @@ def predict(
         pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
     found = read_given(opened, images, skip_unreadable=skip_unreadable) if pieces is None else pieces
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
-    shown.predict(classifier, found, out, overwrite, as_json, Asked(coverage, at_most_error, novelty))
+    shown.predict(classifier, found, out, overwrite, as_json, Asked(coverage, at_most_error, novelty, sets.value))
 
 
 def sample(

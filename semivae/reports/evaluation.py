@@ -17,6 +17,7 @@ from semivae.classification import Classifier
 from semivae.classification.posterior import refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
+from semivae.classification.trust import Score
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
 from semivae.reports.painted import painted_report
@@ -38,6 +39,7 @@ def evaluate(
     prior: Any = None,
     test_prior: Any = None,
     at_most_error: float | None = None,
+    sets: Score = "aps",
     judge: TrainedModel | str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
@@ -64,6 +66,7 @@ def evaluate(
         test_prior: measure on the largest part of the images with these class shares (as `read_prior`) instead of on
             all; the report repeats them as "test_prior".
         at_most_error: an error to promise of the answers and to measure; see `semivae.classification.abstaining`.
+        sets: by which scores prediction sets are made; see `semivae.classification.trust.Validated.sets`.
         judge: if the label is a map, another run, or its path, that segments the images which this one generates for
             the maps; by default its twin. "painted" then holds the fraction of pixels that agree, and the judge.
         data_root, device: to open a run by its path; a `Run` keeps its own.
@@ -112,7 +115,7 @@ def evaluate(
         if checkpoint == "last":
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if split == "test" and prior is None and test_prior is None and takes(last.task, "sets"):
-        report |= promises_report(classifier, images, labels, at_most_error)
+        report |= promises_report(classifier, images, labels, at_most_error, sets)
     if takes(last.task, "judge"):
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge

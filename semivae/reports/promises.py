@@ -10,7 +10,8 @@ from torch import Tensor
 
 from semivae.classification import Classifier
 from semivae.classification.abstaining import area_under_risk, log_odds, risk_coverage
-from semivae.classification.trust import Validated, sets_of, uniform_in
+from semivae.classification.conformal import coverage_interval
+from semivae.classification.trust import Score, Validated, sets_of, uniform_in
 from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.metrics import error_interval
@@ -20,13 +21,18 @@ SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # of the examples, answered
 
 
 def promises_report(
-    classifier: Classifier, images: Tensor | Examples, labels: Tensor, at_most_error: float | None = None
+    classifier: Classifier,
+    images: Tensor | Examples,
+    labels: Tensor,
+    at_most_error: float | None = None,
+    score: Score = "aps",
 ) -> dict[str, Any]:
     """The parts "sets", "risk_coverage" and, where an error is stated, "answering" of an evaluation.
 
     "sets": the facts of the threshold for a coverage of 95% (`SetThreshold.facts`), "chosen_on_validation", and as
     measured on the examples given "covered" (the share whose set holds their class), "covered_interval" (95%,
-    Clopper-Pearson), "mean_size", "sizes" (how many sets have 0, 1, ..., K classes) and "empty" (share). Where there
+    Clopper-Pearson), "expected_interval" (where "covered" lies in 95% of the draws of validation and test examples, if
+    the promise holds), "mean_size", "sizes" (how many sets have 0, 1, ..., K classes) and "empty" (share). Where there
     are too few validation examples, only "refused", the reason.
     "risk_coverage": "curve", the error among the surest share of the examples, and "aurc", the area under it.
     "answering": the attributes of `Answering`, "test_answered" (share), and "test_error" and "test_error_interval",
@@ -42,7 +48,7 @@ def promises_report(
     }
     try:
         validated = Validated.of(classifier)
-        threshold = validated.sets(COVERAGE)
+        threshold = validated.sets(COVERAGE, score)
     except RunError as error:
         if at_most_error is not None:
             raise
@@ -53,6 +59,7 @@ def promises_report(
         "chosen_on_validation": validated.choices,
         "covered": covered / len(truth),
         "covered_interval": list(error_interval(covered, len(truth))),
+        "expected_interval": list(coverage_interval(threshold.count, COVERAGE, examples=len(truth))),
         "mean_size": float(sizes.mean()),
         "sizes": np.bincount(sizes, minlength=found.shape[1] + 1).tolist(),
         "empty": float((sizes == 0).mean()),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,6 +30,7 @@ class Asked:
 
     Attributes:
         coverage: of sets of classes; None: no sets.
+        sets: the scores that they are made by, "aps" or "raps".
         at_most_error: among the answers; None: all are answered.
         novelty: how novel each example is.
     """
@@ -37,6 +38,7 @@ class Asked:
     coverage: float | None = None
     at_most_error: float | None = None
     novelty: bool = False
+    sets: Literal["aps", "raps"] = "aps"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def beside(classifier: Classifier, images: Reading, answer: Answer, asked: Asked
     if asked.coverage is not None or asked.at_most_error is not None:
         validated = Validated.of(classifier)
         if asked.coverage is not None:
-            _add_sets(found, validated, images, answer, asked.coverage)
+            _add_sets(found, validated, images, answer, asked)
         if asked.at_most_error is not None:
             _add_answered(found, validated, answer, asked.at_most_error)
         if validated.choices:
@@ -66,10 +66,11 @@ def joined_set(names: Sequence[str]) -> str:
     return "|".join(name.replace("\\", "\\\\").replace("|", "\\|") for name in names)
 
 
-def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, coverage: float) -> None:
+def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, asked: Asked) -> None:
     from semivae.classification.trust import sets_of, uniform_in
 
-    run, threshold = validated.classifier.run, validated.sets(coverage)
+    coverage = asked.coverage or 0.0
+    run, threshold = validated.classifier.run, validated.sets(coverage, asked.sets)
     held = sets_of(threshold, answer.log_posterior, uniform_in(run, images.values))
     found.columns["set"] = [[run.classes[number] for number in row.nonzero()[0]] for row in held]
     sizes = held.sum(axis=1)

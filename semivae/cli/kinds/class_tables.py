@@ -89,11 +89,12 @@ def promise_lines(report: Mapping[str, Any]) -> list[str]:
         if "refused" in sets:
             return [f"no prediction sets: {sets['refused']}"]
         low, high = sets["covered_interval"]
+        least, most = sets["expected_interval"]
         lines.append(
             f"prediction sets for a coverage of {percent(sets['coverage'])}: {sets['covered']:.1%} hold the class "
             f"({low:.1%} to {high:.1%}), {sets['mean_size']:.2f} classes on average, {sets['empty']:.1%} empty; by "
             f"{sets['count']:,} validation images, with which it lies between {sets['interval'][0]:.1%} and "
-            f"{sets['interval'][1]:.1%}"
+            f"{sets['interval'][1]:.1%}; of {report['count']:,} images {least:.1%} to {most:.1%} are then expected"
         )
         if sets["chosen_on_validation"]:
             lines.append(choice_line(sets["chosen_on_validation"]))
