@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ import torch
 
 import semivae
 from semivae.api import Run
+from semivae.cli.showing import result_tables
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.errors import RunError
 from semivae.generative.imputation import impute
+from semivae.recipe import change_recipe
 from semivae.recipe.schema import Recipe
 from semivae.variables import VOID
 
@@ -73,6 +77,40 @@ def test_both_labels_are_learnt(trained: Run) -> None:
     posterior = trained.posterior("a", x=test["x"].float() / 255)
     known = test["a"] != VOID
     assert ((posterior.mean.cpu() > 0.5) == (test["a"] == 1))[known].float().mean() > 0.95
+
+
+def test_every_label_is_measured(trained: Run) -> None:
+    report = trained.evaluate()
+    further, test = report["further_labels"]["a"], shapes().test
+    assert further["kind"] == "attributes" and further["count"] == int((test["a"] != VOID).any(dim=1).sum()) < 100
+    assert further["twin"] is None and further["selected"] is not None
+    scores = further["last"]
+    posterior = trained.posterior("a", x=test["x"].float() / 255).mean.cpu()
+    for place, name in enumerate(("bright", "thick")):
+        known, true = test["a"][:, place] != VOID, test["a"][:, place] == 1
+        found = scores["per_attribute"][name]
+        assert found["known"] == known.sum() and found["positives"] == (known & true).sum()
+        chosen = posterior[:, place] >= found["threshold"]
+        right = (chosen & true & known).sum()
+        assert found["f1"] == pytest.approx(float(2 * right / ((chosen & known).sum() + (true & known).sum())))
+    assert scores["thresholds_chosen_on"] > 0
+    tables = result_tables(report)
+    assert "a:" in tables and "a" in trained.evaluate(split="validation")["further_labels"]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_a_label_inferred_from_another_is_measured_on_its_most_likely_values(tmp_path: Path) -> None:
+    streams = {name: stream for name, stream in RECIPE["streams"].items() if name != "attributes"}
+    changes = {"encoder.a.given": ["x", "y"], "training.steps": 2, "training.validate_every": 2, "streams": streams}
+    run = semivae.train(
+        change_recipe(Recipe.model_validate(RECIPE), changes), out=tmp_path / "run", dataset=shapes(), progress=False
+    )
+    test = shapes().test
+    likely = torch.from_numpy(run.predict(test["x"]))
+    posterior = run.posterior("a", x=test["x"].float() / 255, y=likely).mean.cpu()
+    known, true = test["a"] != VOID, (test["a"] == 1).float()
+    error = -(true * posterior.log() + (1 - true) * (1 - posterior).log())[known].mean()
+    assert run.evaluate()["further_labels"]["a"]["last"]["nll"] == pytest.approx(float(error), rel=1e-4)
 
 
 def test_each_stream_shows_who_knows_its_labels(trained: Run) -> None:

@@ -110,7 +110,13 @@ def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     from semivae.cli.kinds import shown_as
 
     where = "; ".join([f"The run is in {report['run']}", *report.get("history", ())])
-    return [*shown_as(report["kind"]).results(report), where]
+    tables = shown_as(report["kind"]).results(report)
+    for name, further in report.get("further_labels", {}).items():
+        if further["count"]:
+            tables += [f"{name}:", *shown_as(further["kind"]).results({"split": report["split"], **further})]
+        else:
+            tables.append(f"{name}: no example that is measured on shows it")
+    return [*tables, where]
 
 
 def classifier_lines(facts: Mapping[str, Any]) -> list[str]:

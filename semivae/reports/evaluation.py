@@ -20,11 +20,13 @@ from semivae.classification.shift import shifted_rows
 from semivae.classification.trust import Score
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
+from semivae.reports.further_labels import further_report
 from semivae.reports.painted import painted_report
 from semivae.reports.promises import promises_report
 from semivae.runs.folder import CHECKPOINTS
 from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
+from semivae.variables import Sample
 
 Part = Literal["test", "validation"]
 Watcher = Callable[[Tensor, Tensor], None]
@@ -52,6 +54,9 @@ def evaluate(
     and for each of "last", "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are
     fractions. "history", where there is one, says in words which run it started from, and which steps
     were added.
+
+    "further_labels" holds the same of every label that is inferred beside the first, by name
+    (`semivae.reports.further_labels`).
 
     Where asked for, the last encoder is measured again after each step of `semivae.classification.Classifier`:
     "calibrated", "voted" and "corrected" hold scores and `Classifier.facts`.
@@ -116,6 +121,8 @@ def evaluate(
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if split == "test" and prior is None and test_prior is None and takes(last.task, "sets"):
         report |= promises_report(classifier, images, labels, at_most_error, sets)
+    if test_prior is None and (further := further_report(models, *_samples(last, split))):
+        report["further_labels"] = further
     if takes(last.task, "judge"):
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
@@ -176,12 +183,15 @@ def _checkpoint(run: TrainedModel, name: str) -> TrainedModel | None:
 
 def _part(run: TrainedModel, split: Part) -> tuple[Tensor | Examples, Tensor, tuple[str, ...]]:
     """Images, labels and class names of the test or the validation part."""
-    dataset = run.dataset()
-    part = dataset.test
-    if split == "validation":
-        rows = run.split().validation
-        part = {name: values[rows] for name, values in dataset.train.items()}
+    part, _ = _samples(run, split)
     images, labels = run.examples(part), part[run.label]
     if not len(labels):
         raise DataError(f"{run.path}: the run's {split} part holds no images, so there is nothing to evaluate on")
-    return images, labels, dataset.classes
+    return images, labels, run.dataset().classes
+
+
+def _samples(run: TrainedModel, split: Part) -> tuple[Sample, Sample]:
+    """All that the data hold of the test or the validation part, and of the validation part."""
+    train, rows = run.dataset().train, run.split().validation
+    validation = {name: values[rows] for name, values in train.items()}
+    return (run.dataset().test if split == "test" else validation), validation
