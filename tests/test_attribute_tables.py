@@ -106,7 +106,7 @@ def test_tables_that_hold_no_attributes(tmp_path: Path, table: str, changes: dic
     ("changes", "message"),
     [
         ({"columns": {"a": ["s", "h"]}, "kinds": {"a": "classes"}}, "several columns hold attributes; correct kinds.a"),
-        ({"kinds": {"y": "candidates"}}, "y is a class or a vector of attributes"),
+        ({"kinds": {"y": "candidates"}}, "y is a class, a number or a vector of attributes"),
     ],
 )
 def test_kinds_that_do_not_fit(changes: dict[str, Any], message: str) -> None:

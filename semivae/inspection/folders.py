@@ -69,7 +69,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
     if dataset is not None:
         warnings += _split_doubts(dataset, examples, layout, what)
         whole = {label for _, label in parts.train} == set(layout.classes)  # else it is said already that one is empty
-        if layout.attributes or whole:
+        if not layout.by_class or whole:
             count = counted(dataset, spec)
             mistakes += count.mistakes
     report = DataReport(
@@ -126,7 +126,7 @@ class FileParts:
         for part, members in (("train", self.train), ("val", self.val), ("test", self.test)):
             known = [member for member in members if member[0] in rows]
             parts[part] = np.array([rows[name] for name, _ in known], np.intp)
-            if not layout.attributes:  # which are no one class
+            if layout.by_class:
                 labels[parts[part]] = class_numbers(known, layout.classes).numpy()
         parts["unlabelled"] = np.array([rows[name] for name in self.unlabelled if name in rows], np.intp)
         return Examples(read, likeness.keys, labels, parts, likeness)
@@ -148,7 +148,7 @@ def _dataset(
 ) -> Dataset | None:
     """The data as a data set whose x are the keys of its pictures; None without anything to train or to test on."""
     keys, labels = torch.from_numpy(examples.keys)[:, None], torch.from_numpy(examples.labels)
-    if layout.attributes:
+    if not layout.by_class:
         labels = label_values([(name, "") for name in examples.names], layout)
     rows = {part: torch.from_numpy(found) for part, found in examples.parts.items()}
     if not len(rows["train"]) or not len(rows["test"]):

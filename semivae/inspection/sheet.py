@@ -112,6 +112,7 @@ def _of_folder(source: FolderSource, path: Path) -> list[Row]:
     with open_files(path) as files:
         layout = arrange(files, lambda _: None) if source.labels is None else arrange_by_table(files, source)
         rows = [(label, layout.files_of(label)) for label in layout.classes[:MOST_ROWS]]
+        rows += [("with a number", list(layout.numbers))] if layout.numbers else []
         rows += [("(no label)", layout.unlabelled)]
         return [(label, read(files, names)) for label, names in rows]
 

@@ -116,8 +116,9 @@ class FolderSource(Section):
     file_column: str = Field("file_name", description="The column of `labels` that holds the names of the files.")
     label_column: str | tuple[str, ...] = Field(
         "label",
-        description="The column of `labels` that holds the class. A list of columns, or {y: attributes} in `kinds`, "
-        "makes the label a vector of attributes: 1, 0 or nothing in each column, or one column such as `hat;smiling`.",
+        description="The column of `labels` that holds the class, or with {y: numbers} in `kinds` a number. A list of "
+        "columns, or {y: attributes} in `kinds`, makes the label a vector of attributes: 1, 0 or nothing in each "
+        "column, or one column such as `hat;smiling`.",
     )
     columns: dict[Name, str | tuple[str, ...]] = Field(
         {},
@@ -143,8 +144,12 @@ class FolderSource(Section):
         if self.labels is None and (key := next(asked, None)):
             raise ValueError(f"{key}: speaks of a table of labels; name it as labels, or remove {key}")
         if self.kinds.get("y") == "candidates":
-            raise ValueError("kinds: y is a class or a vector of attributes; candidates are a further label beside it")
-        _refuse_further(self.columns, self.kinds, "columns", ("classes", "attributes"))
+            raise ValueError(
+                "kinds: y is a class, a number or a vector of attributes; candidates are a further label beside it"
+            )
+        _refuse_further(self.columns, self.kinds, "columns", ("classes", "numbers", "attributes"))
+        if not isinstance(self.label_column, str) and self.holds_numbers:
+            raise ValueError("label_column: several columns hold attributes; name one column, or correct kinds.y")
         if self.holds_attributes and (lost := [name for name, kind in self.kinds.items() if kind == "candidates"]):
             raise ValueError(
                 f"kinds.{lost[0]}: candidates are classes of the label, but the label is a vector of attributes"
@@ -158,6 +163,11 @@ class FolderSource(Section):
     def holds_attributes(self) -> bool:
         """Whether the label is a vector of attributes."""
         return not isinstance(self.label_column, str) or self.kinds.get("y") == "attributes"
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether the label is a number."""
+        return self.kinds.get("y") == "numbers"
 
     def kind_of(self, label: str) -> LabelKind:
         """What a further label is."""

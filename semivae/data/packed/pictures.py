@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semivae.data.dataset import Dataset, class_label
-from semivae.data.doubts import split_doubts
+from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, Picture, Pictures, each_picture, unreadable_text
 from semivae.data.formats.mapped_arrays import MappedArray, created_array, opened_array, refuse_full_disk
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.packed.store import finish_packing, only_packer, path_of, settings_of
-from semivae.data.readers.folder import arrange, class_numbers, further_labels, held_out
+from semivae.data.readers.folder import arrange, further_labels, held_out, label_doubts, label_info, label_values
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
@@ -111,8 +110,8 @@ def _dataset(
     whole, test_x = opened_array(path_of(folder, "train", "x")), opened_array(path_of(folder, "test", "x"))
     count = len(parts.train)
     further, labels = further_labels(source, layout, [parts.train, parts.test, parts.unlabelled])
-    train = {"x": whole[:count], "y": class_numbers(parts.train, layout.classes), **further[0]}
-    test = {"x": test_x, "y": class_numbers(parts.test, layout.classes), **further[1]}
+    train = {"x": whole[:count], "y": label_values(parts.train, layout), **further[0]}
+    test = {"x": test_x, "y": label_values(parts.test, layout), **further[1]}
     unlabelled = {"x": whole[count:], **further[2]} if parts.unlabelled else {}
     names = {
         part: [name for name, _ in files]
@@ -122,14 +121,14 @@ def _dataset(
     alone = {key: values[:known] for key, values in train.items()}
     called = names | {"train": names["train"][:known]}
     warnings = layout.warnings + layout.unused + remarked
-    warnings += tuple(split_doubts(layout.classes, alone, test, unlabelled, str(path), called))
+    warnings += tuple(label_doubts(layout, alone, test, unlabelled, str(path), called))
     if parts.validation:
         val = {key: values[known:] for key, values in train.items()}
         of_val = called | {"test": names["train"][known:]}
-        warnings += tuple(split_doubts(layout.classes, alone, val, {}, str(path), of_val, "validation"))
+        warnings += tuple(label_doubts(layout, alone, val, {}, str(path), of_val, "validation"))
     return Dataset(
         f"folder:{path.name}",
-        class_label(layout.classes) | labels,
+        label_info(layout) | labels,
         train,
         test,
         unlabelled,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label
+from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label, number_label
 from semivae.data.doubts import Checked, Names, seen_doubts, split_doubts
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import read_pictures
 from semivae.data.formats.label_files import ordered_classes
+from semivae.data.formats.number_labels import hold_out_groups
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
@@ -120,12 +122,16 @@ def further_labels(
 
 
 def label_info(layout: Layout) -> dict[str, LabelInfo]:
-    """What is known of the label, y: that it is a class, or a vector of attributes."""
+    """What is known of the label, y: that it is a class, a vector of attributes, or a number."""
+    if layout.numbers:
+        return number_label()
     return attribute_label(layout.classes) if layout.attributes else class_label(layout.classes)
 
 
 def label_values(members: Labelled, layout: Layout) -> Tensor:
-    """The labels of files: class numbers, int64 [n], or attributes, int8 [n, K]."""
+    """The labels of files: class numbers, int64 [n], attributes, int8 [n, K], or numbers, float32 [n]."""
+    if layout.numbers:
+        return torch.tensor([layout.numbers.get(name, math.nan) for name, _ in members], dtype=torch.float32)
     if not layout.attributes:
         return class_numbers(members, layout.classes)
     nothing = (VOID,) * len(layout.classes)
@@ -137,10 +143,10 @@ def label_doubts(
     layout: Layout, train: Sample, test: Sample, unlabelled: Sample, what: str, names: Names, checked: Checked = "test"
 ) -> list[str]:
     """What looks wrong about the parts; arguments as of `split_doubts`."""
-    if not layout.attributes:
+    if layout.by_class:
         return split_doubts(layout.classes, train, test, unlabelled, what, names, checked)
     return seen_doubts(train, test, unlabelled, what, names, checked) + (
-        attribute_doubts(train["y"], layout.classes, what) if checked == "test" else []
+        attribute_doubts(train["y"], layout.classes, what) if layout.attributes and checked == "test" else []
     )
 
 
@@ -157,8 +163,10 @@ def held_out(layout: Layout, share: float) -> tuple[Tensor, Tensor]:
         DataError: every class has one image only.
     """
     keys = [name.removeprefix(layout.top) for name, _ in layout.train]  # the same zipped and unzipped
-    strata = torch.zeros(len(keys), dtype=torch.int64) if layout.attributes else label_values(layout.train, layout)
-    return hold_out(strata, keys, share)
+    values = label_values(layout.train, layout)
+    if layout.numbers:
+        return hold_out(hold_out_groups(values), keys, share)
+    return hold_out(torch.zeros(len(keys), dtype=torch.int64) if layout.attributes else values, keys, share)
 
 
 def _rows(sample: Sample, rows: Tensor) -> Sample:

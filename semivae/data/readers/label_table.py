@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -10,6 +11,7 @@ from semivae.data.formats.csv_cells import cells_of
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.label_files import ordered_classes
+from semivae.data.formats.number_labels import number_doubts
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.further_labels import UNIT, Cells, read_cells_of
 from semivae.data.inputs.table_labels import TableLabels
@@ -27,14 +29,22 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
     used.
 
     Raises:
-        DataError: no such table or column, a file that is not there or has two labels, or fewer than two classes.
+        DataError: no such table or column, a file that is not there or has two labels, fewer than two classes, or a
+            cell that is no number where the label is one.
     """
     assert source.labels is not None
     top, tables = _tables(files, source.labels)
     parts = parts_in(files, top)
     images = [name for name in files.names if name.startswith(top) and is_image(name)]
     names, columns = _columns(files, source, tables, images)
-    called, classes, attributes, doubts = _called(files, source, names, columns)
+    numbers: dict[str, float] = {}
+    attributes: dict[str, tuple[int, ...]] = {}
+    classes: tuple[str, ...] = ()
+    if source.holds_numbers:
+        numbers, doubts = _numbers(files, source, names, columns)
+        called = dict.fromkeys(numbers, "")
+    else:
+        called, classes, attributes, doubts = _called(files, source, names, columns)
     further = {
         label: _cell_each(files, names, cells_together(columns, column), join_names(one_or_more(column)))
         for label, column in source.columns.items()
@@ -50,7 +60,8 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
             unused.append(name)
         else:
             members[part].append((name, label))
-    classes = classes or _classes(files, source.labels, members)
+    if not numbers:
+        classes = classes or _classes(files, source.labels, members)
     used = {*(name for part in members.values() for name, _ in part), *unlabelled, *tables.values()}
     advice = f"an image in a part to validate or test on needs a label in {source.labels}"
     return Layout(
@@ -67,6 +78,7 @@ def arrange_by_table(files: Files, source: FolderSource) -> Layout:
         unused_files(files, used, advice),
         further,
         attributes,
+        numbers,
     )
 
 
@@ -167,6 +179,23 @@ def _called(
     if not known:
         raise DataError(f"{what} gives no image an attribute; label some")
     return known, info.classes, vectors, []
+
+
+def _numbers(
+    files: Files, source: FolderSource, names: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, float], list[str]]:
+    """The number of each image that has one, and what is odd about the column. Raises DataError for one with two."""
+    assert isinstance(source.label_column, str)
+    what = f"{files.place}/{source.labels}: column {source.label_column}"
+    cells = Cells("y", what, columns[source.label_column], (), CellStyle(), source.unlabelled or ())
+    values, _ = read_cells_of("numbers", cells)
+    found: dict[str, float] = {}
+    for name, number in zip(names, values.tolist(), strict=True):
+        if not math.isnan(number) and found.setdefault(name, number) != number:
+            raise DataError(
+                f"{files.place}: {name} has {found[name]:g} and {number:g} in column {source.label_column}; give it one"
+            )
+    return found, number_doubts(values, what)
 
 
 def _one_each(files: Files, names: Sequence[str], labels: TableLabels) -> dict[str, str]:

@@ -40,6 +40,7 @@ class Layout:
         unused: a warning of the files that no part uses, or nothing.
         further: by further label, what the table says of the files, as cells.
         attributes: by file, its vector, where the label is one; `classes` are then the names of its entries.
+        numbers: by file, its number, where the label is one; there are no classes then.
     """
 
     top: str
@@ -52,6 +53,12 @@ class Layout:
     unused: tuple[str, ...] = ()
     further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attributes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the label of a file is one class."""
+        return not self.attributes and not self.numbers
 
     def files_of(self, label: str) -> list[str]:
         """Returns the files that have a class, or an attribute."""
