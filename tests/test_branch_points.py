@@ -17,7 +17,6 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "scenario/teaching.py": (1, "which label views move along with the image is said once, for the game"),
         "scenario/shapes.py": (1, "a map's shape is that of the data, which `check` does not read"),
         "data/values.py": (1, "places of a variable in a file may be void; the variable need be no label"),
-        "data/views.py": (1, "a view is asked to move maps along, or is not"),
         "inspection/sheet.py": (1, "a picture sheet draws maps in colours"),
         "sklearn/classifier.py": (1, "no label is meant: whether scikit-learn's y are numbers"),
         "sklearn/targets.py": (2, "no label is meant: whether scikit-learn's y are numbers or texts"),

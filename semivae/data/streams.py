@@ -124,22 +124,17 @@ class ArrayStream(Stream):
             parts.append(self._order_of(epoch)[start : start + missing])
             position += len(parts[-1])
             missing -= len(parts[-1])
-        rows = torch.cat(parts)
+        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
         batch = {
-            name: as_model_values(self._moved(array[rows.to(array.device)])) for name, array in self._arrays.items()
+            name: as_model_values(moved(array[rows.to(array.device)], self._device))
+            for name, array in self._arrays.items()
         }
         for stored in self._draws:
             generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, stored.view, step))
             which = torch.randint(len(stored.draws), (self.batch_size,), generator=generator)[first:end]
-            drawn = stored.some(rows.cpu(), which).to(self._device)
+            drawn = moved(stored.some(rows.cpu(), which), self._device)
             batch[drawn_name(stored.variable, stored.view)] = drawn
         return batch
-
-    def _moved(self, values: Tensor) -> Tensor:
-        """Values on the device of the batches, to which a GPU's are copied without a wait."""
-        if self._device.type == "cuda" and values.device.type == "cpu":
-            return values.pin_memory().to(self._device, non_blocking=True)
-        return values.to(self._device)
 
     def _order_of(self, epoch: int) -> Tensor:
         known, order = self._order  # as one: several threads may read
@@ -174,7 +169,7 @@ class ClassStream(Stream):
     def batch(self, step: int) -> Sample:
         generator = torch.Generator().manual_seed(seed_for(self._seed, self.name, "step", step))
         drawn = torch.multinomial(self.weights, self.batch_size, replacement=True, generator=generator)
-        return {self.observes[0]: drawn.to(self._device)}
+        return {self.observes[0]: moved(drawn, self._device)}
 
 
 @final
@@ -213,7 +208,7 @@ class AttributeStream(Stream):
         if len(self.rows):
             values = self.rows[torch.randint(len(self.rows), (self.batch_size,), generator=generator)]
             drawn = torch.where(values == VOID, drawn, values)
-        return {self.observes[0]: drawn.to(self._device)}
+        return {self.observes[0]: moved(drawn, self._device)}
 
 
 @final
@@ -251,7 +246,7 @@ class NumberStream(Stream):
             drawn = self.law.low + (self.law.high - self.law.low) * torch.rand(size, generator=generator)
         else:
             drawn = self.law.mean + self.law.deviation * torch.randn(size, generator=generator)
-        return {self.observes[0]: drawn.to(self._device)}
+        return {self.observes[0]: moved(drawn, self._device)}
 
 
 @final
@@ -263,6 +258,13 @@ class EmptyStream(Stream):
 
     def batch(self, step: int) -> Sample:
         return {}
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on the device of the batches, to which a GPU's are copied without a wait."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def joined(name: str, *parts: Sample) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import torch
@@ -19,6 +19,7 @@ from semivae.variables import VOID
 BENDS = 4  # places a side at which the elastic displacement is drawn
 LIGHTS = 3  # places a side at which the light of a shaded image is drawn
 ASPECT = 4 / 3  # of a random crop, the largest ratio of sides
+Numbers = Mapping[str, Tensor]  # [n] each
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the grey of a colour (ITU-R BT.601)
 
 
@@ -37,9 +38,9 @@ class View:
         self.spec = spec
         moves = (spec.shift, spec.rotate, spec.turn, spec.scale, spec.shear, spec.elastic, spec.flip, spec.crop)
         self._geometry = any(moves)
-        self._colour = any((spec.brightness, spec.contrast, spec.saturation))
-        self._light = bool(spec.gamma or spec.shade)
-        self.images_only = self._geometry or self._colour or self._light or bool(spec.cutout or spec.speckle)
+        colour, light = (spec.brightness, spec.contrast, spec.saturation), (spec.gamma, spec.shade)
+        self.images_only = any((self._geometry, *colour, *light, spec.cutout, spec.speckle))
+        self._ranges = _ranges(spec)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform a batch.
@@ -54,7 +55,7 @@ class View:
         Raises:
             DataError: a table, and a spec that changes more than noise.
         """
-        return self.turned(images, generator)[0]
+        return self._viewed(images, generator)[0]
 
     def turned(self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform images, and say by how much this changes their label, an angle.
@@ -71,13 +72,8 @@ class View:
         Raises:
             DataError: as a call.
         """
-        if images.ndim != 4 and self.images_only:
-            raise DataError(
-                f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
-            )
-        grid, turns = self._grid_of(images, generator, angles)
-        x = images if grid is None else _resampled(images, grid)
-        return self._finished(images, x, generator), turns
+        x, turns = self._viewed(images, generator, angles)
+        return x, images.new_zeros(len(images)) if turns is None else turns
 
     def joint(self, images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Transform images and their maps: geometry moves both alike, all else changes the images alone.
@@ -90,71 +86,116 @@ class View:
         Returns:
             Images and maps; a map takes the nearest place's class, and is `VOID` where that lies outside.
         """
-        x, moved = self._moved(images, generator, maps)
-        assert moved is not None
-        return self._finished(images, x, generator), moved
+        drawn, _ = self._drawn(images, generator)
+        grid = self._grid(images, drawn, generator)
+        x, moved = (images, maps) if grid is None else (_resampled(images, grid), _moved_maps(maps, grid))
+        return self._finished(images, x, drawn, generator), moved
 
-    def _moved(
-        self, images: Tensor, generator: torch.Generator, maps: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        grid, _ = self._grid_of(images, generator)
-        if grid is None:
-            return images, maps
-        return _resampled(images, grid), None if maps is None else _moved_maps(maps, grid)
-
-    def _grid_of(
+    def _viewed(
         self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None
-    ) -> tuple[Tensor | None, Tensor]:
-        """Where every place of the view lies in the image, and what is added to a label; no grid if nothing moves."""
-        return _grid(images, self.spec, generator, angles) if self._geometry else (None, images.new_zeros(len(images)))
+    ) -> tuple[Tensor, Tensor | None]:
+        """The view, and what a turn adds to the label, if there is one."""
+        if images.ndim != 4 and self.images_only:
+            raise DataError(
+                f"a view of rows of a table (here {list(images.shape)}) can only add noise; remove all other entries"
+            )
+        drawn, turns = self._drawn(images, generator, angles)
+        grid = self._grid(images, drawn, generator)
+        x = images if grid is None else _resampled(images, grid)
+        return self._finished(images, x, drawn, generator), turns
 
-    def _finished(self, images: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _drawn(
+        self, images: Tensor, generator: torch.Generator, angles: Tensor | None = None
+    ) -> tuple[Numbers, Tensor | None]:
+        """All numbers of which every image has one of its own, in one draw; and what a turn adds to the label."""
+        if not self._ranges:
+            return {}, None
+        draws = _uniform((len(self._ranges), len(images)), 1.0, generator, dim=1).to(images)
+        middles, halves = _constants(tuple(self._ranges.values()), images.device, images.dtype)
+        drawn = dict(zip(self._ranges, torch.addcmul(middles, halves, draws).unbind(), strict=True))
+        if self.spec.turn is None:
+            return drawn, None
+        turns = _turns(drawn["angle"], self.spec.turn, angles)
+        # y points down, so these maps turn the image anticlockwise
+        return {**drawn, "angle": turns * math.radians(-1.0 if self.spec.turn.clockwise else 1.0)}, turns
+
+    def _grid(self, x: Tensor, drawn: Numbers, generator: torch.Generator) -> Tensor | None:
+        """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side.
+
+        None if nothing moves.
+        """
+        if not self._geometry:
+            return None
+        count, _, height, width = x.shape
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
+            places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
+            affine = _affine(x, drawn)
+            if self.spec.crop is not None:
+                affine = _cropped(affine, drawn)
+            grid = places.bmm(affine.transpose(1, 2)).view(count, height, width, 2)
+        return grid + _bent(x, self.spec.elastic, generator) if self.spec.elastic else grid
+
+    def _finished(self, images: Tensor, x: Tensor, drawn: Numbers, generator: torch.Generator) -> Tensor:
         """All that follows geometry; `images` as they were at the start, `x` as they are now."""
-        if self._colour:
-            x = _recoloured(x, self.spec, generator)
-        if self._light:
-            x = _relit(x, self.spec, generator)
+        x = _relit(_recoloured(x, drawn), self.spec.shade, drawn, generator)
         if self.spec.noise:
-            x = x + self.spec.noise * _drawn(torch.randn, x.shape, generator).to(x)
+            x = torch.add(x, _drawn(torch.randn, x.shape, generator).to(x), alpha=self.spec.noise)
         if x is not images and x.ndim == 4:
             x = x.clamp(0, 1)
         if self.spec.speckle:
             chosen = _drawn(torch.rand, x.shape, generator).to(x.device) < self.spec.speckle
             x = torch.where(chosen, 1 - x, x)
-        return _blanked(x, self.spec.cutout, generator) if self.spec.cutout else x
+        return _blanked(x, self.spec.cutout, drawn) if self.spec.cutout else x
 
 
-def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator, dim: int = 0) -> Tensor:
-    """Random numbers of every image, on the generator's device; `dim` counts the images."""
-    return random_rows(functools.partial(draw, generator=generator, device=generator.device), shape, dim)
+def _ranges(spec: ViewSpec) -> dict[str, tuple[float, float]]:
+    """Middle and half of the range from which every image draws a number, by the number's name."""
+    found: dict[str, tuple[float, float]] = {}
+    if spec.flip:
+        found["mirror"] = (0.0, 1.0)  # its sign counts
+    if spec.rotate or spec.shear or spec.turn is not None:
+        angle = math.radians(spec.rotate) if spec.turn is None else 1.0  # what it turns depends on the label
+        found |= {"angle": (0.0, angle), "slant": (0.0, math.radians(spec.shear))}
+    if spec.scale:
+        found["zoom"] = (1.0, spec.scale)
+    if spec.shift:
+        found |= dict.fromkeys(("across", "down"), (0.0, 2 * spec.shift))  # a side is 2 long
+    if spec.crop is not None:
+        found |= {"area": ((1 + spec.crop) / 2, (1 - spec.crop) / 2), "aspect": (0.0, math.log(ASPECT) / 2)}
+        found |= dict.fromkeys(("crop across", "crop down"), (0.0, 1.0))
+    for name in ("brightness", "contrast", "saturation"):
+        if most := getattr(spec, name):
+            found[name] = (1.0, most)
+    if spec.gamma:
+        found["exponent"] = (0.0, spec.gamma)
+    if spec.cutout:
+        found |= dict.fromkeys(("blank row", "blank column"), (0.5, 0.5))  # as a share of the side
+    return found
 
 
-def _uniform(x: Tensor, rows: int, generator: torch.Generator) -> Tensor:
-    """Draws from [-1, 1], [rows, n]: so many for each image, on x's device and in its type."""
-    draws = _drawn(torch.rand, (rows, len(x)), generator, dim=1)
-    return (2 * draws - 1).to(x)
+@functools.lru_cache(maxsize=64)
+def _constants(rows: tuple[tuple[float, float], ...], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """The columns of a table, each [rows, 1]; kept, since a copy to a GPU waits."""
+    return torch.tensor(rows, device=device, dtype=dtype)[..., None].unbind(dim=1)
+
+
+def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random numbers of every image, on the generator's device."""
+    return random_rows(functools.partial(draw, generator=generator, device=generator.device), shape)
+
+
+def _uniform(shape: Sequence[int], largest: float, generator: torch.Generator, dim: int = 0) -> Tensor:
+    """Draws from [-largest, largest], on the generator's device; `dim` counts the images."""
+
+    def draw(size: Sequence[int]) -> Tensor:
+        return torch.empty(*size, device=generator.device).uniform_(-largest, largest, generator=generator)
+
+    return random_rows(draw, shape, dim)
 
 
 def _resampled(images: Tensor, grid: Tensor) -> Tensor:
     padding = "reflection" if images.shape[1] == 3 else "zeros"
     return grid_sample(images, grid, "bilinear", padding, align_corners=False)
-
-
-def _grid(x: Tensor, spec: ViewSpec, generator: torch.Generator, angles: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Where every place of the view lies in the image, [n, height, width, 2], from -1 to 1 across a side.
-
-    And what a turn adds to the label, [n].
-    """
-    count, _, height, width = x.shape
-    with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
-        places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
-        affine, turns = _affine(x, spec, generator, angles)
-        if spec.crop is not None:
-            affine = _cropped(affine, spec.crop, generator)
-        grid = places.bmm(affine.transpose(1, 2)).view(count, height, width, 2)
-    if spec.elastic:
-        grid = grid + _bent(x, spec.elastic, generator)
-    return grid, turns
 
 
 def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
@@ -165,8 +206,8 @@ def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
 
 def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     """A smooth field of displacements, [n, height, width, 2]: random at 4x4 places, in between interpolated."""
-    places = _drawn(torch.rand, (len(x), 2, BENDS, BENDS), generator)
-    field = interpolate(((2 * places - 1) * 2 * largest).to(x), x.shape[2:], mode="bicubic", align_corners=True)
+    places = _uniform((len(x), 2, BENDS, BENDS), 2 * largest, generator).to(x)  # a side is 2 long
+    field = interpolate(places, x.shape[2:], mode="bicubic", align_corners=True)
     return field.permute(0, 2, 3, 1)
 
 
@@ -178,29 +219,24 @@ def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -
     return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1).view(1, height * width, 3)
 
 
-def _affine(x: Tensor, spec: ViewSpec, generator: torch.Generator, angles: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side.
-
-    And what a turn adds to the label, [n].
-    """
-    angle, shear, zoom, across, down, *mirrored = _uniform(x, 6 if spec.flip else 5, generator).unbind()
-    zoom = 1 + zoom * spec.scale
-    mirror = mirrored[0].sign() if mirrored else torch.ones_like(zoom)
-    shift = [2 * (across * spec.shift), 2 * (down * spec.shift)]  # a side is 2 long
-    turns = torch.zeros_like(zoom) if spec.turn is None else _turns(angle, spec.turn, angles)
-    if not spec.rotate and not spec.shear and spec.turn is None:
-        none = torch.zeros_like(zoom)
-        return torch.stack([mirror / zoom, none, shift[0], none, 1 / zoom, shift[1]], dim=1).view(-1, 2, 3), turns
-    if spec.turn is None:
-        angle = angle * math.radians(spec.rotate)
-    else:  # y points down, so these maps turn the image anticlockwise
-        angle = turns * math.radians(-1.0 if spec.turn.clockwise else 1.0)
-    tan = (shear * math.radians(spec.shear)).tan()
-    cos, sin = angle.cos(), angle.sin()
-    rows = x.shape[2] / x.shape[3]  # turning mixes the axes, which are not equally long if the image is no square
-    top = [mirror * cos / zoom, (cos * tan - sin) / zoom * rows, shift[0]]
-    bottom = [mirror * sin / zoom / rows, (sin * tan + cos) / zoom, shift[1]]
-    return torch.stack([*top, *bottom], dim=1).view(-1, 2, 3), turns
+def _affine(x: Tensor, drawn: Numbers) -> Tensor:
+    """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
+    none, zoom, mirror = x.new_zeros(len(x)), drawn.get("zoom"), drawn.get("mirror")
+    if "angle" in drawn:
+        turn = torch.stack([drawn["angle"].cos(), drawn["angle"].sin()])
+        cos, sin = (turn if zoom is None else turn / zoom).unbind()
+        tan = drawn["slant"].tan()
+        linear = [cos, cos * tan - sin, sin, torch.addcmul(cos, sin, tan)]
+        if (rows := x.shape[2] / x.shape[3]) != 1:  # turning mixes the axes, which are not equally long then
+            linear[1], linear[2] = linear[1] * rows, linear[2] / rows
+    else:
+        size = x.new_ones(len(x)) if zoom is None else 1 / zoom
+        linear = [size, none, none, size]
+    top, bottom = [*linear[:2], drawn.get("across", none)], [*linear[2:], drawn.get("down", none)]
+    affine = torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)
+    if mirror is not None:
+        affine[:, :, 0].mul_(mirror.sign()[:, None])
+    return affine
 
 
 def _turns(draws: Tensor, spec: TurnSpec, angles: Tensor | None) -> Tensor:
@@ -224,47 +260,39 @@ def _turns(draws: Tensor, spec: TurnSpec, angles: Tensor | None) -> Tensor:
     return (least + most) / 2 + draws * (most - least) / 2
 
 
-def _cropped(affine: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
+def _cropped(affine: Tensor, drawn: Numbers) -> Tensor:
     """The maps [n, 2, 3], followed by a random resized crop (Szegedy et al. 2015) of the image."""
-    area, ratio, across, down = _uniform(affine, 4, generator).unbind()
-    area = smallest + (1 - smallest) * (area + 1) / 2
-    aspect = (ratio * math.log(ASPECT)).exp().sqrt()
-    width, height = (area.sqrt() * aspect).clamp_max(1), (area.sqrt() / aspect).clamp_max(1)
-    sides = torch.stack([width, height], dim=1)
+    side, aspect = drawn["area"].sqrt(), drawn["aspect"].exp()
+    sides = torch.stack([side * aspect, side / aspect], dim=1).clamp_max(1)
     moved = affine * sides[..., None]
-    moved[:, :, 2] += (1 - sides) * torch.stack([across, down], dim=1)
+    moved[:, :, 2] += (1 - sides) * torch.stack([drawn["crop across"], drawn["crop down"]], dim=1)
     return moved
 
 
-def _recoloured(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    saturates = bool(spec.saturation) and x.shape[1] == 3
-    largest = [most for most in (spec.brightness, spec.contrast, spec.saturation if saturates else 0.0) if most]
-    factors = _uniform(x, len(largest), generator)[..., None, None, None].unbind()
-    factor = iter([1 + most * draws for most, draws in zip(largest, factors, strict=True)])
-    if spec.brightness:
-        x = x * next(factor)
-    if spec.contrast:
-        middle = _grey(x).mean(dim=(1, 2, 3), keepdim=True)
-        x = middle + (x - middle) * next(factor)
-    if saturates:
-        grey = _grey(x)
-        x = grey + (x - grey) * next(factor)
+def _recoloured(x: Tensor, drawn: Numbers) -> Tensor:
+    factors = {name: number.view(-1, 1, 1, 1) for name, number in drawn.items()}
+    if "brightness" in factors:
+        x = x * factors["brightness"]
+    if "contrast" in factors:
+        x = torch.lerp(_grey(x).mean(dim=(1, 2, 3), keepdim=True), x, factors["contrast"])
+    if "saturation" in factors and x.shape[1] == 3:
+        x = torch.lerp(_grey(x), x, factors["saturation"])
     return x
 
 
-def _relit(x: Tensor, spec: ViewSpec, generator: torch.Generator) -> Tensor:
-    if spec.gamma:
-        x = x.clamp(1e-4, 1.0) ** (spec.gamma * _uniform(x, 1, generator)).exp().view(-1, 1, 1, 1)
-    if spec.shade:
+def _relit(x: Tensor, shade: float, drawn: Numbers, generator: torch.Generator) -> Tensor:
+    if "exponent" in drawn:
+        x = x.clamp(1e-4, 1.0) ** drawn["exponent"].exp().view(-1, 1, 1, 1)
+    if shade:
         places = _drawn(torch.randn, (len(x), 1, LIGHTS, LIGHTS), generator).to(x)
-        x = x * interpolate(places * spec.shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
+        x = x * interpolate(places * shade, x.shape[2:], mode="bicubic", align_corners=True).exp()
     return x
 
 
 def _grey(x: Tensor) -> Tensor:
     """[n, 1, height, width]: how light each pixel is."""
     if x.shape[1] != 3:
-        return x.mean(dim=1, keepdim=True)
+        return x if x.shape[1] == 1 else x.mean(dim=1, keepdim=True)
     return (x * _luma(x.device, x.dtype)).sum(dim=1, keepdim=True)
 
 
@@ -274,15 +302,18 @@ def _luma(device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.tensor(LUMA, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 
-def _blanked(x: Tensor, side: float, generator: torch.Generator) -> Tensor:
+def _blanked(x: Tensor, side: float, drawn: Numbers) -> Tensor:
     """Blank one square an image (DeVries and Taylor 2017): its centre is any pixel, so it may reach over the edge."""
     height, width = x.shape[2:]
-
-    def inside(length: int) -> Tensor:
-        extent = max(1, round(side * min(height, width)))
-        centre = _drawn(functools.partial(torch.randint, length), (len(x), 1), generator).to(x.device)
-        offset = torch.arange(length, device=x.device) - (centre - extent // 2)
-        return (offset >= 0) & (offset < extent)
-
-    square = inside(height)[:, None, :, None] & inside(width)[:, None, None, :]
+    extent = max(1, round(side * min(height, width)))
+    centres = torch.stack([drawn["blank row"] * height, drawn["blank column"] * width]).floor()
+    places = _pixels(max(height, width), extent // 2 - (extent - 1) / 2, x.device, x.dtype)
+    inside = (places - centres[..., None]).abs() < extent / 2  # [2, n, longer side]
+    square = inside[0, :, None, :height, None] & inside[1, :, None, None, :width]
     return x.masked_fill(square, 0.5 if x.shape[1] == 3 else 0.0)
+
+
+@functools.lru_cache(maxsize=16)
+def _pixels(length: int, first: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The numbers first, first + 1, ..., [length]."""
+    return torch.arange(length, device=device, dtype=dtype) + first

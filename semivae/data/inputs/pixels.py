@@ -101,7 +101,7 @@ def as_model_values(raw: Tensor) -> Tensor:
         return raw.long()
     if raw.dtype in (torch.int8, torch.float16):
         return raw.float()
-    return raw.to(torch.float32).div_(255) if raw.dtype == torch.uint8 else raw
+    return raw / 255 if raw.dtype == torch.uint8 else raw
 
 
 def binarized(images: Tensor, threshold: float | None) -> Tensor:

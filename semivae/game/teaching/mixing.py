@@ -9,7 +9,6 @@ box of the image, as cutout does, but behind real content (Yun et al. 2019, "Cut
 from __future__ import annotations
 
 import functools
-import math
 
 import torch
 from torch import Tensor
@@ -35,11 +34,12 @@ def mix_examples(images: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, 
     """
     shard = current_shard()
     count = len(images) * shard.count
-    lam = shard.rows(shard.draw(lambda: Beta(alpha, alpha).sample((count,)))).to(images)
+    both = torch.full((), alpha, device=images.device)
+    lam = shard.rows(shard.draw(lambda: Beta(both, both, validate_args=False).sample((count,)))).to(images)
     lam = torch.maximum(lam, 1.0 - lam)
-    partners = shard.rows(shard.draw(lambda: torch.randperm(count))).to(images.device)
+    partners = shard.rows(shard.draw(lambda: torch.randperm(count, device=images.device)))
     weight = lam.view(-1, *[1] * (images.ndim - 1))
-    mixtures = weight * images + (1.0 - weight) * shard.gather(images)[partners]
+    mixtures = torch.lerp(shard.gather(images)[partners], images, weight)
     return mixtures, shard.gather(labels)[partners], lam
 
 
@@ -50,17 +50,19 @@ def random_boxes(count: int, height: int, width: int, p: float, generator: torch
     """
     draws = random_rows(functools.partial(torch.rand, generator=generator, device=generator.device), (5, count), 1)
     area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
-    ratio = torch.exp((2 * draws[1] - 1) * math.log(BOX_RATIO))
-    rows = _inside(height, (area * ratio).sqrt().clamp_max(1.0), draws[2])
-    columns = _inside(width, (area / ratio).sqrt().clamp_max(1.0), draws[3])
-    return rows[:, :, None] & columns[:, None, :] & (draws[4] < p)[:, None, None]
+    ratio = BOX_RATIO ** (2 * draws[1] - 1)
+    extents = torch.stack([area * ratio, area / ratio]).sqrt().clamp_max(1.0)  # down and across, of sides of 1
+    first = draws[2:4] * (1.0 - extents)
+    centres = _centres(height, width, draws.device)
+    inside = (centres >= first[..., None]) & (centres < (first + extents)[..., None])  # [2, n, longer side]
+    return inside[0, :, :height, None] & inside[1, :, None, :width] & (draws[4] < p)[:, None, None]
 
 
-def _inside(length: int, extent: Tensor, position: Tensor) -> Tensor:
-    """Returns masks [n, length] of intervals of `extent` (as a fraction of the length) at `position` in [0, 1]."""
-    centres = (torch.arange(length, device=extent.device) + 0.5) / length
-    first = position * (1.0 - extent)
-    return (centres >= first[:, None]) & (centres < (first + extent)[:, None])
+@functools.lru_cache(maxsize=16)
+def _centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Where the middles of the pixels lie down and across, [2, 1, longer side]: from 0 to 1 across a side."""
+    places = torch.arange(max(height, width), device=device) + 0.5
+    return torch.stack([places / height, places / width])[:, None]
 
 
 def paste_boxes(images: Tensor, boxes: Tensor) -> Tensor:
