@@ -1,13 +1,14 @@
-"""Muon over all weights of a shape at once: the steps of torch's own, matrix by matrix."""
+"""Muon over many weights at once: the steps of torch's own, matrix by matrix."""
 
 from __future__ import annotations
 
-import pytest
+import math
+
 import torch
 
-from semivae.training.muon import Muon, orthogonalised
+from semivae.training.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalised
 
-SHAPES = [(4, 9), (9, 4), (4, 9), (4, 4), (1, 9), (3, 1)]  # wide and tall ones are moved together
+SHAPES = [(4, 9), (9, 4), (4, 9), (4, 4), (1, 9), (3, 1), (70, 90), (70, 75)]  # wide and tall ones, small and large
 
 
 def gradients(seed: int) -> list[torch.Tensor]:
@@ -17,7 +18,7 @@ def gradients(seed: int) -> list[torch.Tensor]:
 
 def test_its_steps_are_those_of_torch() -> None:
     ours, theirs = ([torch.nn.Parameter(weight) for weight in gradients(0)] for _ in range(2))
-    own = Muon(ours, lr=0.1, weight_decay=0.3, dtype=torch.bfloat16)
+    own = Muon(ours, lr=0.1, weight_decay=0.3)
     torchs = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
     for step in range(1, 4):
         for weights in (ours, theirs):
@@ -26,17 +27,41 @@ def test_its_steps_are_those_of_torch() -> None:
         own.step()
         torchs.step()
     for one, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(one, other, atol=4e-3)  # the sums of bfloat16 products are rounded otherwise
+        apart = (one - other).norm() / (3 * 0.1 * 0.2 * max(one.shape) ** 0.5 * min(one.shape) ** 0.5)
+        assert apart < 0.02  # of the way: torch's products are rounded to bfloat16
         assert torch.equal(own.state[one]["momentum_buffer"], torchs.state[other]["momentum_buffer"])
 
 
-@pytest.mark.parametrize(("dtype", "margin"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)])
-def test_matrices_become_orthogonal_each_for_itself(dtype: torch.dtype, margin: float) -> None:
+def iterated(matrices: torch.Tensor) -> torch.Tensor:
+    """The iteration as it is written in the paper, in float64."""
+    a, b, c = COEFFICIENTS
+    found: torch.Tensor = matrices.double() / matrices.double().norm(dim=(1, 2), keepdim=True)
+    for _ in range(ITERATIONS):
+        gram = found @ found.mT
+        found = a * found + (b * gram + c * gram @ gram) @ found
+    return found
+
+
+def test_iterations_on_products_are_those_on_the_matrices() -> None:
+    """Also of matrices that are nearly flat in most directions, whose products are far flatter."""
+    for shape in ((2, 4, 9), (3, 64, 200), (2, 70, 75)):
+        for flattest in (1.0, 1e-3, 1e-6):
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            left, _, right = torch.linalg.svd(x, full_matrices=False)
+            x = left * torch.logspace(0, math.log10(flattest), shape[1]) @ right
+            expected = iterated(x)
+            (found,) = orthogonalised([x])
+            assert (found - expected).norm() < 2e-3 * expected.norm()  # bfloat16 misses by 0.1 to 0.5 of it
+
+
+def test_matrices_become_orthogonal_each_for_itself() -> None:
     matrices = torch.stack([gradient for gradient in gradients(0) if gradient.shape == (4, 9)])
-    found = orthogonalised(matrices * torch.tensor([1e-3, 1e3])[:, None, None], dtype)
-    values = torch.linalg.svdvals(found.float())
+    others = torch.zeros(1, 7, 8)  # a gradient of zeros moves nothing
+    found, none = orthogonalised([matrices * torch.tensor([1e-3, 1e3])[:, None, None], others])
+    values = torch.linalg.svdvals(found)
     assert values.min() > 0.65 and values.max() < 1.25
     left, _, right = torch.linalg.svd(matrices, full_matrices=False)
     nearest = left @ right
-    agreement = (found.float() * nearest).sum(dim=(1, 2)) / found.float().norm(dim=(1, 2)) / nearest.norm(dim=(1, 2))
-    assert agreement.min() > 0.97 - margin
+    agreement = (found * nearest).sum(dim=(1, 2)) / found.norm(dim=(1, 2)) / nearest.norm(dim=(1, 2))
+    assert agreement.min() > 0.97
+    assert torch.equal(none, others)

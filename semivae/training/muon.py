@@ -1,10 +1,10 @@
-"""Muon, over all weights of one shape at a time: as torch's own, in a fraction of its products."""
+"""Muon, over many weights at a time, in products of small square matrices: torch's steps in a fraction of its work."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,25 +14,24 @@ MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration of Jordan et al. (2024): steepest at zero
 ITERATIONS = 5
 SMALLEST_NORM = 1e-7
+SMALLEST_SIZE = 64  # of the squares that are iterated: smaller ones are filled up, to be iterated together
 
 
 class Muon(torch.optim.Optimizer):
     """Moves matrices by the nearest orthogonal matrix to their running gradient (Jordan et al. 2024).
 
     The step is as long as AdamW's at the same learning rate (Liu et al. 2025). It is that of `torch.optim.Muon` with
-    `adjust_lr_fn="match_rms_adamw"`, whose moments it also names alike, but for the order of sums: torch multiplies one
-    matrix after the other, this one all of a shape together.
+    `adjust_lr_fn="match_rms_adamw"`, whose moments it also names alike, but for rounding: torch iterates each matrix in
+    bfloat16, this one its products with itself in float32, many together (`orthogonalised`).
 
     Args:
         matrices: what to move, each [rows, columns], or groups of them.
         lr: the learning rate.
         weight_decay: the share of the weights, times the rate, that each step takes away.
-        dtype: in which the products are computed.
     """
 
-    def __init__(self, matrices: Iterable[Any], lr: float, weight_decay: float, dtype: torch.dtype) -> None:
+    def __init__(self, matrices: Iterable[Any], lr: float, weight_decay: float) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
-        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -51,12 +50,13 @@ class Muon(torch.optim.Optimizer):
         for index, matrix in enumerate(matrices):
             by_shape[min(matrix.shape), max(matrix.shape)].append(index)
         torch._foreach_mul_(matrices, 1.0 - group["lr"] * group["weight_decay"])
-        for (_, longer), indices in by_shape.items():
-            lying = torch.stack([_lying(updates[index]) for index in indices])
-            moves = orthogonalised(lying, self.dtype).to(lying.dtype).unbind()
-            upright = [_as(move, matrices[index]) for index, move in zip(indices, moves, strict=True)]
-            length = 0.2 * math.sqrt(longer)  # the root mean square of AdamW's step is about 0.2
-            torch._foreach_add_([matrices[index] for index in indices], upright, alpha=-group["lr"] * length)
+        moved = [index for indices in by_shape.values() for index in indices]
+        found = orthogonalised([_stack([_lying(updates[index]) for index in indices]) for indices in by_shape.values()])
+        moves = [move for stack in found for move in stack]
+        # the root mean square of AdamW's step is about 0.2
+        torch._foreach_mul_(moves, [-0.2 * group["lr"] * math.sqrt(max(matrices[index].shape)) for index in moved])
+        upright = [_as(move, matrices[index]) for index, move in zip(moved, moves, strict=True)]
+        torch._foreach_add_([matrices[index] for index in moved], upright)
 
     def _moment(self, matrix: Tensor) -> Tensor:
         state = self.state[matrix]
@@ -66,22 +66,52 @@ class Muon(torch.optim.Optimizer):
         return moment
 
 
-def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns about the nearest orthogonal matrices, [n, rows, columns], to matrices with no more rows than columns.
+def orthogonalised(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """Returns about the nearest orthogonal matrices to stacks of matrices, each [n, rows, columns], rows <= columns.
 
-    The singular values end between about 0.7 and 1.2 (five Newton-Schulz iterations), which serves as well as 1.
+    Five Newton-Schulz iterations, X <- (a + b X X' + c (X X')^2) X, leave singular values between about 0.7 and 1.2,
+    which serves as well as 1. All five together are one product Q X, and Q follows from X X' alone: so the iterations
+    need no matrix with the longer side, and stacks with the same shorter side share them.
+    """
+    grams = [_filled(stack @ stack.mT) for stack in stacks]
+    found: list[Tensor] = list(stacks)
+    for size in {gram.shape[-1] for gram in grams}:
+        of_size = [index for index, gram in enumerate(grams) if gram.shape[-1] == size]
+        factors = newton_schulz(torch.cat([grams[index] for index in of_size]))
+        for index, factor in zip(of_size, torch.split(factors, [len(stacks[index]) for index in of_size]), strict=True):
+            rows = stacks[index].shape[1]
+            found[index] = factor[:, :rows, :rows] @ stacks[index]
+    return found
 
-    Args:
-        matrices: [n, rows, columns].
-        dtype: in which the products are computed, and of the result.
+
+def newton_schulz(gram: Tensor) -> Tensor:
+    """Returns the factors Q with which Q X is about orthogonal, [n, rows, rows], given all X X', [n, rows, rows].
+
+    X is scaled to norm 1 before. With P = a + b G + c G^2 of the Gram matrix G = X X', X becomes P X and G becomes
+    P G P in each iteration; all of these matrices commute.
     """
     a, b, c = COEFFICIENTS
-    found = matrices.to(dtype)
-    found = found / torch.linalg.vector_norm(found, dim=(1, 2), keepdim=True).clamp_min(SMALLEST_NORM)
-    for _ in range(ITERATIONS):
-        gram = found @ found.mT
-        found = torch.baddbmm(found, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
-    return found
+    squared_norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp_min(SMALLEST_NORM**2)[:, None, None]
+    gram = gram / squared_norm
+    even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # P without its a
+    factor = even.clone()
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    for _ in range(ITERATIONS - 1):
+        half = torch.baddbmm(gram, even, gram, beta=a)
+        gram = torch.baddbmm(half, half, even, beta=a)
+        even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor = torch.baddbmm(factor, even, factor, beta=a)
+    return factor / squared_norm.sqrt()
+
+
+def _filled(gram: Tensor) -> Tensor:
+    """Returns Gram matrices with rows and columns of zeros up to the smallest size, which change no other entry."""
+    missing = SMALLEST_SIZE - gram.shape[-1]
+    return torch.nn.functional.pad(gram, (0, missing, 0, missing)) if missing > 0 else gram
+
+
+def _stack(matrices: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(matrices)) if len(matrices) > 1 else matrices[0][None]
 
 
 def _lying(matrix: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +69,7 @@ class PlayerOptimizer:
             algorithm(groups or [{"params": [torch.zeros(0, requires_grad=True)]}], fused=True, **shared)
         ]
         if self.matrices:
-            dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-            self.optimizers.append(Muon(self._groups(self.matrices, shares or {}), dtype=dtype, **shared))
+            self.optimizers.append(Muon(self._groups(self.matrices, shares or {}), **shared))
 
     def _groups(self, moved: Mapping[int, Tensor], shares: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
         """Returns an optimiser's groups, one for each share of the learning rate, of what it moves by number."""
@@ -90,7 +89,11 @@ class PlayerOptimizer:
 
     def clip_gradient(self) -> Tensor:
         """Clips the new gradient; returns its norm before, [], which is finite where all of it is."""
-        return nn.utils.clip_grad_norm_(self.parameters, self.spec.clip or math.inf)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.spec.clip:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.spec.clip, norm)
+        return norm
 
     def update(self, step: int) -> None:
         """Updates the parameters by their gradients, at the learning rate of that step."""
@@ -145,14 +148,14 @@ class Turn:
         step: the number of the step.
         who: the players that moved, for messages.
         terms: the loss by its terms, without gradient.
-        loss_is_finite, gradient_is_finite: whether they were, [] bool, on the device.
+        loss_and_norms: the loss, and the norm of each player's gradient, [1 + players], on the device. Norms are finite
+            where all of a gradient is.
     """
 
     step: int
     who: str
     terms: Mapping[Term, Tensor]
-    loss_is_finite: Tensor
-    gradient_is_finite: Tensor
+    loss_and_norms: Tensor
 
 
 class Optimizers:
@@ -228,9 +231,9 @@ class Optimizers:
         self, moving: Sequence[PlayerOptimizer], learners: Sequence[PlayerName], losses: Losses, step: int
     ) -> None:
         """Clips the gradients, checks them and the loss, and updates the parameters."""
-        norms = torch.stack([optimizer.clip_gradient().to(losses.total.device) for optimizer in moving])
-        finite = losses.total.detach().isfinite(), norms.isfinite().all()
-        self._unchecked.append(Turn(step, " and ".join(learners), losses.terms, *finite))
+        loss = losses.total.detach()
+        norms = [optimizer.clip_gradient().to(loss) for optimizer in moving]
+        self._unchecked.append(Turn(step, " and ".join(learners), losses.terms, torch.stack([loss, *norms])))
         if self.wait:
             self.check()
         for optimizer in moving:
@@ -245,12 +248,13 @@ class Optimizers:
         turns, self._unchecked = self._unchecked, []
         if not turns:
             return
-        answers = torch.stack([torch.stack([turn.loss_is_finite, turn.gradient_is_finite]) for turn in turns]).tolist()
-        for turn, (loss, gradient) in zip(turns, answers, strict=True):
+        answers = iter(torch.cat([turn.loss_and_norms for turn in turns]).isfinite().tolist())  # one wait for all
+        for turn in turns:
+            loss, *norms = itertools.islice(answers, len(turn.loss_and_norms))
             if not loss:
                 bad = {str(term): value.item() for term, value in turn.terms.items() if not value.isfinite()}
                 raise TrainingError(_not_finite(turn.step, f"the loss of the {turn.who}", bad))
-            if not gradient:
+            if not all(norms):
                 raise TrainingError(_not_finite(turn.step, f"the gradient of the {turn.who}", {}))
 
     def tensors(self) -> dict[str, Tensor]:
