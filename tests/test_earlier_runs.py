@@ -1,8 +1,8 @@
 """Runs of earlier versions, kept in tests/data: they open, answer as they did then, and train on to the same end.
 
 Another processor or another torch adds up in another order, so numbers are compared with a tolerance; on the machine
-that wrote them the weights must be equal bit for bit. Those of the twin of `classes` were written anew when Muon
-began to compute its products in the precision of the training: they were in bfloat16 before.
+that wrote them the weights must be equal bit for bit. Where runs end that are trained on was written anew
+(`make_run.py --ends`) when training changed on purpose: Muon's precision, the order of draws within a step.
 """
 
 from __future__ import annotations

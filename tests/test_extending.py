@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from semivae.game.families import Family
 from semivae.game.game import Game
 from semivae.game.losses import Losses
 from semivae.game.plan import Lesson
+from semivae.game.readings import Asking
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.recipe import dump_recipe, read_recipe
 from semivae.recipe.schema import Recipe
@@ -120,15 +122,15 @@ def test_a_run_with_all_four_is_kept_and_opened_again(tmp_path: Path) -> None:
 
     @extending.teacher("counting")
     class Counting(ClassTeacher):
-        def loss_given(self, *args: object) -> tuple[Tensor, dict[str, Tensor]]:
+        def lesson(self, *args: Any) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
             calls["teacher"] = calls.get("teacher", 0) + 1
-            return super().loss_given(*args)  # type: ignore[arg-type]
+            return super().lesson(*args)
 
     @extending.game("counting")
     class CountingGame(Game):
-        def lesson_loss(self, lesson: Lesson, step: object) -> Losses:
+        def lesson_loss(self, lesson: Lesson, *args: Any) -> Asking[Losses]:
             calls[lesson.learner] = calls.get(lesson.learner, 0) + 1
-            return super().lesson_loss(lesson, step)  # type: ignore[arg-type]
+            return super().lesson_loss(lesson, *args)
 
     extending.network("linear")(Linear)
     extending.family("laplace", parameters=2)(LaplaceFamily)

@@ -168,7 +168,7 @@ def test_the_decoder_learns_from_filled_vectors_and_the_encoder_from_what_is_kno
     losses: dict[Term, Tensor] = {}
     for lesson in played.plan.lessons:
         if lesson.stream == "labelled":
-            losses |= played.lesson_loss(lesson, step).terms
+            losses |= played.losses_of([lesson], step).terms
     assert seen and set(seen[0][:, 1].tolist()) == {-1.0, 1.0}, "filled"
     assert (seen[0][:, 1] > 0).float().mean().item() == pytest.approx(0.9, abs=0.06), "4 standard errors"
     assert set(seen[0][:, 0].tolist()) == {1.0} and set(seen[0][:, 2].tolist()) == {-1.0}, "known"
@@ -185,7 +185,7 @@ def test_a_decoder_without_images_does_not_fill_what_teaches_the_encoder() -> No
     batch = {"x": torch.rand(8, 1, 2, 2), "a": torch.tensor([[1.0, VOID, 0.0]]).repeat(8, 1)}
     step = played.begin({"labelled": batch}, {"labelled": 8}, 0.0, torch.Generator())
     (lesson,) = played.plan.of("encoder")
-    assert played.lesson_loss(lesson, step).total.item() == pytest.approx(2 * math.log(2.0))
+    assert played.losses_of([lesson], step).total.item() == pytest.approx(2 * math.log(2.0))
 
 
 def test_a_vector_that_depends_on_codes_has_a_plan() -> None:

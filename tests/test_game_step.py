@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.families import categorical_of
@@ -45,19 +46,20 @@ def test_each_player_steps_once_and_every_lesson_is_reported() -> None:
 def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are() -> None:
     """Known labels are never replaced by the encoder's guess, and unlabelled images never see a label."""
     game = make_game()
-    seen: list[Sample] = []
-    score = game.decoder.lesson_scores
+    seen: list[tuple[Sample, ...]] = []
+    of_all = game.decoder["x"].of_all
 
-    def spy(sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
-        seen.append(sample)
-        return score(sample, targets)
+    def spy(samples: Sequence[Sample]) -> list[Distribution]:
+        seen.append(tuple(samples))
+        return of_all(samples)
 
-    game.decoder.lesson_scores = spy  # type: ignore[method-assign]
+    game.decoder["x"].of_all = spy  # type: ignore[method-assign]
     given = batches()
     play(game)
-    assert torch.equal(seen[0]["y"], given["labelled"]["y"])
+    ((labelled, unlabelled),) = seen
+    assert torch.equal(labelled["y"], given["labelled"]["y"])
     assert set(given["unlabelled"]) == {"x"}
-    assert {"x", "y", "h"} == set(seen[1])
+    assert {"x", "y", "h"} == set(unlabelled)
 
 
 def test_threshold_of_the_views_switches_uncertain_images_off() -> None:

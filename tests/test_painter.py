@@ -285,6 +285,6 @@ def test_the_parents_of_a_picture_are_drawn_given_evidence(recipes: tuple[Path, 
     (lesson,) = (lesson for lesson in painting.plan.lessons if lesson.stream == "coarse")
     batch = {"x": torch.rand(200, 1, 8, 8), "c": torch.tensor([0, 1]).repeat(100)}
     step = painting.game.begin({"coarse": batch}, {"coarse": 200}, 0.0, torch.Generator())
-    painting.game.lesson_loss(lesson, step)
+    painting.game.losses_of([lesson], step)
     y = given[0][:, TIME_FEATURES : TIME_FEATURES + 10].argmax(dim=1)
     assert torch.equal(y >= 5, batch["c"] == 1) and len(y.unique()) > 4

@@ -21,6 +21,7 @@ from semivae.data.unpaired import Unpaired
 from semivae.errors import DataError, RecipeError, RunError
 from semivae.game.game import Game
 from semivae.game.players import Player
+from semivae.game.readings import Asking
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.map_teacher import MapTeacher
 from semivae.game.teaching.teacher import StreamViews, Teacher
@@ -342,12 +343,18 @@ class FlagsTeacher(Teacher):
         super().__init__(label, views)
         self._ema_encoder = (ema_encoder,)
 
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
         with torch.no_grad():
             target = self._ema_encoder[0][self.label]({"x": images}).mean
-        loss = -encoder.log_prob({"x": images, self.label: target}, [self.label])[self.label].mean()
+        (learnt,) = yield [(encoder[self.label], {"x": images})]
+        loss = -learnt.log_prob(target).mean()
         return loss, {"views": loss.detach(), "mask_rate": torch.ones(())}
 
 

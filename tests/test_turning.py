@@ -130,7 +130,7 @@ def test_labelled_pairs_of_a_stream_stay_pairs() -> None:
     torch.testing.assert_close(directions(found["x"])[known], found["y"][known], atol=0.5, rtol=0.0)
     assert found["y"][7].isnan() and torch.equal(found["c"], batch["c"])
     assert batch["y"][0] == -80.0 and step.batches["pairs"] is batch, "the data themselves stay as they are"
-    assert game.lesson_loss(plan.lessons[0], step).total < 0.5 * math.log(2 * math.pi) + math.log(30.0) + 0.01
+    assert game.losses_of([plan.lessons[0]], step).total < 0.5 * math.log(2 * math.pi) + math.log(30.0) + 0.01
 
 
 def test_the_teachers_answer_moves_by_the_difference_of_both_turns() -> None:

@@ -40,7 +40,8 @@ from semivae.training import phase
 FREE = {"view", "_unsafe_view", "reshape", "expand", "t", "transpose", "permute", "slice", "select", "unsqueeze",
     "squeeze", "detach", "alias", "as_strided", "unbind", "split", "chunk", "split_with_sizes", "empty", "empty_like",
     "empty_strided", "new_empty", "new_empty_strided", "_local_scalar_dense", "is_nonzero", "view_as", "lift_fresh",
-    "unfold", "diagonal", "movedim", "narrow", "mT", "_reshape_alias", "numpy_T", "is_same_size", "equal"}
+    "unfold", "diagonal", "_record_function_enter_new", "_record_function_exit",
+    "movedim", "narrow", "mT", "_reshape_alias", "numpy_T", "is_same_size", "equal"}
 WAITS = {"_local_scalar_dense", "is_nonzero", "nonzero", "equal"}
 
 class Count(TorchDispatchMode):

@@ -7,12 +7,15 @@ values come from a stream.
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from semivae.game.families import FAMILIES, with_evidence
 from semivae.parallel.shards import current_shard, sample_rows
@@ -23,6 +26,8 @@ class Conditional(nn.Module, ABC):
     """p(target | given). `given` are the parents; `learnable` says whether there are parameters to learn."""
 
     learnable: bool
+    also_reads: ClassVar[tuple[str, ...]] = ()
+    """What `parameters_of` takes from a sample besides the parents, if it is there."""
 
     def __init__(self, target: Variable, given: tuple[Variable, ...] = ()) -> None:
         super().__init__()
@@ -43,17 +48,53 @@ class Conditional(nn.Module, ABC):
         """Returns the distribution of the target with these parameters, as `parameters_of` returns them."""
         return self.family.distribution(self.target, parameters)
 
-    def draw(self, sample: Sample, batch: int, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
-        """Returns a value of the target, [batch, *shape]: a draw, or the mean or mode if the variable asks for it.
+    def of_all(self, samples: Sequence[Sample]) -> list[Distribution]:
+        """Returns what `forward` does of each of several samples, with one reading of the network for all.
 
-        From a prior the value is always drawn, because its mean or mode is the same for every sample; with `sampled`
-        it is drawn from every conditional. With the log-likelihood of evidence, [batch, classes], a class is drawn from
-        this distribution times that likelihood.
+        A network whose answers depend on the whole batch, by batch norm, reads each by itself.
+        """
+        if len(samples) == 1 or self._mixes_examples:
+            return [self(sample) for sample in samples]
+        return self._for_each(samples, self._parameters_of_all(samples))
+
+    @property
+    def _mixes_examples(self) -> bool:
+        """Whether an answer depends on the other examples of a batch."""
+        return any(isinstance(module, _BatchNorm) and module.training for module in self.modules())
+
+    def _parameters_of_all(self, samples: Sequence[Sample]) -> Tensor:
+        """Returns the parameters of samples of any sizes, one after the other; of a prior, once."""
+        together = samples[0]
+        if self.given and len(samples) > 1:
+            read = {*(variable.name for variable in self.given), *self.also_reads}
+            together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0] if name in read}
+        # log-probabilities need float32, also where the networks run in bfloat16
+        return self.parameters_of(together).float()
+
+    def _for_each(self, samples: Sequence[Sample], parameters: Tensor) -> list[Distribution]:
+        if not self.given:
+            return [self.distribution_of(parameters)] * len(samples)
+        parts = torch.split(parameters, [len(sample[self.given[0].name]) for sample in samples])
+        return [self.distribution_of(part) for part in parts]
+
+    def draw(self, sample: Sample, batch: int, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
+        """Returns a value of the target, [batch, *shape], as `value_of` takes it from its distribution.
 
         Raises:
             FloatingPointError: as `to_draw`.
         """
-        distribution = self.to_draw(sample, batch)
+        return self.value_of(self.to_draw(sample, batch), sampled, evidence)
+
+    def value_of(self, distribution: Distribution, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
+        """Returns a draw, or the mean or mode if the variable asks for it, [batch, *shape].
+
+        From a prior the value is always drawn, because its mean or mode is the same for every sample; with `sampled`
+        it is drawn from every conditional. With the log-likelihood of evidence, [batch, classes], a class is drawn from
+        the distribution times that likelihood.
+
+        Args:
+            distribution: of the target, batch shape [batch].
+        """
         if evidence is not None:
             distribution = with_evidence(distribution, evidence)
         if sampled or not self.given or self.target.complete_with == "sample":
@@ -68,21 +109,37 @@ class Conditional(nn.Module, ABC):
             FloatingPointError: the parameters are not finite, so a draw would be undefined. Asked on a CPU only, where
                 the answer costs no wait, and of whole batches; elsewhere such a network shows in its own loss.
         """
-        parameters = self.parameters_of(sample).float()
+        return self.to_draw_all([sample], [batch])[0]
+
+    def to_draw_all(self, samples: Sequence[Sample], batches: Sequence[int]) -> list[Distribution]:
+        """Returns what `to_draw` does of each of several samples, with one reading of the network as in `of_all`."""
+        if len(samples) > 1 and self._mixes_examples:
+            return [self.to_draw(sample, batch) for sample, batch in zip(samples, batches, strict=True)]
+        found = self._for_each(samples, self._finite(self._parameters_of_all(samples)))
+        if self.given:
+            return found
+        return [prior.expand(torch.Size((batch,))) for prior, batch in zip(found, batches, strict=True)]
+
+    def _finite(self, parameters: Tensor) -> Tensor:
+        """Returns parameters that can be drawn from; raises as `to_draw`."""
         if parameters.device.type != "cpu" or current_shard().count > 1:
             # a draw from what is not finite would end a process on a GPU; of several processes all end at one step
-            parameters = parameters.nan_to_num()
-        elif not bool(parameters.isfinite().all()):
+            return parameters.nan_to_num()
+        if not math.isfinite(parameters.sum().item()) and not bool(parameters.isfinite().all()):  # a sum may overflow
             given = ", ".join(variable.name for variable in self.given)
             raise FloatingPointError(
                 f"the network of {self.target.name} given {given} returns values that are not finite"
             )
-        distribution = self.distribution_of(parameters)
-        return distribution if self.given else distribution.expand(torch.Size((batch,)))
+        return parameters
 
-    def lesson_score(self, sample: Sample) -> Tensor:
-        """Returns what a player maximises in a lesson, [batch], nats per sample: the log-probability of the target."""
-        log_prob: Tensor = self(sample).log_prob(sample[self.target.name])
+    def lesson_score(self, sample: Sample, distribution: Distribution | None = None) -> Tensor:
+        """Returns what a player maximises in a lesson, [batch], nats per sample: the log-probability of the target.
+
+        Args:
+            sample: the parents and the target.
+            distribution: of the target given these parents, if it is known.
+        """
+        log_prob: Tensor = (distribution or self(sample)).log_prob(sample[self.target.name])
         return log_prob
 
     def picture(self, sample: Sample, around: Around | None = None) -> Tensor:

@@ -47,13 +47,12 @@ class DiscretizedLogistic(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-probability (nats) of the level at `value`: an interval of one level's width around it."""
-        upper = (value + 0.5 * self.level - self.loc) / self.scale
-        lower = (value - 0.5 * self.level - self.loc) / self.scale
-        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): stable far out in both tails
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-self.level / self.scale))
         half = 0.5 * self.level
-        edge_log_prob = torch.where(value < half, F.logsigmoid(upper), F.logsigmoid(-lower))
-        return torch.where((value < half) | (value > 1.0 - half), edge_log_prob, inside)
+        distance, width = (value - self.loc) / self.scale, half / self.scale
+        below, above = F.logsigmoid(width + distance), F.logsigmoid(width - distance)  # the upper end, not the lower
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): stable far out in both tails
+        inside = below + above + torch.log(-torch.expm1(-2.0 * width))
+        return torch.where(value < half, below, torch.where(value > 1.0 - half, above, inside))
 
 
 class VoidableCategorical(Categorical):

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
@@ -47,8 +48,10 @@ class BernoulliFamily(Family):
         return _independent(kind(logits=parameters, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        signs = 2.0 * value - 1.0  # with inputs -1/+1, codes are used earlier (docs/method.md, section 4)
-        return signs * (value != VOID) if variable.is_bit_vector else signs  # 0, between both, where it is unknown
+        signs = rescaled(value, 2.0, -1.0)  # with inputs -1/+1, codes are used earlier (docs/method.md, section 4)
+        if not variable.is_bit_vector:
+            return signs
+        return F.threshold(signs, 2.0 * VOID, 0.0)  # 0, between both, where it is unknown: no other is as low
 
 
 class CategoricalFamily(Family):
@@ -62,10 +65,8 @@ class CategoricalFamily(Family):
         if value.dim() == len(variable.shape) + 2:  # one-hot with a gradient, from `semivae.game.lower_bound`
             return value.movedim(-1, 1) * math.sqrt(variable.class_count)
         known = value.long().clamp_min(0) if variable.shape else value  # a single class cannot be VOID
-        one_hot = F.one_hot(known, variable.class_count).movedim(-1, 1).float()
-        if variable.shape:
-            one_hot = one_hot * (value != VOID).unsqueeze(1)  # zeros where the class is unknown
-        return one_hot * math.sqrt(variable.class_count)  # the mean square of an input is 1
+        chosen = one_hot(known, variable.class_count, math.sqrt(variable.class_count))  # the mean square is 1
+        return chosen * (value != VOID).unsqueeze(1) if variable.shape else chosen  # zeros where the class is unknown
 
 
 class GaussianFamily(Family):
@@ -117,7 +118,7 @@ class DiscretizedLogisticFamily(Family):
         return _independent(DiscretizedLogistic(0.5 + 0.5 * raw_loc, scale, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        return 4.0 * value - 2.0
+        return rescaled(value, 4.0, -2.0)
 
 
 FAMILIES: dict[str, Family] = {
@@ -132,6 +133,21 @@ def _independent(distribution: Distribution, variable: Variable) -> Distribution
     if not variable.shape:
         return distribution  # the posterior of a label stays a Categorical with its probs and logits
     return Independent(distribution, len(variable.shape), validate_args=False)
+
+
+def rescaled(value: Tensor, factor: float, offset: float) -> Tensor:
+    """Returns factor * value + offset, in one operation."""
+    value = value if value.is_floating_point() else value.float()
+    return torch.rsub(value, offset, alpha=-factor)
+
+
+def one_hot(classes: Tensor, count: int, height: float = 1.0) -> Tensor:
+    """Returns classes [batch, *shape] as floats [batch, count, *shape]: one of them is `height`, the others are 0.
+
+    `torch.nn.functional.one_hot` makes integers, after it has asked for the largest class.
+    """
+    zeros = torch.zeros(len(classes), count, *classes.shape[1:], device=classes.device)
+    return zeros.scatter_(1, classes.unsqueeze(1), height)
 
 
 def _positive(raw: Tensor) -> Tensor:

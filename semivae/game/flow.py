@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -190,11 +190,17 @@ class FlowConditional(Conditional):
         guided = self._guided(sample) if self.sampling.guidance != 1.0 and self.sampling.guides else velocity
         return FlowDistribution(self.target, batch, velocity, guided, self.sampling, device)
 
+    def of_all(self, samples: Sequence[Sample]) -> list[Distribution]:
+        return [self.forward(sample) for sample in samples]  # each reads the network when it is asked
+
+    def to_draw_all(self, samples: Sequence[Sample], batches: Sequence[int]) -> list[Distribution]:
+        return [self.to_draw(sample, batch) for sample, batch in zip(samples, batches, strict=True)]
+
     def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
         """Returns the target as it is shown to people, [batch, *shape]: a draw without the last step's noise."""
         return self.to_draw(sample, len(next(iter(sample.values())))).picture(around)
 
-    def lesson_score(self, sample: Sample) -> Tensor:
+    def lesson_score(self, sample: Sample, distribution: Distribution | None = None) -> Tensor:
         """Returns an unbiased estimate of the bound at one level of noise, [batch], nats per sample.
 
         Its gradient is that of the velocity's error, weighted by level. Samples that learn without their guides are

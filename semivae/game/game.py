@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from semivae.game.evidence import evidence_of, marginal_log_prob
-from semivae.game.losses import Losses, Term
+from semivae.game.ladder import with_shared_features
+from semivae.game.losses import Losses, Term, total_of
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
+from semivae.game.readings import Asking, answered
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews, Teacher
@@ -130,11 +132,14 @@ class Game(nn.Module):
         Raises:
             FloatingPointError: a network of the other player returns values that are not finite.
         """
-        losses = Losses.none(step.generator.device)
-        for lesson in self.plan.lessons:
-            if lesson.learner in learners:
-                losses = losses + self.lesson_loss(lesson, step)
-        return losses
+        return self.losses_of([lesson for lesson in self.plan.lessons if lesson.learner in learners], step)
+
+    def losses_of(self, lessons: Sequence[Lesson], step: Step) -> Losses:
+        """Returns the sum of the losses of some lessons, which read every network together."""
+        taught = [lesson for lesson in lessons if self._teaches(lesson, step)]
+        samples = self._samples([lesson for lesson in taught if not lesson.self_training], step)
+        asking = [self.lesson_loss(lesson, samples.get(lesson), step) for lesson in taught]
+        return Losses.sum(answered(asking), step.generator.device)
 
     def update_average(self) -> None:
         """Updates the EMA of the encoder; call it once, after all turns of a step."""
@@ -147,63 +152,87 @@ class Game(nn.Module):
         self._updates = None
         return super().load_state_dict(*args, **options)
 
-    def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns the loss of one lesson."""
-        return self._teacher_loss(lesson, step) if lesson.self_training else self._sample_loss(lesson, step)
+    def lesson_loss(self, lesson: Lesson, sample: Sample | None, step: Step) -> Asking[Losses]:
+        """Asks networks once (`semivae.game.readings`), and returns the loss of one lesson.
 
-    def _sample_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns minus the log-probability of the learner's factors on samples that the other player completed."""
-        nothing = Losses.none(step.generator.device)
+        Args:
+            lesson: who learns what from which stream.
+            sample: what is scored: the stream's, completed by the other player; None in a lesson of self-training.
+            step: the data of the step.
+        """
+        return self._teacher_loss(lesson, step) if sample is None else self._sample_loss(lesson, sample, step)
+
+    def _weights(self, lesson: Lesson, step: Step) -> dict[str, float]:
+        """Returns the weights of the factors that a lesson scores at this step."""
         where = (lesson.learner, lesson.stream)
         weights = {name: self.weights.get((*where, name), Weight()).at(step.progress) for name in lesson.scores}
-        scored = [name for name, weight in weights.items() if weight]
-        if not scored:  # all weights are 0 at this step, so no sample is needed
-            return nothing
-        observed = step.augmented[lesson.stream]
-        other = self.ema_encoder if lesson.learner == "decoder" else self.decoder
-        evidence = self._evidence(lesson, observed)
-        with torch.no_grad():
-            if lesson.draws:
-                sample = other.complete(observed, step.sizes[lesson.stream], evidence=evidence)
-            else:  # an encoder learns from pairs what is known of them, and no draw of its own teacher's
-                sample = other.fill(observed) if lesson.learner == "decoder" else observed
-        if evidence and not lesson.draws:  # of the encoder: what is seen of a label teaches it
-            scores = {name: marginal_log_prob(self.encoder[name](observed), evidence[name]) for name in scored}
-        else:
-            scores = self._log_prob(lesson, sample, scored)
-        losses = {name: -log_prob.mean() for name, log_prob in scores.items()}
-        total = sum((weights[name] * loss for name, loss in losses.items()), start=nothing.total)
-        return Losses(total, {Term(*where, name): loss.detach() for name, loss in losses.items()})
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def _teaches(self, lesson: Lesson, step: Step) -> bool:
+        """Returns whether a lesson has any weight at this step."""
+        if lesson.self_training:
+            return self._teacher(lesson).views.teaches(step.progress)
+        return bool(self._weights(lesson, step))
+
+    @torch.no_grad()
+    def _samples(self, lessons: Sequence[Lesson], step: Step) -> dict[Lesson, Sample]:
+        """Returns what each lesson scores: what its stream shows, completed by the player that does not learn."""
+        found: dict[Lesson, Sample] = {}
+        for learner, other in (("decoder", self.ema_encoder), ("encoder", self.decoder)):
+            drawing = [lesson for lesson in lessons if lesson.learner == learner and lesson.draws]
+            observed = [step.augmented[lesson.stream] for lesson in drawing]
+            sizes = [step.sizes[lesson.stream] for lesson in drawing]
+            evidence = [self._evidence(lesson, sample) for lesson, sample in zip(drawing, observed, strict=True)]
+            found |= zip(drawing, other.complete_all(observed, sizes, evidence=evidence), strict=True)
+        for lesson in lessons:
+            if not lesson.draws:  # an encoder learns from pairs what is known of them, and no draw of its own teacher's
+                shown = step.augmented[lesson.stream]
+                found[lesson] = self.ema_encoder.fill(shown) if lesson.learner == "decoder" else shown
+        return found
+
+    def _sample_loss(self, lesson: Lesson, sample: Sample, step: Step) -> Asking[Losses]:
+        """Returns minus the log-probability of the learner's factors on a sample that the other player completed."""
+        player, weights = self.player(lesson.learner), self._weights(lesson, step)
+        special = {
+            name: self.labelled_losses[lesson.stream, name]
+            for name in weights
+            if lesson.learner == "encoder" and (lesson.stream, name) in self.labelled_losses
+        }
+        evidence = {} if lesson.draws else self._evidence(lesson, sample)  # what is seen of a label teaches the encoder
+        shared = with_shared_features([player[name] for name in weights], sample)
+        mixed = {name: loss.mixed(player, shared) for name, loss in special.items()}
+        asked = {name: mixed[name].sample if name in mixed else shared for name in weights}
+        found = yield [(player[name], asked[name]) for name in weights]
+        scores = {
+            name: marginal_log_prob(distribution, evidence[name])
+            if name in evidence
+            else special[name].log_prob(distribution, mixed[name], self.decoder)
+            if name in special
+            else player[name].lesson_score(shared, distribution)
+            for name, distribution in zip(weights, found, strict=True)
+        }
+        losses = {name: -score.mean() for name, score in scores.items()}
+        weighted = [weight * losses[name] if weight != 1.0 else losses[name] for name, weight in weights.items()]
+        terms = {Term(lesson.learner, lesson.stream, name): loss.detach() for name, loss in losses.items()}
+        return Losses(total_of(weighted), terms)
 
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
         """Returns the log-likelihood of a lesson's evidence, by label, [batch, classes], nats."""
         return evidence_of(self.decoder, sample, lesson.evidence)
 
-    def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        """Returns the learner's scores by factor; a labelled loss replaces the encoder's plain one."""
-        special = {name: loss for (stream, name), loss in self.labelled_losses.items() if stream == lesson.stream}
-        if lesson.learner == "decoder":
-            special = {}
-        plain = self.player(lesson.learner).lesson_scores(sample, [name for name in scored if name not in special])
-        return plain | {
-            name: special[name].log_prob(self.encoder, self.decoder, sample) for name in scored if name in special
-        }
-
-    def _teacher_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns the loss of the encoder on labels that the EMA teacher gives to one stream's images."""
+    def _teacher(self, lesson: Lesson) -> Teacher:
         teacher = self.teachers[_teacher_key(lesson.stream)]
         assert isinstance(teacher, Teacher)
-        if not teacher.views.teaches(step.progress):
-            return Losses.none(step.generator.device)
-        batch = step.batches[lesson.stream]
-        images, evidence = teacher.views.together(batch), self._evidence(lesson, batch)
-        if evidence:
-            label = evidence[lesson.scores[0]]
-            total, parts = teacher.loss_given(label, self.encoder, images, step.generator, step.progress)
-        else:
-            total, parts = teacher.loss(self.encoder, images, step.generator, step.progress)
+        return teacher
+
+    def _teacher_loss(self, lesson: Lesson, step: Step) -> Asking[Losses]:
+        """Returns the loss of the encoder on labels that the EMA teacher gives to one stream's images."""
+        teacher, batch = self._teacher(lesson), step.batches[lesson.stream]
+        label = lesson.scores[0]
+        images, evidence = teacher.views.together(batch), self._evidence(lesson, batch).get(label)
+        total, parts = yield from teacher.lesson(self.encoder, images, step.generator, step.progress, evidence)
         rate = parts.pop("mask_rate")
-        terms = {Term(kind, lesson.stream, lesson.scores[0]): value for kind, value in parts.items()}
+        terms = {Term(kind, lesson.stream, label): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})
 
     def _augment(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:

@@ -44,6 +44,8 @@ class LadderConditional(NetworkConditional):
         head: a module of `semivae.nets` that maps these features to the target's parameters.
     """
 
+    also_reads = (FEATURES,)
+
     def __init__(
         self, target: Variable, given: tuple[Variable, ...], image: Variable, bottom_up: nn.Module, head: nn.Module
     ) -> None:

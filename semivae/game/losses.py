@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,17 +45,23 @@ class Losses:
     mask_rate: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def none(cls, device: torch.device) -> Losses:
-        """Returns the loss of a turn in which nobody learns."""
-        return cls(torch.zeros((), device=device))
-
-    def __add__(self, other: Losses) -> Losses:
-        return Losses(self.total + other.total, {**self.terms, **other.terms}, {**self.mask_rate, **other.mask_rate})
+    def sum(cls, parts: Sequence[Losses], device: torch.device) -> Losses:
+        """Returns the loss of a turn with several lessons, or with none."""
+        if not parts:
+            return cls(torch.zeros((), device=device))
+        terms = {term: value for part in parts for term, value in part.terms.items()}
+        rates = {stream: value for part in parts for stream, value in part.mask_rate.items()}
+        return cls(total_of([part.total for part in parts]), terms, rates)
 
     def by_name(self) -> dict[str, Tensor]:
         """Returns terms and mask rates under their keys in metrics and checkpoints."""
         named = {str(term): value for term, value in self.terms.items()}
         return named | {f"{MASK_RATE}.{stream}": value for stream, value in self.mask_rate.items()}
+
+
+def total_of(values: Sequence[Tensor]) -> Tensor:
+    """Returns the sum of at least one value, []."""
+    return functools.reduce(torch.add, values)
 
 
 def terms_of(named: Mapping[str, float]) -> dict[Term, float]:

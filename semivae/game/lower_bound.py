@@ -14,7 +14,7 @@ If the decoder's parents of a variable are known when the encoder draws it, its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -67,13 +67,13 @@ class LowerBound(Game):
         for level in self.encoder.levels.values():
             level.differentiate_prior = True
 
-    def lesson_loss(self, lesson: Lesson, step: Step) -> Losses:
-        """Returns the loss of one lesson; the terms of a stream's bound sum to minus the bound."""
-        if lesson.learner == "decoder":
-            return self._bound_loss(lesson.stream, step.augmented[lesson.stream])
-        if lesson.draws and not lesson.self_training:
-            return Losses.none(step.generator.device)
-        return super().lesson_loss(lesson, step)
+    def losses_of(self, lessons: Sequence[Lesson], step: Step) -> Losses:
+        """Returns the sum of the losses of some lessons; the terms of a stream's bound sum to minus the bound."""
+        streams = [lesson.stream for lesson in lessons if lesson.learner == "decoder"]
+        bounds = [self._bound_loss(stream, step.augmented[stream]) for stream in streams]
+        of_encoder = [lesson for lesson in lessons if lesson.learner == "encoder"]
+        others = [lesson for lesson in of_encoder if lesson.self_training or not lesson.draws]
+        return Losses.sum([*bounds, super().losses_of(others, step)], step.generator.device)
 
     def _bound_loss(self, stream: str, observed: Sample) -> Losses:
         bound = lower_bound if self.estimator == "zgr" else leave_one_out_bound

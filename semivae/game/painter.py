@@ -7,7 +7,7 @@ draft. It is a second decoder factor of x for pictures alone; likelihoods, votes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from semivae.game.conditionals import Conditional
 from semivae.game.evidence import evidence_of
 from semivae.game.flow import FlowConditional, FlowDistribution
-from semivae.game.game import Game, move_average
+from semivae.game.game import Game, Step, move_average
 from semivae.game.ladder import Reference
 from semivae.game.plan import Lesson, Plan, PlayerName
 from semivae.game.players import Player
@@ -107,5 +107,7 @@ class Painting(Game):
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
         return evidence_of(self._finished[0], sample, lesson.evidence)
 
-    def _log_prob(self, lesson: Lesson, sample: Sample, scored: list[str]) -> dict[str, Tensor]:
-        return self.decoder.lesson_scores(self._painter[0].with_draft(sample), scored)
+    def _samples(self, lessons: Sequence[Lesson], step: Step) -> dict[Lesson, Sample]:
+        """Returns what each lesson scores, with the decoder's draft beside it."""
+        samples = super()._samples(lessons, step)
+        return {lesson: self._painter[0].with_draft(sample) for lesson, sample in samples.items()}

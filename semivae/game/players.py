@@ -59,17 +59,37 @@ class Player(nn.Module):
         Returns:
             A new sample. A variable without a conditional here, or with an unknown parent, stays absent.
         """
-        completed = dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
         if batch is None:
             batch = len(next(iter(sample.values())))
+        return self.complete_all([sample], [batch], sampled, [evidence or {}])[0]
+
+    def complete_all(
+        self,
+        samples: Sequence[Sample],
+        batches: Sequence[int],
+        sampled: bool = False,
+        evidence: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> list[Sample]:
+        """Completes several samples, each as `complete` does; those that lack a variable share one reading for it."""
+        completed = [
+            dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
+            for sample in samples
+        ]
         for name in self.names:
             conditional = self[name]
-            if name not in completed and all(given.name in completed for given in conditional.given):
-                completed[name] = conditional.draw(completed, batch, sampled, (evidence or {}).get(name))
-            elif self._may_fill(name, sample):
-                completed[name] = self._filled(name, completed, sampled)
-        completed.pop(FEATURES, None)
-        return completed
+            needed = {name, *(given.name for given in conditional.given)}
+            lacking = [index for index, sample in enumerate(completed) if needed - sample.keys() == {name}]
+            given = [completed[index] for index in lacking]
+            found = conditional.to_draw_all(given, [batches[index] for index in lacking]) if lacking else []
+            for index, distribution in zip(lacking, found, strict=True):
+                known = {} if evidence is None else evidence[index]
+                completed[index][name] = conditional.value_of(distribution, sampled, known.get(name))
+            for index, sample in enumerate(samples):
+                if self._may_fill(name, sample):
+                    completed[index][name] = self._filled(name, completed[index], sampled)
+        for sample in completed:
+            sample.pop(FEATURES, None)
+        return list(completed)
 
     def fill(self, sample: Sample) -> Sample:
         """Draws the unknown bits (`VOID`) of known vectors, and nothing else.
@@ -127,15 +147,6 @@ class Player(nn.Module):
         targets = list(targets)
         shared = with_shared_features([self[name] for name in targets], sample)
         return {name: self[name](shared).log_prob(sample[name]) for name in targets}
-
-    def lesson_scores(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
-        """Returns what this player maximises in a lesson by target, [batch], nats per sample.
-
-        It is the log-probability of the target given its parents; of a flow, an estimate of a bound of it.
-        """
-        targets = list(targets)
-        shared = with_shared_features([self[name] for name in targets], sample)
-        return {name: self[name].lesson_score(shared) for name in targets}
 
 
 def _key(name: str) -> str:

@@ -7,10 +7,10 @@ et al. 2021). If a class has too many images, those with the smallest margins le
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.game.families import one_hot
 from semivae.parallel.shards import current_shard
 
 DECAY = 0.98  # of the running frequencies, per step: an average over some 50 batches
@@ -28,12 +28,12 @@ def align_distribution(posterior: Categorical, prior: Tensor, frequencies: Tenso
         offsets: of the logits, [classes], in nats.
     """
     shifted = Categorical(logits=posterior.logits + offsets, validate_args=False)
-    labels = F.one_hot(shifted.logits.argmax(dim=-1), len(prior)).to(frequencies)
+    labels = one_hot(shifted.logits.argmax(dim=-1), len(prior))
     shard = current_shard()
     found = shard.mean(labels.mean(dim=0))
     if not shard.updates:  # another shard of this process does
         return shifted
     frequencies.lerp_(found, 1.0 - DECAY)
-    offsets.add_(RATE * (prior.clamp_min(RAREST).log() - frequencies.clamp_min(RAREST).log()))
+    offsets.add_((prior.clamp_min(RAREST) / frequencies.clamp_min(RAREST)).log(), alpha=RATE)
     offsets.sub_(offsets.mean())
     return shifted

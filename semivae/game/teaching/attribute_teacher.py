@@ -14,6 +14,7 @@ from torch import Tensor
 
 from semivae.game.families import bits_of
 from semivae.game.players import Player
+from semivae.game.readings import Asking
 from semivae.game.teaching.alignment import DECAY, RAREST
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.parallel.shards import current_shard
@@ -47,10 +48,16 @@ class AttributeTeacher(Teacher):
         """Returns the decoder's probability of each attribute, [K]."""
         return bits_of(self._players[0][self.label]({})).probs.detach()
 
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss and its parts as `Teacher.loss`."""
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
+        """As `Teacher.lesson` says."""
+        self.refuse(evidence)
         views = self.views
         assert views.strong is not None
         with torch.no_grad():
@@ -59,7 +66,8 @@ class AttributeTeacher(Teacher):
             mask = mask * bit_curriculum_mask(logits, views.curriculum_fraction(progress))
             target = (logits > 0).float() if views.temperature is None else (logits / views.temperature).sigmoid()
             strong = views.strong(images, generator)
-        learnt = bits_of(encoder[self.label]({views.variable: strong})).logits
+        (answer,) = yield [(encoder[self.label], {views.variable: strong})]
+        learnt = bits_of(answer).logits
         loss = (mask * F.binary_cross_entropy_with_logits(learnt, target, reduction="none")).sum(dim=1).mean()
         return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": mask.mean()}
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
-from torch.nn.functional import one_hot
 
-from semivae.game.families import categorical_of, most_likely, with_evidence
+from semivae.game.families import categorical_of, most_likely, one_hot, with_evidence
 from semivae.game.players import Player
+from semivae.game.readings import Asking
 from semivae.game.teaching.alignment import align_distribution
 from semivae.game.teaching.curriculum import curriculum_mask
 from semivae.game.teaching.mixing import paste_boxes, random_boxes
@@ -52,17 +52,16 @@ class ClassTeacher(Teacher):
             return None
         return prior_of(decoder, label)
 
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss and its parts as `Teacher.loss`, with "information" for the mutual-information loss."""
-        return self.loss_given(None, encoder, images, generator, progress)
-
-    def loss_given(
-        self, evidence: Tensor | None, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `loss`, where the log-likelihood of what is seen of the label, [batch, classes], joins the teacher."""
-        views = self.views
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
+        """As `Teacher.lesson` says, with "information" for the mutual-information loss, which has a view of its own."""
+        views, information = self.views, self.views.mutual_information.at(progress)
         with torch.no_grad():
             posterior = self.posterior(images, generator, progress, evidence)
             confidence, _ = most_likely(posterior)
@@ -71,15 +70,16 @@ class ClassTeacher(Teacher):
                 mask = mask * curriculum_mask(posterior, views.curriculum_fraction(progress), self.prior())
             target = target_probabilities(posterior, views.temperature) * mask[:, None]
             strong, target = self._cutmix(self._strong_view(images, generator), target, generator)
-        learnt = categorical_of(encoder[self.label]({views.variable: strong}))
+            read = [strong, self._strong_view(images, generator)] if information else [strong]
+        answers = yield [(encoder[self.label], {views.variable: view}) for view in read]
+        learnt, *second = (categorical_of(answer) for answer in answers)
         loss = cross_entropy(target, learnt).mean()
         parts = {"views": loss.detach(), "mask_rate": mask.mean()}
         total = views.weight.at(progress) * loss
-        if weight := views.mutual_information.at(progress):
-            second = categorical_of(encoder[self.label]({views.variable: self._strong_view(images, generator)}))
-            information = information_loss(learnt.probs, second.probs, self.prior())
-            total = total + weight * information
-            parts["information"] = -information.detach()
+        if second:
+            loss = information_loss(learnt.probs, second[0].probs, self.prior())
+            total = total + information * loss
+            parts["information"] = -loss.detach()
         return total, parts
 
     def posterior(
@@ -133,7 +133,7 @@ def target_probabilities(posterior: Categorical, temperature: float | None) -> T
             probability on the most likely class.
     """
     if temperature is None:
-        return one_hot(posterior.logits.argmax(dim=-1), posterior.logits.shape[-1]).to(posterior.logits)
+        return one_hot(posterior.logits.argmax(dim=-1), posterior.logits.shape[-1])
     return (posterior.logits / temperature).softmax(dim=-1)
 
 

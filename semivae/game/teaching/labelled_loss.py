@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from semivae.game.families import categorical_of
 from semivae.game.players import Player
@@ -11,6 +14,21 @@ from semivae.game.teaching.class_teacher import prior_of
 from semivae.game.teaching.logit_adjustment import adjust_logits
 from semivae.game.teaching.mixing import mix_examples
 from semivae.variables import Sample
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Pairs to be read.
+
+    Args:
+        sample: the images, and each one's own label.
+        others: the labels of the partners that were mixed in, [batch].
+        lam: the weight of each image's own label, [batch].
+    """
+
+    sample: Sample
+    others: Tensor | None = None
+    lam: Tensor | None = None
 
 
 class LabelledLoss(nn.Module):
@@ -28,19 +46,25 @@ class LabelledLoss(nn.Module):
         self.label, self.mixup = label, mixup
         self.register_buffer("frequencies", frequencies, persistent=False)  # the split determines them
 
-    def log_prob(self, encoder: Player, decoder: Player, sample: Sample) -> Tensor:
-        """Returns log q(label | image), [batch], nats per sample; of a mixture, the weighted mean over both labels."""
-        conditional, value = encoder[self.label], sample[self.label]
-        others, lam = value, torch.ones(())
-        if self.mixup is not None:
-            image = conditional.given[0].name
-            mixture, others, lam = mix_examples(sample[image], value, self.mixup)
-            sample = {**sample, image: mixture}
-        posterior = categorical_of(conditional(sample))
+    def mixed(self, encoder: Player, sample: Sample) -> Mixture:
+        """Returns the pairs as the encoder is to read them: as they are, or with mixup."""
+        if self.mixup is None:
+            return Mixture(sample)
+        image = encoder[self.label].given[0].name
+        mixture, others, lam = mix_examples(sample[image], sample[self.label], self.mixup)
+        return Mixture({**sample, image: mixture}, others, lam)
+
+    def log_prob(self, posterior: Distribution, mixture: Mixture, decoder: Player) -> Tensor:
+        """Returns log q(label | image), [batch], nats per sample; of a mixture, the weighted mean over both labels.
+
+        Args:
+            posterior: q(label | image) of the mixture, batch shape [batch].
+        """
+        posterior = categorical_of(posterior)
         if isinstance(self.frequencies, Tensor):
             posterior = adjust_logits(posterior, self.frequencies, prior_of(decoder, self.label))
-        own: Tensor = posterior.log_prob(value)  # type: ignore[no-untyped-call]
-        if self.mixup is None:
+        own: Tensor = posterior.log_prob(mixture.sample[self.label])  # type: ignore[no-untyped-call]
+        if mixture.others is None or mixture.lam is None:
             return own
-        other: Tensor = posterior.log_prob(others)  # type: ignore[no-untyped-call]
-        return lam * own + (1.0 - lam) * other
+        other: Tensor = posterior.log_prob(mixture.others)  # type: ignore[no-untyped-call]
+        return torch.lerp(other, own, mixture.lam)

@@ -14,6 +14,7 @@ from torch.distributions import Categorical
 from semivae.game.conditionals import Conditional
 from semivae.game.families import categorical_of
 from semivae.game.players import Player
+from semivae.game.readings import Asking
 from semivae.game.teaching.mixing import paste_boxes, random_boxes
 from semivae.game.teaching.teacher import JointView, StreamViews, Teacher
 from semivae.parallel.shards import current_shard
@@ -33,10 +34,16 @@ class MapTeacher(Teacher):
         super().__init__(label, views)
         self._ema_encoder = (ema_encoder,)  # in a tuple, its parameters do not belong to this module
 
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss and its parts as `Teacher.loss`."""
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
+        """As `Teacher.lesson` says."""
+        self.refuse(evidence)
         views, label = self.views, self.label
         assert views.weak is not None and views.strong is not None
         strong, maps, mask_rate = pseudo_label_maps(
@@ -51,7 +58,8 @@ class MapTeacher(Teacher):
             views.cutmix,
             views.temperature,
         )
-        loss = -encoder.log_prob({views.variable: strong, label: maps}, [label])[label].mean()
+        (learnt,) = yield [(encoder[label], {views.variable: strong})]
+        loss = -learnt.log_prob(maps).mean()
         return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": mask_rate}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from semivae.game.distributions import NormalNumbers
 from semivae.game.families import numbers_of
 from semivae.game.players import Player
+from semivae.game.readings import Asking
 from semivae.game.teaching.teacher import StreamViews, Teacher
 from semivae.parallel.shards import current_shard
 
@@ -32,10 +33,16 @@ class NumberTeacher(Teacher):
         super().__init__(label, views)
         self._ema_encoder = (ema_encoder,)  # in a tuple, its parameters do not belong to this module
 
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss and its parts as `Teacher.loss`."""
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
+        """As `Teacher.lesson` says."""
+        self.refuse(evidence)
         views, label = self.views, self.label
         assert views.weak is not None and views.strong is not None
         with torch.no_grad():
@@ -45,7 +52,8 @@ class NumberTeacher(Teacher):
                 target = self._answer(views.weak(images, generator))
                 strong = views.strong(images, generator)
             mask = surest(target, views.threshold, views.curriculum_fraction(progress))
-        learnt = numbers_of(encoder[label]({views.variable: strong}))
+        (answer,) = yield [(encoder[label], {views.variable: strong})]
+        learnt = numbers_of(answer)
         nats = divergence(target, learnt, views.temperature)
         loss = (mask * nats.reshape(len(nats), -1).sum(dim=1)).mean()
         return views.weight.at(progress) * loss, {"views": loss.detach(), "mask_rate": mask.mean()}

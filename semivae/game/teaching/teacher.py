@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.players import Player
+from semivae.game.readings import Asking, answered
 from semivae.game.schedules import Weight
 from semivae.variables import Sample, drawn_name
 
@@ -30,31 +31,41 @@ class Teacher(nn.Module, ABC):
         self.label, self.views = label, views
 
     @abstractmethod
-    def loss(
-        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the encoder's loss on unlabelled images and its parts, in nats per sample.
+    def lesson(
+        self,
+        encoder: Player,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: float,
+        evidence: Tensor | None = None,
+    ) -> Asking[tuple[Tensor, dict[str, Tensor]]]:
+        """Asks the encoder for its label of strong views, and returns its loss and the loss's parts, nats per sample.
 
         Args:
             encoder: the player that learns.
             images: [batch, ...], not augmented.
             generator: the random numbers of the views.
             progress: the fraction of the training that is done, in [0, 1].
+            evidence: the log-likelihood of what is seen of the label, [batch, classes], which joins the teacher.
 
         Returns:
             The weighted loss, and by name at least "views", its unweighted value, and "mask_rate", the fraction of the
             labels that are confident enough to be learnt.
-        """
-
-    def loss_given(
-        self, evidence: Tensor, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `loss`, where the log-likelihood of what is seen of the label, [batch, classes], joins the teacher.
 
         Raises:
-            ValueError: such a label has no evidence that a teacher could take.
+            ValueError: there is evidence, and such a label has none that a teacher could take.
         """
-        raise ValueError(f"the teacher of {self.label} takes no evidence")
+
+    def loss(
+        self, encoder: Player, images: Tensor, generator: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns what `lesson` does, of this lesson alone."""
+        return answered([self.lesson(encoder, images, generator, progress)])[0]
+
+    def refuse(self, evidence: Tensor | None) -> None:
+        """Raises ValueError if there is evidence, for teachers that can take none."""
+        if evidence is not None:
+            raise ValueError(f"the teacher of {self.label} takes no evidence")
 
 
 MakeTeacher = Callable[[str, "StreamViews", Player, Player], Teacher]
