@@ -20,6 +20,7 @@ from semivae.data.dataset import Dataset
 from semivae.data.formats.arrow_tables import has_arrow
 from semivae.data.formats.cell_texts import CellStyle, numbers_of, plain_numbers
 from semivae.data.formats.csv_cells import read_cells
+from semivae.data.inputs.rows import Rows
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn
 from semivae.data.sources import load_source
 from semivae.errors import DataError, DataWarning
@@ -303,6 +304,23 @@ def test_predictions_are_as_many_as_rows_and_carry_their_numbers(run: Run, tmp_p
     filled = fill_table(run, tmp_path / "new.csv", draws=2, rounds=2)
     assert filled.filled == {"size": 1, "soil": 1} and len(filled.cells["size"]) == 3
     assert filled.cells["size"][1].replace(",", "").lstrip("-").isdigit()  # with a comma, as the table has it
+
+
+def test_a_decimal_comma_in_predict_is_answered_with_what_can_be_done_then(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,kind\n" + "".join(f"{row}.5,{'ab'[row % 2]}\n" for row in range(20)))
+    encoding = load_source(TableSource(name="table", path="t.csv", label="kind"), tmp_path).encoding
+    assert encoding is not None
+    (tmp_path / "new.csv").write_text("size;more\n1,5;2\n")
+    with pytest.raises(
+        DataError, match="'1,5' is no finite number; if the comma is a decimal one, train with source.dec"
+    ):
+        Rows((1,), encoding).read(tmp_path / "new.csv")
+    (tmp_path / "x.png").write_bytes(b"")
+    for images in (tmp_path / "x.png", tmp_path):
+        with pytest.raises(
+            DataError, match="the model takes rows of a table, not images; give a .csv, .npy or .npz file"
+        ):
+            Rows((1,), encoding).read(images)
 
 
 def test_texts_that_were_in_no_training_row_are_warned_of_in_predict(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.csv_cells import read_cells
+from semivae.data.formats.image_files import is_image
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.reading import Reading
@@ -47,6 +48,8 @@ class Rows:
         if not isinstance(given, str | Path):
             rows = as_examples(given, self.shape)
         elif self.encoding is not None and self.reads_cells(Path(given)):
+            if is_image(str(given)) or reachable(Path(given)).is_dir():
+                raise DataError(f"{given}: the model takes rows of a table, not images; give a .csv, .npy or .npz file")
             columns = self.encoding.read(read_cells(Path(given)), str(given))
             rows = torch.from_numpy(self.encoding.encode(columns, str(given)))
             notes = tuple(self.encoding.doubts(columns, str(given)))

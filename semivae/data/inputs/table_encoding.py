@@ -248,5 +248,6 @@ def _no_number(column: Column, row: int, where: str) -> str:
     """The message on a cell that holds no number, and what it may stand for."""
     cell = column.cells[row].strip()
     look = look_of(cell, column.style)
-    advice = f"; {ADVICE[look]}" if look in ADVICE else ""
+    # columns are fitted already, so that another setting of the source is one of another training
+    advice = f"; {ADVICE[look]}".replace("write source.", "train with source.") if look in ADVICE else ""
     return f"{where}: {cell!r} is no finite number{advice}"
