@@ -312,13 +312,13 @@ def test_a_decimal_comma_in_predict_is_answered_with_what_can_be_done_then(tmp_p
     assert encoding is not None
     (tmp_path / "new.csv").write_text("size;more\n1,5;2\n")
     with pytest.raises(
-        DataError, match="'1,5' is no finite number; if the comma is a decimal one, train with source.dec"
+        DataError, match=r"'1,5' is no finite number; if the comma is a decimal one, train with source.dec"
     ):
         Rows((1,), encoding).read(tmp_path / "new.csv")
     (tmp_path / "x.png").write_bytes(b"")
     for images in (tmp_path / "x.png", tmp_path):
         with pytest.raises(
-            DataError, match="the model takes rows of a table, not images; give a .csv, .npy or .npz file"
+            DataError, match=r"the model takes rows of a table, not images; give a .csv, .npy or .npz file"
         ):
             Rows((1,), encoding).read(images)
 

@@ -160,7 +160,7 @@ for command in (
 
 
 def main() -> None:
-    """Entry point of the `semivae` command."""
+    """Runs the `semivae` command."""
     # closed by whoever started this: there is nobody to tell
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

@@ -33,7 +33,7 @@ def shown(report: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def curve_table(rows: Sequence[Mapping[str, Any]], headline: Headline) -> Table:
-    """Validations, evenly chosen where they are many, the last one always."""
+    """Returns the table of validations, evenly chosen where they are many, the last one always."""
     streams, codes = ([*dict.fromkeys(name for row in rows for name in row[key])] for key in ("confident", "bits"))
     columns = [*(f"confident, {name}" for name in streams), "error if confident", *(f"{code}, bits" for code in codes)]
     table = new_table("step", f"validation {headline.name}", "twin's", "class consistency", *columns, title="Curve")
@@ -47,7 +47,7 @@ def curve_table(rows: Sequence[Mapping[str, Any]], headline: Headline) -> Table:
 
 
 def evenly(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most `MOST_ROWS` of the rows, the last among them."""
+    """Returns at most `MOST_ROWS` of the rows, the last among them."""
     every = -(-len(rows) // MOST_ROWS)
     return list(rows[(len(rows) - 1) % every :: every])
 
@@ -85,7 +85,7 @@ def evidence_tables(evidence: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def probabilities_table(name: str, found: Mapping[str, Any]) -> Table:
-    """p(c | y), a row for each class of the label; of each, what is written most, with its interval."""
+    """Returns p(c | y), a row for each class of the label: what is written most often, with its interval."""
     label = found["label"]
     table = new_table(label, "examples", f"{name}, most often", "95% interval", "and", title=f"p({name} | {label})")
     for number, row in enumerate(found["table"]):

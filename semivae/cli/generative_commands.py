@@ -99,7 +99,7 @@ def chain(
 
 
 def drift_pictures(report: Mapping[str, Any]) -> dict[str, str]:
-    """File name to SVG: the distance and the bits over the rounds, one line per start."""
+    """Returns SVG by file name: the distance and the bits over the rounds, one line per start."""
     from semivae.generative.curves import curves_svg
 
     found = {}

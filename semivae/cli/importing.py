@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def kept_modules() -> Iterator[None]:
-    """Inside, modules are imported that stay to the end: nothing looks for garbage among them, now or later.
+    """Imports modules that stay to the end without looking for garbage among them, now or later.
 
     The collector would look through their hundreds of thousands of objects again and again while they are made, and
     once more at the exit: a quarter of the time of a command that classifies one image.

@@ -87,7 +87,7 @@ def impute_images(
     asked: dict[str, int],
     overwrite: bool,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; what to report, and lines of it."""
+    """Writes OUT/imputed.npz, for images OUT/imputed.png, and for maps OUT/masks/; returns a report and its lines."""
     import numpy as np
     import torch
 
@@ -116,7 +116,7 @@ def impute_images(
 
 
 def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
-    """For each image the row of the mask of its name, endings aside; of one mask, for all.
+    """Returns for each image the row of the mask of its name, endings aside; one mask is for all.
 
     Raises:
         DataError: an image has no mask of its name, or two masks have one name.
@@ -139,7 +139,7 @@ def partners(names: list[str], mask_names: list[str], place: Path) -> list[int]:
 
 
 def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tuple[dict[str, Any], list[str]]:
-    """Write OUT/imputed.csv, the table without gaps, and OUT/imputed.npz; what to report, and lines of it."""
+    """Writes OUT/imputed.csv, the table without gaps, and OUT/imputed.npz; returns a report and its lines."""
     from semivae.generative.table_filling import fill_table
 
     found = fill_table(run, table, **asked)
@@ -161,7 +161,7 @@ def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tup
 
 
 def write_imputed(out: Path, names: list[str], imputed: Imputed, labels: dict[str, Any]) -> None:
-    """OUT/imputed.npz: names, draws, mean, spread, and what is kept of the labels."""
+    """Writes OUT/imputed.npz: names, draws, mean, spread, and what is kept of the labels."""
     import numpy as np
 
     arrays: dict[str, Any] = {

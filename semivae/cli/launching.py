@@ -119,7 +119,7 @@ def _started(words: Sequence[str], rank: int, shared: Mapping[str, str], errors:
 
 @contextlib.contextmanager
 def forwarded(processes: Callable[[], Iterable[subprocess.Popen[Any]]]) -> Iterator[threading.Event]:
-    """Inside, Ctrl-C and termination signals go to all processes that there are by then, and set the event."""
+    """Sends Ctrl-C and termination signals to all processes that there are by then, and sets the event."""
     stopped = threading.Event()
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -156,7 +156,7 @@ def _await(processes: Sequence[subprocess.Popen[Any]], seconds: float) -> None:
 
 
 def end(processes: Sequence[subprocess.Popen[Any]]) -> None:
-    """Ends what still runs: asked first, then killed, as a process may wait for one that is gone."""
+    """Ends what still runs: asks first, then kills, as a process may wait for one that is gone."""
     for process in processes:
         if process.poll() is None:
             process.terminate()

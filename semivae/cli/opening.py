@@ -66,22 +66,22 @@ def open_run(path: Path, checkpoint: Checkpoint, device: str, data_root: Path | 
 
 
 def head(run: Run, **facts: Any) -> dict[str, Any]:
-    """The report of a command on a run: the run, its checkpoint, then what was found."""
+    """Returns the report of a command on a run: the run, its checkpoint, then the results."""
     return {"run": str(run.path), "checkpoint": run.checkpoint, **facts}
 
 
 def pieces_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Pieces | None:
-    """Many image files that a user gives to a run, to be read a piece at a time; None for all else."""
+    """Returns many image files that a user gives to a run, read a piece at a time; None for all else."""
     return None if run.roles.further else run.inputs.pieces(given, skip_unreadable=skip_unreadable)
 
 
 def read_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Reading:
-    """What a user gives to a run, with notes on stderr of what is left out, cut off or nearly black in it."""
+    """Returns what a user gives to a run, and notes on stderr what is left out, cut off or nearly black in it."""
     return noted(run.reading(given, skip_unreadable=skip_unreadable))
 
 
 def noted(found: Reading) -> Reading:
-    """What was read, after notes on stderr of what is left out, cut off or nearly black in it."""
+    """Returns what was read, and notes on stderr what is left out, cut off or nearly black in it."""
     for line in found.remarks():
         note(line)
     return found

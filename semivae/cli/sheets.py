@@ -44,7 +44,7 @@ def refuse_sheet(run: Run, path: Path | None, inputs: Inputs | None = None) -> N
 
 
 def pictures_of(run: Run, images: Path, given: Reading, rows: NDArray[np.int64]) -> Tensor:
-    """Some of the images that a user gave, as `run.canvas` reads them; of a run of features the pictures themselves."""
+    """Returns some of the images that a user gave, as `run.canvas` reads them; for features the pictures themselves."""
     if run.canvas is run.inputs:
         return given.values[rows]
     return run.canvas.read(images, skip_unreadable=bool(given.unreadable)).values[rows]

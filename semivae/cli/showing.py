@@ -69,7 +69,7 @@ def note(message: str, what: str = "note") -> None:
 
 @contextmanager
 def data_warnings() -> Iterator[None]:
-    """Inside, what semivae warns of about data goes to stderr, each time, in a line of its own."""
+    """Sends warnings about data to stderr, each time, in a line of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
         usual = warnings.showwarning

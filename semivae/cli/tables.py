@@ -24,7 +24,7 @@ NAMES = {
 
 
 def plan_table(plan: Plan, objective: str = "symmetric") -> Table:
-    """Who learns what from which stream; under the lower bound, what of it counts."""
+    """Shows who learns what from which stream; under the lower bound, what of it counts."""
     from semivae.scenario.plan_rows import evidence_notes, plan_rows
 
     table = new_table("stream", "learns", "completed by", "scores", title="Plan")
@@ -79,7 +79,7 @@ def parameters_table(counts: Mapping[str, Mapping[str, int]], frozen: Mapping[st
 
 
 def summary(figures: Sequence[float], form: str = ".2%") -> str:
-    """Mean and sample standard deviation; of fractions, in percent, unless written otherwise."""
+    """Returns mean and sample standard deviation as text, written as `form` says."""
     spread = f" ± {stdev(figures):{form}}" if len(figures) > 1 else ""
     return f"{mean(figures):{form}}{spread}"
 

@@ -58,7 +58,7 @@ def part_doubts(
     names: Names | None = None,
     checked: Checked = "test",
 ) -> list[str]:
-    """`split_doubts` of data with classes, `seen_doubts` of such without: their numbers are rarely equal."""
+    """Returns `split_doubts` of data with classes, else `seen_doubts`: numbers are rarely equal."""
     if classes:
         return split_doubts(classes, train, test, unlabelled, what, names, checked)
     return seen_doubts(train, test, unlabelled, what, names, checked)

@@ -15,12 +15,12 @@ Item = TypeVar("Item")
 
 
 def ranked(items: Iterable[Item], key: Callable[[Item], str]) -> list[Item]:
-    """`items` in the order of the SHA-256 of their keys: a shuffle that no library's generator can change."""
+    """Sorts `items` by the SHA-256 of their keys: a shuffle that no library's generator can change."""
     return sorted(items, key=lambda item: hashlib.sha256(key(item).encode("utf-8", "surrogateescape")).digest())
 
 
 def apportion(total: int, weights: Sequence[int], capacity: Sequence[int]) -> list[int]:
-    """Share `total` out in proportion to `weights`, nobody above its `capacity`, by largest remainder.
+    """Divides `total` in proportion to `weights`, nobody above its `capacity`, by largest remainder.
 
     Args:
         total: what is shared out, at most the sum of `capacity`.
@@ -89,5 +89,5 @@ def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor,
 
 
 def random_subset(values: Tensor, most: int | None, seed: int) -> Tensor:
-    """`most` of `values` [n, ...], or all, in an order drawn by `seed`: files lie class by class."""
+    """Returns at most `most` of `values` [n, ...] (all if None), shuffled by `seed`: files are sorted by class."""
     return values[torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))[:most]]

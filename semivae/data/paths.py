@@ -37,7 +37,7 @@ def _expanded(path: str | Path) -> Path:
 
 
 def reachable(path: Path) -> Path:
-    """`path`, whether or not there is anything.
+    """Returns `path`, whether or not there is anything.
 
     Raises:
         DataError: the system cannot say so: the path is too long, or in a folder that may not be entered.

@@ -248,7 +248,7 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
 
 
 def _one_each(counts: list[int]) -> list[int]:
-    """`counts` with no zero: what a class needs to have one comes from the largest."""
+    """Returns `counts` with no zero: what a class needs to have one comes from the largest."""
     for number in (k for k in range(len(counts)) if counts[k] == 0):
         counts[counts.index(max(counts))] -= 1
         counts[number] = 1

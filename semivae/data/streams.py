@@ -251,7 +251,7 @@ class NumberStream(Stream):
 
 @final
 class EmptyStream(Stream):
-    """Nothing observed: the player that completes it draws everything, `batch_size` times."""
+    """Observes nothing: the player that completes it draws everything, `batch_size` times."""
 
     def __init__(self, name: str, batch_size: int) -> None:
         super().__init__(name, (), batch_size, 0)
@@ -274,7 +274,7 @@ def joined(name: str, *parts: Sample) -> Tensor:
 
 
 def resident(array: Tensor, device: torch.device) -> Tensor:
-    """`array` on `device` if it takes no more than half of what is free there, else where it is."""
+    """Moves `array` to `device` if it takes no more than half of what is free there; else leaves it."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if array.nbytes > DEVICE_SHARE * free:

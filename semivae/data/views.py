@@ -290,7 +290,7 @@ def _relit(x: Tensor, shade: float, drawn: Numbers, generator: torch.Generator) 
 
 
 def _grey(x: Tensor) -> Tensor:
-    """[n, 1, height, width]: how light each pixel is."""
+    """Returns how light each pixel is, [n, 1, height, width]."""
     if x.shape[1] != 3:
         return x if x.shape[1] == 1 else x.mean(dim=1, keepdim=True)
     return (x * _luma(x.device, x.dtype)).sum(dim=1, keepdim=True)
@@ -298,7 +298,7 @@ def _grey(x: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _luma(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """`LUMA` as [1, 3, 1, 1]; kept, since a copy to a GPU waits."""
+    """Returns `LUMA` as [1, 3, 1, 1]; kept, since a copy to a GPU waits."""
     return torch.tensor(LUMA, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 

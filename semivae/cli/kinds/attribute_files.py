@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def predict_attributes(
     classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
 ) -> None:
-    """Write OUT.csv, or show it: rows `name,attributes,prob_ATTRIBUTE...`; as JSON the rows too without a file."""
+    """Writes OUT.csv, or shows it: rows `name,attributes,prob_ATTRIBUTE...`; as JSON the rows too without a file."""
     import torch
 
     from semivae.classification.posterior import refuse_by_kind

@@ -14,7 +14,7 @@ KEY = "mean_average_precision"
 
 
 def attribute_results_table(report: Mapping[str, Any]) -> Table:
-    """Mean average precision with its 95% interval, F1 at the thresholds and calibration, for each checkpoint."""
+    """Shows mean average precision with its 95% interval, F1 at the thresholds and calibration, for each checkpoint."""
     title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
     columns = ("mean average precision", "95% interval", "macro F1", "micro F1", "wrong", "NLL", "ECE")
     table = new_table("", *columns, title=title)
@@ -33,7 +33,7 @@ def attribute_results_table(report: Mapping[str, Any]) -> Table:
 
 
 def attribute_table(report: Mapping[str, Any]) -> Table:
-    """Each attribute: how frequent it is, and its scores, for the last checkpoint."""
+    """Shows how frequent each attribute is, and its scores, for the last checkpoint."""
     columns = ("have it", "average precision", "threshold", "F1", "NLL", "ECE")
     table = new_table("attribute", *columns, title="Per attribute")
     for name, row in report["last"]["per_attribute"].items():
@@ -47,7 +47,7 @@ def attribute_table(report: Mapping[str, Any]) -> Table:
 
 
 def attribute_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Mean average precision per split seed, with mean and standard deviation."""
+    """Shows mean average precision per split seed, with mean and standard deviation."""
     keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
     table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean average precision per split seed")
     for seed, report in reports.items():

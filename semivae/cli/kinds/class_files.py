@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def check_csv(out: Path | None, overwrite: bool) -> None:
-    """Refuse what is no new .csv file."""
+    """Refuses what is no new .csv file."""
     check_target(out, overwrite, ".csv")
 
 
@@ -38,7 +38,7 @@ def predict_csv(
     as_json: bool,
     asked: Asked,
 ) -> None:
-    """Write OUT.csv, or show it; as JSON the rows too where there is no file."""
+    """Writes OUT.csv, or shows it; as JSON the rows too where there is no file."""
     from semivae.data.inputs.pieces import Pieces
 
     answer = classifier.answer(given if isinstance(given, Pieces) else given.values)

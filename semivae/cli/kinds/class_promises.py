@@ -57,7 +57,7 @@ def beside(classifier: Classifier, images: Reading, answer: Answer, asked: Asked
 
 
 def choice_line(choices: Sequence[str]) -> str:
-    """That a promise is no longer exact."""
+    """Says that a promise is no longer exact."""
     return f"{' and '.join(choices)} was chosen on the same validation images, so the promise is not exact"
 
 

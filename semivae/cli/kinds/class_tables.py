@@ -18,7 +18,7 @@ BAR = 30  # signs of a full bar
 
 
 def results_table(report: Mapping[str, Any]) -> Table:
-    """Error with its 95% interval and calibration, for each checkpoint in an evaluation's report."""
+    """Shows the error with its 95% interval and calibration, for each checkpoint in an evaluation's report."""
     split, count = report["split"], report["count"]
     title = f"{str(split).capitalize()} images: {count:,}{', class shares as asked' if 'test_prior' in report else ''}"
     table = new_table("", "error", "95% interval", "NLL", "Brier", "ECE", title=title)
@@ -32,7 +32,7 @@ def results_table(report: Mapping[str, Any]) -> Table:
 
 
 def per_class_table(report: Mapping[str, Any]) -> Table:
-    """Error and confusions of each class, for the last checkpoint."""
+    """Shows the error and confusions of each class, for the last checkpoint."""
     scores = report["last"]
     classes = list(scores["per_class"])
     table = new_table("class", "images", "error", "most often taken for", title="Per class")
@@ -47,7 +47,7 @@ def per_class_table(report: Mapping[str, Any]) -> Table:
 
 
 def confusion_table(report: Mapping[str, Any]) -> Table:
-    """Confusion matrix of the last checkpoint: a row per true class, a column per answer."""
+    """Shows the confusion matrix of the last checkpoint: a row per true class, a column per answer."""
     scores = report["last"]
     classes = list(scores["per_class"])
     table = new_table("true \\ answered", *classes, title="Confusion")
@@ -71,7 +71,7 @@ def reliability_table(report: Mapping[str, Any]) -> Table:
 
 
 def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Test error per split seed, with mean and standard deviation."""
+    """Shows the test error per split seed, with mean and standard deviation."""
     keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
     table = new_table("split seed", *(NAMES[key] for key in keys), title="Test error per split seed")
     for seed, report in reports.items():
@@ -82,7 +82,7 @@ def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
 
 
 def promise_lines(report: Mapping[str, Any]) -> list[str]:
-    """What the sets of classes and, where it was asked for, the promised error come to."""
+    """Shows how large sets of classes are and, where it was asked for, what the promised error costs."""
     lines = []
     if "sets" in report:
         sets = report["sets"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def check_masks(out: Path | None, overwrite: bool) -> None:
-    """Refuse what is no folder, or a folder that holds anything."""
+    """Refuses what is no folder, or a folder that holds anything."""
     if out is None or (out.suffix and not out.is_dir()):
         raise typer.BadParameter(
             "the label is a map, so masks and overlays are written: give a folder", param_hint="--out"
@@ -37,7 +37,7 @@ def check_masks(out: Path | None, overwrite: bool) -> None:
 def predict_masks(
     classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
 ) -> None:
-    """Write an index mask and the confidence of every image at its own size, an overlay at the model's, and legends.
+    """Writes an index mask and the confidence of every image at its own size, an overlay at the model's, and legends.
 
     OUT/masks/NAME.png, OUT/confidence/NAME.png, OUT/overlays/NAME.png, OUT/legend.csv and OUT/palette.txt.
     """
@@ -100,7 +100,7 @@ def write_in(folder: Path, name: str, data: bytes) -> None:
 
 
 def picture_of(run: Run, drawn: Mapping[str, Any]) -> Tensor:
-    """Each sample's mask beside its image."""
+    """Returns each sample's mask beside its image."""
     from semivae.runs.palettes import run_palette
     from semivae.tasks.map_pictures import beside
 
@@ -118,7 +118,7 @@ def map_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:
 def finish_maps(
     run: Run, out: Path, images: Reading, imputed: Imputed, rows: Tensor, values: Mapping[str, Any]
 ) -> Tensor:
-    """Write every image's likeliest map as OUT/masks/NAME.png; the images of `rows` with their maps beside them.
+    """Writes every image's likeliest map as OUT/masks/NAME.png; returns images of `rows` with maps beside them.
 
     Args:
         run: the run.

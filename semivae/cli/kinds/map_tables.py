@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def map_results_table(report: Mapping[str, Any]) -> Table:
-    """Mean IoU with its 95% interval, pixel accuracy and calibration, for each checkpoint."""
+    """Shows mean IoU with its 95% interval, pixel accuracy and calibration, for each checkpoint."""
     title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
     table = new_table("", "mean IoU", "95% interval", "pixels right", "NLL", "Brier", "ECE", title=title)
     for key, name in NAMES.items():
@@ -27,7 +27,7 @@ def map_results_table(report: Mapping[str, Any]) -> Table:
 
 
 def class_iou_table(report: Mapping[str, Any]) -> Table:
-    """IoU of each class for each checkpoint, and the class's share of the pixels."""
+    """Shows the IoU of each class for each checkpoint, and the class's share of the pixels."""
     keys = [key for key in NAMES if report.get(key)]
     table = new_table("class", "of the pixels", *(NAMES[key] for key in keys), title="IoU per class")
     confusion = report["last"]["confusion"]
@@ -50,7 +50,7 @@ def painted_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def map_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Mean IoU per split seed, with mean and standard deviation."""
+    """Shows mean IoU per split seed, with mean and standard deviation."""
     keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
     table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean IoU per split seed")
     for seed, report in reports.items():

@@ -17,7 +17,7 @@ BAR = 30  # signs of a full bar
 
 
 def results_table(report: Mapping[str, Any]) -> Table:
-    """RMSE with its 95% interval, MAE, R2, NLL and 90% intervals, for each checkpoint."""
+    """Shows RMSE with its 95% interval, MAE, R2, NLL and 90% intervals, for each checkpoint."""
     title = f"{str(report['split']).capitalize()} images: {report['count']:,}{_unit(report)}"
     table = new_table("", "RMSE", "95% interval", "MAE", "R2", "NLL", "90% intervals hold", "mean width", title=title)
     for key, name in NAMES.items():
@@ -50,7 +50,7 @@ def reliability_table(report: Mapping[str, Any]) -> Table:
 
 
 def entries_table(report: Mapping[str, Any]) -> Table:
-    """RMSE, MAE and R2 of each number of a vector, for the last checkpoint."""
+    """Shows RMSE, MAE and R2 of each number of a vector, for the last checkpoint."""
     table = new_table("number", "RMSE", "MAE", "R2", title="Per number of the vector")
     for place, scores in enumerate(report["last"]["entries"]):
         table.add_row(str(place), f"{scores['rmse']:.4g}", f"{scores['mae']:.4g}", f"{scores['r2']:.3f}")
@@ -70,7 +70,7 @@ def interval_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """RMSE per split seed, with mean and standard deviation."""
+    """Shows RMSE per split seed, with mean and standard deviation."""
     keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
     table = new_table("split seed", *(NAMES[key] for key in keys), title="RMSE per split seed")
     for seed, report in reports.items():

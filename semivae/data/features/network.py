@@ -91,7 +91,7 @@ class FeatureNetwork(nn.Module):
 
 @contextmanager
 def ready(network: FeatureNetwork, device: torch.device) -> Iterator[None]:
-    """Inside, the network is on a device and computes there as fast as it can, without gradients."""
+    """Puts the network on a device, where it computes as fast as it can, without gradients."""
     network.to(device).to(memory_format=torch.channels_last)
     bfloat16 = choose_precision("auto", device) == "bfloat16"
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

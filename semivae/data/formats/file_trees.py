@@ -149,7 +149,7 @@ def _read_member(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo
 
 
 def _listing(place: Path, entries: Sequence[str], read: Callable[[str], bytes]) -> Files:
-    """`entries` as a .zip lists them: folders end in a slash, and need not be listed at all."""
+    """Returns the files of `entries` as a .zip lists them: folders end in a slash, and need not be listed at all."""
     entries = [entry for entry in entries if not any(_hidden(part) for part in entry.split("/"))]
     names = [entry for entry in entries if not entry.endswith("/")]
     folders = {entry.rstrip("/") for entry in entries if entry.endswith("/")}

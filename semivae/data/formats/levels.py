@@ -86,7 +86,7 @@ class Levels:
         return image
 
     def _scaled(self, image: Image.Image) -> Image.Image:
-        """More than 8 bits of grey as 8, by what is white; Pillow's own conversion would cut everything above 255 off.
+        """Returns more than 8 bits of grey as 8, by what is white; Pillow's own conversion cuts off all above 255.
 
         A value that is said to be transparent, which a PNG may have, becomes alpha.
         """

@@ -126,7 +126,7 @@ def _by_pixels(image: Image.Image, palette: Palette) -> Array:
 
 
 def _shown_colours(image: Image.Image, numbers: Array, palette: Palette) -> dict[int, Colour]:
-    """In which colours an indexed mask shows the numbers that it holds; nothing where a palette names the classes.
+    """Returns the colours in which an indexed mask shows its numbers; nothing where a palette names the classes.
 
     Raises:
         ValueError: its colours say something else than its numbers, by the palette.

@@ -125,7 +125,7 @@ def _fits(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def _ordered(values: Array, shape: tuple[int, ...]) -> Array | None:
-    """`values` as [n, *shape], or None if no layout fits."""
+    """Returns `values` as [n, *shape], or None if no layout fits."""
     if values.shape == shape or values.shape[1:] == shape:
         return values.reshape(-1, *shape)
     if len(shape) != 3:

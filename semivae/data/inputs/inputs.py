@@ -44,7 +44,7 @@ class Inputs(Protocol):
         ...
 
     def pieces(self, given: object, *, skip_unreadable: bool = False) -> Pieces | None:
-        """Many image files a piece at a time; None for all else, which `read` reads at once."""
+        """Returns many image files a piece at a time; None for all else, which `read` reads at once."""
         ...
 
     def masks(self) -> Inputs:

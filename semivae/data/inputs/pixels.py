@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # how far outside [0, 1] a float may lie before it counts as a 
 
 
 def pixels_as_floats(pixels: Array, what: str) -> npt.NDArray[np.float32]:
-    """Bytes, booleans or floats in [0, 1], of any shape, as float32 in [0, 1].
+    """Returns bytes, booleans or floats in [0, 1], of any shape, as float32 in [0, 1].
 
     Raises:
         DataError: another type, or floats outside [0, 1] or not finite; `what` names the array.
@@ -150,7 +150,7 @@ def check_finite(array: Array, what: str) -> None:
 
 
 def channels_first(images: Array, what: str) -> Array:
-    """[n, height, width], [n, height, width, channels] or [n, channels, height, width] as the last, 1 or 3 channels.
+    """Returns [n, height, width] or [n, height, width, channels] as [n, channels, height, width], 1 or 3 channels.
 
     Raises:
         DataError: the shape is none of these, or could be two of them; `what` names the array.

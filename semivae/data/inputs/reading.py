@@ -46,7 +46,7 @@ class Reading:
         return lines
 
     def report(self) -> dict[str, object]:
-        """What is said of them in a report; nothing where nothing is to be said."""
+        """Returns what a report says of them; nothing where there is nothing to say."""
         found: dict[str, object] = {
             "unreadable_count": len(self.unreadable),
             "unreadable": dict(self.unreadable),

@@ -58,7 +58,7 @@ class NumberColumn(BaseModel):
         return np.isin(kinds, (NOTHING, NO_NUMBER_MARK))
 
     def gaps(self, column: Column) -> NDArray[np.bool_]:
-        """Of missing cells the value, and not whether there is one: what fills it is a number."""
+        """Marks the value of missing cells, and not whether there is one: what fills it is a number."""
         missing = self.missing(column)
         return np.stack([missing, np.zeros_like(missing)] if self.may_miss else [missing], axis=1)
 
@@ -110,7 +110,7 @@ class CategoryColumn(BaseModel):
         return column.coded.codes < 0
 
     def gaps(self, column: Column) -> NDArray[np.bool_]:
-        """Of missing cells all places."""
+        """Marks all places of missing cells."""
         return np.repeat(self.missing(column)[:, None], self.width, axis=1)
 
     def decode(self, values: NDArray[np.float64], style: CellStyle) -> list[str]:
@@ -178,7 +178,7 @@ class TableEncoding(BaseModel):
     def encode_with_gaps(
         self, columns: Mapping[str, Column], what: str
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """`encode` for cells that are to be filled: no number is told to be missing, and where gaps are, [n, width].
+        """Encodes cells to be filled, without marking numbers as missing; returns also where gaps are, [n, width].
 
         Raises:
             DataError: as `encode`.
@@ -221,7 +221,7 @@ class TableEncoding(BaseModel):
         return [text for column in self.columns if (text := column.strange(columns[column.name], what))]
 
     def doubts(self, columns: Mapping[str, Column], what: str) -> list[str]:
-        """As `strange`, and of cells that are missing where training had none, and of rows that hold nothing."""
+        """Returns warnings of `strange`, of cells that are missing where training lacked none, and of empty rows."""
         found = self.strange(columns, what)
         found += [text for column in self.columns if (text := column.lacking(columns[column.name], what))]
         empty = np.flatnonzero(np.logical_and.reduce(list(self.missing(columns).values())))

@@ -98,7 +98,7 @@ def read_mapping(path: Path) -> list[int]:
 
 
 def merged_map(files: Sequence[tuple[int, bytes]], size: int) -> Map:
-    """Part masks (class number, file content), in their order, as one map: later ones lie over earlier ones."""
+    """Merges part masks (class number, file content) into one map: later ones lie over earlier ones."""
     whole: Map | None = None
     for number, content in files:
         with open_raster(content) as opened:

@@ -42,7 +42,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def read_cifar10(root: Path, *, download: bool) -> Dataset:
-    """CIFAR-10 from root/cifar-10-batches-py or the archive in root: x is uint8 [50000, 3, 32, 32], and 10,000 to test.
+    """Reads CIFAR-10 from root/cifar-10-batches-py or its archive: x is uint8 [50000, 3, 32, 32], and 10,000 to test.
 
     A file with another checksum than the official one is read, with a warning in `Dataset.warnings`.
 

@@ -15,7 +15,7 @@ TEST_COUNT = 500  # the last ones
 
 
 def read_digits() -> Dataset:
-    """Digits: the first 1,297 to train on, the last 500 to test on. x is uint8 [n, 1, 8, 8]."""
+    """Reads digits: the first 1,297 to train on, the last 500 to test on. x is uint8 [n, 1, 8, 8]."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -53,13 +53,13 @@ class Reader:
     colours: SharedColours = field(default_factory=SharedColours)
 
     def images(self, names: Sequence[str]) -> Tensor:
-        """uint8 [n, channels, height, width]; raises DataError for what is no image."""
+        """Reads uint8 [n, channels, height, width]; raises DataError for what is no image."""
         found = read_pictures(self.files, names, self.preprocessing)
         self.pictures.append(found)
         return found.pixels
 
     def maps(self, names: Sequence[str]) -> Tensor:
-        """int16 [n, height, width]; raises DataError for what is no mask of these classes."""
+        """Reads int16 [n, height, width]; raises DataError for what is no mask of these classes."""
         return torch.from_numpy(np.stack([mask.numbers for mask in self._masks(names)]))
 
     def _masks(self, names: Sequence[str]) -> list[Mask]:
@@ -78,7 +78,7 @@ class Reader:
         return masks
 
     def pairs(self, pairs: Sequence[tuple[str, str, str]]) -> Sample:
-        """x and s; raises DataError for files that cannot be read, or pairs of which one has another ratio of sides."""
+        """Reads x and s; raises DataError for files that cannot be read, or pairs of different ratios of sides."""
         images = self.images([image for _, image, _ in pairs])
         masks = self._masks([mask for *_, mask in pairs])
         sizes = zip(self.pictures[-1].sizes, [mask.size for mask in masks], strict=True)

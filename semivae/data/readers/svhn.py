@@ -28,7 +28,7 @@ FILES = tuple(
 
 
 def read_svhn(root: Path, *, download: bool) -> Dataset:
-    """SVHN from root/svhn or root: x is uint8 [73257, 3, 32, 32] to train on, and 26,032 to test on.
+    """Reads SVHN from root/svhn or root: x is uint8 [73257, 3, 32, 32] to train on, and 26,032 to test on.
 
     A file with another checksum than the official one is read, with a warning in `Dataset.warnings`.
 
@@ -47,7 +47,7 @@ def read_svhn(root: Path, *, download: bool) -> Dataset:
 
 
 def _read_mat(path: Path, size: int, *, known: bool) -> Sample:
-    """X uint8 [32, 32, 3, n] and y [n, 1] with 10 for zero, as the authors store them; `known`: it is their file."""
+    """Reads X, uint8 [32, 32, 3, n], and y, [n, 1] with 10 for zero, as the authors store them (`known`: in their file)."""
     try:
         content = load_mat(path, ("X", "y"), known=known)
         images, labels = content["X"], content["y"].reshape(-1)

@@ -118,7 +118,7 @@ def _rows(sample: Sample, rows: NDArray[np.intp]) -> Sample:
 def _further_labels(
     source: TableSource, cells: Cells, tested: Cells, classes: tuple[str, ...], path: Path, style: CellStyle
 ) -> tuple[Sample, Sample, dict[str, LabelInfo]]:
-    """Further labels of all rows of a table, and of a second one to test on, which may lack them."""
+    """Reads further labels of all rows of a table, and of a second one to test on, which may lack them."""
     first, second, labels = {}, {}, {}
     for name, column in source.columns.items():
         texts = [*cells[column], *tested.get(column, [""] * len(next(iter(tested.values()), ())))]
