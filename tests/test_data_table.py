@@ -333,5 +333,8 @@ def test_a_run_keeps_how_columns_became_numbers(run: Run, tmp_path: Path) -> Non
     try:
         with pytest.raises(RunError, match=r"table\.json: was changed or damaged"):
             Run.load(run.path).read(tmp_path / "new.csv")
+        (run.path / "table.json").unlink()
+        with pytest.raises(RunError, match=r"lacks table\.json, by which rows are read: it was copied in part"):
+            Run.load(run.path).read(tmp_path / "new.csv")
     finally:
         (run.path / "table.json").write_text(kept)

@@ -215,3 +215,12 @@ def test_a_run_in_the_folder_of_runs_is_named(tiny_run: Run, tmp_path: Path, mon
     shown = CliRunner().invoke(app, ["evaluate", "my_images"])
     assert shown.exit_code == 1
     assert "there is no such folder; did you mean runs/my_images?" in " ".join(shown.stderr.split())
+    with pytest.raises(RunError, match=r"no such folder .*; did you mean runs/my_images\?"):
+        Run.load("runs/my_image")
+    for name in ("recipe.yaml", "split.json"):
+        half = Path(shutil.copytree(tiny_run.path, tmp_path / f"half_{name}"))
+        (half / name).unlink()
+        with pytest.raises(
+            RunError, match=f"this run lacks {name}: it was copied in part, or stopped as it began; copy"
+        ):
+            Run.load(half)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from semivae.errors import RecipeError, RunError
 from semivae.files import temporary_of, write_whole
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 from semivae.runs.upgrade import RUN_FILE, as_before, format_of, upgrade_from, write_run_file
+from semivae.text import nearest
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
@@ -27,6 +29,7 @@ CALIBRATION_FILE, PALETTE_FILE, FEATURES_FILE = "calibration.json", "source_pale
 LOGGERS_FILE = "loggers.json"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # file systems that have none
 LOCK_FILE = ".training.lock"
+MOST_NAMES = 1000  # beside a folder, among which a run of a similar name is looked for
 CHECKPOINTS = ("last", "selected", "twin")
 PAINTER = "painter"  # the checkpoint of what only paints
 OF_A_RUN = (
@@ -40,6 +43,26 @@ WRITTEN_AT_START = (RUN_FILE, RECIPE_FILE, DATA_ROOT_FILE, ENCODING_FILE, FEATUR
 def is_run_folder(folder: Path) -> bool:
     """Returns whether a folder looks like a run: it holds a recipe and a split."""
     return (folder / RECIPE_FILE).is_file() and (folder / SPLIT_FILE).is_file()
+
+
+def refuse_no_run(folder: Path) -> None:
+    """Raises RunError for a folder that is no run, with the one that may be meant, or what a run lacks."""
+    if is_run_folder(folder):
+        return
+    what = "is not a run's folder" if folder.exists() else "there is no such folder"
+    if is_run_folder("runs" / folder):
+        raise RunError(f"{folder}: {what}; did you mean {'runs' / folder}?")
+    there = [name for name in (RECIPE_FILE, SPLIT_FILE, RUN_FILE) if (folder / name).is_file()]
+    if there:
+        lacking = " and ".join(name for name in (RECIPE_FILE, SPLIT_FILE) if name not in there)
+        raise RunError(
+            f"{folder}: this run lacks {lacking}: it was copied in part, or stopped as it began; copy all of it, or "
+            "train it again"
+        )
+    runs = [path.name for path in islice(folder.parent.glob("*"), MOST_NAMES) if is_run_folder(path)]
+    near = nearest(folder.name, runs)
+    advice = f"did you mean {folder.parent / near}?" if near else "train it first"
+    raise RunError(f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); {advice}")
 
 
 def was_trained(folder: Path) -> bool:

@@ -18,11 +18,11 @@ from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.features import Features
 from semivae.data.inputs.inputs import Inputs, inputs_of, pictures_of_inputs
 from semivae.data.inputs.reading import Reading
-from semivae.errors import DataError, DataWarning
+from semivae.errors import DataError, DataWarning, RunError
 from semivae.recipe import Recipe
-from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource
+from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, MemorySource, TableSource
 from semivae.runs.features import kept_features
-from semivae.runs.folder import kept_encoding
+from semivae.runs.folder import ENCODING_FILE, kept_encoding
 from semivae.scenario.plan import Roles
 from semivae.variables import Sample
 
@@ -50,8 +50,18 @@ class ModelInputs:
 
     @cached_property
     def encoding(self) -> TableEncoding | None:
-        """How the columns of the table that the run learnt from became numbers; None for all other data."""
-        return kept_encoding(self.path)
+        """How the columns of the table that the run learnt from became numbers; None for all other data.
+
+        Raises:
+            RunError: the file was changed, damaged or lost.
+        """
+        kept = kept_encoding(self.path)
+        if kept is None and isinstance(self.recipe.source, TableSource):
+            raise RunError(
+                f"{self.path}: this run lacks {ENCODING_FILE}, by which rows are read: it was copied in part; copy all "
+                "of it, or train it again"
+            )
+        return kept
 
     @cached_property
     def feature_networks(self) -> dict[str, FeatureNetwork]:

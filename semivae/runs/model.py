@@ -28,9 +28,9 @@ from semivae.runs.folder import (
     RECIPE_FILE,
     SPLIT_FILE,
     being_written,
-    is_run_folder,
     kept_data_root,
     kept_recipe,
+    refuse_no_run,
 )
 from semivae.runs.history import History, history_of
 from semivae.runs.hub import local_folder
@@ -116,15 +116,7 @@ class TrainedModel(ModelInputs):
         folder = local_folder(path)
         format_of(folder)
         refuse_set_aside(folder)
-        if not is_run_folder(folder):
-            what = "is not a run's folder" if folder.exists() else "there is no such folder"
-            if is_run_folder("runs" / folder):
-                raise RunError(f"{folder}: {what}; did you mean {'runs' / folder}?")
-            if (folder / RECIPE_FILE).is_file():
-                what = "is half written"
-            raise RunError(
-                f"{folder}: {what} (a run holds {RECIPE_FILE}, {SPLIT_FILE} and checkpoints); train it first"
-            )
+        refuse_no_run(folder)
         if checkpoint not in CHECKPOINTS:
             raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
         if checkpoint == "selected" and not (folder / "selected.safetensors").exists():
