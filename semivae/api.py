@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.classification import Classifier
 from semivae.classification.evidence import annotators
 from semivae.classification.intervals import PredictedNumbers, predict_numbers
-from semivae.classification.posterior import embed
+from semivae.classification.posterior import any_posterior, embed
 from semivae.classification.strangers import Strangers, strangers
 from semivae.classification.suggestions import COUNT, Suggestions, suggest
 from semivae.classification.trust import Score, predict_sets, predict_sure
 from semivae.display import heard_by
 from semivae.errors import RunError
 from semivae.export.encoder import export
-from semivae.game.players import Player
 from semivae.generative.novelty import Novelty, novelty
 from semivae.generative.sampling import draw
 from semivae.inspection.inspecting import inspect as inspect
@@ -35,7 +33,6 @@ from semivae.recipe import Recipe
 from semivae.reports.card import card
 from semivae.reports.diagnosis import diagnose
 from semivae.reports.evaluation import Part, evaluate
-from semivae.runs.given import given_values
 from semivae.runs.hub import push_folder
 from semivae.runs.model import TrainedModel
 from semivae.training import train as training
@@ -89,35 +86,12 @@ class Run(TrainedModel):
         )
         return run.with_data(model._dataset)
 
-    @torch.no_grad()
     def posterior(self, name: str, /, **observed: Any) -> Distribution:
         """q(name | observed), as a torch distribution with one batch entry per sample.
 
-        Args:
-            name: a variable that the encoder has a factor for.
-            observed: its parents' values, for example x=images, y=3; absent ones are drawn. Beside the images, values
-                are given as for `sample`.
-
-        Raises:
-            RunError: no such factor, a value that does not fit its variable, or no images.
+        See `semivae.classification.posterior.any_posterior`; for example `run.posterior("h", x=images, y=3)`.
         """
-        if name not in self.encoder:
-            raise RunError(f"the encoder has no factor for {name}; it has {', '.join(self.encoder.names)}")
-        if lacking := [key for key in self.roles.inputs if key not in observed]:
-            raise RunError(f"posterior of {name}: give {lacking[0]}=..., the encoder starts from it")
-        inputs = observed[self.image] if not self.roles.further else {key: observed[key] for key in self.roles.inputs}
-        sample = self.values(self.read_all(inputs)[0])
-        count = len(sample[self.image])
-        sample |= {
-            key: given_values(self, key, value, count).to(self.device)
-            for key, value in observed.items()
-            if key not in self.roles.inputs
-        }
-        # only the parents are drawn: what comes after `name` plays no part
-        order = list(self.encoder.names)
-        parents = Player([self.encoder[parent] for parent in order[: order.index(name)]])
-        distribution: Distribution = self.encoder[name](parents.complete(sample))
-        return distribution
+        return any_posterior(self, name, observed)
 
     def classifier(
         self, *, calibrate: bool = False, vote: bool = False, prior: Any = None, draws: int | None = None

@@ -6,19 +6,22 @@ A class is a map without places: arrays are [n, K] or [n, K, height, width] alik
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Distribution
 
 from semivae.data.inputs.examples import Examples, split_rows
 from semivae.data.inputs.pieces import Pieces
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
+from semivae.game.players import Player
 from semivae.game.teaching.vote import decoder_vote
+from semivae.runs.given import given_values
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
 from semivae.tasks.task import reason
@@ -140,6 +143,38 @@ def refuse_without_vote(run: TrainedModel) -> None:
     order = list(run.encoder.names)
     if early := [name for name in order[: order.index(run.label)] if name in run.codes]:
         raise RunError(f"{run.path}: the encoder draws {', '.join(early)} before {run.label}, so no vote can be taken")
+
+
+@torch.no_grad()
+def any_posterior(run: TrainedModel, name: str, observed: Mapping[str, Any]) -> Distribution:
+    """q(name | observed) of any variable, as a torch distribution with one batch entry per sample.
+
+    Args:
+        run: the trained model.
+        name: a variable that the encoder has a factor for.
+        observed: its parents' values, for example x=images, y=3; absent ones are drawn. Beside the images, values are
+            given as for `sample`.
+
+    Raises:
+        RunError: no such factor, a value that does not fit its variable, or no images.
+    """
+    if name not in run.encoder:
+        raise RunError(f"the encoder has no factor for {name}; it has {', '.join(run.encoder.names)}")
+    if lacking := [key for key in run.roles.inputs if key not in observed]:
+        raise RunError(f"posterior of {name}: give {lacking[0]}=..., the encoder starts from it")
+    inputs = observed[run.image] if not run.roles.further else {key: observed[key] for key in run.roles.inputs}
+    sample = run.values(run.read_all(inputs)[0])
+    count = len(sample[run.image])
+    sample |= {
+        key: given_values(run, key, value, count).to(run.device)
+        for key, value in observed.items()
+        if key not in run.roles.inputs
+    }
+    # only the parents are drawn: what comes after `name` plays no part
+    order = list(run.encoder.names)
+    parents = Player([run.encoder[parent] for parent in order[: order.index(name)]])
+    distribution: Distribution = run.encoder[name](parents.complete(sample))
+    return distribution
 
 
 def embed(run: TrainedModel, images: Tensor | Examples | Pieces, batch: int = 512) -> NDArray[np.float32]:
