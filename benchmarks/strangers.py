@@ -191,6 +191,7 @@ def main(
     labels: Annotated[list[int], typer.Option(help="Labels a class.")] = [20],  # noqa: B006
     splits: Annotated[int, typer.Option(min=1)] = 3,
     stranger: Annotated[list[str], typer.Option(help="A class that is a stranger.")] = list(STRANGERS),  # noqa: B006
+    ways: Annotated[list[str], typer.Option(help="Which trainings.")] = list(WAYS),  # noqa: B006
     twin: Annotated[bool, typer.Option(help="Train the twins, too.")] = False,
 ) -> None:
     """Measures, and prints the table."""
@@ -204,7 +205,7 @@ def main(
     )
     for count in labels:
         for seed in range(splits):
-            for way in WAYS:
+            for way in ways:
                 name, cells = f"{way}/{count}/{seed}", cells_of(path)
                 if name in cells:
                     continue
