@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,14 @@ def test_strangers_show_no_label_and_validate_nothing(labelled: int | str, tmp_p
     read = load_split(tmp_path / "split.json", data)
     assert torch.equal(read.labelled, split.labelled) and torch.equal(read.unlabelled, split.unlabelled)
     assert read.digest == split.digest
+
+
+def test_strangers_in_a_validation_part_of_the_data_are_not_trained_on() -> None:
+    data = digits()
+    rows = (data.train["y"] == 8).nonzero()[:5, 0]
+    own = replace(data, validation=torch.cat([torch.arange(3), rows]).unique())
+    split = make_split(own, recipe(split={"labelled": 80}).split)
+    assert not torch.isin(rows, split.unlabelled).any() and torch.isin(rows, split.validation).all()
 
 
 def test_known_classes_show_the_labels_that_they_show_without_strangers() -> None:
