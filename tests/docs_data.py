@@ -160,6 +160,10 @@ def command_line() -> None:
     semivae.train("digits_50labels", set=changes | {"split.labelled": 100}, out="runs/digits_100labels")
     semivae.train("digits_50labels", set=changes, out="runs/another_run")
     np.save("images.npy", np.uint8(load_digits().images[:40] * 15))
+    opened: dict[str, object] = {"variables.y": {"family": "categorical", "strangers": {"classes": [8, 9]}}}
+    opened |= {"split.labelled": 80, "streams.unlabelled.views.align": True}
+    semivae.train("digits_50labels", set=changes | opened, out="runs/clothing_strangers")
+    shutil.copytree("my_images", "my_photographs")
 
 
 def python() -> None:
@@ -210,6 +214,7 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/tasks/imbalance.md": digit_files,
     "docs/tasks/masks.md": masks,
     "docs/tasks/novelty.md": digit_files,
+    "docs/tasks/strangers.md": folders_of_images,
     "docs/tasks/pretrained-networks.md": pretrained_networks,
     "docs/tasks/photographs.md": photographs,
     "docs/tasks/tables.md": trees,
