@@ -32,8 +32,8 @@ def page(content: Mapping[str, Any]) -> str:
         "# Speed, beside other code",
         "One thread each, taking turns in one process, so that all meet the same machine in the same state. *Processor "
         "time* is what the process computed for, which other jobs on the machine change little; times by the clock are "
-        "in the JSON file. Ratios are ours over theirs, below 1 where ours is faster: the median of the rounds, and "
-        "the ends in brackets.",
+        "in the JSON file. Ratios are ours over theirs, below 1 where ours is faster: the median of the rounds, and the "
+        "ends in brackets.",
     ]
     if steps:
         blocks += ["## An image of a training step", *(_steps(entry) for entry in steps)]
