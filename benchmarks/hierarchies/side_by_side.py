@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
@@ -61,8 +62,15 @@ def context_of(precision: Precision) -> AbstractContextManager[object]:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def side_by_side(checkout: Path, batch: int, width: int, steps: int, precision: Precision) -> dict[str, Any]:
-    """Median seconds a step of the symmetric game on the ladder, in wall-clock; the first step of each is left out.
+def side_by_side(
+    checkout: Path,
+    batch: int,
+    width: int,
+    steps: int,
+    precision: Precision,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Median seconds a step of the symmetric game on the ladder, by a clock; the first step of each is left out.
 
     Their code knows float32 alone; for bfloat16 their whole script runs in the context that ours runs in.
     """
@@ -73,17 +81,17 @@ def side_by_side(checkout: Path, batch: int, width: int, steps: int, precision: 
 
     def our_turn(done: int, _: float) -> None:
         if done:
-            seconds["authors"].append(time.perf_counter() - ended[0])
+            seconds["authors"].append(clock() - ended[0])
         torch.autograd.set_detect_anomaly(False)  # theirs, and global
-        began = time.perf_counter()
+        began = clock()
         stepper.step(precision)
-        seconds["ours"].append(time.perf_counter() - began)
+        seconds["ours"].append(clock() - began)
         torch.autograd.set_detect_anomaly(True)
-        ended[0] = time.perf_counter()
+        ended[0] = clock()
 
     with tempfile.TemporaryDirectory() as working, context_of(precision):
-        clock = Clock(steps=steps, every=0.0, look=our_turn)
-        run_script(checkout.resolve(), "mnist-ladder", "symmetric", images, batch, 1e-4, clock, width=width,
+        watch = Clock(steps=steps, every=0.0, look=our_turn)
+        run_script(checkout.resolve(), "mnist-ladder", "symmetric", images, batch, 1e-4, watch, width=width,
                    working=Path(working), made=[])  # fmt: skip
     medians = {name: median(values[1:]) for name, values in seconds.items()}
     return {

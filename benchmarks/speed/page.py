@@ -32,8 +32,8 @@ def page(content: Mapping[str, Any]) -> str:
         "# Speed, beside other code",
         "One thread each, taking turns in one process, so that all meet the same machine in the same state. *Processor "
         "time* is what the process computed for, which other jobs on the machine change little; times by the clock are "
-        "in the JSON file. Ratios are ours over theirs, below 1 where ours is faster: the median of the rounds, and the "
-        "ends in brackets.",
+        "in the JSON file. Ratios are ours over theirs, below 1 where ours is faster: the median of the rounds, and "
+        "the ends in brackets.",
     ]
     if steps:
         blocks += ["## An image of a training step", *(_steps(entry) for entry in steps)]
@@ -81,9 +81,9 @@ def _errors(entry: Mapping[str, Any]) -> str:
 
 
 def _ladders(entries: Sequence[Mapping[str, Any]]) -> str:
-    rows = [["precision", "batch", "width", "the authors', seconds a step", "ours", "theirs / ours"]]
+    rows = [["precision", "batch", "width", "the authors', seconds of a processor a step", "ours", "theirs / ours"]]
     for entry in entries:
         times = [f"{entry['median'][name]:.3f}" for name in ("authors", "ours")]
         rows.append([entry["precision"], str(entry["batch"]), str(entry["width"]), *times, f"{entry['ratio']:.2f}"])
-    about = "Training steps of `mnist_ladder` and of the same networks in the authors' script, by the clock."
+    about = "Training steps of `mnist_ladder` and of the same networks in the authors' script."
     return f"{about}\n\n{markdown_table(rows)}"
