@@ -95,6 +95,20 @@ def test_a_learner_stops_at_the_error_or_at_its_last_step() -> None:
     assert len(told) == 7
 
 
+def test_a_learner_gives_up_long_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.process_time", lambda: float(next(clock)))  # a turn takes one second
+    curves = time_to_error({"slow": Counting(0.01), "fast": Counting(0.1)}, 0.55, steps=100, every=3, patience=2.0)
+    assert [row["steps"] for row in curves["fast"]] == [3, 6]
+    assert [row["steps"] for row in curves["slow"]] == [
+        3,
+        6,
+        9,
+        12,
+        15,
+    ]  # at five seconds, after twice two and one more
+
+
 def test_who_cannot_take_part_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match="is no checkout of USB"):
         Usb(tmp_path, made_examples("cifar10_4000labels_cpu", 200))

@@ -75,6 +75,10 @@ def error_command(
     steps: Annotated[int, typer.Option("--steps", help="The most that each takes; 0: as many as the recipe.")] = 0,
     every: Annotated[int, typer.Option("--every", min=1, help="Steps between two validations.")] = 50,
     usb: UsbOption = None,
+    patience: Annotated[
+        float,
+        typer.Option("--patience", min=1.0, help="Give up after so many times the time of the first to reach it."),
+    ] = 4.0,
     log: Annotated[Path | None, typer.Option("--log", help="A JSON file of the curves so far.")] = None,
     out: OutOption = OUT,
 ) -> None:
@@ -97,7 +101,7 @@ def error_command(
         if usb is not None:
             learners["USB's FixMatch"] = Usb(usb, examples)
         most = steps or examples.recipe.training.steps
-        curves = time_to_error(learners, target, most, every, tell)
+        curves = time_to_error(learners, target, most, every, tell, patience)
         about = f"The same network and labels, at most {most:,} steps, validated every {every} off the clock."
         entry = {"name": recipe, "about": about, "target": target, "curves": curves, **_stamp()}
         add_entries(out, "errors", [entry])

@@ -41,6 +41,8 @@ def page(content: Mapping[str, Any]) -> str:
         blocks += ["## Time to an error", *(_errors(entry) for entry in errors)]
     if ladders:
         blocks += ["## The authors' code", _ladders(ladders)]
+    if notes := content.get("notes"):
+        blocks += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     if every:
         blocks += ["## Machine", f"Measured {period(every)}.", "\n".join(machine_lines(every))]
     return "\n\n".join(blocks) + "\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from benchmarks.speed.turns import Learner, Watch
 
@@ -16,6 +16,7 @@ def time_to_error(
     steps: int,
     every: int,
     tell: Callable[[dict[str, Curve]], None] = lambda curves: None,
+    patience: float = math.inf,
 ) -> dict[str, Curve]:
     """Lets learners train in turn until each has reached an error, or has taken all its steps.
 
@@ -25,13 +26,21 @@ def time_to_error(
         steps: the most that each takes.
         every: steps between two validations.
         tell: called with all curves after every round.
+        patience: a learner gives up after so many times the processor time of the first that reached the error.
 
     Returns:
         By name, a row for each validation: steps, seconds of a processor and by the clock, error.
     """
     watches = {name: Watch(learner) for name, learner in learners.items()}
     curves: dict[str, Curve] = {name: [] for name in learners}
-    while going := [name for name in watches if not _ended(curves[name], target, steps)]:
+
+    def is_going(name: str) -> bool:
+        curve = curves[name]
+        times = [row["processor"] for each in curves.values() if (row := reached(each, target))]
+        late = bool(times) and bool(curve) and curve[-1]["processor"] > patience * min(times)
+        return not (late or _ended(curve, target, steps))
+
+    while going := [name for name in watches if is_going(name)]:
         for name in going:
             watch, done = watches[name], int(curves[name][-1]["steps"]) if curves[name] else 0
             taken = min(every, steps - done)
@@ -49,8 +58,3 @@ def reached(curve: Curve, target: float) -> dict[str, float] | None:
 
 def _ended(curve: Curve, target: float, steps: int) -> bool:
     return bool(curve) and (curve[-1]["error"] <= target or curve[-1]["steps"] >= steps)
-
-
-def summary(curves: Mapping[str, Curve], target: float) -> dict[str, Any]:
-    """By name, the row at which the error was reached, or else the row of the lowest error."""
-    return {name: reached(curve, target) or min(curve, key=lambda row: row["error"]) for name, curve in curves.items()}
