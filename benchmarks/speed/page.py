@@ -71,12 +71,12 @@ def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> str:
 
 def _errors(entry: Mapping[str, Any]) -> str:
     target = entry["target"]
-    rows = [["", f"steps to {100 * target:g}%", "seconds of a processor", "by the clock", "lowest error", "at step"]]
+    rows = [["", f"steps to {100 * target:g}%", "seconds of a processor", "lowest error", "at step"]]
     for name, curve in entry["curves"].items():
         first, best = reached(curve, target), min(curve, key=lambda row: row["error"])
         end = curve[-1]
-        times = [f"{first[key]:,.0f}" for key in ("steps", "processor", "wall")] if first else [
-            f"not in {end['steps']:,.0f}", f"more than {end['processor']:,.0f}", f"more than {end['wall']:,.0f}"
+        times = [f"{first[key]:,.0f}" for key in ("steps", "processor")] if first else [
+            f"not in {end['steps']:,.0f}", f"more than {end['processor']:,.0f}"
         ]  # fmt: skip
         rows.append([name, *times, f"{100 * best['error']:.2f}%", f"{best['steps']:,.0f}"])
     return f"**{entry['name']}.** {entry['about']}\n\n{markdown_table(rows)}"
