@@ -15,10 +15,14 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.cli import app
+from semivae.data.formats.levels import Levels
 from semivae.data.sources import load_source
 from semivae.errors import DataError
+from semivae.inspection import likeness
 from semivae.inspection.facts import NO_LABEL, Pair
 from semivae.inspection.inspecting import asked_for
+from semivae.inspection.likeness import Likeness
+from semivae.inspection.pictures import as_is, look_at
 from semivae.inspection.report import DataReport
 
 SIDE = 32
@@ -322,3 +326,17 @@ def test_files_of_which_none_can_be_read_are_one_mistake(tmp_path: Path, kind: s
     shown = " ".join(result.output.split())
     count = "8 of 8" if kind == "folder" else "4 of 4"
     assert f"{count} image files" in shown and shown.count("not a PNG, JPEG") == len(set(parts)) - (kind == "folder")
+
+
+def test_likeness_is_the_same_however_many_pictures_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    how = as_is(np.zeros((1, 3, SIDE, SIDE), np.uint8))
+    pixels = [picture(row % 9).transpose(2, 0, 1) for row in range(20)]
+    for row, each in enumerate(pixels):
+        pixels[row] = np.clip(each.astype(int) + row, 0, 255).astype(np.uint8)  # nearly alike, and not equal
+    looks = [look_at(each, (SIDE, SIDE), Levels(how)) for each in pixels]
+    rows = np.arange(20)
+    expected = Likeness(looks).partners(rows, rows, rows)
+    assert len(expected) == 20 and all(one % 9 == other % 9 for one, other in expected)
+    monkeypatch.setattr(likeness, "AT_ONCE", 50)  # two rows of twenty
+    monkeypatch.setattr(likeness, "CHUNK", 3)
+    assert Likeness(looks).partners(rows, rows, rows) == expected

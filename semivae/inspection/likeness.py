@@ -15,7 +15,8 @@ from semivae.inspection.pictures import SIDE, Look
 
 ALIKE = 0.995  # correlation of the small pictures from which on they count as nearly equal
 FLAT = 4.0  # levels of deviation below which a picture shows too little to be compared
-ROWS = 1024  # compared with all others at once
+AT_ONCE = 2**22  # pairs compared at once, for which about 20 MB are taken, however many pictures there are
+CHUNK = 4096  # pictures that are made ready at once
 MOST = 50_000  # pictures of one side of the comparison; beyond, the first so many
 Vectors = NDArray[np.float32]
 Partner = tuple[int, int]  # rows of two pictures
@@ -29,12 +30,18 @@ class Likeness:
     """
 
     def __init__(self, looks: Sequence[Look]) -> None:
-        small = np.array([look.small for look in looks], np.uint8).reshape(len(looks), SIDE, SIDE)
+        small = np.empty((len(looks), SIDE, SIDE), np.uint8)
+        for row, look in enumerate(looks):
+            small[row] = look.small
         self.keys = np.array([look.key for look in looks], np.int64)
-        self.shown = small.std(axis=(1, 2)) >= FLAT
+        self.shown = np.zeros(len(small), np.bool_)
         self._fine = small
-        coarse = small.reshape(len(small), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4), dtype=np.float32)
-        self._coarse = _standardised(coarse)
+        self._coarse = np.zeros((len(small), (SIDE // 2) ** 2), np.float32)
+        for start in range(0, len(small), CHUNK):
+            some = small[start : start + CHUNK]
+            self.shown[start : start + CHUNK] = some.std(axis=(1, 2)) >= FLAT
+            coarse = some.reshape(len(some), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+            self._coarse[start : start + CHUNK] = _standardised(coarse)
 
     def partners(
         self, rows: NDArray[np.intp], others: NDArray[np.intp], groups: NDArray[np.int64] | None = None
@@ -50,9 +57,10 @@ class Likeness:
         found: list[Partner] = []
         if not len(others):
             return found
-        for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            likeness = self._coarse[some] @ self._coarse[others].T
+        at_once, compared = max(1, AT_ONCE // len(others)), self._coarse[others].T
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            likeness = self._coarse[some] @ compared
             likeness[self.keys[some][:, None] == self.keys[others]] = -1
             if groups is not None:
                 likeness[groups[some][:, None] == groups[others]] = -1
