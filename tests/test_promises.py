@@ -18,7 +18,7 @@ from semivae.classification import Classifier
 from semivae.classification.trust import Validated, sets_of
 from semivae.cli import app
 from semivae.cli.kinds.class_promises import joined_set
-from semivae.errors import RunError
+from semivae.errors import DataError, RunError
 from semivae.generative.features_novelty import distances, neighbour_distances, reference_features
 
 SMALL = """
@@ -198,6 +198,17 @@ def test_python_refuses_what_is_no_share(tiny_run: Run) -> None:
         tiny_run.predict(image, at_most_error=0.0)
     with pytest.raises(RunError, match="without another prior"):
         tiny_run.evaluate(at_most_error=0.06, prior="uniform")
+
+
+def test_test_images_are_measured_on_where_those_for_validation_have_changed(tiny_run: Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    before = Run.load(copy).evaluate()
+    content = json.loads((copy / "split.json").read_text())
+    (copy / "split.json").write_text(json.dumps({**content, "dataset_sha256": "0" * 64}))
+    report = Run.load(copy).evaluate()
+    assert report["last"]["error"] == before["last"]["error"] and "was changed" in report["sets"]["refused"]
+    with pytest.raises(DataError, match="promised by the validation examples, which cannot be read"):
+        Run.load(copy).evaluate(at_most_error=0.5)
 
 
 def test_runs_without_validation_examples_say_so(tmp_path: Path) -> None:

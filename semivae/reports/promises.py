@@ -13,7 +13,7 @@ from semivae.classification.abstaining import area_under_risk, log_odds, risk_co
 from semivae.classification.conformal import coverage_interval
 from semivae.classification.trust import Score, Validated, sets_of, uniform_in
 from semivae.data.inputs.examples import Examples
-from semivae.errors import RunError
+from semivae.errors import DataError, RunError
 from semivae.metrics import error_interval
 
 COVERAGE = 0.95  # that an evaluation measures unasked
@@ -33,7 +33,7 @@ def promises_report(
     measured on the examples given "covered" (the share whose set holds their class), "covered_interval" (95%,
     Clopper-Pearson), "expected_interval" (where "covered" lies in 95% of the draws of validation and test examples, if
     the promise holds), "mean_size", "sizes" (how many sets have 0, 1, ..., K classes) and "empty" (share). Where there
-    are too few validation examples, only "refused", the reason.
+    are too few validation examples, or they cannot be read, only "refused", the reason.
     "risk_coverage": "curve", the error among the surest share of the examples, and "aurc", the area under it.
     "answering": the attributes of `Answering`, "test_answered" (share), and "test_error" and "test_error_interval",
     None where nothing is answered.
@@ -49,7 +49,7 @@ def promises_report(
     try:
         validated = Validated.of(classifier)
         threshold = validated.sets(COVERAGE, score)
-    except RunError as error:
+    except (RunError, DataError) as error:  # the test images may be there, and those for validation others
         if at_most_error is not None:
             raise
         return {"sets": {"refused": str(error)}, **report}

@@ -47,7 +47,7 @@ def read_svhn(root: Path, *, download: bool) -> Dataset:
 
 
 def _read_mat(path: Path, size: int, *, known: bool) -> Sample:
-    """Reads X, uint8 [32, 32, 3, n], and y, [n, 1] with 10 for zero, as the authors store them (`known`: in their file)."""
+    """Reads X, uint8 [32, 32, 3, n], and y, [n, 1] with 10 for zero, as the authors store them (`known`)."""
     try:
         content = load_mat(path, ("X", "y"), known=known)
         images, labels = content["X"], content["y"].reshape(-1)
