@@ -21,7 +21,7 @@ from semivae.recipe.schema import ArraysSource, FolderSource, MasksSource, Sourc
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be inspected.
+    """What to inspect.
 
     Attributes:
         source: where the data are; a path is absolute.
@@ -121,5 +121,5 @@ def inspect_source(source: Source, data_root: Path, split: SplitSpec | None, cho
 
 
 def inspect_asked(asked: Asked) -> Inspected:
-    """As `inspect_source`."""
+    """Inspects as `inspect_source` does."""
     return inspect_source(asked.source, asked.data_root, asked.split, asked.chosen)

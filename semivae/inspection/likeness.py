@@ -46,7 +46,7 @@ class Likeness:
     def partners(
         self, rows: NDArray[np.intp], others: NDArray[np.intp], groups: NDArray[np.int64] | None = None
     ) -> list[Partner]:
-        """For each of `rows` the nearest of `others`, where both are nearly equal.
+        """Returns for each of `rows` the nearest of `others`, where both are nearly equal.
 
         Args:
             rows: pictures.

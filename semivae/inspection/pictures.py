@@ -24,7 +24,7 @@ SIDE = 16  # of the small grey picture by which likeness is measured, in pixels
 Small = NDArray[np.uint8]  # [SIDE, SIDE]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What is kept of one picture.
 

@@ -89,7 +89,7 @@ def drawn(rows: Sequence[Row]) -> Image.Image:
 
 
 def _colour(pixels: Pixels) -> Pixels:
-    """[1 or 3, height, width] as [height, width, 3]."""
+    """Returns [1 or 3, height, width] as [height, width, 3]."""
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def strangers_table(report: Mapping[str, Any]) -> Table:
-    """How well strangers are told from examples of known classes, for each checkpoint."""
+    """Shows how well strangers are separated from examples of known classes, for each checkpoint."""
     count = report["last"]["strangers"]
     title = f"Strangers: {count:,} of {report['count']:,} images; errors are of the other {report['count'] - count:,}"
     table = new_table("", "AUROC", "strangers found", "known ones lost", title=title)

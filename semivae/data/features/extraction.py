@@ -34,7 +34,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be extracted.
+    """What to extract.
 
     Args:
         what: the network's variable and name, for messages.

@@ -56,7 +56,7 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
 
 
 def cells_of(content: bytes, path: Path) -> dict[str, Sequence[str]]:
-    """As `read_cells`, of the content of a file; `path` names it in messages."""
+    """Reads cells as `read_cells`, from the content of a file; `path` names it in messages."""
     if len(content) * TEXT_MEMORY > (memory := free_memory()):
         raise DataError(
             f"{path} has {len(content):,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free"

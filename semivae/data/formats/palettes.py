@@ -143,7 +143,7 @@ def fitted(numbers: Map, height: int, width: int, fit: Fit = "crop") -> Map:
 
 
 def resized_images(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 images [n, channels, height, width] at another size, bilinear with antialiasing; the sides' ratio stays.
+    """Resizes uint8 images [n, channels, height, width], bilinear with antialiasing; the sides' ratio stays.
 
     Raises:
         DataError: the ratio would change.

@@ -133,7 +133,7 @@ class CategoryColumn(BaseModel):
         )
 
     def lacking(self, column: Column, what: str) -> str:
-        """Nothing: a missing text belongs to no category, in training as here."""
+        """Returns "": a missing text belongs to no category, in training as here."""
         return ""
 
 
