@@ -84,7 +84,7 @@ def pixel_doubts(pixels: Array, what: str) -> list[str]:
 
 
 def pixels_as_bytes(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
-    """Returns uint8 from 0 to 255, otherwise as `pixels_as_floats`; floats are rounded to the nearest of the 256 levels."""
+    """Returns uint8 from 0 to 255, otherwise as `pixels_as_floats`; floats are rounded to the nearest of 256 levels."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)
     levels: npt.NDArray[np.uint8] = np.rint(pixels_as_floats(pixels, what) * np.float32(255)).astype(np.uint8)
