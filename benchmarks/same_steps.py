@@ -2,12 +2,13 @@
 
     python -m benchmarks.same_steps OLD NEW --data-root DATA --cache DIR
     python -m benchmarks.same_steps OLD NEW --recipes digits_50labels,table --steps 20
+    python -m benchmarks.same_steps OLD NEW --intended "mnist_*=a view draws its numbers at once"
 
 A change that moves code but means to change no number must leave every recipe "equal". Only public doors are used
 (`semivae.train` and the files of a run's folder), and OLD's recipes are given to both, so that modules may move. Each
 checkout trains in a process of its own, on the CPU, with one thread. Small made data serve the recipes whose data are
 large or the user's own; recipes whose data are missing are skipped. `--cache` keeps what OLD wrote. The exit status is
-1 if anything differs.
+1 if anything differs that is not stated as intended, or is stated and equal.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -283,9 +285,14 @@ def compare(
         "data"
     ),
     cache: Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Where OLD's results are kept.")] = None,
+    intended: Annotated[
+        list[str] | None,
+        typer.Option("--intended", metavar="PATTERN=REASON", help="Recipes that must differ, and why. Repeatable."),
+    ] = None,
 ) -> None:
     """Train the recipes for a few steps with two checkouts, and compare what both wrote bit for bit."""
     old, new, console = old.resolve(), new.resolve(), Console()
+    reasons = reasons_of(intended or ())
     with tempfile.TemporaryDirectory() as scratch:
         data, work = Path(scratch) / "data", Path(scratch) / "new"
         lay_out_data(data, data_root)
@@ -297,12 +304,28 @@ def compare(
         console.print(f"{new}: {len(ready)} to train")
         train_all(new, ready, work, data, console)
         found = {case.name: list(differences(before[case.name], work / case.name)) for case in ready}
-        console.print(table(cases, found, before))
-    if any(found.values()):
+        console.print(table(cases, found, before, reasons))
+    if any(bool(lines) != bool(reason_for(name, reasons)) for name, lines in found.items()):
         raise typer.Exit(1)
 
 
-def table(cases: list[Case], found: Mapping[str, list[str]], before: Mapping[str, Path]) -> Table:
+def reasons_of(intended: Sequence[str]) -> dict[str, str]:
+    """The reasons of stated differences, by the pattern of the recipes' names."""
+    pairs = [text.partition("=") for text in intended]
+    for pattern, _, reason in pairs:
+        if not pattern or not reason.strip():
+            raise typer.BadParameter("--intended needs PATTERN=REASON, such as 'mnist_*=views draw at once'")
+    return {pattern: reason.strip() for pattern, _, reason in pairs}
+
+
+def reason_for(name: str, reasons: Mapping[str, str]) -> str:
+    """Why a case is to differ; empty if it is to be equal."""
+    return next((reason for pattern, reason in reasons.items() if fnmatch(name, pattern)), "")
+
+
+def table(
+    cases: list[Case], found: Mapping[str, list[str]], before: Mapping[str, Path], reasons: Mapping[str, str]
+) -> Table:
     result = Table("recipe", "steps", "result", "idle loss terms")
     for case in cases:
         if case.missing:
@@ -312,6 +335,8 @@ def table(cases: list[Case], found: Mapping[str, list[str]], before: Mapping[str
         answer = f"both fail: {failed}" if failed else "equal"
         if lines := found[case.name]:
             answer = lines[0] + (f" (and {len(lines) - 1:,} more)" if len(lines) > 1 else "")
+        if reason := reason_for(case.name, reasons):
+            answer = f"intended, {reason}: {answer}" if found[case.name] else f"{answer}, though to differ: {reason}"
         idle = ", ".join(idle_terms(before[case.name] / "run"))
         result.add_row(case.name, str(case.changes["training.steps"]), answer, idle)
     return result

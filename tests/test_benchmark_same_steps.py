@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from benchmarks import same_steps
-from benchmarks.same_steps import differences, idle_terms, tensor_differences
+from benchmarks.same_steps import differences, idle_terms, reason_for, reasons_of, tensor_differences
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +63,15 @@ def test_terms_that_stayed_zero_are_named(tmp_path: Path) -> None:
     assert idle_terms(run) == ["views.u.y"]
 
 
+def test_a_stated_difference_has_a_pattern_and_a_reason() -> None:
+    reasons = reasons_of(["mnist_*=views draw at once", "table=Muon"])
+    assert reason_for("mnist_ladder (elbo)", reasons) == "views draw at once" and reason_for("table", reasons) == "Muon"
+    assert reason_for("table_numbers", reasons) == ""
+    for wrong in ("mnist_*", "mnist_*= ", "=Muon"):
+        with pytest.raises(typer.BadParameter, match="needs PATTERN=REASON"):
+            reasons_of([wrong])
+
+
 ANOTHER_SEED = """
 _train = globals().get("train") or __getattr__("train")
 def train(recipe, *, set, **options):
@@ -78,8 +88,8 @@ def test_a_checkout_equals_itself_and_not_one_that_trains_otherwise(
     with (tmp_path / "changed" / "semivae" / "__init__.py").open("a") as file:
         file.write(ANOTHER_SEED)
 
-    def compare(new: Path, recipes: str) -> Result:
-        arguments = [ROOT, new, "--recipes", recipes, "--cache", tmp_path / "kept", "--data-root", tmp_path]
+    def compare(new: Path, recipes: str, *more: str) -> Result:
+        arguments = [ROOT, new, "--recipes", recipes, "--cache", tmp_path / "kept", "--data-root", tmp_path, *more]
         return CliRunner().invoke(same_steps.app, [str(argument) for argument in arguments])
 
     found = compare(ROOT, "table,mnist_ladder")
@@ -91,3 +101,8 @@ def test_a_checkout_equals_itself_and_not_one_that_trains_otherwise(
     assert found.exit_code == 1, found.output
     assert "0 to train, 1 in the cache" in found.output
     assert "metrics.jsonl: model, step 5: loss decoder.labelled.x was" in found.output
+    stated = ("--intended", "tab*=another seed")
+    found = compare(tmp_path / "changed", "table", *stated)
+    assert found.exit_code == 0 and "intended, another seed: metrics.jsonl" in found.output, found.output
+    found = compare(ROOT, "table", *stated)
+    assert found.exit_code == 1 and "equal, though to differ: another seed" in found.output, found.output

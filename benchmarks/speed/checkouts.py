@@ -35,7 +35,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 torch.set_num_threads(1)
 import semivae
-from semivae.training import phase
+try:
+    from semivae.training.phase import Phase
+except ImportError:  # before it had this name
+    from semivae.training_loop import Loop as Phase
+STEP = "_take_step" if hasattr(Phase, "_take_step") else "_step"
 
 FREE = {"view", "_unsafe_view", "reshape", "expand", "t", "transpose", "permute", "slice", "select", "unsqueeze",
     "squeeze", "detach", "alias", "as_strided", "unbind", "split", "chunk", "split_with_sizes", "empty", "empty_like",
@@ -57,7 +61,7 @@ class Count(TorchDispatchMode):
 class Enough(Exception):
     pass
 
-original = phase.Phase._take_step
+original = getattr(Phase, STEP)
 
 def serve(job):
     times, counts, steps = [], {}, job["steps"]
@@ -83,7 +87,7 @@ def serve(job):
             self.optimizers.check() if hasattr(self.optimizers, "check") else None
             raise Enough
     serve.taken = 0
-    phase.Phase._take_step = take
+    setattr(Phase, STEP, take)
     try:
         semivae.train(job["recipe"], set=job["changes"], out=job["out"], data_root=job["data_root"], device="cpu",
                       overwrite=True)
