@@ -123,6 +123,25 @@ def test_every_tool_shows_what_is_painted(painted: Run, monkeypatch: pytest.Monk
         assert done.exit_code == 0, done.output
 
 
+def test_of_several_pictures_the_one_is_kept_that_shows_its_label_best(
+    painted: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert painted.painter is not None and painted.recipe.painter is not None
+    choosing = painted.recipe.painter.model_copy(update={"choose": 3})
+    monkeypatch.setattr(painted, "recipe", painted.recipe.model_copy(update={"painter": choosing}))
+    labels = torch.tensor([3, 7] * 20)
+    drawn = [torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    handed = iter(drawn)
+    monkeypatch.setattr(painted.painter, "picture", lambda sample, around: next(handed))
+    chosen = painted.picture({"y": labels, "h": torch.zeros(40, 4)})
+    sure = torch.stack([painted.encoder["y"]({"x": each}).log_prob(labels) for each in drawn])
+    places = sure.argmax(dim=0)
+    assert len(places.unique()) == 3
+    assert torch.equal(chosen, torch.stack(drawn)[places, torch.arange(40)])
+    handed = iter(drawn)
+    assert torch.equal(painted.picture({"h": torch.zeros(40, 4)}), drawn[0]), "without a label there is nothing to show"
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_killed_painter_goes_on_bit_for_bit(
     recipes: tuple[Path, Path], painted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -163,7 +182,7 @@ def test_a_finished_painter_draws_otherwise_without_learning_anew(
     recipes: tuple[Path, Path], painted: Run, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(painted.path, tmp_path / "copy"))
-    changes = {"painter.flow.guidance": 5, "painter.flow.steps": 3}
+    changes = {"painter.flow.guidance": 5, "painter.flow.steps": 3, "painter.choose": 2}
     other = semivae.train(recipes[1], set=changes, out=copy, resume=True, device="cpu")
     assert (copy / "painter.safetensors").read_bytes() == (painted.path / "painter.safetensors").read_bytes()
     assert other.painter is not None and other.painter.flow.sampling.guidance == 5.0

@@ -28,6 +28,11 @@ class PainterSpec(Section):
         description="Its network, from the noisy picture, the draft, the time, and what the decoder's image is given."
     )
     flow: FlowSpec = Field(description="Its steps and guidance. Where it learns without its guides, it sees no draft.")
+    choose: Positive = Field(
+        1,
+        description="Paint so many pictures of each sample, and keep the one that the encoder is surest to show its "
+        "label. It is not learnt, so it may be changed afterwards.",
+    )
     steps: Positive = Field(description="The number of its steps.")
     batch: Positive = Field(64, description="The number of examples per step and stream.")
     learning_rate: PositiveFloat = Field(2e-3, description="Its peak learning rate.")

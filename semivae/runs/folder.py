@@ -275,6 +275,7 @@ def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
         if not (folder / f"{PAINTER}.safetensors").exists():  # so may a painter, before it has begun
             del dumped["painter"]
         elif dumped["painter"] is not None:  # and how it draws, which it does not learn
+            del dumped["painter"]["choose"]
             for drawing in ("steps", "guidance", "levels"):
                 del dumped["painter"]["flow"][drawing]
     found = list(differences(before, now))

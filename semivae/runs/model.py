@@ -235,7 +235,24 @@ class TrainedModel(ModelInputs):
 
     def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
         """Returns the picture of a sample for people's eyes, the painter's or the decoder's (`Conditional.picture`)."""
-        return (self.painter or self.decoder[self.shown]).picture(sample, around)
+        spec, label = self.recipe.painter, self.roles.image_label
+        if self.painter is None:
+            return self.decoder[self.shown].picture(sample, around)
+        pictures = self.painter.picture(sample, around)
+        if spec is None or spec.choose == 1 or label is None or label not in sample:
+            return pictures
+        best = self._sureness(pictures, sample[label])
+        for _ in range(spec.choose - 1):
+            others = self.painter.picture(sample, around)
+            surer = (found := self._sureness(others, sample[label])) > best
+            best = torch.where(surer, found, best)
+            pictures = torch.where(surer.view(-1, *[1] * (pictures.dim() - 1)), others, pictures)
+        return pictures
+
+    def _sureness(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Returns log q(label | picture), nats, [n]."""
+        given = {self.image: self.of_pictures(pictures), self.label: labels}
+        return self.encoder.log_prob(given, [self.label])[self.label]
 
     def require_decoder(self) -> None:
         """Raises `RunError` for the supervised twin, which has none."""
