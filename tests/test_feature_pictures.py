@@ -220,3 +220,28 @@ def test_commands_show_and_write_pictures(run: semivae.Run, data_root: Path, tmp
     assert "pictures,pictures_p" in (tmp_path / "novel.csv").read_text()
     assert "looking at the pictures" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "chain").glob("*.png"))) > 3
+
+
+FROM_FEATURES = (
+    PAINTED[: PAINTED.index("painter:")]
+    .replace(" x: {given: [y, h], net: {name: mlp, hidden: [16]}},", "")
+    .replace("f: {given: [y, h], net: {name: mlp, hidden: [16]}}}", "f: {given: [y], net: {name: mlp, hidden: []}},")
+    .replace("\nencoder:", " x: {given: [y, f], net: {name: mlp, hidden: [16]}}}\nencoder:")
+    .replace("  h: {family: bernoulli, shape: [4]}\n", "")
+    .replace(" h: uniform,", "")
+    .replace(", h: {given: [f, y], net: {name: mlp, hidden: [16]}}", "")
+)
+
+
+def test_pictures_may_be_painted_from_their_features(data_root: Path, tmp_path: Path) -> None:
+    """As in the template `photos`: what is read, filled in or followed then has the picture's own features."""
+    run = semivae.train(written(tmp_path, FROM_FEATURES), out=tmp_path / "run", data_root=data_root, device="cpu")
+    images = run.shown_inputs.values(run.dataset().test["x"])[:12]
+    missing = torch.zeros_like(images, dtype=torch.bool)
+    missing[..., 4:8, 4:8] = True
+    found = impute(run, images, missing, draws=2, rounds=3).mean
+    assert torch.equal(found[~missing], images[~missing])
+    assert (redness(found) * redness(images) > 0).all()
+    rounds = list(run_chains(run, "data", 6, (0, 2), 0))
+    assert rounds[-1].images.shape == (6, *images.shape[1:])
+    assert run.sample(2, y="red", seed=0)["x"].shape == (2, *images.shape[1:])

@@ -478,17 +478,17 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
         "training.validate_every": 10,
     }
     run = semivae.train("photos", set=changes, out=tmp_path / "run", data_root=data_root, device="cpu")
-    assert run.roles.pictures == "x" and run.codes == ("h",)
+    assert run.roles.pictures == "x" and run.codes == ()
     drawn = run.sample(2, y="red", seed=0)
     assert drawn["x"].shape == (2, 3, 16, 16) and drawn["f"].shape == (2, 1024)
-    mean = run.decoder["x"]({name: drawn[name] for name in ("y", "h")}).mean
+    mean = run.decoder["x"]({name: drawn[name] for name in ("y", "f")}).mean
     torch.testing.assert_close(drawn["x"], mean)
     assert "image-classification" in run.card()
     run.report(tmp_path / "report.html")
     assert "data:image/webp" in (tmp_path / "report.html").read_text()
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {row["phase"] for row in rows} == {"model", "twin"}
-    assert {"decoder.pictures.f", "decoder.pictures.x", "encoder.labels.h"} <= {
+    assert {"decoder.unlabelled.f", "decoder.pictures.x", "decoder.labels.y"} <= {
         name for row in rows for name in row["losses"]
     }
 
@@ -496,7 +496,7 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
 def test_pictures_beside_their_features_teach_the_decoder_both() -> None:
     """The encoder sees the picture through its features, so its draws depend on all that the stream observes."""
     recipe = read_recipe("photos")
-    assert Lesson("pictures", "decoder", ("y", "h"), ("y", "f", "x")) in [
+    assert Lesson("pictures", "decoder", ("y",), ("y", "x")) in [
         replace(lesson, scores=("y", *lesson.scores)) for lesson in plan_of(recipe).lessons
     ]
     alone = {"streams.pictures.observe": ["x"]}

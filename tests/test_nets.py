@@ -155,3 +155,12 @@ def test_quick_tanh_is_tanh(inplace: bool) -> None:
     kept = values.detach()
     Tanh()(kept)
     assert kept[0] == -12.0, "only where it is asked for does it write over its input"
+
+
+def test_a_small_gain_scales_the_first_weights_of_the_last_layer_alone() -> None:
+    torch.manual_seed(0)
+    usual = Mlp(None, 6, (4,), hidden=(8,))
+    torch.manual_seed(0)
+    small = Mlp(None, 6, (4,), hidden=(8,), gain=0.1)
+    torch.testing.assert_close(small.head.weight, 0.1 * usual.head.weight)
+    torch.testing.assert_close(small.body.state_dict(), usual.body.state_dict())

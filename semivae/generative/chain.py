@@ -83,7 +83,8 @@ def one_round(run: TrainedModel, images: Tensor, looks: bool) -> tuple[Tensor, R
         return drawn, None
     labels = run.roles.label_in(codes)
     counts = [] if labels is None else run.task.class_counts(labels.cpu(), len(run.classes))
-    return drawn, Round(0, pictures(run, codes).cpu(), _bits(run, sample), counts)
+    shown = pictures(run, {**codes, run.image: drawn})  # the picture may be given its features
+    return drawn, Round(0, shown.cpu(), _bits(run, sample), counts)
 
 
 def _bits(run: TrainedModel, sample: Sample) -> dict[str, float]:
@@ -125,7 +126,7 @@ def refuse_unread(run: TrainedModel) -> None:
     """Raises `RunError` if the encoder has several inputs, or does not draw a variable that the decoder needs."""
     run.require_one_input("a round of encoder and decoder")
     needed = {given.name for name in run.decoder.names for given in run.decoder[name].given}
-    unread = sorted(name for name in needed if name not in run.encoder)
+    unread = sorted(name for name in needed if name not in run.encoder and name != run.image)
     if unread:
         raise RunError(f"{run.path}: the encoder has no factor for {', '.join(unread)}, so no chain can run")
 

@@ -128,7 +128,8 @@ def _rounds(run: TrainedModel, images: Tensor, missing: Tensor, known: Sample, r
     codes: Sample = {}
     for _ in range(rounds):
         sample = _encoded(run, {run.image: run.of_pictures(current), **known})
-        codes = {name: value for name, value in sample.items() if name != run.image}
+        # features of the picture, which it may be given, stay; an image that is filled in itself is drawn
+        codes = {name: value for name, value in sample.items() if name != run.image or run.shown != run.image}
         current = torch.where(missing, _as_seen(run.decoder.complete(codes)[run.shown], images), images)
     return torch.where(missing, _as_seen(pictures(run, codes, (small, holes)), images), images), codes
 

@@ -22,6 +22,7 @@ class Mlp(nn.Module):
         dropout: share of hidden units that are dropped in training.
         activation: after every hidden layer.
         skip: add a linear map of the inputs to the outputs.
+        gain: scale of the last layer's first weights.
     """
 
     def __init__(
@@ -33,16 +34,17 @@ class Mlp(nn.Module):
         dropout: float = 0.0,
         activation: str = "silu",
         skip: bool = False,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.output_shape = tuple(output_shape)
         sizes = [math.prod(image_shape or (0,)) + vector_size, *hidden]
-        function, gain = ACTIVATIONS[activation]
+        function, hidden_gain = ACTIVATIONS[activation]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [linear(inputs, outputs, gain), function(), nn.Dropout(dropout)]
+            layers += [linear(inputs, outputs, hidden_gain), function(), nn.Dropout(dropout)]
         self.body = nn.Sequential(*layers)
-        self.head = linear(sizes[-1], math.prod(self.output_shape), gain=1.0)
+        self.head = linear(sizes[-1], math.prod(self.output_shape), gain=gain)
         self.skip = nn.Linear(sizes[0], math.prod(self.output_shape), bias=False) if skip else None
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:

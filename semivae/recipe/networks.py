@@ -18,6 +18,7 @@ from semivae.recipe.section import (
     Name,
     NoTruth,
     Positive,
+    PositiveFloat,
     Section,
     Stages,
 )
@@ -36,6 +37,11 @@ class MlpSpec(Section):
     dropout: Dropout = Field(0.0, description="The fraction of hidden units that is dropped in training.")
     activation: Activation = Field("silu", description="The activation function after every hidden layer.")
     skip: bool = Field(False, description="Add a linear map from the inputs to the outputs.")
+    gain: PositiveFloat = Field(
+        1.0,
+        description="The scale of the last layer's first weights. With 0.1 a classifier starts undecided, and of few "
+        "labels it then learns more.",
+    )
 
 
 class ConvSpec(Section):
