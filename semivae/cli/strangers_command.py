@@ -67,9 +67,9 @@ def strangers(
     check_sheet(sheet, overwrite)
     if copy_to is not None:
         check_copies(copy_to, images)
+    opened = open_run(run, checkpoint, device)
     from semivae.classification.strangers import strangers as find
 
-    opened = open_run(run, checkpoint, device)
     refuse_sheet(opened, sheet, opened.canvas)
     given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = find(opened, given.values, given.names, groups, seed)
