@@ -23,7 +23,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
     },
     "is there a label?": {
         "scenario/plan.py": (3, "roles are made here; a stream shows no stranger; what teaches a label needs one"),
-        "runs/model.py": (1, "an unsupervised run refuses to name its label"),
+        "runs/model.py": (2, "an unsupervised run refuses to name its label, and chooses no picture by it"),
         "generative/table_filling.py": (1, "the label's column is filled in where the run knows it"),
         "cli/train_command.py": (1, "without a label there is nothing to evaluate"),
     },

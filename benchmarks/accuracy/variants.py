@@ -49,11 +49,15 @@ def game(recipe: Recipe) -> Recipe:
 def unknown_prior(recipe: Recipe) -> Recipe:
     """The whole recipe without what the label-only stream knows: p(label) is learnt from pairs and unlabelled images.
 
-    The codes are taught by samples of that prior instead, as many; no lesson is aligned or adjusted to it.
+    The codes, if there are any, are taught by samples of that prior instead, as many; no lesson is aligned or adjusted
+    to it.
     """
     label = image_and_label(recipe)[1]
+    codes = [name for name in recipe.encoder if name != label]
     streams: dict[str, Any] = {}
     for name, stream in recipe.streams.items():
+        if stream.observe == (label,) and not codes:
+            continue
         plain = _plain(stream)
         # one weight for both players: p(label) is taught wherever q(label | image) is, and by samples not at all
         plain["loss_weights"] = {factor: _of_encoder(weight) for factor, weight in plain["loss_weights"].items()}

@@ -20,7 +20,7 @@ from semivae.classification.shift import shifted_rows
 from semivae.classification.trust import Score
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
-from semivae.reports.further_labels import further_report
+from semivae.reports.further_labels import further_labels, further_report
 from semivae.reports.painted import painted_report
 from semivae.reports.promises import promises_report
 from semivae.runs.folder import CHECKPOINTS
@@ -121,8 +121,8 @@ def evaluate(
             report |= _steps(classifier, images, labels, both=calibrate and vote)
     if split == "test" and prior is None and test_prior is None and takes(last.task, "sets"):
         report |= promises_report(classifier, images, labels, at_most_error, sets)
-    if test_prior is None and (further := further_report(models, *_samples(last, split))):
-        report["further_labels"] = further
+    if test_prior is None and further_labels(last):
+        report["further_labels"] = further_report(models, _samples(last, split), _samples(last, "validation"))
     if takes(last.task, "judge"):
         judging = (
             TrainedModel.load(judge, data_root=data_root, device=device) if isinstance(judge, str | Path) else judge
@@ -183,15 +183,16 @@ def _checkpoint(run: TrainedModel, name: str) -> TrainedModel | None:
 
 def _part(run: TrainedModel, split: Part) -> tuple[Tensor | Examples, Tensor, tuple[str, ...]]:
     """Images, labels and class names of the test or the validation part."""
-    part, _ = _samples(run, split)
+    part = _samples(run, split)
     images, labels = run.examples(part), part[run.label]
     if not len(labels):
         raise DataError(f"{run.path}: the run's {split} part holds no images, so there is nothing to evaluate on")
     return images, labels, run.dataset().classes
 
 
-def _samples(run: TrainedModel, split: Part) -> tuple[Sample, Sample]:
-    """All that the data hold of the test or the validation part, and of the validation part."""
-    train, rows = run.dataset().train, run.split().validation
-    validation = {name: values[rows] for name, values in train.items()}
-    return (run.dataset().test if split == "test" else validation), validation
+def _samples(run: TrainedModel, split: Part) -> Sample:
+    """Returns all that the data hold of the test or the validation part."""
+    if split == "test":
+        return run.dataset().test
+    rows = run.split().validation
+    return {name: values[rows] for name, values in run.dataset().train.items()}
