@@ -65,3 +65,15 @@ def test_matrices_become_orthogonal_each_for_itself() -> None:
     agreement = (found * nearest).sum(dim=(1, 2)) / found.norm(dim=(1, 2)) / nearest.norm(dim=(1, 2))
     assert agreement.min() > 0.97
     assert torch.equal(none, others)
+
+
+def test_large_matrices_that_are_nearly_square_are_iterated_in_bfloat16() -> None:
+    """Others are not: to the bit they are what they are in float32."""
+    stacks = [
+        torch.randn(1, *shape, generator=torch.Generator().manual_seed(1)) for shape in ((256, 300), (256, 600), (8, 9))
+    ]
+    plain, rough = orthogonalised(stacks), orthogonalised(stacks, torch.bfloat16)
+    assert [torch.equal(*pair) for pair in zip(plain, rough, strict=True)] == [False, True, True]
+    assert torch.nn.functional.cosine_similarity(plain[0].flatten(), rough[0].flatten(), dim=0) > 0.97
+    values = torch.linalg.svdvals(rough[0])
+    assert values.min() > 0.3 and values.max() < 1.3

@@ -69,7 +69,8 @@ class PlayerOptimizer:
             algorithm(groups or [{"params": [torch.zeros(0, requires_grad=True)]}], fused=True, **shared)
         ]
         if self.matrices:
-            self.optimizers.append(Muon(self._groups(self.matrices, shares or {}), **shared))
+            dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
+            self.optimizers.append(Muon(self._groups(self.matrices, shares or {}), dtype=dtype, **shared))
 
     def _groups(self, moved: Mapping[int, Tensor], shares: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
         """Returns an optimiser's groups, one for each share of the learning rate, of what it moves by number."""
