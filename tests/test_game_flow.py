@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -247,6 +248,34 @@ def test_last_steps_are_probabilities(variable: Variable) -> None:
     state = 0.3 * torch.randn(1, *variable.input_shape).expand(len(values), *variable.input_shape)
     last = ENDS[variable.family].last_step(variable, state)
     assert last.log_prob(values).exp().sum().item() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("variable", "values"),
+    [
+        (Variable("x", "bernoulli", (1,)), torch.tensor([[0.0], [1.0]])),
+        (Variable("s", "categorical", (1, 1), 3), torch.arange(3)[:, None, None]),
+    ],
+    ids=["bits", "classes"],
+)
+def test_the_last_step_is_the_posterior_of_equally_likely_values(variable: Variable, values: Tensor) -> None:
+    """By Bayes' rule: z_0 is normal around the value, with the deviation `noise`."""
+    ends = ENDS[variable.family]
+    places = ends.embed(variable, values)
+    state = 0.2 * torch.randn(1, *variable.input_shape, generator=torch.Generator().manual_seed(0))
+    densities = torch.distributions.Normal(places, ends.noise).log_prob(state).flatten(1).sum(dim=1)
+    last = ends.last_step(variable, state.expand(len(values), *variable.input_shape))
+    assert last.log_prob(values).tolist() == pytest.approx(densities.log_softmax(dim=0).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "discretized_logistic"])
+def test_the_mean_of_a_picture_undoes_the_embedding_and_stays_a_picture(
+    family: Literal["bernoulli", "discretized_logistic"],
+) -> None:
+    variable, ends = Variable("x", family, (3,)), ENDS[family]
+    values = torch.tensor([[0.0, 0.25, 1.0]])
+    assert ends.mean(variable, ends.embed(variable, values)).tolist() == values.tolist()
+    assert ends.mean(variable, torch.tensor([[-1.5, 0.0, 1.5]])).tolist() == [[0.0, 0.5, 1.0]]
 
 
 def test_an_unknown_place_of_a_map_adds_nothing() -> None:

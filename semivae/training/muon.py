@@ -103,7 +103,8 @@ def iterated(stack: Tensor, dtype: torch.dtype) -> Tensor:
     for _ in range(ITERATIONS):
         gram = found @ found.mT
         found = torch.baddbmm(found, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
-    return found.to(stack.dtype)
+    moved: Tensor = found.to(stack.dtype)
+    return moved
 
 
 def newton_schulz(gram: Tensor) -> Tensor:
