@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,15 @@ def test_shipped_recipes_play_on_data_of_their_shape(
     step = made.game.begin(batches, sizes, 0.5, torch.Generator().manual_seed(0))
     assert all(torch.isfinite(made.game.loss(learners, step).total) for learners in made.game.turns)
     assert twin_plan(made.recipe).of("encoder")
+
+
+def test_a_class_that_an_annotator_has_misspelt_is_not_taken_for_one_of_the_label() -> None:
+    """As many names as the label has classes, so that nothing but the names would tell."""
+    read, names = digits(), tuple("0123456789")
+    for written, wrong in ((names, None), ((*names[:9], "nien"), "nien")):
+        data = dataclasses.replace(read, labels={**read.labels, "a": LabelInfo("classes", written)})
+        if wrong is None:
+            resolve(recipe(), data)
+        else:
+            with pytest.raises(DataError, match=r"a holds nien, no class of y, whose classes are 0, 1, 2.*correct the"):
+                resolve(recipe(), data)

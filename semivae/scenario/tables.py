@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semivae.data.dataset import Dataset
-from semivae.errors import RecipeError
+from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import TableConditional
 from semivae.recipe.schema import Factor, Recipe, TableSpec
 from semivae.text import join_names
@@ -22,11 +22,27 @@ def resolved_tables(recipe: Recipe, dataset: Dataset) -> dict[str, Factor]:
 
     Raises:
         RecipeError: a group names an unknown class, a class is in no group, or groups and the data's classes differ.
+        DataError: what may be wrong labels holds a class that the label has not, such as one that is misspelt.
     """
+    for name, spec in recipe.decoder.items():
+        if isinstance(spec, TableSpec) and spec.confusion is not None:
+            _refuse_other_classes(name, spec.given[0], dataset)
     return {
         name: _resolved(name, spec, dataset) if isinstance(spec, TableSpec) and spec.groups is not None else spec
         for name, spec in recipe.decoder.items()
     }
+
+
+def _refuse_other_classes(name: str, label: str, dataset: Dataset) -> None:
+    if name not in dataset.labels or label not in dataset.labels:
+        return
+    written, classes = dataset.labels[name].classes, dataset.labels[label].classes
+    other = [each for each in written if each not in classes]
+    if other and len(written) == len(classes):  # else their numbers tell, where a table is made of them
+        raise DataError(
+            f"{dataset.name}: {name} holds {join_names(other)}, no class of {label}, whose classes are "
+            f"{join_names(classes, 20)}; correct the data (an empty cell is not known)"
+        )
 
 
 def _resolved(name: str, spec: TableSpec, dataset: Dataset) -> TableSpec:
