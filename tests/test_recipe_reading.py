@@ -10,6 +10,7 @@ import pytest
 
 from semivae.errors import RecipeError
 from semivae.recipe import change_recipe, dump_recipe, find_recipe, read_recipe, shipped_recipes
+from semivae.recipe.document import Problem, read_document
 from semivae.recipe.schema import ConditionalSpec, LossWeight, PairOfViews, PlayerRates
 
 RECIPE = """\
@@ -95,6 +96,19 @@ def test_changes_go_through_the_schema_and_come_last(recipe_file: Path) -> None:
     assert read_recipe(recipe_file, rates).training.learning_rate == PlayerRates(encoder=0.1, decoder=0.2)
     changed = change_recipe(recipe, {"split.seed": 3})
     assert (changed.split.seed, recipe.split.seed) == (3, 0)
+
+
+def test_what_is_kept_of_a_file_that_was_read_is_not_changed(recipe_file: Path) -> None:
+    """Each text is parsed once. Neither changes nor mistakes of one reading reach the next one."""
+    first = read_document(recipe_file)
+    as_read = repr(first)
+    assert first.put(("training", "steps"), 7, "--set") is None
+    assert first.put(("new",), 7, "--set") is None
+    first.problems.append(Problem((), "a mistake"))
+    for section in first.data.values():
+        if isinstance(section, dict):
+            section["added"] = 1
+    assert repr(read_document(recipe_file)) == as_read != repr(first)
 
 
 def test_change_of_a_section_leaves_its_aliases(recipe_file: Path) -> None:
