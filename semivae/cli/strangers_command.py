@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.copying import check_copies, copy_files
+from semivae.cli.copying import check_copies, copy_files, places_in
+from semivae.cli.listing import reply_list
 from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
@@ -20,8 +21,8 @@ from semivae.cli.options import (
     SkipOption,
 )
 from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
-from semivae.cli.showing import console, note, reply
-from semivae.cli.writing import check_target, csv_bytes, write_file
+from semivae.cli.showing import note
+from semivae.cli.writing import check_target, write_file
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -77,29 +78,20 @@ def strangers(
         write_file(sheet, picture_of(opened, images, given, found, sheet.suffix.lower()))
         note(f"{sheet}: the likeliest strangers of each group")
     if copy_to is not None:
-        copy_files(images, found.names, copy_to, targets(found))
+        places = places_in([title(group) for group in found.groups], found.names, "leave out --copy-to")
+        copy_files(images, found.names, copy_to, places)
         note(f"{copy_to}: copies of {len(found.rows):,} files")
-    show(opened, given, found, out, as_json, {"sheet": sheet, "copies": copy_to})
-
-
-def show(
-    run: Run, given: Reading, found: Strangers, out: Path | None, as_json: bool, written: dict[str, Path | None]
-) -> None:
-    """Writes OUT.csv, or shows it; as JSON the rows too where there is no file."""
-    numbers = zip(found.names, (found.groups + 1).tolist(), found.probabilities.tolist(), strict=True)
-    rows = [[name, group, round(probability, 6)] for name, group, probability in numbers]
-    text = csv_bytes(HEADER, rows)
-    report: dict[str, Any] = {"run": str(run.path), "count": len(rows), "examples": len(given.names)}
+    rows = rows_of(found)
+    report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
     report |= {"groups": found.sizes.tolist(), "expected": float(found.everyone.sum())}
-    report |= {name: str(path) for name, path in ({"out": out} | written).items() if path is not None}
-    report |= given.report()
-    if out is not None:
-        write_file(out, text)
-        reply(report, as_json, console(), *summary(found, len(given.names), out))
-    elif as_json:
-        reply(report | {"images": [dict(zip(HEADER, row, strict=True)) for row in rows]}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
+    lines = [] if out is None else summary(found, len(given.names), out)
+    reply_list(HEADER, rows, report, lines, {"out": out, "sheet": sheet, "copies": copy_to}, as_json)
+
+
+def rows_of(found: Strangers) -> list[list[Any]]:
+    """Cells as HEADER names them."""
+    numbers = zip(found.names, (found.groups + 1).tolist(), found.probabilities.tolist(), strict=True)
+    return [[name, group, round(probability, 6)] for name, group, probability in numbers]
 
 
 def summary(found: Strangers, examples: int, out: Path) -> list[str]:
@@ -123,11 +115,3 @@ def picture_of(run: Run, images: Path, given: Reading, found: Strangers, ending:
     titles = [title(group) for group in found.groups[first]]
     drawn = pictures_of(run, images, given, found.rows[first])
     return picture(run, drawn, titles, list(dict.fromkeys(titles)), ending)
-
-
-def targets(found: Strangers) -> list[str]:
-    """Where each file is copied, relative to the folder: GROUP/NAME; with numbers in front where two share a name."""
-    names = [PurePosixPath(name).name for name in found.names]
-    if len({name.lower() for name in names}) < len(names):
-        names = [f"{number}-{name}" for number, name in enumerate(names)]
-    return [f"{title(group)}/{name}" for group, name in zip(found.groups.tolist(), names, strict=True)]

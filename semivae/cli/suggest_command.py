@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semivae.cli.copying import check_copies, copy_files, places_in
+from semivae.cli.listing import reply_list
 from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
@@ -21,8 +22,8 @@ from semivae.cli.options import (
     SkipOption,
 )
 from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
-from semivae.cli.showing import console, note, reply
-from semivae.cli.writing import check_target, csv_bytes, write_file
+from semivae.cli.showing import note
+from semivae.cli.writing import check_target, write_file
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -80,25 +81,10 @@ def suggest(
     if copy_to is not None:
         copy_files(images, found.names, copy_to, places)
         note(f"{copy_to}: copies of {count:,} files")
-    show(opened, given, found, out, as_json, {"sheet": sheet, "copies": copy_to})
-
-
-def show(
-    run: Run, given: Reading, found: Suggestions, out: Path | None, as_json: bool, written: dict[str, Path | None]
-) -> None:
-    """Writes OUT.csv, or shows it; as JSON the rows too where there is no file."""
     rows = rows_of(found)
-    text = csv_bytes(HEADER, [["" if cell is None else cell for cell in row] for row in rows])
-    report: dict[str, Any] = {"run": str(run.path), "count": len(rows), "examples": len(given.names)}
-    report |= {name: str(path) for name, path in ({"out": out} | written).items() if path is not None}
-    report |= given.report()
-    if out is not None:
-        write_file(out, text)
-        reply(report, as_json, console(), *summary(found, len(given.names), out))
-    elif as_json:
-        reply(report | {"images": [dict(zip(HEADER, row, strict=True)) for row in rows]}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
+    report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
+    lines = [] if out is None else summary(found, len(given.names), out)
+    reply_list(HEADER, rows, report, lines, {"out": out, "sheet": sheet, "copies": copy_to}, as_json)
 
 
 def rows_of(found: Suggestions) -> list[list[Any]]:

@@ -10,7 +10,7 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
 from semivae.data.streams import ArrayStream, AttributeStream, ClassStream, NumberStream, Stream, joined, resident
-from semivae.data.values import class_weights, read_rows
+from semivae.data.values import known_weights, read_rows, with_strangers
 from semivae.errors import DataError
 from semivae.recipe.schema import FileSpec, FrequenciesSpec, NormalSpec, RangeSpec, Recipe, StreamSpec
 from semivae.text import join_names
@@ -53,7 +53,8 @@ def class_stream(asked: Unpaired) -> Stream:
         DataError: no weight for each class, or no labels to count.
     """
     spec, variable = asked.spec, asked.spec.observe[0]
-    weights = class_weights(asked.where, spec, variable, asked.recipe, asked.dataset, asked.split, asked.data_root)
+    known = known_weights(asked.where, spec, variable, asked.recipe, asked.dataset, asked.split, asked.data_root)
+    weights = with_strangers(known, asked.recipe.variables[variable])
     return ClassStream(asked.name, variable, weights, spec.batch, asked.device, asked.seed)
 
 

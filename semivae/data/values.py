@@ -22,35 +22,6 @@ from semivae.text import join_names
 from semivae.variables import VOID, Sample
 
 
-def class_weights(
-    where: str,
-    spec: StreamSpec,
-    variable: str,
-    recipe: Recipe,
-    dataset: Dataset,
-    split: Split,
-    data_root: Path | None,
-) -> Tensor:
-    """How often a label-only stream shows each class: float64 [classes], not normalised.
-
-    Strangers, where the variable has them, are the last class and get their share.
-
-    Args:
-        where: the entry's path in the recipe, for messages.
-        spec: the stream.
-        variable: its categorical variable.
-        recipe: the recipe.
-        dataset: its data.
-        split: their split.
-        data_root: where a relative path starts.
-
-    Raises:
-        DataError: not one weight for each class, none above zero, no labels to count, or a file that cannot be used.
-    """
-    weights = known_weights(where, spec, variable, recipe, dataset, split, data_root)
-    return with_strangers(weights, recipe.variables[variable])
-
-
 def with_strangers(weights: Tensor, variable: VariableSpec) -> Tensor:
     """Weights of known classes [K], and after them what gives strangers their share, where there are any: [K + 1]."""
     if variable.strangers is None:
@@ -69,7 +40,20 @@ def known_weights(
     split: Split,
     data_root: Path | None,
 ) -> Tensor:
-    """How often a label-only stream shows each known class; arguments and errors as of `class_weights`."""
+    """How often a label-only stream shows each known class: float64 [classes], not normalised.
+
+    Args:
+        where: the entry's path in the recipe, for messages.
+        spec: the stream.
+        variable: its categorical variable.
+        recipe: the recipe.
+        dataset: its data.
+        split: their split.
+        data_root: where a relative path starts.
+
+    Raises:
+        DataError: not one weight for each class, none above zero, no labels to count, or a file that cannot be used.
+    """
     classes = classes_of(where, variable, recipe, dataset)
     if recipe.variables[variable].strangers is not None:
         classes = classes[:-1]
