@@ -120,3 +120,13 @@ def test_players_have_algorithms_of_their_own() -> None:
     both = {"optimizer": {"decoder": "adamw", "encoder": "muon"}}
     assert torch.equal(optimised(start, ones, "decoder", **both)[0], optimised(start, ones, optimizer="adamw")[0])
     assert torch.equal(optimised(start, ones, "encoder", **both)[0], optimised(start, ones, optimizer="muon")[0])
+
+
+def test_muon_iterates_large_squares_in_the_precision_of_the_training() -> None:
+    square = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+    plain, same, rough = (
+        optimised([torch.zeros(256, 256)], [[square]], optimizer="muon", learning_rate=0.1, precision=precision)[0]
+        for precision in ("float32", "float32", "bfloat16")
+    )
+    assert torch.equal(plain, same) and not torch.equal(plain, rough)
+    assert torch.nn.functional.cosine_similarity(plain.flatten(), rough.flatten(), dim=0) > 0.97
