@@ -194,6 +194,22 @@ def test_commands_import_files_and_so_do_their_processes(tmp_path: Path, monkeyp
     assert CliRunner().invoke(app, ["--import", str(tmp_path / "none.py"), *words]).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("import torch\nx = (\n", "mine.py:2: SyntaxError: '(' was never closed"),
+        ("\nimport no_such_package\n", "mine.py:2: ModuleNotFoundError: No module named 'no_such_package'"),
+        ("import json\n\njson.loads('')\n", "mine.py:3: JSONDecodeError: Expecting value"),  # raised below it
+    ],
+)
+def test_a_file_that_fails_is_refused_with_its_line(tmp_path: Path, written: str, message: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(written)
+    result = CliRunner().invoke(app, ["--import", str(file), "recipes"])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert f"error: --import {file} fails at {tmp_path}" in result.stderr and message in result.stderr
+
+
 def test_recipes_of_strangers_register_nothing(tmp_path: Path) -> None:
     """A recipe that names a file as a network is refused, and the file is not run."""
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")

@@ -120,11 +120,11 @@ def options(
 ) -> None:
     files = own or [name for name in os.environ.get(IMPORTS, "").split(",") if name]
     if files:
-        from semivae.extending import import_file
+        from semivae.cli.importing import import_own
 
         os.environ[IMPORTS] = ",".join(files)  # for the processes that a command starts
         for name in files:
-            import_file(name)
+            import_own(name)
 
 
 app.command(epilog=PLACES)(train)

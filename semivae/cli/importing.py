@@ -1,10 +1,15 @@
-"""Importing what commands compute with, torch above all, in less time."""
+"""Importing what commands compute with, torch above all, in less time, and files of the user's own."""
 
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from semivae.errors import RunError, SemivaeError
+from semivae.text import shortened
 
 
 @contextmanager
@@ -22,3 +27,29 @@ def kept_modules() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def import_own(name: str) -> None:
+    """Imports a file or a module of the user's, as `semivae.extending.import_file` does.
+
+    Raises:
+        RunError: there is none, or it fails; the message names the line.
+    """
+    from semivae.extending import import_file
+
+    try:
+        import_file(name)
+    except SemivaeError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {shortened(str(getattr(error, 'msg', error)), 200)}"
+        raise RunError(f"--import {name} fails{_line_of(error, name)}: {what}") from error
+
+
+def _line_of(error: Exception, name: str) -> str:
+    """The last line of the user's file that `error` came through, or where its syntax is wrong; "" for neither."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == Path(name)]
+    own = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
+    return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
