@@ -16,6 +16,7 @@ import semivae
 from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.cli import app
+from semivae.cli.kinds.class_tables import risk_table
 
 COUNTS = ",".join(f"{digit}={count}" for digit, count in enumerate([5, 4, 4, 3, 3, 2, 2, 1, 1, 1]))
 
@@ -206,3 +207,9 @@ def test_too_few_validation_images_are_refused(tmp_path: Path) -> None:
     assert "keeps 49 images for validation, and a calibration needs 50 or more; train with --set" in error
     assert "--set split.validation=200, or go without" in error
     assert run_command("evaluate", run.path, "--prior", "uniform").exit_code == 0
+
+
+def test_of_few_images_no_share_is_shown_twice() -> None:
+    curve = [{"answered": 1.0, "error": 0.25}, {"answered": 0.999, "error": 0.25}, {"answered": 0.5, "error": 0.0}]
+    table = risk_table({"risk_coverage": {"aurc": 0.1, "curve": curve}})
+    assert list(table.columns[0].cells) == ["100%", "50%"] and list(table.columns[1].cells) == ["25.00%", "0.00%"]

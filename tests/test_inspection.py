@@ -17,7 +17,7 @@ import semivae
 from semivae.cli import app
 from semivae.data.formats.levels import Levels
 from semivae.data.sources import load_source
-from semivae.errors import DataError
+from semivae.errors import DataError, RecipeError
 from semivae.inspection import likeness
 from semivae.inspection.facts import NO_LABEL, Pair
 from semivae.inspection.inspecting import asked_for
@@ -239,6 +239,24 @@ def test_labels_in_a_table_are_found(tmp_path: Path) -> None:
     assert "with the table of labels metadata.csv" in report.chosen
     assert report.parts["unlabelled"] == 4 and report.parts["labelled"] + report.parts["test"] == 16
     assert not report.unused and not report.mistakes
+
+
+def test_label_names_the_column_of_a_table_beside_images(tmp_path: Path) -> None:
+    rows = ["file,shade,label"]
+    for row in range(20):
+        write(tmp_path / "own" / ("even", "odd")[row % 2] / f"{row}.png", picture(row))
+        rows.append(f"{('even', 'odd')[row % 2]}/{row}.png,{'cd'[row // 10]},{'ab'[row % 2]}")
+    (tmp_path / "own" / "labels.csv").write_text("\n".join(rows) + "\n")
+    assert list(semivae.inspect(tmp_path / "own").classes) == ["even", "odd"]
+    assert list(semivae.inspect(tmp_path / "own", label="shade").classes) == ["c", "d"]
+    for label in ("shape", "file_name"):
+        with pytest.raises(DataError, match=rf"holds no table with a column {label} and one of files.*correct --label"):
+            semivae.inspect(tmp_path / "own", label=label)
+    np.savez(tmp_path / "own.npz", x=np.zeros((4, 2, 2), np.uint8), y=np.arange(4) % 2)
+    with pytest.raises(DataError, match="holds arrays and no columns; leave --label shade out"):
+        semivae.inspect(tmp_path / "own.npz", label="shade")
+    with pytest.raises(RecipeError, match="folder is a recipe, which names the label itself; leave --label shade out"):
+        semivae.inspect("folder", label="shade")
 
 
 def test_warnings_are_those_of_training(pets: Path) -> None:

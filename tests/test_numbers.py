@@ -184,7 +184,7 @@ def test_equal_numbers_have_no_scale() -> None:
         (
             LabelInfo("classes", ("a", "b")),
             "gaussian",
-            "variables.y is gaussian, but y of ages holds classes, which are",
+            r"variables.y is gaussian, but y of ages holds classes.*its family, or write source.kinds: {y: numbers}",
         ),
         (
             LabelInfo("numbers"),

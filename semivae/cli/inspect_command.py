@@ -21,7 +21,9 @@ def inspect(
     ],
     label: Annotated[
         str | None,
-        typer.Option("--label", metavar="COLUMN", help="The column of a table that holds the class; for a bare path."),
+        typer.Option(
+            "--label", metavar="COLUMN", help="The column that holds the class, of a table or of one beside images."
+        ),
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
     out: Annotated[

@@ -32,7 +32,10 @@ def start(
         Path | None, typer.Argument(metavar="DEST", help="The recipe. Default: NAME.yaml in the current folder.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="COLUMN", help="The column of a table that holds the class.")
+        str | None,
+        typer.Option(
+            "--label", metavar="COLUMN", help="The column that holds the class, of a table or of one beside images."
+        ),
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
     template: Annotated[

@@ -43,17 +43,19 @@ def choose(path: Path, label: str | None = None) -> Choice:
 
     Args:
         path: a folder, a .zip, a table or an .npz.
-        label: the column of a table that holds the class; None: by its name.
+        label: the column that holds the class, of a table or of one beside images; None: by its name.
 
     Raises:
-        DataError: nothing is there, or nothing that is read.
+        DataError: nothing is there, or nothing that is read, or no table has the column `label`.
     """
     if not reachable(path).exists():
         raise DataError(f"there is no file or folder {path.absolute()}, nor a recipe of this name")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
-        return _of_files(path)
+        return _of_files(path, label)
     if suffix in (".npz", ".npy"):
+        if label is not None:
+            raise DataError(f"{path.absolute()} holds arrays and no columns; leave --label {label} out")
         return _of_arrays(path)
     if suffix in TABLES:
         return _of_table(path, label)
@@ -62,14 +64,14 @@ def choose(path: Path, label: str | None = None) -> Choice:
     )
 
 
-def _of_files(path: Path) -> Choice:
+def _of_files(path: Path, label: str | None) -> Choice:
     here = {"path": str(path.absolute())}
     with open_files(path) as files:
         top = top_of(files)
         parts = parts_in(files, top)
         train = parts.get("train", top)
         inside = folders_in(files, train)
-        if {"images", "masks"} <= set(inside):
+        if label is None and {"images", "masks"} <= set(inside):
             palette = next((name for name in PALETTES if name in files.names), None)
             named = {"palette": palette} if palette else {}
             seen = f", with {palette}" if palette else ""
@@ -77,13 +79,18 @@ def _of_files(path: Path) -> Choice:
             reason = f"folders images and masks, {pairs:,} pairs of one name{seen}"
             return Choice("masks", {"name": "masks", **here, **named}, reason)
         for table in (name for name in files.names if name.rpartition("/")[0] in ("", train.rstrip("/"))):
-            if len(inside) < 2 and (columns := _label_columns(files, table)):
+            if (label is not None or len(inside) < 2) and (columns := _label_columns(files, table, label)):
                 keys = {"labels": PurePosixPath(table).name, "file_column": columns[0], "label_column": columns[1]}
                 several = not isinstance(columns[1], str)
                 what = f"images with the table of {'attributes' if several else 'labels'} {table}"
                 return Choice("attributes" if several else "folder", {"name": "folder", **here, **keys}, what)
         if not any(map(is_image, files.names)):
             raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
+    if label is not None:
+        raise DataError(
+            f"{path.absolute()} holds no table with a column {label} and one of files, such as file_name; correct "
+            "--label, or leave it out to take the folders for classes"
+        )
     what = f"folders of images, parts {', '.join(parts)}" if parts else "folders of images, one a class"
     return Choice("folder", {"name": "folder", **here}, what)
 
@@ -99,7 +106,7 @@ def _of_arrays(path: Path) -> Choice:
     return Choice(template, {"name": "arrays", "path": str(path.absolute())}, f"arrays: {held}")
 
 
-def _label_columns(files: Files, table: str) -> tuple[str, str | list[str]] | None:
+def _label_columns(files: Files, table: str, wanted: str | None) -> tuple[str, str | list[str]] | None:
     """The columns of files and of classes, or else of attributes, in a table of labels; None where it has none."""
     if PurePosixPath(table).suffix.lower() not in (".csv", ".tsv"):
         return None
@@ -109,9 +116,12 @@ def _label_columns(files: Files, table: str) -> tuple[str, str | list[str]] | No
         return None
     names = list(cells)
     of_files = [name for name in names if name.lower() in ("file_name", "filename", "file", "image", "path", "name")]
-    labels = [name for wanted in LABELS for name in names if name.lower() == wanted]
+    usual = [name for known in LABELS for name in names if name.lower() == known]
+    labels = usual if wanted is None else [name for name in names if name == wanted]
     if of_files and labels:
         return of_files[0], labels[0]
+    if wanted is not None:
+        return None
     bits = [name for name in names if {cell.strip() for cell in cells[name]} - {""} == {"0", "1"}]
     return (of_files[0], bits) if of_files and len(bits) > 1 else None
 

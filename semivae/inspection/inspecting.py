@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source, place_of
+from semivae.errors import RecipeError
 from semivae.inspection.choosing import choose
 from semivae.inspection.folders import inspect_folder
 from semivae.inspection.in_memory import inspect_arrays, inspect_dataset
@@ -57,7 +58,7 @@ def inspect(
         place: a recipe, its file or the name of a shipped one; or a folder or .zip of images, a table, or an .npz.
         set: changes to the recipe, as in `semivae.train`; of a path to the template that fits, such as
             `{"source.size": 64}`.
-        label: the column of a table that holds the class, where a path is given.
+        label: the column that holds the class, of a table or of one beside images, where a path is given.
         data_root: where the data of a recipe live.
 
     Raises:
@@ -87,6 +88,8 @@ def asked_for(
     path = Path(place).expanduser()
     is_recipe = path.suffix.lower() in (".yaml", ".yml") or (str(place) in shipped_recipes() and not path.exists())
     if is_recipe and not bare:
+        if label is not None:
+            raise RecipeError(f"{place} is a recipe, which names the label itself; leave --label {label} out")
         recipe = read_recipe(place, set)
         return Asked(recipe.source, recipe.split, "", recipe, root)
     choice = choose(path, label)

@@ -114,8 +114,9 @@ def risk_table(report: Mapping[str, Any]) -> Table:
     table = new_table(
         "answered, the surest first", "error among them", title=f"Surest images alone: AURC {found['aurc']:.2g}"
     )
-    for row in found["curve"]:
-        table.add_row(f"{row['answered']:.0%}", f"{row['error']:.2%}")
+    shown = {f"{row['answered']:.0%}": f"{row['error']:.2%}" for row in found["curve"]}  # of few images some are equal
+    for answered, error in shown.items():
+        table.add_row(answered, error)
     return table
 
 
