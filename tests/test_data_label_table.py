@@ -84,7 +84,7 @@ def test_images_without_a_class_are_unlabelled_and_those_that_are_not_listed_are
     assert set(levels(data, "unlabelled")) == {3, 4, 5, 6, 7, 8, 9}
     assert any("rows whose label is NA are read as unlabelled" in warning for warning in data.warnings)
     assert (
-        "5 image files that metadata.csv does not list are used as unlabelled: images/5.png, images/6.png, "
+        "5 image files are not listed in metadata.csv and used as unlabelled: images/5.png, images/6.png, "
         "images/7.png, images/8.png, images/9.png"
     ) in data.warnings
     write_table(own, [f"images/{row}.png,{[-1, 0, 1][row % 3]}" for row in range(10)])

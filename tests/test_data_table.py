@@ -181,7 +181,7 @@ def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
 def test_test_files_must_fit(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("colour,size,kind\nred,2,a\nred,2,\n")
     data = table(tmp_path, SMALL, test="test.csv")
-    assert data.test["y"].tolist() == [0] and "1 rows without a kind are not tested on" in data.warnings[0]
+    assert data.test["y"].tolist() == [0] and "1 row has no kind and is not tested on" in data.warnings[0]
     for text, message in (
         ("colour,size,kind\nred,2,c\n", "classes that are not in the training rows: c"),
         ("colour,kind\nred,a\n", "has no column size"),

@@ -300,7 +300,7 @@ def test_predictions_are_as_many_as_rows_and_carry_their_numbers(run: Run, tmp_p
     rows, said = command("predict", run.path, tmp_path / "new.csv")
     assert [row["name"] for row in rows] == ["0", "1", "2"] and {row["label"] for row in rows} <= set(KINDS)
     assert "note:" in said and "all cells that were learnt from are missing in row 1;" in said
-    assert "column size: cells are missing in 1 rows, as none was in training" in said
+    assert "column size: cells are missing in 1 row, as none was in training" in said
     filled = fill_table(run, tmp_path / "new.csv", draws=2, rounds=2)
     assert filled.filled == {"size": 1, "soil": 1} and len(filled.cells["size"]) == 3
     assert filled.cells["size"][1].replace(",", "").lstrip("-").isdigit()  # with a comma, as the table has it
@@ -326,7 +326,7 @@ def test_a_decimal_comma_in_predict_is_answered_with_what_can_be_done_then(tmp_p
 def test_texts_that_were_in_no_training_row_are_warned_of_in_predict(run: Run, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("size;soil\n0,5;Clay\n-;peat\n9,5;sand\n")
     _, said = command("predict", run.path, tmp_path / "new.csv")
-    assert "2 rows hold texts that were in no training row" in said and "Clay, peat; those are clay, sand" in said
+    assert "2 rows hold texts of no training row" in said and "Clay, peat; those are clay, sand" in said
     assert "- (in 1 row) is read as a missing number" in said
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -372,7 +372,7 @@ def test_marks_of_no_label_are_warned_of_and_can_be_named(tmp_path: Path, mark: 
     assert not warned(read(tmp_path, text, unlabelled=[]), "is read as a class")
     (tmp_path / "test.csv").write_text(f"x,kind\n0.5,1\n1.5,{mark}\n")
     data = read(tmp_path, text, unlabelled=[mark], test="test.csv")
-    assert data.test["y"].tolist() == [1] and warned(data, "1 rows without a kind are not tested on")
+    assert data.test["y"].tolist() == [1] and warned(data, "1 row has no kind and is not tested on")
 
 
 def test_two_classes_called_minus_one_and_one_are_classes_without_a_word(tmp_path: Path) -> None:

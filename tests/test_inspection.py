@@ -133,7 +133,7 @@ def test_images_before_and_after(pets: Path) -> None:
     assert images.mean_loss == pytest.approx(0.5 / 48)
     assert images.blank == ("train/ant/flat.png",)
     assert (images.low, images.high) == (0, 255)
-    assert any("1 images are of one level alone" in warning for warning in report.warnings)
+    assert any("1 image is of one level alone" in warning for warning in report.warnings)
     padded = semivae.inspect(pets, set={"source.fit": "pad", "source.channels": 1, "source.size": [8, 16]})
     assert padded.images is not None and padded.images.most_loss == 0 and padded.images.grey is None
     assert padded.images.size == (16, 8)
@@ -189,7 +189,7 @@ def test_unused_files_are_named_with_what_was_probably_meant(pets: Path) -> None
     }
     assert groups["val images/cat/0.png"][1] == "if it is the part val, call it val"
     assert groups["lone.png"] == groups["train/ant.png"]
-    assert groups["lone.png"][1] == "move it into one, or into unlabelled if it has no class"
+    assert groups["lone.png"][1] == "move to one, or to unlabelled where no class is known"
     assert groups["Test/dog/0.png"] == ("the folder dog is no class of train", "rename it, or add the class to train")
     assert "the folder more is no part" in groups["more/0.png"][0]
     assert groups["clip.mp4"][1] == "save its frames as images" and groups["old.tar"][1] == "unpack it"

@@ -319,7 +319,7 @@ def test_masks_have_the_size_of_their_images(run: Run, data: Path, tmp_path: Pat
         wide.save(images / "wide.png")
         image.save(images / "own.png")
     result = command("predict", run.path, images, "--out", tmp_path / "out", "--device", "cpu")
-    assert "1 of 2 images were cropped; their masks are void, 255, outside" in result.stdout
+    assert "of 2 images 1 was cropped; masks are void, 255, outside" in result.stdout
     assert "note: 1 of 2 image files are cropped by more than 20%, wide.png by 50% of its area" in result.stderr
     masks = {name: np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png")) for name in ("wide", "own")}
     assert masks["own"].shape == (SIDE, SIDE) and masks["wide"].shape == (4 * SIDE, 8 * SIDE)

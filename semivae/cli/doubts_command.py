@@ -23,6 +23,7 @@ from semivae.cli.sheets import check_sheet, picture, refuse_sheet
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
 from semivae.errors import RunError
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +103,7 @@ def doubts(
         note(f"{sheet}: the images whose labels are doubted")
     if copy_to is not None and len(listed):
         copy_files(files_of(opened), listed.names, copy_to, places)
-        note(f"{copy_to}: copies of {len(listed):,} files")
+        note(f"{copy_to}: copies of {count_of(len(listed), 'file', 'files')}")
     report: dict[str, Any] = {
         "run": str(opened.path),
         "judged": len(found),
@@ -145,7 +146,9 @@ def shown(found: Doubts, listed: Doubts, out: Path | None) -> list[str | Table]:
     if found.how == "annotators":
         return [*lines, MEANING_OF_ANNOTATORS]
     if found.not_judged:
-        lines.append(f"{found.not_judged:,} labels were not judged: each is the only one of its class")
+        lines.append(
+            f"{count_of(found.not_judged, 'label was', 'labels were')} not judged: each is the only one of its class"
+        )
     return [*lines, MEANING]
 
 

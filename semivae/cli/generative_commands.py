@@ -24,6 +24,7 @@ from semivae.cli.options import (
 )
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, check_target_folder, make_folder, write_arrays, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -153,7 +154,7 @@ def likelihood(
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
     error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f} (standard error)"
     lines = [
-        f"{report['count']} test images, nats per image:",
+        f"{count_of(report['count'], 'test image', 'test images')}, nats per image:",
         f"log p(x) at least {report['bound']:.2f}{error}, {draws} draws",
         f"in bits per value {report['bits_per_dimension']:.4f}",
         f"with one draw {report['elbo']:.2f}; reconstruction {report['reconstruction']:.2f}",
@@ -224,7 +225,8 @@ def codes(
     arrays = draw_codes(opened, pixels, seed)
     write_arrays(out, arrays)
     report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))
-    text = f"{out}: {', '.join(arrays)} of {len(pixels)} images; take them as values: {{file: {out.name}}} of a stream"
+    counted = count_of(len(pixels), "image", "images")
+    text = f"{out}: {', '.join(arrays)} of {counted}; take them as values: {{file: {out.name}}} of a stream"
     reply(report, as_json, console(), text)
 
 

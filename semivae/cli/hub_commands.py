@@ -11,6 +11,7 @@ from semivae.cli.opening import open_run
 from semivae.cli.options import Checkpoint, DataRootOption, DeviceOption, JsonOption, OverwriteOption, RunArgument
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, write_file
+from semivae.text import count_of
 
 LicenseOption = Annotated[
     str | None,
@@ -54,4 +55,4 @@ def push(
     opened = open_run(run, Checkpoint.last, device, data_root)
     files = opened.push(repository, license=license, private=not public, overwrite=overwrite)
     report = {"run": str(run), "repository": repository, "files": files}
-    reply(report, as_json, console(), f"hf://{repository}: {len(files)} files, {', '.join(files)}")
+    reply(report, as_json, console(), f"hf://{repository}: {count_of(len(files), 'file', 'files')}, {', '.join(files)}")

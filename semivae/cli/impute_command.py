@@ -26,6 +26,7 @@ from semivae.cli.options import (
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target_folder, csv_bytes, make_folder, write_arrays, write_file
 from semivae.errors import DataError
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -105,7 +106,9 @@ def impute_images(
     shown = shown_as(run.task.name)
     passed = {"unreadable": np.asarray(list(images.unreadable))} if images.unreadable else {}
     write_imputed(out, names, result, shown.arrays(result, run.classes) | passed)
-    lines = [f"{out}: {len(known)} images, {asked['draws']} draws each after {asked['rounds']} rounds"]
+    lines = [
+        f"{out}: {count_of(len(known), 'image', 'images')}, {asked['draws']} draws each after {asked['rounds']} rounds"
+    ]
     if run.canvas.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]
@@ -154,7 +157,7 @@ def impute_table(run: Run, table: Path, out: Path, asked: dict[str, int]) -> tup
     )
     counts = ", ".join(f"{name} {count:,}" for name, count in found.filled.items())
     lines = [
-        f"{out / 'imputed.csv'}: {rows:,} rows, filled in: {counts}",
+        f"{out / 'imputed.csv'}: {count_of(rows, 'row', 'rows')}, filled in: {counts}",
         "imputed.npz: the draws behind it, their mean and spread, as the model has them (standardised)",
     ]
     return {"count": rows, "filled": found.filled}, lines

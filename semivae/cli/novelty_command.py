@@ -23,6 +23,7 @@ from semivae.cli.options import (
 )
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.generative.novelty import Novelty
@@ -73,7 +74,7 @@ def novelty(
 
 def summary(report: dict[str, Any], out: Path | None) -> list[str]:
     """What the report says, in lines."""
-    lines = [f"{report['count']:,} images beside {report['familiar']:,} test images of the run"]
+    lines = [f"{count_of(report['count'], 'image', 'images')} beside {report['familiar']:,} test images of the run"]
     for score, what in SCORES.items():
         if score in report:
             by = report[score]

@@ -11,6 +11,7 @@ from semivae.cli.opening import open_run
 from semivae.cli.options import Checkpoint, DataRootOption, DeviceOption, JsonOption, OverwriteOption
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target
+from semivae.text import count_of
 
 
 def report(
@@ -32,4 +33,4 @@ def report(
         for text in run["left_out"]:
             note(f"left out: {text}")
     size = out.stat().st_size / 1e6
-    reply(found, as_json, console(), f"{out}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}, {size:.1f} MB")
+    reply(found, as_json, console(), f"{out}: {count_of(len(runs), 'run', 'runs')}, {size:.1f} MB")

@@ -32,6 +32,7 @@ from semivae.cli.options import (
 )
 from semivae.cli.showing import classifier_lines, console, reply, result_tables
 from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
+from semivae.text import count_of
 
 
 def evaluate(
@@ -198,7 +199,7 @@ def embed(
     write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape
     report = {"run": str(run), "out": str(out), "count": count, "features": size, **found.report()}
-    reply(report, as_json, console(), f"{out}: {count} images, {size} features each")
+    reply(report, as_json, console(), f"{out}: {count_of(count, 'image', 'images')}, {size} features each")
 
 
 def export(

@@ -23,6 +23,7 @@ from semivae.cli.options import (
 from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
 from semivae.cli.showing import note
 from semivae.cli.writing import check_target, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -80,7 +81,7 @@ def strangers(
     if copy_to is not None:
         places = places_in([title(group) for group in found.groups], found.names, "leave out --copy-to")
         copy_files(images, found.names, copy_to, places)
-        note(f"{copy_to}: copies of {len(found.rows):,} files")
+        note(f"{copy_to}: copies of {count_of(len(found.rows), 'file', 'files')}")
     rows = rows_of(found)
     report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
     report |= {"groups": found.sizes.tolist(), "expected": float(found.everyone.sum())}

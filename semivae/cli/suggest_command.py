@@ -24,6 +24,7 @@ from semivae.cli.options import (
 from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
 from semivae.cli.showing import note
 from semivae.cli.writing import check_target, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.api import Run
@@ -80,7 +81,7 @@ def suggest(
         note(f"{sheet}: the suggested images")
     if copy_to is not None:
         copy_files(images, found.names, copy_to, places)
-        note(f"{copy_to}: copies of {count:,} files")
+        note(f"{copy_to}: copies of {count_of(count, 'file', 'files')}")
     rows = rows_of(found)
     report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
     lines = [] if out is None else summary(found, len(given.names), out)

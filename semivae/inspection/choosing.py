@@ -15,7 +15,7 @@ from semivae.data.paths import reachable
 from semivae.data.readers.masks import part_of
 from semivae.data.readers.parts import folders_in, parts_in, top_of
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 LABELS = ("label", "labels", "class", "target", "y", "species", "category", "diagnosis", "outcome", "type", "kind")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
@@ -38,57 +38,57 @@ class Choice:
     reason: str
 
 
-def choose(path: Path, label: str | None = None) -> Choice:
+def choose(path: Path, column: str | None = None) -> Choice:
     """Looks at a path, and says which kind of source it is.
 
     Args:
         path: a folder, a .zip, a table or an .npz.
-        label: the column that holds the class, of a table or of one beside images; None: by its name.
+        column: the one that holds the class, of a table or of one beside images; None: by its name.
 
     Raises:
-        DataError: nothing is there, or nothing that is read, or no table has the column `label`.
+        DataError: nothing is there, or nothing that is read, or no table has this column.
     """
     if not reachable(path).exists():
         raise DataError(f"there is no file or folder {path.absolute()}, nor a recipe of this name")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
-        return _of_files(path, label)
+        return _of_files(path, column)
     if suffix in (".npz", ".npy"):
-        if label is not None:
-            raise DataError(f"{path.absolute()} holds arrays and no columns; leave --label {label} out")
+        if column is not None:
+            raise DataError(f"{path.absolute()} holds arrays and no columns; leave --label {column} out")
         return _of_arrays(path)
     if suffix in TABLES:
-        return _of_table(path, label)
+        return _of_table(path, column)
     raise DataError(
         f"{path.absolute()} is no data that are read: give a folder or .zip of images, a table (.csv, .tsv), or an .npz"
     )
 
 
-def _of_files(path: Path, label: str | None) -> Choice:
+def _of_files(path: Path, column: str | None) -> Choice:
     here = {"path": str(path.absolute())}
     with open_files(path) as files:
         top = top_of(files)
         parts = parts_in(files, top)
         train = parts.get("train", top)
         inside = folders_in(files, train)
-        if label is None and {"images", "masks"} <= set(inside):
+        if column is None and {"images", "masks"} <= set(inside):
             palette = next((name for name in PALETTES if name in files.names), None)
             named = {"palette": palette} if palette else {}
             seen = f", with {palette}" if palette else ""
             pairs = len(part_of(files, train).pairs)
-            reason = f"folders images and masks, {pairs:,} pairs of one name{seen}"
+            reason = f"folders images and masks, {count_of(pairs, 'pair', 'pairs')} of one name{seen}"
             return Choice("masks", {"name": "masks", **here, **named}, reason)
         for table in (name for name in files.names if name.rpartition("/")[0] in ("", train.rstrip("/"))):
-            if (label is not None or len(inside) < 2) and (columns := _label_columns(files, table, label)):
+            if (column is not None or len(inside) < 2) and (columns := _label_columns(files, table, column)):
                 keys = {"labels": PurePosixPath(table).name, "file_column": columns[0], "label_column": columns[1]}
                 several = not isinstance(columns[1], str)
                 what = f"images with the table of {'attributes' if several else 'labels'} {table}"
                 return Choice("attributes" if several else "folder", {"name": "folder", **here, **keys}, what)
         if not any(map(is_image, files.names)):
             raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
-    if label is not None:
+    if column is not None:
         raise DataError(
-            f"{path.absolute()} holds no table with a column {label} and one of files, such as file_name; correct "
+            f"{path.absolute()} holds no table with a column {column} and one of files, such as file_name; correct "
             "--label, or leave it out to take the folders for classes"
         )
     what = f"folders of images, parts {', '.join(parts)}" if parts else "folders of images, one a class"

@@ -88,7 +88,7 @@ def asked_for(
     path = Path(place).expanduser()
     is_recipe = path.suffix.lower() in (".yaml", ".yml") or (str(place) in shipped_recipes() and not path.exists())
     if is_recipe and not bare:
-        if label is not None:
+        if label:
             raise RecipeError(f"{place} is a recipe, which names the label itself; leave --label {label} out")
         recipe = read_recipe(place, set)
         return Asked(recipe.source, recipe.split, "", recipe, root)

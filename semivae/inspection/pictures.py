@@ -18,6 +18,7 @@ from semivae.data.formats.preprocessing import Preprocessing, Size, lost_share
 from semivae.data.formats.remarks import LOST
 from semivae.inspection.facts import ImageFacts
 from semivae.recipe.sources import Fit
+from semivae.text import count_of
 from semivae.variables import Sample
 
 SIDE = 16  # of the small grey picture by which likeness is measured, in pixels
@@ -130,7 +131,8 @@ def picture_doubts(facts: ImageFacts | None, what: str) -> list[str]:
     found = []
     if facts.blank:
         named = ", ".join(facts.blank[:3]) + (", ..." if len(facts.blank) > 3 else "")
-        found.append(f"{what}: {len(facts.blank):,} images are of one level alone, which teaches nothing: {named}")
+        count = count_of(len(facts.blank), "image is", "images are")
+        found.append(f"{what}: {count} of one level alone, which teaches nothing: {named}")
     if facts.grey == facts.count:
         found.append(f"{what}: all images are grey; source.channels: 1 makes training faster")
     if 2 * facts.enlarged > facts.count:

@@ -8,7 +8,7 @@ from typing import Any
 
 from semivae.inspection import text
 from semivae.inspection.facts import ColumnFacts, Counts, Duplicates, ImageFacts, LabelFacts, MaskFacts, Unused
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,5 +77,5 @@ class DataReport:
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"mistake: {mistake}" for mistake in self.mistakes]
         count = len(self.mistakes)
-        lines += ["", f"{count} mistake{'s' if count > 1 else ''}, which training refuses" if count else "no mistakes"]
+        lines += ["", f"{count_of(count, 'mistake', 'mistakes')}, which training refuses" if count else "no mistakes"]
         return lines

@@ -35,7 +35,9 @@ def class_table(classes: Mapping[str, Counts]) -> list[str]:
     if not classes:
         return []
     rows = [[shortened(name, 30), *(f"{counts.get(part, 0):,}" for part in PARTS)] for name, counts in classes.items()]
-    more = [f"and {len(rows) - MOST_CLASSES:,} more classes"] if len(rows) > MOST_CLASSES else []
+    more = (
+        [f"and {count_of(len(rows) - MOST_CLASSES, 'more class', 'more classes')}"] if len(rows) > MOST_CLASSES else []
+    )
     return ["", *table(["class", *PARTS], rows[:MOST_CLASSES], right=True), *more]
 
 
@@ -73,7 +75,7 @@ def image_lines(facts: ImageFacts) -> list[str]:
     if facts.most_loss > 0:
         lines.append(
             f"cropping removes {facts.mean_loss:.0%} of the area on average, at most {facts.most_loss:.0%} "
-            f"({facts.most_cropped}); {facts.cropped:,} images lose more than a fifth"
+            f"({facts.most_cropped}); {count_of(facts.cropped, 'image loses', 'images lose')} more than a fifth"
         )
     notes = (
         (facts.grey, "show grey alone"),
@@ -107,7 +109,11 @@ def column_table(columns: Sequence[ColumnFacts]) -> list[str]:
         what = f"{column.low:g} to {column.high:g}" if numbers else join_names(column.examples, 3)
         name = shortened(column.name, 30) or '""'
         rows.append([name, column.kind, f"{column.missing:,}", f"{column.distinct:,}", shortened(what), column.remark])
-    more = [f"and {len(columns) - MOST_COLUMNS:,} more columns"] if len(columns) > MOST_COLUMNS else []
+    more = (
+        [f"and {count_of(len(columns) - MOST_COLUMNS, 'more column', 'more columns')}"]
+        if len(columns) > MOST_COLUMNS
+        else []
+    )
     return [*table(["column", "read as", "missing", "different", "cells", "remark"], rows), *more]
 
 

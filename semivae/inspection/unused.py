@@ -84,12 +84,12 @@ def _why(name: str, kind: Kind) -> tuple[str, str]:
             if kind == "masks" and plain in names:
                 return f"the folder {folder} is not called {called}", f"if it holds the {called}, call it {called}"
     if kind == "table":
-        return "it has no label, in a part to validate or test on", "give it one in source.labels"
+        return "without a label, in a part to validate or test on", "source.labels must give one"
     if kind == "masks":
-        return "it lies in no folder images, masks or unlabelled", "move it into one"
+        return "in no folder images, masks or unlabelled", "move to one of these"
     place = next((place for place, folder in enumerate(folders) if folder.lower() in PARTS), None)
     if place is not None and place + 1 < len(folders):
         return f"the folder {folders[place + 1]} is no class of train", "rename it, or add the class to train"
     if not folders or place is not None:
-        return "it lies in no folder of a class", "move it into one, or into unlabelled if it has no class"
-    return f"the folder {folders[0]} is no part", "the parts are train, val, test and unlabelled; move it into one"
+        return "in no folder of a class", "move to one, or to unlabelled where no class is known"
+    return f"the folder {folders[0]} is no part", "the parts are train, val, test and unlabelled; move to one"

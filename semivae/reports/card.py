@@ -12,7 +12,7 @@ from semivae.recipe.document import write_document
 from semivae.reports.evaluation import evaluate
 from semivae.runs.folder import read_calibrations
 from semivae.runs.model import TrainedModel
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 from semivae.version import __version__
 
 MODELS = {"last": "this model", "selected": "this model, chosen on validation", "twin": "supervised twin"}
@@ -104,16 +104,18 @@ def _training(run: TrainedModel) -> str:
     lines += [f"- {line}" for line in run.history.lines()]
     if facts.labelled_counts:
         counts = [f"{name} {count:,}" for name, count in zip(run.classes, facts.labelled_counts, strict=True)]
-        lines.append(f"- {sum(facts.labelled_counts):,} labelled examples: {join_names(counts, most=20)}")
+        labels = count_of(sum(facts.labelled_counts), "labelled example", "labelled examples")
+        lines.append(f"- {labels}: {join_names(counts, most=20)}")
     try:
         dataset, split = run.dataset(), run.split()
     except DataError:
         return "\n".join(lines)
     others = len(split.unlabelled) + len(dataset.unlabelled.get(run.image, ()))
     labelled = [] if facts.labelled_counts else [f"- {len(split.labelled):,} labelled examples"]
+    unlabelled = count_of(others, "unlabelled example", "unlabelled examples")
     lines += [
         *labelled,
-        f"- {others:,} unlabelled examples, {len(split.validation):,} for validation, of {dataset.name}",
+        f"- {unlabelled}, {len(split.validation):,} for validation, of {dataset.name}",
         f"- split seed {split.spec.seed}; the data have the SHA-256 {split.dataset_digest}",
     ]
     return "\n".join(lines)

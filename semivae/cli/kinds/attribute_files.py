@@ -11,6 +11,7 @@ import typer
 
 from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import csv_bytes, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -43,7 +44,9 @@ def predict_attributes(
     report = {"run": str(run.path), "count": len(names), "attributes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
-        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+        reply(
+            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
+        )
     elif as_json:
         columns = {"name": names, "attributes": labels, "probabilities": probabilities}
         shown = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

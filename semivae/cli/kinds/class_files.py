@@ -13,6 +13,7 @@ from semivae.cli.kinds.class_promises import beside, joined_set
 from semivae.cli.opening import noted
 from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,9 @@ def predict_csv(
     report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
-        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+        reply(
+            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
+        )
     elif as_json:
         columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

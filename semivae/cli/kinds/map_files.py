@@ -11,6 +11,7 @@ import typer
 from semivae.cli.showing import classifier_lines, console, reply
 from semivae.cli.writing import csv_bytes, write_file
 from semivae.errors import RunError
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,12 +76,13 @@ def predict_masks(
             row += 1
     facts = classifier.facts()
     report = {"run": str(run.path), "out": str(out), "count": len(names), "classes": list(run.classes), **facts}
-    done = f"{out}: masks and confidences of {len(names)} images at their own size, overlays, legend.csv, palette.txt"
+    counted = count_of(len(names), "image", "images")
+    done = f"{out}: masks and confidences of {counted} at their own size, overlays, legend.csv, palette.txt"
     height, width = run.inputs.shape[1:]
     cropped = sum(lost_share(size, (width, height), images.fit) > 0 for size in images.sizes)
     report |= {"cropped_count": cropped, **images.report()}
     if cropped:
-        done += f"\n{cropped:,} of {len(names)} images were cropped; their masks are void, {VOID_NUMBER}, outside"
+        done += f"\nof {counted} {count_of(cropped, 'was', 'were')} cropped; masks are void, {VOID_NUMBER}, outside"
     reply(report, as_json, console(), done, *classifier_lines(facts))
 
 

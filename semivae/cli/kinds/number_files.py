@@ -11,7 +11,7 @@ import typer
 
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import csv_bytes, write_file
-from semivae.text import percent
+from semivae.text import count_of, percent
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -54,7 +54,9 @@ def predict_numbers(
     text = csv_bytes(header, rows + [[name, *[""] * len(columns)] for name in images.unreadable])
     if out is not None:
         write_file(out, text)
-        reply(report | {"out": str(out)}, as_json, console(), f"{out}: {len(names)} images", *notes)
+        reply(
+            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
+        )
     elif as_json:
         each = [dict(zip(header, row, strict=True)) for row in zip(names, *columns.values(), strict=True)]
         reply(report | {"images": each}, as_json, console())

@@ -17,7 +17,7 @@ from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.regular_files import bounded_lines, open_text
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 MOST_DIGITS = 1000  # of a class called by a number; Python reads no number of more than 4,300
 NO_LABEL = {
@@ -123,7 +123,8 @@ def label_names(labels: Array, what: str) -> Array:
     if labels.dtype.kind == "U":
         names: Array = np.char.strip(labels)
         if blank := int((names == "").sum()):
-            raise DataError(f"{what} holds {blank:,} empty names; images without a label belong in x_unlabelled")
+            lacking = count_of(blank, "empty name", "empty names")
+            raise DataError(f"{what} holds {lacking}; images without a label belong in x_unlabelled")
         return names
     if labels.dtype.kind not in "iu":
         raise DataError(f"{what} has type {labels.dtype}; classes are integers or strings: {_as_classes(labels)}")

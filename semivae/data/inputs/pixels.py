@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semivae.errors import DataError
+from semivae.text import count_of
 
 Array = npt.NDArray[Any]
 FAR = 100.0  # of a column's mean or deviation, from 0
@@ -135,8 +136,9 @@ def table_doubts(rows: Array, what: str) -> list[str]:
     far = np.flatnonzero((np.abs(means) > FAR) | (deviations > FAR))
     if not far.size:
         return []
+    columns = count_of(far.size, "column", "columns")
     return [
-        f"{what}: the numbers of {far.size:,} columns are large (column {far[0]} has mean {means[far[0]]:.3g} and "
+        f"{what}: the numbers of {columns} are large (column {far[0]} has mean {means[far[0]]:.3g} and "
         f"deviation {deviations[far[0]]:.3g}), and arrays are used as they are; standardise them, or give a "
         "table file (.csv), whose columns are"
     ]
@@ -146,7 +148,8 @@ def check_finite(array: Array, what: str) -> None:
     """Raise a `DataError` that says where `array` first holds NaN or infinity, if it does."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        raise DataError(f"{what} holds {len(bad):,} values that are NaN or infinite, the first at {bad[0].tolist()}")
+        values = count_of(len(bad), "value that is", "values that are")
+        raise DataError(f"{what} holds {values} NaN or infinite, the first at {bad[0].tolist()}")
 
 
 def channels_first(images: Array, what: str) -> Array:

@@ -11,7 +11,7 @@ from torch import Tensor
 from semivae.data.formats.preprocessing import Size
 from semivae.data.inputs.pixels import as_model_values
 from semivae.recipe.sources import Fit
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,13 @@ class Reading:
     def remarks(self) -> list[str]:
         """All that somebody who reads the answer should know, in lines."""
         lines = list(self.notes)
-        for found, what in ((self.unreadable, "image files cannot be read and"), (self.left_out, "other files")):
+        for found, one, many in (
+            (self.unreadable, "image file cannot be read and is", "image files cannot be read and are"),
+            (self.left_out, "other file is", "other files are"),
+        ):
             if found:
                 named = join_names([f"{name} ({reason})" for name, reason in found.items()])
-                lines.append(f"{len(found):,} {what} are left out: {named}")
+                lines.append(f"{count_of(len(found), one, many)} left out: {named}")
         return lines
 
     def report(self) -> dict[str, object]:

@@ -18,7 +18,7 @@ from semivae.data.formats.cell_texts import NO_NUMBER_MARK, NOTHING, TEXT, CellS
 from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 MOST_DEVIATIONS = 1e9  # a number farther out stands for something else, or for nothing
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
@@ -78,8 +78,9 @@ class NumberColumn(BaseModel):
         count = int(self.missing(column).sum())
         if self.may_miss or not count:
             return ""
+        rows = count_of(count, "row", "rows")
         return (
-            f"{what}, column {self.name}: cells are missing in {count:,} rows, as none was in training; they are "
+            f"{what}, column {self.name}: cells are missing in {rows}, as none was in training; they are "
             f"read as the mean there, {self.mean:g}"
         )
 
@@ -127,9 +128,11 @@ class CategoryColumn(BaseModel):
         if not counts:
             return ""
         texts, known_texts = join_names(sorted(counts)), join_names(self.categories, 8)
+        rows = count_of(sum(counts.values()), "row holds a text", "rows hold texts")
         return (
-            f"{what}, column {self.name}: {sum(counts.values()):,} rows hold texts that were in no training row and "
-            f"are read as none of its categories: {texts}; those are {known_texts}"
+            f"{what}, column {self.name}: {rows} of no training row and "
+            f"{'is' if sum(counts.values()) == 1 else 'are'} read as none of its categories: {texts}; those are "
+            f"{known_texts}"
         )
 
     def lacking(self, column: Column, what: str) -> str:

@@ -18,7 +18,7 @@ from semivae.data.inputs.table_labels import TableLabels
 from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 from semivae.variables import VOID
 
 
@@ -238,4 +238,5 @@ def _classes(files: Files, table: str, members: Mapping[Part, Labelled]) -> tupl
 def _unlisted(table: str, names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
-    return (f"{len(names):,} image files that {table} does not list are used as unlabelled: {join_names(names)}",)
+    found = count_of(len(names), "image file is", "image files are")
+    return (f"{found} not listed in {table} and used as unlabelled: {join_names(names)}",)

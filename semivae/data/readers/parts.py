@@ -12,7 +12,7 @@ from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import HEIF_SUFFIXES, is_image
 from semivae.data.formats.raster import HEIF_ADVICE
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 Part = Literal["train", "val", "test", "unlabelled"]
 # in lower case
@@ -124,7 +124,7 @@ def unused_files(files: Files, used: Iterable[str], advice: str) -> tuple[str, .
     rest = sorted(set(files.names) - set(used))
     if not rest:
         return ()
-    count = "1 file" if len(rest) == 1 else f"{len(rest):,} files"
+    count = count_of(len(rest), "file", "files")
     verb = "is" if len(rest) == 1 else "are"
     heif = [name for name in rest if PurePosixPath(name).suffix.lower() in HEIF_SUFFIXES and not is_image(name)]
     hint = f"; {heif[0]} is {HEIF_ADVICE}" if heif else ""

@@ -141,7 +141,8 @@ def _test_part(
     columns = encoding.read(cells, str(path))
     x = torch.from_numpy(encoding.encode(columns, str(path)))
     lost = len(labels.codes) - len(labels.rows)
-    warnings = [f"{path}: {lost:,} rows without a {encoding.label} are not tested on"] if lost else []
+    rows = count_of(lost, "row has", "rows have")
+    warnings = [f"{path}: {rows} no {encoding.label} and {'is' if lost == 1 else 'are'} not tested on"] if lost else []
     sample = {"x": x, "y": values, **further}
     return _rows(sample, labels.rows), warnings + encoding.doubts(columns, str(path))
 
