@@ -339,9 +339,11 @@ def test_numbers_are_counted_in_ranges(tmp_path: Path) -> None:
     assert [counts["test"] for counts in report.numbers.values()] == [0, 0, 1, 0, 0, 1]
     assert sum(counts["unlabelled"] for counts in report.numbers.values()) == 0, "what is not known is not counted"
     lines = repr(report).splitlines()
-    assert "10 to 15         2           0           0     1  ####################" in lines
-    assert "15 to 20         0           0           0     0" in lines
+    assert "10 to 15           2           0           0     1  ####################" in lines
+    assert "15 to 20           0           0           0     0" in lines
+    assert "(no label)         0           0           2     0" in lines
     assert json.loads(json.dumps(report.to_dict()))["numbers"]["0 to 5"]["labelled"] == 1
+    assert not any(line.startswith("class ") for line in lines), "numbers have no classes"
 
 
 @pytest.mark.parametrize("columns", [(), (2,)])
@@ -374,3 +376,10 @@ def test_ranges_hold_every_number_and_have_different_texts(low: float, span: flo
     slack = 1e-9 * max(abs(low), span)
     assert edges[0] <= low + slack and low + span <= edges[-1] + slack
     assert len(set(texts)) == len(texts) == len(edges) - 1 <= 12
+
+
+def test_one_number_alone_is_no_class_with_one_example(tmp_path: Path) -> None:
+    rows = ["size,y", "0.5,3.25", *(f"{row}," for row in range(9))]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    report = semivae.inspect(tmp_path / "t.csv", set={"source.kinds.y": "numbers"})
+    assert any("only one has a label; label more, or give a test part" in mistake for mistake in report.mistakes)

@@ -78,6 +78,8 @@ def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor,
         members = torch.nonzero(labels == number).flatten().tolist()
         count = min(len(members) - 1, max(1, round(len(members) * share)))
         test += ranked(members, lambda index: f"semivae-test:{keys[index]}")[:count]
+    if len(labels) == 1:
+        raise DataError("no example can be set aside to test on: only one has a label; label more, or give a test part")
     if not test:
         raise DataError(
             "no example can be set aside to test on: every class has only one; add examples, or give a test part. If "

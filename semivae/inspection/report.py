@@ -61,8 +61,7 @@ class DataReport:
         lines = [f"{self.place}: source {self.kind}{chosen}"]
         if self.parts:
             lines += ["", text.parts_line(self.parts)]
-        lines += text.class_table(self.classes)
-        lines += text.number_table(self.numbers)
+        lines += text.number_table(self.numbers, self.classes) if self.numbers else text.class_table(self.classes)
         lines += text.further_lines(self.further)
         if self.images is not None:
             lines += ["", *text.image_lines(self.images)]

@@ -41,15 +41,13 @@ def class_table(classes: Mapping[str, Counts]) -> list[str]:
     return ["", *table(["class", *PARTS], rows[:MOST_CLASSES], right=True), *more]
 
 
-def number_table(numbers: Mapping[str, Counts]) -> list[str]:
-    """How many numbers of each part lie in which range, with a bar for all together; nothing without numbers."""
-    if not numbers:
-        return []
+def number_table(numbers: Mapping[str, Counts], others: Mapping[str, Counts]) -> list[str]:
+    """How many numbers of each part lie in which range, with a bar for all together; last, `others` without one."""
     totals = {text: sum(counts.values()) for text, counts in numbers.items()}
     widest = max(totals.values())
-    rows = [[text, *(f"{counts[part]:,}" for part in PARTS)] for text, counts in numbers.items()]
+    rows = [[text, *(f"{counts[part]:,}" for part in PARTS)] for text, counts in {**numbers, **others}.items()]
     lines = table(["number", *PARTS], rows, right=True)
-    bars = ["", *("#" * round(WIDEST_BAR * total / widest) for total in totals.values())]
+    bars = ["", *("#" * round(WIDEST_BAR * total / widest) for total in totals.values()), *("" for _ in others)]
     return ["", *(f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True))]
 
 

@@ -69,13 +69,17 @@ def dataset_of_arrays(arrays: dict[str, Array], source: ArraysSource, path: Path
         DataError: an array is missing, or has a type, shape, length or value that does not fit.
     """
     called = _called(arrays, source, path)
-    unread = _unread_doubts(arrays, source, path)
+    unread = _unread(arrays, source)
+    if not unread:
+        return _dataset_of_called(called, source, path)
+    what, advice = "this array" if len(unread) == 1 else "these arrays", ", ".join(f"{name}: {name}" for name in unread)
+    doubt = f"{path}: source.keys does not name {join_names(unread)}; to read {what} too, add {advice}"
     labels = "s" if "s" in called and "y" not in called else "y"
-    pairs = [("x", labels), *((("x_test", f"{labels}_test"),) if {"x_test", f"{labels}_test"} & set(called) else ())]
-    if unread and any(name not in called and name in arrays for pair in pairs for name in pair):
-        raise DataError(unread[0])
+    tested = {"x_test", f"{labels}_test"}
+    if set(unread) & {"x", labels, *(tested if tested & set(called) else ())}:
+        raise DataError(doubt)
     dataset = _dataset_of_called(called, source, path)
-    return replace(dataset, warnings=(*unread, *dataset.warnings))
+    return replace(dataset, warnings=(doubt, *dataset.warnings))
 
 
 def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> Dataset:
@@ -149,15 +153,12 @@ def _called(arrays: dict[str, Array], source: ArraysSource, path: Path) -> dict[
     return {name: _joined([arrays[part] for part in parts], name, path) for name, parts in keys.items() if parts}
 
 
-def _unread_doubts(arrays: Mapping[str, Array], source: ArraysSource, path: Path) -> list[str]:
-    """A warning of arrays called as we call them, which are not read because `source.keys` names others only."""
-    used = {part for key in source.keys.values() for part in ((key,) if isinstance(key, str) else key)}
-    unread = [name for name in ARRAYS if name in arrays and name not in used and name not in source.keys]
-    if not source.keys or not unread:
+def _unread(arrays: Mapping[str, Array], source: ArraysSource) -> list[str]:
+    """The arrays called as we call them that are not read, because `source.keys` names others only."""
+    if not source.keys:
         return []
-    what = "this array" if len(unread) == 1 else "these arrays"
-    advice = ", ".join(f"{name}: {name}" for name in unread)
-    return [f"{path}: source.keys does not name {join_names(unread)}; to read {what} too, add {advice}"]
+    used = {part for key in source.keys.values() for part in ((key,) if isinstance(key, str) else key)}
+    return [name for name in ARRAYS if name in arrays and name not in used and name not in source.keys]
 
 
 def _joined(parts: Sequence[Array], name: str, path: Path) -> Array:
