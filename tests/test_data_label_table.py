@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import semivae
 from semivae.data.dataset import Dataset
 from semivae.data.formats import csv_cells
 from semivae.data.sources import load_source
 from semivae.errors import DataError, RecipeError
 from semivae.recipe import read_recipe
-from semivae.recipe.schema import FolderSource
+from semivae.recipe.schema import FolderSource, TableSource
 
 SIDE = 8
 
@@ -184,3 +185,36 @@ def test_a_folder_with_a_table_and_no_classes_says_how_to_use_it(own: Path) -> N
 def test_columns_without_a_table_are_a_mistake_of_the_recipe() -> None:
     with pytest.raises(RecipeError, match="label_column: speaks of a table of labels; name it as labels, or remove"):
         read_recipe("folder", ["source.label_column=kind"])
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (("horse", "zebar"), "ann may hold misspelt classes: zebar (zebra?); correct the data if it does"),
+        (("horse", "zebra"), ""),
+        (("horses", "zebras"), ""),  # no class of the label is among them: they are coarse ones
+        (("horse", "unsure"), ""),
+    ],
+)
+def test_a_class_that_an_annotator_has_nearly_spelt_is_asked_about(
+    tmp_path: Path, written: tuple[str, str], said: str
+) -> None:
+    rows = ["file_name,label,who"]
+    for row in range(12):
+        write(tmp_path / "own" / f"{row}.png", 20 * row)
+        rows.append(f"{row}.png,{('horse', 'zebra')[row % 2]},{written[row % 2]}")
+    (tmp_path / "own" / "labels.csv").write_text("\n".join(rows) + "\n")
+    asked = {"name": "folder", "path": "own", "size": SIDE, "labels": "labels.csv", "columns": {"ann": "who"}}
+    recipe = read_recipe("folder", {"source": asked})
+    table = [f"{number},{line.partition(',')[2]}" for number, line in enumerate(rows[1:])]
+    (tmp_path / "t.csv").write_text("\n".join(["width,label,who", *table]) + "\n")
+    of_table = TableSource.model_validate(
+        {"name": "table", "path": "t.csv", "label": "label", "columns": {"ann": "who"}}
+    )
+    for warnings in (
+        load_source(of_table, tmp_path).warnings,
+        load_source(recipe.source, tmp_path).warnings,
+        semivae.inspect(recipe, data_root=tmp_path).warnings,
+    ):
+        found = [warning for warning in warnings if "misspelt" in warning]
+        assert bool(found) == bool(said) and all(said in warning for warning in found)

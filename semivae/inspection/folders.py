@@ -14,6 +14,7 @@ from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, unreadable_text
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
+from semivae.data.inputs.further_labels import spelling_doubts
 from semivae.data.readers.folder import (
     arrange,
     class_numbers,
@@ -176,6 +177,7 @@ def _split_doubts(dataset: Dataset, examples: Examples, layout: Layout, what: st
     kept = len(names["train"])
     train, val = ({key: rows[part] for key, rows in dataset.train.items()} for part in (slice(kept), slice(kept, None)))
     found = label_doubts(layout, train, dataset.test, dataset.unlabelled, what, names)
+    found += spelling_doubts(dataset.labels, what)
     if layout.val is not None and len(names["val"]):
         of_val = names | {"test": names["val"]}
         found += label_doubts(layout, train, val, {}, what, of_val, "validation")

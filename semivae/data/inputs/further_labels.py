@@ -21,7 +21,7 @@ from semivae.data.inputs.number_column import NumberColumn
 from semivae.data.inputs.pixels import Array
 from semivae.data.inputs.table_labels import TableLabels
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import join_names, nearest
 from semivae.variables import VOID
 
 BETWEEN = "|"  # candidates in one cell
@@ -63,6 +63,21 @@ def read_cells_of(kind: str, cells: Cells) -> tuple[Tensor, LabelInfo]:
         DataError: a cell does not fit the kind.
     """
     return READ[kind](cells)
+
+
+def spelling_doubts(labels: Mapping[str, LabelInfo], what: str) -> list[str]:
+    """Warnings of further labels that share classes with the label, the first, and spell another nearly as it does."""
+    (_, own), *further = labels.items()
+    found = []
+    for name, info in further:
+        other = [each for each in info.classes if each not in own.classes]
+        if info.kind != "classes" or len(other) == len(info.classes):  # coarse classes have names of their own
+            continue
+        near = {each: nearest(each, own.classes) for each in other if not each.isdecimal()}
+        slips = [f"{each} ({meant}?)" for each, meant in near.items() if meant]
+        if slips:
+            found.append(f"{what}: {name} may hold misspelt classes: {join_names(slips)}; correct the data if it does")
+    return found
 
 
 def _classes(cells: Cells) -> tuple[Tensor, LabelInfo]:

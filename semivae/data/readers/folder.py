@@ -18,7 +18,7 @@ from semivae.data.formats.number_labels import hold_out_groups
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.hashing import hold_out
-from semivae.data.inputs.further_labels import Cells, read_cells_of
+from semivae.data.inputs.further_labels import Cells, read_cells_of, spelling_doubts
 from semivae.data.readers.attribute_arrays import attribute_doubts, attribute_label
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import (
@@ -79,6 +79,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     unlabelled = {"x": parts[3].pixels, **further[3]} if layout.unlabelled else {}
     warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
     warnings += tuple(label_doubts(layout, train, test, unlabelled, str(path), names))
+    warnings += tuple(spelling_doubts(label_info(layout) | labels, str(path)))
     if layout.val is not None:
         of_val = names | {"test": names["val"]}
         warnings += tuple(label_doubts(layout, train, val, {}, str(path), of_val, "validation"))

@@ -15,7 +15,7 @@ from semivae.data.formats.csv_cells import look_like_a_row, read_cells
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.further_labels import Cells as LabelCells
-from semivae.data.inputs.further_labels import label_column, read_cells_of
+from semivae.data.inputs.further_labels import label_column, read_cells_of, spelling_doubts
 from semivae.data.inputs.table_encoding import Cells, TableEncoding
 from semivae.data.inputs.table_fitting import fit_encoding
 from semivae.errors import DataError
@@ -96,6 +96,7 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
         warnings.append(f"{path}: {lost_rows} (the first is row {first}) and {'is' if count == 1 else 'are'} left out")
         without = without[~empty[without]]
     unlabelled = _rows(every, without) if len(without) else {}
+    warnings += spelling_doubts({"y": info} | further, str(path))
     warnings += part_doubts(info.classes, train, test, unlabelled, str(path))
     name = f"table:{path.name}"
     return Dataset(
