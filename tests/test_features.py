@@ -16,6 +16,7 @@ import semivae
 from semivae.classification.posterior import embed
 from semivae.data.dataset import Dataset, class_label
 from semivae.data.features import extraction
+from semivae.data.features import store as store_module
 from semivae.data.features.attaching import feature_network, feature_preprocessing, with_features
 from semivae.data.features.extraction import Job, extract
 from semivae.data.features.network import FeatureNetwork, in_chunks
@@ -148,6 +149,28 @@ def test_stored_features_that_are_damaged_are_named(tmp_path: Path, name: str) -
         np.save(place, np.zeros((3, 5), np.float16))
         with pytest.raises(DataError, match=r"plain.npy is damaged \(\[3, 5\] of torch.float16\)"):
             attached(recipe, root)
+
+
+@pytest.mark.parametrize("name", ["plain", "strong-*-1"])
+def test_one_changed_bit_of_stored_features_is_found(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, root = read(tmp_path), colours(tmp_path / "data")
+    attached(recipe, root)
+    folder = next((root / "features").iterdir())
+    place = next(folder.glob(f"{name}.npy"))
+    content = bytearray(place.read_bytes())
+    content[-1] ^= 1  # the array is whole, and all its numbers are finite
+    place.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{place.name} is damaged \(it has not the checksum .*; delete this folder"):
+        attached(recipe, root)
+    content[-1] ^= 1
+    place.write_bytes(content)
+    attached(recipe, root)
+    monkeypatch.setattr(store_module, "file_digest", lambda path: pytest.fail(f"{path} is hashed a second time"))
+    attached(recipe, root)
+    place.with_name(f"{place.name}.sha256").unlink()  # as of an earlier version
+    attached(recipe, root)
 
 
 def test_a_record_of_progress_does_not_count_without_its_arrays(tmp_path: Path) -> None:

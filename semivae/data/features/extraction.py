@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +102,7 @@ def _fit(job: Job) -> None:
 
 
 def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell) -> None:
-    made = {one: created_array(_writing(store, one), (job.rows(one), job.network.size), TYPE) for one in missing}
+    made = {one: created_array(store.writing(one), (job.rows(one), job.network.size), TYPE) for one in missing}
     arrays = {one: array for one, (array, _) in made.items()}
     progress = store.folder / PROGRESS_FILE
     whole = all(kept for _, kept in made.values())  # a record speaks of the arrays that were there
@@ -131,7 +130,7 @@ def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell)
     for array in arrays.values():
         array.flush()
     for one in missing:
-        os.replace(_writing(store, one), store.path(one))
+        store.finish(one)
     progress.unlink(missing_ok=True)
 
 
@@ -165,10 +164,6 @@ def _read_ahead(pictures: Pictures, chunks: Sequence[range]) -> Iterator[tuple[r
             if number + 1 < len(chunks):
                 waiting = reader.submit(pictures.read, chunks[number + 1])
             yield rows, images
-
-
-def _writing(store: Store, one: Pass) -> Path:
-    return store.folder / f"{one.name}.writing.npy"
 
 
 def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:

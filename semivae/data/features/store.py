@@ -1,10 +1,12 @@
-"""Where features are kept: a folder for each combination of pictures and network, and a file for each pass."""
+"""Where features are kept: a folder for each pictures and network, a file for each pass, and its checksum."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from semivae.data.features.network import FeatureNetwork
-from semivae.data.formats.mapped_arrays import opened_array
+from semivae.data.formats.mapped_arrays import file_digest, opened_array
 from semivae.errors import DataError
-from semivae.files import whole_file
+from semivae.files import whole_file, write_whole
 from semivae.recipe.schema import ViewSpec
 
 FORMAT = 1  # of the files; another one is extracted anew
@@ -71,19 +73,41 @@ class Store:
         """Whether a pass was finished."""
         return self.path(one).is_file()
 
+    def writing(self, one: Pass) -> Path:
+        """The file of a pass until it is finished."""
+        return self.folder / f"{one.name}.writing.npy"
+
+    def finish(self, one: Pass) -> None:
+        """Gives a pass that is written its checksum, as `sha256sum` writes it, and then its name."""
+        write_whole(self._checksum(one), f"{file_digest(self.writing(one))}  {self.path(one).name}\n")
+        os.replace(self.writing(one), self.path(one))
+
+    def _checksum(self, one: Pass) -> Path:
+        return self.folder / f"{one.name}.npy.sha256"
+
     def read(self, one: Pass, shape: tuple[int, int]) -> Tensor:
         """Returns the features of a finished pass, float16 [n, size], mapped from disk.
 
+        The first time in a process, the file is compared with its checksum; features of earlier versions have none.
+
         Raises:
-            DataError: the file is damaged, or has not this shape.
+            DataError: the file is damaged, was changed, or has not this shape.
         """
         try:
             found = opened_array(self.path(one))
+            same = not self._checksum(one).exists() or self._has_its_checksum(one)
         except Exception as error:  # NumPy raises much, by the byte that is wrong
             raise self._damaged(f"{one.name}.npy", error) from error
         if tuple(found.shape) != shape or found.dtype != torch.float16:
             raise self._damaged(f"{one.name}.npy", f"{list(found.shape)} of {found.dtype}")
+        if not same:
+            raise self._damaged(f"{one.name}.npy", "it has not the checksum with which it was written")
         return found
+
+    def _has_its_checksum(self, one: Pass) -> bool:
+        state = self.path(one).stat()
+        kept = self._checksum(one).read_bytes().split()
+        return kept[:1] == [_digest_once(self.path(one), state.st_size, state.st_mtime_ns).encode()]
 
     def _damaged(self, name: str, reason: object) -> DataError:
         return DataError(f"{self.folder}: {name} is damaged ({reason}); delete this folder, and it is computed again")
@@ -119,3 +143,10 @@ class Store:
             kept = {"mean": network.mean, "deviation": network.deviation}
             kept |= {} if network.basis is None else {"basis": network.basis}
             save_file({name: tensor.cpu().contiguous() for name, tensor in kept.items()}, path)
+
+
+@cache
+def _digest_once(path: Path, size: int, changed: int) -> str:
+    """Returns the SHA-256 of a file; once for as long as it has this size and this time of change, in nanoseconds."""
+    del size, changed
+    return file_digest(path)

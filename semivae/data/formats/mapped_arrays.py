@@ -1,7 +1,8 @@
-"""Arrays on disk, mapped into memory: written row by row, gone on with after a stop, and read at random."""
+"""Arrays on disk, mapped into memory: written row by row, gone on with after a stop, hashed, and read at random."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import shutil
 from collections.abc import Iterable, Sequence
@@ -51,6 +52,12 @@ def created_array(path: Path, shape: Sequence[int], dtype: DTypeLike) -> tuple[M
             return found, True
     new: MappedArray = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=tuple(shape))
     return new, False
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 (hex) of a file's bytes. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def opened_array(path: Path) -> Tensor:

@@ -1,24 +1,13 @@
-"""Arrays on disk: written row by row, mapped into memory, and hashed."""
+"""Many texts in a file, which are read one at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-BLOCK = 2**24  # bytes that are hashed at once
-
-MappedArray = np.memmap[Any, np.dtype[Any]]
-
-
-def file_digest(path: Path) -> str:
-    """Returns the SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class StoredTexts(Sequence[str]):

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, LabelInfo
-from semivae.data.formats.mapped_arrays import opened_array
-from semivae.data.packed.arrays import StoredTexts, file_digest, write_texts
+from semivae.data.formats.mapped_arrays import file_digest, opened_array
+from semivae.data.packed.arrays import StoredTexts, write_texts
 from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.recipe.schema import FolderSource, MasksSource
