@@ -24,6 +24,8 @@ from semivae.data.packed.store import PACKED_FILE, verify
 from semivae.data.readers.folder import read_folder
 from semivae.data.sources import load_source
 from semivae.errors import DataError
+from semivae.inspection.inspecting import asked_for, inspect_asked, inspect_source
+from semivae.inspection.sheet import sheet
 from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, Source
 from tests.test_processes import rows_without_time
 
@@ -115,6 +117,31 @@ def test_packed_masks_are_those_that_are_read(tmp_path: Path) -> None:
     pack(source, tmp_path / "faces", tmp_path / "packed", quiet)
     assert_equal(load_source(source.model_copy(update={"path": "packed"}), tmp_path), load_source(source, tmp_path))
     assert (tmp_path / "packed" / "palette.txt").read_text() == "skin\nhair\nrest\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "masks"])
+def test_packed_data_are_inspected_as_they_were_packed(tmp_path: Path, kind: str) -> None:
+    for number in range(24):
+        write_picture(
+            tmp_path / "own" / ("images" if kind == "masks" else f"class {number % 2}") / f"{number}.png", number
+        )
+    if kind == "masks":
+        (tmp_path / "own" / "masks").mkdir()
+        for number in range(24):
+            Image.fromarray(np.eye(10, 12, number % 5, dtype=np.uint8)).save(
+                tmp_path / "own" / "masks" / f"{number}.png"
+            )
+    settings = {"name": kind, "path": "own", "size": 8, "channels": 1}  # the templates have other ones
+    source = FolderSource.model_validate(settings) if kind == "folder" else MasksSource.model_validate(settings)
+    pack(source, tmp_path / "own", tmp_path / "packed", quiet)
+    expected = inspect_source(source, tmp_path, None).report
+    asked = asked_for(tmp_path / "packed")
+    found = inspect_asked(asked).report
+    assert (found.kind, found.chosen, found.mistakes) == (kind, "packed data", ())
+    assert (found.parts, found.classes) == (expected.parts, expected.classes)
+    assert sheet(asked.source, tmp_path).startswith(b"\x89PNG")
+    with pytest.raises(DataError, match="size was 8, now 9"):
+        semivae.inspect(tmp_path / "packed", set={"source.size": 9})
 
 
 def test_a_training_on_packed_pictures_is_that_on_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

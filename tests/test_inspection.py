@@ -346,6 +346,15 @@ def test_files_of_which_none_can_be_read_are_one_mistake(tmp_path: Path, kind: s
     assert f"{count} image files" in shown and shown.count("not a PNG, JPEG") == len(set(parts)) - (kind == "folder")
 
 
+def test_links_to_nothing_are_named_together_without_a_number_of_the_system(pets: Path) -> None:
+    for name in ("a", "b"):
+        (pets / "train" / "ant" / f"{name}.png").symlink_to(f"gone {name}.png")
+    (pets / "train" / "ant" / "c.png").symlink_to("c.png")
+    (mistake,) = semivae.inspect(pets).mistakes
+    assert "train/ant/a.png, train/ant/b.png (a link to a file that is not there)" in mistake
+    assert "train/ant/c.png (Too many levels of symbolic links)" in mistake
+
+
 def test_likeness_is_the_same_however_many_pictures_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     how = as_is(np.zeros((1, 3, SIDE, SIDE), np.uint8))
     pixels = [picture(row % 9).transpose(2, 0, 1) for row in range(20)]

@@ -11,6 +11,7 @@ from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.number_labels import are_numbers
+from semivae.data.packed.store import is_packed, source_of
 from semivae.data.paths import reachable
 from semivae.data.readers.masks import part_of
 from semivae.data.readers.parts import folders_in, parts_in, top_of
@@ -51,6 +52,10 @@ def choose(path: Path, column: str | None = None) -> Choice:
     if not reachable(path).exists():
         raise DataError(f"there is no file or folder {path.absolute()}, nor a recipe of this name")
     suffix = path.suffix.lower()
+    if is_packed(path):
+        source = source_of(path)
+        template = "attributes" if isinstance(source.get("label_column"), list) else source["name"]
+        return Choice(template, {**source, "path": str(path.absolute())}, "packed data")
     if path.is_dir() or suffix == ".zip":
         return _of_files(path, column)
     if suffix in (".npz", ".npy"):

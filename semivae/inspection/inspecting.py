@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from semivae.data.packed.store import is_packed
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source, place_of
 from semivae.errors import RecipeError
@@ -110,6 +111,9 @@ def inspect_source(source: Source, data_root: Path, split: SplitSpec | None, cho
     Raises:
         DataError: nothing is there, or its structure cannot be told.
     """
+    if isinstance(source, FolderSource | MasksSource) and is_packed(place_of(source.path, data_root)):
+        dataset = load_source(source, data_root)
+        return inspect_dataset(dataset, str(place_of(source.path, data_root)), source.name, split, chosen)
     if isinstance(source, FolderSource):
         return inspect_folder(source, place_of(source.path, data_root), split, chosen)
     if isinstance(source, MasksSource):

@@ -17,6 +17,7 @@ from semivae.data.formats.mask_files import decode_map
 from semivae.data.formats.palettes import shown_colours
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.hashing import ranked
+from semivae.data.packed.store import is_packed
 from semivae.data.readers.folder import arrange
 from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.masks import palette_of, part_of
@@ -46,7 +47,9 @@ def sheet(source: Source, data_root: Path, ending: str = ".png") -> bytes:
     Raises:
         DataError: rows of a table, or nothing that can be drawn.
     """
-    if isinstance(source, FolderSource):
+    if isinstance(source, FolderSource | MasksSource) and is_packed(place_of(source.path, data_root)):
+        rows = _of_dataset(load_source(source, data_root))
+    elif isinstance(source, FolderSource):
         rows = _of_folder(source, place_of(source.path, data_root))
     elif isinstance(source, MasksSource):
         rows = _of_masks(source, place_of(source.path, data_root))

@@ -254,4 +254,8 @@ def reason_of(error: Exception) -> str:
     """Why a file could not be read, in words for its user."""
     if isinstance(error, UnidentifiedImageError):
         return f"not a {KINDS} image"
+    if (
+        isinstance(error, OSError) and error.strerror
+    ):  # without the number, and without the file, which is named already
+        return error.strerror
     return str(error) or type(error).__name__

@@ -23,7 +23,12 @@ def open_regular(path: str | Path) -> io.FileIO:
     Raises:
         OSError: no such file, one that may not be read, or a pipe, a device or a socket, which could block for ever.
     """
-    stream = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115, the caller closes it
+    try:
+        stream = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115, the caller closes it
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise FileNotFoundError("a link to a file that is not there") from None
+        raise
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise OSError(f"{path} is a pipe, a device or a socket, no regular file")

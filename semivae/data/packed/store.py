@@ -109,6 +109,12 @@ def _arrays(dataset: Dataset) -> Iterator[tuple[str, str, Tensor]]:
         yield "alone", key, array
 
 
+def source_of(folder: Path) -> dict[str, Any]:
+    """Returns the keys of the source that data were packed from, but for the place. Raises DataError if damaged."""
+    kept: dict[str, Any] = _content_of(folder)["source"]
+    return kept
+
+
 def read_packed(source: PackableSource, folder: Path) -> Dataset:
     """Returns packed data, whose images stay on the disk until they are used.
 
