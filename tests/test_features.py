@@ -207,6 +207,26 @@ def test_draws_differ_and_are_the_same_every_time(data_root: Path, tmp_path: Pat
         assert not torch.equal(draws[0], draws[1])
 
 
+@pytest.mark.parametrize("record", ["of other passes", "of more chunks than there are", "of fewer than none"])
+def test_a_record_of_progress_that_cannot_be_right_does_not_count(
+    tmp_path: Path, record: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "AT_A_TIME", 16)  # so that there are four chunks
+    recipe, root = read(tmp_path), colours(tmp_path / "data")
+    kept = attached(recipe, root)[0].train["f"].clone()
+    folder = next((root / "features").iterdir())
+    finished = sorted(folder.glob("*.npy"))
+    for path in finished:  # as two extractions leave them that take turns: whole in size, and nothing in them
+        np.save(path.with_suffix(".writing.npy"), np.zeros_like(np.load(path)))
+        path.unlink()
+    names = [path.stem for path in finished]
+    passes = [name for start in ("plain", "weak", "strong") for name in names if name.startswith(start)]
+    chunks = {"of other passes": 1, "of more chunks than there are": 5, "of fewer than none": -1}[record]
+    passes = passes[:-1] if record == "of other passes" else passes
+    (folder / "progress.json").write_text(json.dumps({"passes": passes, "chunks": chunks}))
+    assert torch.equal(attached(recipe, root)[0].train["f"], kept)
+
+
 class Stopping(ArrayPictures):
     """Pictures of which a reader stops the extraction at some row."""
 
@@ -433,6 +453,15 @@ def test_damaged_features_are_told(run: semivae.Run, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run.path, tmp_path / "copy"))
     (copy / "features.safetensors").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"features.safetensors: is missing or damaged"):
+        semivae.load(copy, device="cpu").predict(torch.rand(1, 3, 32, 32))
+
+
+def test_one_changed_bit_of_a_runs_network_is_found(run: semivae.Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "copy"))
+    content = bytearray((copy / "features.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copy / "features.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match=r"features.safetensors: is damaged: its content does not have the checksum"):
         semivae.load(copy, device="cpu").predict(torch.rand(1, 3, 32, 32))
 
 

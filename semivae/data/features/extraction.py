@@ -106,7 +106,7 @@ def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell)
     arrays = {one: array for one, (array, _) in made.items()}
     progress = store.folder / PROGRESS_FILE
     whole = all(kept for _, kept in made.values())  # a record speaks of the arrays that were there
-    first = min(_chunks_done(progress, missing), len(_starts(job, missing))) if whole else 0
+    first = _chunks_done(progress, missing, len(_starts(job, missing))) if whole else 0
     chunks = [range(start, min(start + AT_A_TIME, len(job.pictures))) for start in _starts(job, missing)]
     started = told = saved = time.monotonic()
     work = [sum(max(0, min(job.rows(one), rows.stop) - rows.start) for one in missing) for rows in chunks]
@@ -166,12 +166,12 @@ def _read_ahead(pictures: Pictures, chunks: Sequence[range]) -> Iterator[tuple[r
             yield rows, images
 
 
-def _chunks_done(progress: Path, missing: Sequence[Pass]) -> int:
-    """How many chunks a stopped extraction of the same passes has finished."""
+def _chunks_done(progress: Path, missing: Sequence[Pass], most: int) -> int:
+    """How many chunks, of at most so many, a stopped extraction of the same passes has finished."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(progress.read_text(encoding="utf-8"))
-        if kept["passes"] == [one.name for one in missing]:
-            return max(0, int(kept["chunks"]))
+        if kept["passes"] == [one.name for one in missing] and 0 <= (chunks := int(kept["chunks"])) <= most:
+            return chunks
     return 0
 
 
