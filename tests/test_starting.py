@@ -94,6 +94,22 @@ def test_nothing_is_written_over_a_file_or_for_data_with_mistakes(pets: Path, tm
     assert nothing.exit_code == 1 and "there is no file or folder" in nothing.stderr
 
 
+def test_a_label_that_is_a_number_gets_a_template_of_numbers(tmp_path: Path) -> None:
+    pictures, rows = tmp_path / "pictures", ["file,age"]
+    for row in range(40):
+        write(pictures / f"{row}.png", noise(row, 12, 12))
+        rows.append(f"{row}.png,{row / 7:.2f}")
+    (pictures / "ages.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "t.csv").write_text("width,age\n" + "".join(f"{row % 9},{row / 7:.2f}\n" for row in range(40)))
+    for place in (pictures, tmp_path / "t.csv"):
+        asked = ("--label", "age", "--set", "source.kinds.y=numbers")
+        recipe = started(place, tmp_path / f"{place.stem}.yaml", *asked)
+        assert recipe.variables["y"].family == "gaussian" and recipe.split.validation == 6
+        assert run_command("check", tmp_path / f"{place.stem}.yaml", "--data-root", tmp_path).exit_code == 0
+        as_classes = run_command("start", place, tmp_path / "other.yaml", "--label", "age")
+        assert as_classes.exit_code == 1 and "write source.kinds: {y: numbers}" in as_classes.stderr
+
+
 def test_arrays_that_no_template_fits_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=noise(0, 20, 20, 20), s=noise(1, 20, 20, 20) % 2)
     result = run_command("start", tmp_path / "a.npz", tmp_path / "mine.yaml")

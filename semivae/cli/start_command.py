@@ -70,9 +70,9 @@ def start(
     asked = asked_for(path, changes, label, bare=True)
     inspected = inspect_asked(asked)
     asked = with_template(asked, inspected, template, weights is not None)
-    text = recipe_text(asked, inspected, quick, weights)
-    for warning in inspected.report.warnings:
+    for warning in inspected.report.warnings:  # they may say why the recipe is refused
         note(warning, "warning")
+    text = recipe_text(asked, inspected, quick, weights)
     write_file(target, text.encode())
     say(f"{target}: {asked.chosen}; {text.splitlines()[0].partition(': ')[2]}")
     say(f"next: semivae train {shlex.quote(str(target))}")

@@ -20,6 +20,8 @@ from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
 from semivae.recipe.reading import Changes
 from semivae.recipe.schema import ArraysSource, FolderSource, MasksSource, Source, SplitSpec, TableSource
 
+OF_NUMBERS = {"folder": "arrays_numbers", "table": "table_numbers"}  # templates where `set` makes the label a number
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -95,8 +97,12 @@ def asked_for(
         return Asked(recipe.source, recipe.split, "", recipe, root)
     choice = choose(path, label)
     recipe = change_recipe(read_recipe(choice.template, {"source": choice.source}), set)
+    template = choice.template
+    if template in OF_NUMBERS and getattr(recipe.source, "kinds", {}).get("y") == "numbers":
+        template = OF_NUMBERS[template]
+        recipe = change_recipe(read_recipe(template, {"source": choice.source}), set)
     changed = frozenset(text.partition("=")[0].strip() for text in set)  # the keys of a mapping, or texts KEY=VALUE
-    return Asked(recipe.source, None, choice.reason, recipe, root, choice.template, changed)
+    return Asked(recipe.source, None, choice.reason, recipe, root, template, changed)
 
 
 def inspect_source(source: Source, data_root: Path, split: SplitSpec | None, chosen: str = "") -> Inspected:
