@@ -209,6 +209,8 @@ def test_other_rows_are_predicted_by_the_same_columns(run: Run, tmp_path: Path) 
     found = list(csv.DictReader(shown.stdout.splitlines()))
     right = [row["kind"] == answer["label"] for row, answer in zip(rows, found, strict=True)]
     assert sum(right) >= 57  # kinds lie ten deviations apart
+    written = command("predict", run.path, tmp_path / "turned.csv", "--out", tmp_path / "answers.csv")
+    assert "answers.csv: 60 examples" in written.stdout.replace("\n", ""), "rows are no images"
     (tmp_path / "lacking.csv").write_text("soil,petals\nclay,3\nclay,4\n")
     refused = command("predict", run.path, tmp_path / "lacking.csv")
     assert refused.exit_code == 1 and "has no column length" in refused.stderr

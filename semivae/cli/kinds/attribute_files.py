@@ -44,9 +44,8 @@ def predict_attributes(
     report = {"run": str(run.path), "count": len(names), "attributes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
-        reply(
-            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
-        )
+        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
+        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
     elif as_json:
         columns = {"name": names, "attributes": labels, "probabilities": probabilities}
         shown = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

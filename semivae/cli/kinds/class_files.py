@@ -53,9 +53,8 @@ def predict_csv(
     report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
     if out is not None:
         write_file(out, text)
-        reply(
-            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
-        )
+        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
+        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
     elif as_json:
         columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -54,9 +54,8 @@ def predict_numbers(
     text = csv_bytes(header, rows + [[name, *[""] * len(columns)] for name in images.unreadable])
     if out is not None:
         write_file(out, text)
-        reply(
-            report | {"out": str(out)}, as_json, console(), f"{out}: {count_of(len(names), 'image', 'images')}", *notes
-        )
+        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
+        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
     elif as_json:
         each = [dict(zip(header, row, strict=True)) for row in zip(names, *columns.values(), strict=True)]
         reply(report | {"images": each}, as_json, console())
