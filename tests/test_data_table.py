@@ -215,7 +215,8 @@ def test_other_rows_are_predicted_by_the_same_columns(run: Run, tmp_path: Path) 
     refused = command("predict", run.path, tmp_path / "lacking.csv")
     assert refused.exit_code == 1 and "has no column length" in refused.stderr
     assert command("novelty", run.path, tmp_path / "new.csv").exit_code == 0
-    assert command("embed", run.path, tmp_path / "new.csv", "--out", tmp_path / "f.npz").exit_code == 0
+    embedded = command("embed", run.path, tmp_path / "new.csv", "--out", tmp_path / "f.npz")
+    assert embedded.exit_code == 0 and "f.npz: 60 examples" in embedded.stdout.replace("\n", "")
 
 
 def test_samples_are_a_table_again(run: Run, tmp_path: Path) -> None:

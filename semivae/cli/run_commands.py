@@ -199,7 +199,7 @@ def embed(
     write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape
     report = {"run": str(run), "out": str(out), "count": count, "features": size, **found.report()}
-    reply(report, as_json, console(), f"{out}: {count_of(count, 'image', 'images')}, {size} features each")
+    reply(report, as_json, console(), f"{out}: {count_of(count, 'example', 'examples')}, {size} features each")
 
 
 def export(
