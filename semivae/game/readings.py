@@ -2,7 +2,8 @@
 
 A lesson is a generator. It yields its questions, which are factors and the samples to read; it is sent the factors'
 distributions; and it returns its loss. So a lesson reads from top to bottom, and yet a network that several lessons
-teach runs once, on the samples of all of them: its norms are of single examples, so the answers are the same.
+teach runs once, on the samples of all of them. The answers are the same, because a network that norms over a batch
+reads the samples of each question by themselves (`Conditional.of_all`).
 """
 
 from __future__ import annotations
