@@ -66,6 +66,7 @@ def test_names_are_unknown_until_they_are_registered(tmp_path: Path) -> None:
         ({"variables.x.family": 3}, r"must be one of bernoulli, .*, not 3$"),
         ({"training.objective": "mine"}, r"must be one of symmetric, elbo, not 'mine'; a game of your own needs"),
         ({"streams.unlabelled.views.teacher": "mine"}, "nothing is called 'mine'; a teacher of your own"),
+        ({"streams.unlabelled.views.teacher": {"vote": 1}}, "must be the name of a teacher, not {'vote': 1}$"),
     ):
         with pytest.raises(RecipeError, match=message):
             read_recipe("digits_50labels", changes)

@@ -42,7 +42,9 @@ class Choice:
         if isinstance(value, str) and value in known:
             return value
         choices = f"one of {', '.join(known)}" if len(known) > 1 else "".join(known)
-        said = f"must be {choices}, not {short_repr(value)}" if known else f"nothing is called {short_repr(value)}"
+        if not isinstance(value, str):
+            choices = choices or f"the name of a {self.kind}"
+        said = f"must be {choices}, not {short_repr(value)}" if choices else f"nothing is called {short_repr(value)}"
         if guesses := difflib.get_close_matches(short_repr(value).strip("'"), known, n=1):
             said += f"; did you mean {guesses[0]}?"
         elif isinstance(value, str):
