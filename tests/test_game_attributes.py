@@ -176,6 +176,21 @@ def test_the_decoder_learns_from_filled_vectors_and_the_encoder_from_what_is_kno
     assert encoder_loss == pytest.approx(2 * math.log(2.0)), "two known bits, each at one half"
 
 
+def test_the_average_fills_vectors_for_the_decoder_not_the_encoder_that_moves() -> None:
+    played = game(codes=False)
+    played.encoder["a"].net = Fixed(*logits(0.5, 1e-9, 0.5))
+    a = torch.tensor([[1.0, VOID, 0.0]]).repeat(400, 1)
+    batches = {"labelled": {"x": torch.rand(400, 1, 2, 2), "a": a}}
+    step = played.begin(batches, {"labelled": 400}, 0.0, torch.Generator().manual_seed(0))
+    seen: list[Tensor] = []
+    net = played.decoder["x"].net
+    assert isinstance(net, nn.Module)
+    net.register_forward_hook(lambda module, given, output: seen.append(given[1].detach()))
+    lessons = [lesson for lesson in played.plan.lessons if (lesson.learner, lesson.stream) == ("decoder", "labelled")]
+    played.losses_of(lessons, step)
+    assert (seen[0][:, 1] > 0).float().mean().item() == pytest.approx(0.9, abs=0.06), "4 standard errors"
+
+
 def test_a_decoder_without_images_does_not_fill_what_teaches_the_encoder() -> None:
     """Its p(a) says 0.9 of all; an encoder that says one half of each learns two known entries, and no draw."""
     torch.manual_seed(0)

@@ -191,6 +191,18 @@ def test_a_code_that_another_needs_is_drawn_and_weighed() -> None:
     torch.testing.assert_close(found, likelihood(1) + 3 * math.log(0.5))
 
 
+def test_a_code_that_the_encoder_reads_for_a_known_variable_only_is_not_drawn() -> None:
+    """The encoder does not draw what is observed, so that g, which it would read for that, adds noise alone."""
+    decoder, encoder = tiny_players(20.0)
+    other = Variable("c", "categorical", (), 2)
+    loose = NetworkConditional(LOOSE, (PIXELS, CLASS), Says(3.0, -1.0))
+    reader = NetworkConditional(other, (PIXELS, LOOSE), Says(0.0, 0.0))
+    wider_decoder = Player([decoder["y"], decoder["h"], Prior(LOOSE), Prior(other), decoder["x"]])
+    wider_encoder = Player([encoder["y"], loose, reader, encoder["h"]])
+    found = decoder_vote(wider_decoder, wider_encoder, {"x": IMAGES, "c": torch.tensor([0, 1])}, "y", 2)
+    torch.testing.assert_close(found, likelihood(1) + 2 * math.log(0.5))
+
+
 def test_without_codes_a_vote_is_the_likelihood_itself() -> None:
     """Whatever number of draws is asked for."""
     pixels = NetworkConditional(PIXELS, (CLASS,), Darker())
