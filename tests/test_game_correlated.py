@@ -86,6 +86,14 @@ def test_it_starts_as_independent_numbers_of_deviation_one() -> None:
     torch.testing.assert_close(conditional.factor, torch.eye(4), atol=2e-3, rtol=0)
 
 
+def test_checkpoints_hold_the_factor_below_its_diagonal_row_by_row() -> None:
+    """Another order or sign learns as well, but would misread every run that is kept."""
+    conditional = CorrelatedConditional(NUMBERS, (CLASS,), Mlp(None, 3, (4,), ()))
+    conditional.below.data = torch.arange(1.0, 7.0)
+    below = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [2.0, 3.0, 0.0, 0.0], [4.0, 5.0, 6.0, 0.0]])
+    assert torch.equal(conditional.factor.tril(-1), below)
+
+
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     """Numbers of three classes with one covariance, far from a diagonal one, and the classes."""
     generator = torch.Generator().manual_seed(2)
