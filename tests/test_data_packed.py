@@ -17,6 +17,7 @@ from PIL import Image
 import semivae
 from semivae.data.dataset import Dataset, joined_rows
 from semivae.data.formats.image_files import each_picture
+from semivae.data.inputs.images import Images
 from semivae.data.packed import caching, pictures
 from semivae.data.packed.arrays import StoredTexts, write_texts
 from semivae.data.packed.packing import pack
@@ -142,6 +143,8 @@ def test_packed_data_are_inspected_as_they_were_packed(tmp_path: Path, kind: str
     assert sheet(asked.source, tmp_path).startswith(b"\x89PNG")
     with pytest.raises(DataError, match="size was 8, now 9"):
         semivae.inspect(tmp_path / "packed", set={"source.size": 9})
+    with pytest.raises(DataError, match="holds packed data, to train on; give the pictures that were packed"):
+        Images((1, 8, 8)).read(tmp_path / "packed")
 
 
 def test_a_training_on_packed_pictures_is_that_on_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +240,21 @@ def test_what_was_changed_or_lost_since_a_packing_was_stopped_is_read_again(tmp_
     (tmp_path / "half" / "test_x.npy").write_bytes((folder / "test_x.npy").read_bytes())
     pack(source, tmp_path / "pets", tmp_path / "half", quiet)  # the arrays are there; one picture is newer
     assert_equal(load_source(pets(tmp_path / "half"), tmp_path), read_folder(source, tmp_path / "pets"))
+
+
+def test_a_record_of_more_pictures_than_there_are_does_not_count(tmp_path: Path) -> None:
+    source, folder = pets(write_pets(tmp_path / "pets", ("train", "test"))), tmp_path / "packed"
+    broken = tmp_path / "pets" / "train" / "cat" / "4é.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="Repair or remove"):
+        pack(source, tmp_path / "pets", folder, quiet)
+    broken.write_bytes(whole)
+    np.lib.format.open_memmap(folder / "x.npy", mode="r+")[:] = 0  # as if nothing had been decoded yet
+    record = json.loads((folder / pictures.PROGRESS_FILE).read_text())
+    (folder / pictures.PROGRESS_FILE).write_text(json.dumps({**record, "count": 57, "unreadable": {}}))
+    pack(source, tmp_path / "pets", folder, quiet)
+    assert_equal(load_source(pets(folder), tmp_path), read_folder(source, tmp_path / "pets"))
 
 
 @pytest.fixture(scope="module")

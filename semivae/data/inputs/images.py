@@ -33,6 +33,7 @@ from semivae.data.inputs.arrays import as_array, as_examples, image_size, read_a
 from semivae.data.inputs.pieces import Pieces, pieces_of
 from semivae.data.inputs.pixels import as_model_values, binarized, pixel_doubts
 from semivae.data.inputs.reading import Reading, joined
+from semivae.data.packed.store import is_packed
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 from semivae.recipe.schema import Recipe
@@ -122,6 +123,8 @@ class Images:
                 raise DataError(f"{path.absolute()} is not read: {why_no_image(path.name)}")
             files = Files(path.parent, (path.name,), (), lambda name: read_regular(path.parent / name))
             return self._read_files(files, [path.name], {}, False)
+        if is_packed(path):
+            raise DataError(f"{path.absolute()} holds packed data, to train on; give the pictures that were packed")
         with open_files(path) as files:
             names = [name for name in files.names if is_image(name)]
             others = {name: why_no_image(name) for name in files.names if not is_image(name)}

@@ -90,7 +90,8 @@ def pack_pictures(source: FolderSource, path: Path, folder: Path, tell: Tell) ->
             "train": created_array(path_of(folder, "train", "x"), (len(shown), *how.shape), np.uint8),
             "test": created_array(path_of(folder, "test", "x"), (len(tested), *how.shape), np.uint8),
         }
-        if not all(kept for _, kept in made.values()):  # a record speaks of the arrays that were there
+        # a record speaks of the arrays that were there, and of no more pictures than there are
+        if done.count > count or not all(kept for _, kept in made.values()):
             done.start_anew()
         arrays = {part: array for part, (array, _) in made.items()}
         looked = _decode(files, [*shown, *tested], how, arrays, done, tell)
@@ -188,7 +189,7 @@ def _decode(
     tell: Tell,
 ) -> Pictures:
     """Writes the rows that are missing; returns what the first pictures were."""
-    shown, first, started = len(arrays["train"]), min(done.count, len(names)), time.monotonic()
+    shown, first, started = len(arrays["train"]), done.count, time.monotonic()
     looked = Pictures(torch.zeros(0), [], [], [])
     told = started
     if first:
