@@ -15,7 +15,7 @@ import semivae
 from semivae.cli import app
 from semivae.data.inputs.examples import Examples
 from semivae.errors import RecipeError, RunError
-from semivae.generative.chain import STARTS, run_chains
+from semivae.generative.chain import STARTS, one_round, run_chains
 from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import _as_painted, impute
 from semivae.generative.likelihood import picture_scores
@@ -244,4 +244,17 @@ def test_pictures_may_be_painted_from_their_features(data_root: Path, tmp_path: 
     assert (redness(found) * redness(images) > 0).all()
     rounds = list(run_chains(run, "data", 6, (0, 2), 0))
     assert rounds[-1].images.shape == (6, *images.shape[1:])
+    features = run.dataset().test["f"][:6].float()
+    drawn, looked = one_round(run, features, looks=True)
+    with torch.no_grad():
+        labels = run.encoder.complete({"f": features})["y"]
+        expected = run.decoder["x"].picture({"f": drawn, "y": labels})  # with the features that were drawn
+        each = [
+            run.decoder.log_prob({"f": features, "x": images[:6], "y": torch.full((6,), y)}, ["x"])["x"] for y in (0, 1)
+        ]
+    assert looked is not None
+    torch.testing.assert_close(looked.images, run.shown_inputs.as_shown(expected))
+    scores = torch.from_numpy(picture_scores(run, Examples({"f": features, "x": images[:6]}), 64, seed=0))
+    low, high = torch.stack(each).double().aminmax(dim=0)  # a mean of p over codes, of which y is the only one
+    assert ((low - 0.5 <= scores) & (scores <= high + 0.5)).all()  # in float32; a sum is log 64 = 4.2 nats higher
     assert run.sample(2, y="red", seed=0)["x"].shape == (2, *images.shape[1:])
