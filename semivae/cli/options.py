@@ -147,6 +147,10 @@ SkipOption = Annotated[
         "--skip-unreadable", help="Pass over image files that cannot be read; the answer names and counts them."
     ),
 ]
+ListOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE.csv", help="File for the list. Default: standard output."),
+]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Makes random draws repeatable.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]

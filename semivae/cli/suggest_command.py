@@ -8,28 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.copying import check_copies, copy_files, places_in
+from semivae.cli.chosen import Targets
 from semivae.cli.listing import reply_list
-from semivae.cli.opening import open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
     DeviceOption,
     ImagesArgument,
     JsonOption,
+    ListOption,
     OverwriteOption,
     RunArgument,
     SkipOption,
 )
-from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
-from semivae.cli.showing import note
-from semivae.cli.writing import check_target, write_file
-from semivae.text import count_of
 
 if TYPE_CHECKING:
-    from semivae.api import Run
     from semivae.classification.suggestions import Suggestions
-    from semivae.data.inputs.reading import Reading
 
 HEADER = ("name", "label", "probability", "uncertainty", "group")
 UNKNOWN = "unknown"  # folder of copies, and row of the sheet, where the run has learnt no label
@@ -39,10 +33,7 @@ def suggest(
     run: RunArgument,
     images: ImagesArgument,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of images to suggest.")] = 20,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE.csv", help="File for the list. Default: standard output."),
-    ] = None,
+    out: ListOption = None,
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", metavar="SHEET.png", help="Draw the suggested images, a row for each class."),
@@ -62,30 +53,23 @@ def suggest(
     as_json: JsonOption = False,
 ) -> None:
     """Choose the images to label next: unsure and typical ones, one from each of n groups of features."""
-    check_target(out, overwrite, ".csv")
-    check_sheet(sheet, overwrite)
     if flat and copy_to is None:
         raise typer.BadParameter("give the folder of the copies too (--copy-to FOLDER)", param_hint="--flat")
-    if copy_to is not None:
-        check_copies(copy_to, images)
-    opened = open_run(run, checkpoint, device)
+    targets = Targets(out, sheet, copy_to)
+    targets.check(images, overwrite)
+    opened, given = targets.read(run, images, checkpoint, device, skip_unreadable)
     from semivae.classification.suggestions import suggest as choose
 
-    refuse_sheet(opened, sheet, opened.canvas)
-    given = read_given(opened, images, skip_unreadable=skip_unreadable)
     found = choose(opened, given.values, given.names, count, seed)
-    folders = None if flat else [label or UNKNOWN for label in found.labels]
-    places = [] if copy_to is None else places_in(folders, found.names, "copy all classes into one folder (--flat)")
-    if sheet is not None:
-        write_file(sheet, picture_of(opened, images, given, found, sheet.suffix.lower()))
-        note(f"{sheet}: the suggested images")
-    if copy_to is not None:
-        copy_files(images, found.names, copy_to, places)
-        note(f"{copy_to}: copies of {count_of(count, 'file', 'files')}")
+    titles = [label or UNKNOWN for label in found.labels]
+    places = targets.places(None if flat else titles, found.names, "copy all classes into one folder (--flat)")
+    order = [label or UNKNOWN for label in dict.fromkeys(sorted(found.labels, key=[*opened.classes, ""].index))]
+    targets.draw(opened, images, given, found.rows, titles, order, "the suggested images")
+    targets.copy(images, found.names, places)
     rows = rows_of(found)
     report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
     lines = [] if out is None else summary(found, len(given.names), out)
-    reply_list(HEADER, rows, report, lines, {"out": out, "sheet": sheet, "copies": copy_to}, as_json)
+    reply_list(HEADER, rows, report, lines, targets.named(), as_json)
 
 
 def rows_of(found: Suggestions) -> list[list[Any]]:
@@ -107,10 +91,3 @@ def summary(found: Suggestions, examples: int, out: Path) -> list[str]:
         *lines,
         f"mean uncertainty {found.uncertainty.mean():.3f} nats, mean probability {found.probabilities.mean():.3f}",
     ]
-
-
-def picture_of(run: Run, images: Path, given: Reading, found: Suggestions, ending: str) -> bytes:
-    """The content of a picture file with the suggested images, a row for each class."""
-    titles = [label or UNKNOWN for label in found.labels]
-    order = [label or UNKNOWN for label in dict.fromkeys(sorted(found.labels, key=[*run.classes, ""].index))]
-    return picture(run, pictures_of(run, images, given, found.rows), titles, order, ending)
