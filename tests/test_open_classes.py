@@ -503,6 +503,20 @@ def test_strangers_are_listed_drawn_and_copied_in_groups(folder: Path) -> None:
     assert list(found.names) == [row[0] for row in rows] and found.sizes.tolist() == report["groups"]
 
 
+def test_without_strangers_no_sheet_and_no_copies_are_reported(folder: Path, tmp_path: Path) -> None:
+    found = semivae.load(folder / "run").strangers(folder / "images")
+    known = [path for path in sorted((folder / "images").iterdir()) if path.name not in found.names]
+    (tmp_path / "known").mkdir()
+    for path in known[:12]:
+        (tmp_path / "known" / path.name).write_bytes(path.read_bytes())
+    asked = ("--sheet", tmp_path / "s.png", "--copy-to", tmp_path / "new", "--out", tmp_path / "s.csv", "--json")
+    report = json.loads(command("strangers", folder / "run", tmp_path / "known", *asked))
+    assert report["count"] == 0 and report["groups"] == []
+    assert report["out"] == str(tmp_path / "s.csv") and "sheet" not in report and "copies" not in report
+    assert (tmp_path / "s.csv").read_text() == "name,group,probability\n"
+    assert not (tmp_path / "s.png").exists() and not (tmp_path / "new").exists()
+
+
 def test_a_run_that_knows_no_strangers_says_so(tiny_run: semivae.Run) -> None:
     with pytest.raises(RunError, match="this run knows no strangers"):
         tiny_run.strangers(read_digits().test["x"][:4])

@@ -67,8 +67,10 @@ def strangers(
         titles = [title(group) for group in found.groups[first]]
         order = list(dict.fromkeys(titles))
         targets.draw(opened, images, given, found.rows[first], titles, order, "the likeliest strangers of each group")
-    folders = [title(group) for group in found.groups]
-    targets.copy(images, found.names, targets.places(folders, found.names, "leave out --copy-to"))
+        folders = [title(group) for group in found.groups]
+        targets.copy(images, found.names, targets.places(folders, found.names, "leave out --copy-to"))
+    else:
+        targets = Targets(out, None, None)  # nothing is drawn or copied
     rows = rows_of(found)
     report = {"run": str(opened.path), "count": len(rows), "examples": len(given.names), **given.report()}
     report |= {"groups": found.sizes.tolist(), "expected": float(found.everyone.sum())}
