@@ -86,7 +86,7 @@ def test_commands_say_the_same_of_pieces(
         done = CliRunner().invoke(app, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         answers.append((done.output.replace(out.name, ""), out))
-    assert answers[0][0] == answers[1][0] and "1 image files cannot be read" in answers[0][0]
+    assert answers[0][0] == answers[1][0] and "1 image file cannot be read" in answers[0][0]
     first, second = (path for _, path in answers)
     if first.suffix == ".csv":
         assert first.read_text() == second.read_text()

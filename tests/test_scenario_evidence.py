@@ -339,10 +339,14 @@ def test_shipped_recipes_play_on_data_of_their_shape(
 def test_a_class_that_an_annotator_has_misspelt_is_not_taken_for_one_of_the_label() -> None:
     """As many names as the label has classes, so that nothing but the names would tell."""
     read, names = digits(), tuple("0123456789")
-    for written, wrong in ((names, None), ((*names[:9], "nien"), "nien")):
+    for written, wrong in (
+        (names, None),
+        ((*names[:9], "nien"), "a holds nien, no class of y"),
+        (names[::-1], "a has its classes in another order than y"),
+    ):
         data = dataclasses.replace(read, labels={**read.labels, "a": LabelInfo("classes", written)})
         if wrong is None:
             resolve(recipe(), data)
         else:
-            with pytest.raises(DataError, match=r"a holds nien, no class of y, whose classes are 0, 1, 2.*correct the"):
+            with pytest.raises(DataError, match=wrong + ", whose classes are 0, 1, 2.*correct the data"):
                 resolve(recipe(), data)

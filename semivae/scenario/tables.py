@@ -37,12 +37,16 @@ def _refuse_other_classes(name: str, label: str, dataset: Dataset) -> None:
     if name not in dataset.labels or label not in dataset.labels:
         return
     written, classes = dataset.labels[name].classes, dataset.labels[label].classes
+    if len(written) != len(classes) or written == classes:  # other numbers tell, where a table is made of them
+        return
     other = [each for each in written if each not in classes]
-    if other and len(written) == len(classes):  # else their numbers tell, where a table is made of them
-        raise DataError(
-            f"{dataset.name}: {name} holds {join_names(other)}, no class of {label}, whose classes are "
-            f"{join_names(classes, 20)}; correct the data (an empty cell is not known)"
-        )
+    what = (
+        f"holds {join_names(other)}, no class of {label}" if other else f"has its classes in another order than {label}"
+    )
+    raise DataError(
+        f"{dataset.name}: {name} {what}, whose classes are {join_names(classes, 20)}; correct the data (an empty cell "
+        "is not known)"
+    )
 
 
 def _resolved(name: str, spec: TableSpec, dataset: Dataset) -> TableSpec:
