@@ -306,9 +306,10 @@ class Run(TrainedModel):
         calibrate: bool = False,
         with_preprocessing: bool = False,
         coverage: float | None = None,
+        sets: Score = "aps",
     ) -> dict[str, Any]:
         """Writes the encoder as a classifier or feature extractor. See `semivae.export.encoder.export`."""
-        return export(self, path, part, format, overwrite, calibrate, with_preprocessing, coverage)
+        return export(self, path, part, format, overwrite, calibrate, with_preprocessing, coverage, sets)
 
     def card(self, *, name: str | None = None, license: str | None = None) -> str:
         """The run's model card, Markdown with the YAML header of hubs. See `semivae.reports.card.card`."""

@@ -21,6 +21,8 @@ from PIL import Image
 
 import semivae
 from semivae.api import Run
+from semivae.classification.conformal import Penalty
+from semivae.classification.trust import SetThreshold, Validated, sets_of
 from semivae.data.formats.preprocessing import Preprocessing, fitted_picture
 from semivae.errors import ExportError
 from semivae.export.resampling import PictureFitting
@@ -31,7 +33,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 PAGE = Path(__file__).parents[1] / "docs" / "exported-files.md"
 CLIENTS = dict(
-    zip(("onnx", "pt2", "table"), re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL), strict=True)
+    zip(("onnx", "pt2", "sets", "table"), re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL), strict=True)
 )
 # the pictures are meant to be awkward
 pytestmark = pytest.mark.filterwarnings(
@@ -130,6 +132,57 @@ def test_clients_of_the_docs_answer_like_the_run(own: Run, pictures: list[Path],
     assert [line[1] for line in lines] == own.predict(list(pictures), names=True).tolist()
     expected = own.classifier().probabilities(list(pictures)).max(1).values
     np.testing.assert_allclose([float(line[2]) for line in lines], expected, atol=1e-5)
+
+
+def test_the_docs_client_of_sets_gives_the_runs_own_sets(tiny_run: Run, tmp_path: Path) -> None:
+    report = tiny_run.export(tmp_path / "model.onnx", with_preprocessing=True, calibrate=True, coverage=0.9)
+    assert report["sets"]["score"] == "APS, randomised" and "penalty" not in report["sets"]
+    images = tiny_run.dataset().test["x"][:40]
+    places = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for place, image in zip(places, images, strict=True):
+        Image.fromarray(np.asarray(image)[0]).save(place)
+    lines = run_client(CLIENTS["sets"], tmp_path, tmp_path / "model.onnx", *places)
+    expected = tiny_run.predict_sets(images, coverage=0.9, calibrate=True, names=True)
+    assert [sorted(line[1:]) for line in lines] == [sorted(names) for names in expected]
+    assert len({len(names) for names in expected}) > 1, "all sets are of one size, which tells little"
+
+
+@pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.1, 2)], ids=["adaptive", "regularised"])
+def test_the_docs_rule_of_sets_is_that_of_the_run(penalty: Penalty) -> None:
+    random = np.random.default_rng(0)
+    probabilities, u = random.dirichlet(np.ones(6), 50), random.random(50)
+    threshold = SetThreshold(0.9, 0.8, 99, (0.8, 0.95), penalty)
+    assert ("0.1 for each rank beyond 2, counted from 1" in threshold.words) == bool(penalty.weight)
+    rule = re.search(r"^penalty = .*?\n\n(?=for )", CLIENTS["sets"], re.DOTALL | re.MULTILINE)
+    assert rule is not None
+    names: dict[str, Any] = {"numpy": np, "sets": threshold.facts(), "classes": list(range(6))}
+    exec(rule[0], names)
+    expected = sets_of(threshold, np.log(probabilities), u)
+    found = [names["plausible"](row, number) for row, number in zip(probabilities, u, strict=True)]
+    assert [sorted(classes) for classes in found] == [row.nonzero()[0].tolist() for row in expected]
+
+
+def test_regularised_sets_reach_the_metadata(tiny_run: Run, tmp_path: Path) -> None:
+    tiny_run.export(tmp_path / "w.safetensors", coverage=0.7, sets="raps")
+    with safetensors.safe_open(tmp_path / "w.safetensors", "pt") as file:
+        sets = json.loads(file.metadata()["sets"])
+    expected = Validated.of(tiny_run.classifier()).sets(0.7, "raps")
+    assert sets == json.loads(json.dumps(expected.facts() | {"words": expected.words}))
+    assert sets["count"] == 160  # a fifth of the 200 validation images chose the penalty: these are no adaptive scores
+
+
+def test_sets_of_colour_pictures_follow_the_metadata_of_pt2(own: Run, pictures: list[Path], tmp_path: Path) -> None:
+    own.export(tmp_path / "model.pt2", coverage=0.7)
+    own.export(tmp_path / "model.onnx", coverage=0.7, with_preprocessing=True)
+    kept = {"sets.txt": ""}
+    torch.export.load(tmp_path / "model.pt2", extra_files=kept)
+    sets = json.loads(kept["sets.txt"])
+    assert sets["coverage"] == 0.7 and sets["count"] == 4 and f"at most {sets['threshold']:.6g}" in sets["words"]
+    mine = [tmp_path / "own.png", *pictures]
+    picture(0, 7, (8, 12)).save(mine[0])  # of the run's own size: the same number u
+    lines = run_client(CLIENTS["sets"], tmp_path, tmp_path / "model.onnx", *mine)
+    assert sorted(lines[0][1:]) == sorted(own.predict_sets([mine[0]], coverage=0.7, names=True)[0])
+    assert [line[0] for line in lines] == [str(path) for path in mine]
 
 
 @pytest.mark.slow

@@ -94,6 +94,8 @@ def test_a_card_says_what_the_run_measured(tiny_run: Run) -> None:
         low, high = scores["error_interval"]
         assert f"{scores['error']:.2%} [{low:.2%}, {high:.2%}]" in parsed.text
     assert "- 50 labelled examples: 0 5, 1 5, 2 5" in parsed.text and "1,047 unlabelled examples" in parsed.text
+    sets = report["sets"]
+    assert f"by {sets['count']} validation examples, hold the class of {sets['covered']:.1%} [" in parsed.text
     assert 'semivae.load("tiny")' in parsed.text and "## Limits" in parsed.text
 
 

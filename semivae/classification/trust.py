@@ -71,6 +71,21 @@ class SetThreshold:
             del found["penalty"]
         return {"score": f"{'APS' if self.penalty == NONE else 'RAPS'}, randomised", **found}
 
+    @property
+    def words(self) -> str:
+        """How to make a set, for whoever has the probabilities and no semivae."""
+        ranks = (
+            ""
+            if self.penalty == NONE
+            else (f", and {self.penalty.weight:g} for each rank beyond {self.penalty.free}, counted from 1")
+        )
+        return (
+            f"A set holds the classes whose score is at most {self.threshold:.6g}. The score of a class is the sum of "
+            f"the probabilities of all more likely classes, and u times its own{ranks}; u is a number of the example, "
+            f"uniform between 0 and 1. At least {percent(self.coverage)} of new examples have a set that holds their "
+            "class."
+        )
+
 
 @dataclass(frozen=True)
 class Validated:

@@ -9,11 +9,12 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from semivae import __version__
 from semivae.cli.diagnose_command import diagnose
@@ -47,7 +48,22 @@ OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
 IMPORTS = "SEMIVAE_IMPORT"  # a variable of the environment
 
 
-class Commands(TyperGroup):
+class PlainFlags:
+    """Leaves the type of options without a value out of --help: newer versions of typer write <bool> beside them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for option in params:
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+        return params
+
+
+class OneCommand(PlainFlags, TyperCommand):
+    pass
+
+
+class Commands(PlainFlags, TyperGroup):
     """Turns errors of users into one message and an exit status (`status_of`)."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -92,8 +108,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train one model that classifies and generates, from a few labels and many unlabelled images.",
-    epilog=f"{PLACES}\n\nStart with: semivae recipes, then: semivae train digits_50labels",
+    help="Learn from a few labels and many unlabelled examples: one model that classifies and generates.",
+    epilog=f"{PLACES}\n\nFirst result: semivae train digits_50labels\n\n"
+    "Own data: semivae start FOLDER my.yaml, then: semivae train my.yaml",
 )
 
 
@@ -127,36 +144,16 @@ def options(
             import_own(name)
 
 
-app.command(epilog=PLACES)(train)
-for command in (
-    evaluate,
-    diagnose,
-    report,
-    predict,
-    sample,
-    impute,
-    embed,
-    export,
-    card,
-    push,
-    likelihood,
-    quality,
-    novelty,
-    suggest,
-    strangers,
-    doubts,
-    chain,
-    codes,
-    inspect,
-    start,
-    pack,
-    recipes,
-    schema,
-    show,
-    check,
-    copy,
-):
-    app.command()(command)
+COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {  # by the headings under which --help lists them
+    "Data and recipes": (inspect, start, recipes, copy, show, check, schema, pack),
+    "Train and measure": (train, evaluate, report, diagnose, likelihood, quality),
+    "Use a run": (predict, sample, impute, embed, novelty, chain, codes),
+    "Improve the labels": (suggest, doubts, strangers),
+    "Ship a run": (export, card, push),
+}
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=OneCommand, rich_help_panel=heading, epilog=PLACES if command is train else None)(command)
 
 
 def main() -> None:

@@ -25,7 +25,10 @@ def diagnose(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Look for signs of failure: collapsed codes, drifting labels, lost classes."""
+    """Look for signs of failure.
+
+    Collapsed codes, drifting labels, lost classes, a useless decoder.
+    """
     opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.cli.diagnosis_tables import shown
     from semivae.reports.diagnosis import diagnose as diagnose_run

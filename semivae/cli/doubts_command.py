@@ -81,7 +81,10 @@ def doubts(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find labels that are probably wrong, among the labelled and the validation examples."""
+    """Find labels that are probably wrong.
+
+    They are looked for among the labelled and the validation examples.
+    """
     check_target(out, overwrite, ".csv")
     check_sheet(sheet, overwrite)
     if steps is not None and not retrain:

@@ -62,7 +62,7 @@ def chain(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Alternate encoder and decoder, and show how far the images drift."""
+    """Alternate encoder and decoder; show how far images drift."""
     check_target_folder(out, overwrite)
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
@@ -143,7 +143,10 @@ def likelihood(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Bound the log-likelihood of the test images, and show whether encoder and decoder agree."""
+    """Bound the log-likelihood of the test images.
+
+    It also shows whether encoder and decoder agree.
+    """
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.data.hashing import random_subset
     from semivae.generative.likelihood import consistency
@@ -178,7 +181,10 @@ def quality(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare samples with test images: Frechet distance, precision and recall."""
+    """Compare samples with test images.
+
+    By the Frechet distance, precision and recall of their features.
+    """
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.features import quality as measure
 
@@ -216,7 +222,7 @@ def codes(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the codes of images, for example as the prior of another run."""
+    """Draw codes of images, as data or prior of another run."""
     check_target(out, overwrite, ".npz")
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.codes import draw_codes

@@ -30,7 +30,10 @@ def card(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's model card: data, error beside the twin, calibration, use and limits."""
+    """Write a run's model card.
+
+    It tells of the data, the error beside the twin, calibration, use and limits.
+    """
     opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.reports.card import card as card_of
     from semivae.reports.card import default_place
@@ -51,7 +54,10 @@ def push(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Put a run and its card into a repository of a hub, for semivae.load("hf://OWNER/NAME")."""
+    """Put a run and its card into a repository of a model hub.
+
+    semivae.load("hf://OWNER/NAME") opens it from there.
+    """
     opened = open_run(run, Checkpoint.last, device, data_root)
     files = opened.push(repository, license=license, private=not public, overwrite=overwrite)
     report = {"run": str(run), "repository": repository, "files": files}

@@ -59,7 +59,7 @@ def impute(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Fill in missing pixels, a half-drawn mask, or the empty cells of a table."""
+    """Fill in missing pixels, half-drawn masks, or cells of a table."""
     values = given_values(given)
     check_target_folder(out, overwrite)
 

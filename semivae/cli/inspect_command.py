@@ -34,7 +34,10 @@ def inspect(
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what data hold: classes, sizes, duplicates, unused files, and all that training would refuse."""
+    """Say what data hold, and all that training would refuse.
+
+    Classes, sizes, duplicates, damaged and unused files are named; nothing is trained.
+    """
     check_target(out, overwrite, ".png", ".jpg", ".jpeg")
     from semivae.inspection.inspecting import asked_for, inspect_asked
 

@@ -58,7 +58,11 @@ def novelty(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find images unlike the training data, by the decoder's likelihood, the classifier, and its features."""
+    """Find what is unlike the training data.
+
+    By the decoder's likelihood, the encoder's doubt, the distance to training images in features, and the energy of the
+    logits; each score has a p-value.
+    """
     check_target(out, overwrite, ".csv")
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.novelty import novelty as measure

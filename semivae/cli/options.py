@@ -138,7 +138,9 @@ AtMostErrorOption = Annotated[
 CheckpointOption = Annotated[
     Checkpoint,
     typer.Option(
-        "--checkpoint", help="Weights to use: the last, those with the lowest validation error, or the twin's."
+        "--checkpoint",
+        metavar="NAME",
+        help="Weights to use: last, selected (the lowest validation error) or twin (the supervised baseline).",
     ),
 ]
 SkipOption = Annotated[

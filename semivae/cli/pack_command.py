@@ -24,7 +24,10 @@ def pack(
         typer.Option("--verify", help="Only compare all files of OUT with their checksums."),
     ] = False,
 ) -> None:
-    """Decode pictures once into arrays on disk, for data larger than memory."""
+    """Decode pictures once into arrays on disk.
+
+    For data larger than memory, and for shorter starts.
+    """
     from semivae.data.packed.packing import pack as write
     from semivae.data.packed.store import verify as compare
     from semivae.data.sources import data_root as find_root

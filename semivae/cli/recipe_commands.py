@@ -59,7 +59,7 @@ def show(
     data_root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a recipe's variables, plan and number of parameters; train nothing."""
+    """Show a recipe's variables, plan and size; train nothing."""
     from semivae.cli.tables import parameters_table, plan_table, variables_table
     from semivae.recipe import read_recipe
 
@@ -144,7 +144,10 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check recipes, and their data if you say where they are; list all mistakes."""
+    """List all mistakes of recipes, and of their data.
+
+    Data are read where --data-root says where they are.
+    """
     mistakes = {recipe: recipe_mistakes(recipe, changes) for recipe in recipes}
     wrong = any(mistakes.values())
     for recipe in recipes if data_root is not None else ():
@@ -218,7 +221,10 @@ def copy(
         typer.Argument(metavar="[DEST]", help="A file or folder. Default: RECIPE.yaml in the current folder."),
     ] = None,
 ) -> None:
-    """Copy a recipe for you to edit; never overwrite a file."""
+    """Copy a recipe for you to edit.
+
+    No file is ever overwritten.
+    """
     from semivae.recipe import find_recipe, read_recipe
 
     source = find_recipe(recipe)

@@ -22,7 +22,10 @@ def report(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Write one web page about a run, or several side by side: results, mistakes, samples, curves, recipe."""
+    """Write one web page about a run, or about several.
+
+    It shows results, mistakes, samples, curves and recipe, and needs neither network nor script.
+    """
     check_target(out, overwrite, ".html", ".htm")
     from semivae.page.report import refuse_number, write_report
 

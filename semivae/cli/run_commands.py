@@ -61,7 +61,10 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a run on the test images, beside its supervised baseline (the twin)."""
+    """Measure a run on test data, beside its supervised baseline.
+
+    The baseline, or twin, is the same network trained on the labelled part alone.
+    """
     opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.reports.evaluation import evaluate as evaluate_run
 
@@ -107,7 +110,10 @@ def predict(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Classify images (a CSV with all probabilities), or segment them (masks and overlays in a folder)."""
+    """Classify or segment new images, or answer for rows of a table.
+
+    Classes and numbers are a CSV, with all probabilities; masks and overlays go into a folder.
+    """
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.classification import Classifier
 
@@ -142,7 +148,7 @@ def sample(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Generate images, of a class of your choice, or rows of a table."""
+    """Generate images of a class of your choice, or rows of a table."""
     values = given_values(given)
     check_target(out, overwrite, ".png", ".jpg", ".jpeg", ".npz", ".csv")
     import numpy as np
@@ -207,12 +213,16 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write: .onnx, .pt2 or .safetensors.")
     ],
-    part: Annotated[Part, typer.Option("--part", help="Class probabilities, or features.")] = Part.classifier,
+    part: Annotated[
+        Part, typer.Option("--part", metavar="PART", help="classifier (probabilities) or features.")
+    ] = Part.classifier,
     format: Annotated[
-        Format | None, typer.Option("--format", help="File format. Default: by the ending of FILE.")
+        Format | None,
+        typer.Option("--format", metavar="NAME", help="onnx, pt2 or safetensors. Default: by the ending of FILE."),
     ] = None,
     calibrate: CalibrateOption = False,
     coverage: CoverageOption = None,
+    sets: SetsOption = SetsBy.aps,
     with_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -226,13 +236,16 @@ def export(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Export the encoder to ONNX, pt2 or safetensors, and check the file."""
+    """Write the encoder as ONNX, pt2 or safetensors, and check it.
+
+    ONNX and pt2 files run without semivae; docs/exported-files.md has a client for each.
+    """
     check_target(out, overwrite)
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.export.encoder import export as export_run
 
     chosen = format.value if format else None
-    report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing, coverage)
+    report = export_run(opened, out, part.value, chosen, overwrite, calibrate, with_preprocessing, coverage, sets.value)
     difference = f"largest difference from the run {report['largest_difference']:.2g}"
     inputs = f"{report['checked_on']} {report['checked_with']}"
     reply(
@@ -242,4 +255,5 @@ def export(
         f"{out}: {report['part']} as {report['format']}, {difference} on {inputs}",
         *([f"temperature {report['temperature']:.3g}"] if calibrate else []),
         f"input {report['preprocessing']['words']}",
+        *([f"sets {report['sets']['words']}"] if "sets" in report else []),
     )

@@ -57,7 +57,9 @@ def start(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the steps, to see something soon.")] = False,
 ) -> None:
-    """Inspect data and write the recipe that fits them; never overwrite a file."""
+    """Inspect data and write the recipe that fits them.
+
+    No file is ever overwritten."""
     if others := [text for text in changes if not text.strip().startswith("source.")]:
         raise typer.BadParameter(f"{others[0]}: only keys of source are set here; edit the recipe", param_hint="--set")
     target = destination or Path(f"{path.absolute().stem}.yaml")

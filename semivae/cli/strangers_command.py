@@ -55,7 +55,10 @@ def strangers(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the images that belong to none of the classes, in groups that may be new classes."""
+    """Find the images that belong to none of the classes.
+
+    They are shown in groups that may be new classes.
+    """
     targets = Targets(out, sheet, copy_to)
     targets.check(images, overwrite)
     opened, given = targets.read(run, images, checkpoint, device, skip_unreadable)

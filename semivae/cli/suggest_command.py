@@ -52,7 +52,10 @@ def suggest(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the images to label next: unsure and typical ones, one from each of n groups of features."""
+    """Choose the images to label next.
+
+    They are unsure and typical ones, one from each of n groups of features.
+    """
     if flat and copy_to is None:
         raise typer.BadParameter("give the folder of the copies too (--copy-to FOLDER)", param_hint="--flat")
     targets = Targets(out, sheet, copy_to)

@@ -92,7 +92,7 @@ def train(
     ] = [],  # noqa: B006  typer copies it
     as_json: JsonOption = False,
 ) -> None:
-    """Train the model of a recipe, and measure it on the test images."""
+    """Train the model of a recipe, and measure it on test data."""
     several = [] if devices is None else devices_asked(devices)
     if len(several) > 1 and seeds is None:
         raise typer.Exit(train_together(words_without(sys.argv[1:], ["--devices"]), several))

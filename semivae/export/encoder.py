@@ -25,7 +25,7 @@ from torch import Tensor
 from semivae.classification import Classifier
 from semivae.classification.calibration import Calibration, calibration_of
 from semivae.classification.posterior import batches, label_factor
-from semivae.classification.trust import Validated
+from semivae.classification.trust import Score, Validated
 from semivae.data.features.pictures import pictures_of
 from semivae.data.inputs.inputs import pictures_of_inputs
 from semivae.data.inputs.pixels import as_model_values
@@ -65,6 +65,7 @@ def export(
     calibrate: bool = False,
     with_preprocessing: bool = False,
     coverage: float | None = None,
+    sets: Score = "aps",
 ) -> dict[str, Any]:
     """Write the run's encoder to `path` and check the file against the model.
 
@@ -73,10 +74,13 @@ def export(
     With `calibrate` the probabilities are softmax(logits / temperature), the temperature that of
     `semivae.classification.calibration`; it is in the metadata too, as the weights alone cannot hold it; so is the
     threshold between black and white. `preprocessing` in it says as JSON what becomes of a picture or a row before the
-    network sees it; `with_preprocessing` puts that into the ONNX or pt2 file. With `coverage`, "sets" in the metadata
-    holds, as JSON, the threshold of prediction sets with that coverage and how many validation examples it was chosen
-    on (`semivae.classification.trust.SetThreshold`). What answers need besides, such as the thresholds of attributes,
-    is "chosen" there, also as JSON.
+    network sees it; `with_preprocessing` puts that into the ONNX or pt2 file. What answers need besides, such as the
+    thresholds of attributes, is "chosen" there, also as JSON.
+
+    With `coverage`, in (0, 1), "sets" in the metadata holds as JSON what prediction sets with that coverage need: the
+    threshold and how many validation examples it was chosen on (`semivae.classification.trust.SetThreshold`), the
+    scores that `sets` names ("aps", adaptive, or "raps", regularised) with their penalty, and `words` that say how to
+    use them.
 
     Returns path, part, format, temperature, `largest_difference` from the model, `checked_on` (how many images),
     `checked_with` (which images), name and shape of `input` and `output`, `preprocessing` as in the
@@ -100,9 +104,10 @@ def export(
             "a safetensors file holds weights alone, no preprocessing; write .onnx or .pt2, or leave it out"
         )
     temperature = calibration_of(run).temperature if calibrate else 1.0
-    sets = {}
+    promised = {}
     if coverage is not None:
-        sets = {"sets": Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage).facts()}
+        threshold = Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage, sets)
+        promised = {"sets": threshold.facts() | {"words": threshold.words}}
     factor = label_factor(run).standalone().cpu()
     front = run.feature_networks.get(run.image)
     front = None if front is None else front.cpu().to(memory_format=torch.contiguous_format)
@@ -120,7 +125,7 @@ def export(
     first, expected = cases[0]
     with _unfinished(path) as folder:
         unchecked = folder / f"model.{known_format}"
-        _write(known_format, exported, first, unchecked, _metadata(run, model, preparation, sets))
+        _write(known_format, exported, first, unchecked, _metadata(run, model, preparation, promised))
         read = READERS[known_format](unchecked, exported)
         difference = max(check(read, given, wanted) for given, wanted in cases)
         os.replace(unchecked, path)
@@ -130,7 +135,7 @@ def export(
         "part": known_part,
         "format": known_format,
         "temperature": temperature,
-        **sets,
+        **promised,
         "largest_difference": difference,
         "checked_on": len(inputs.images),
         "checked_with": inputs.origin,
@@ -286,7 +291,7 @@ def _shape(model: EncoderPart, images: Tensor, values: Tensor) -> list[int | str
 
 
 def _metadata(
-    run: TrainedModel, model: EncoderPart, preparation: dict[str, Any], sets: dict[str, Any]
+    run: TrainedModel, model: EncoderPart, preparation: dict[str, Any], promised: dict[str, Any]
 ) -> dict[str, str]:
     calibration = Calibration(temperature=model.temperature)
     chosen = {} if model.part == "features" else {"chosen": Classifier(run, calibration).chosen}
@@ -300,5 +305,5 @@ def _metadata(
         "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
         **({"unit": unit} if unit else {}),
-        **{name: json.dumps(facts) for name, facts in (sets | chosen).items()},
+        **{name: json.dumps(facts) for name, facts in (promised | chosen).items()},
     }

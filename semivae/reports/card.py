@@ -12,7 +12,7 @@ from semivae.recipe.document import write_document
 from semivae.reports.evaluation import evaluate
 from semivae.runs.folder import read_calibrations
 from semivae.runs.model import TrainedModel
-from semivae.text import count_of, join_names
+from semivae.text import count_of, join_names, percent
 from semivae.version import __version__
 
 MODELS = {"last": "this model", "selected": "this model, chosen on validation", "twin": "supervised twin"}
@@ -140,12 +140,25 @@ def _measured(run: TrainedModel, report: Mapping[str, Any] | None, why: str) -> 
             "\nNo supervised twin was trained beside it, so what the unlabelled data contributed is not known."
         )
     lines.append("\nBrackets hold 95% intervals over the choice of test examples; another split or seed varies more.")
-    return "\n".join([*lines, *_calibrated(run)])
+    return "\n".join([*lines, *_promised(report), *_calibrated(run)])
 
 
 def _written(scores: Mapping[str, Any], key: str, form: str) -> str:
     interval = scores.get(f"{key}_interval")
     return f"{scores[key]:{form}}" + (f" [{interval[0]:{form}}, {interval[1]:{form}}]" if interval else "")
+
+
+def _promised(report: Mapping[str, Any]) -> Iterator[str]:
+    """A line on prediction sets, of runs that make them and have validation examples enough."""
+    sets = report.get("sets", {})
+    if "covered" in sets:
+        low, high = sets["covered_interval"]
+        yield (
+            f"\nPrediction sets for a coverage of {percent(sets['coverage'])}, by {sets['count']:,} validation "
+            f"examples, hold the class of {sets['covered']:.1%} [{low:.1%}, {high:.1%}] of the examples above, and "
+            f"{sets['mean_size']:.2f} classes on average: `run.predict_sets(files, coverage={sets['coverage']:g})`, or "
+            "`semivae export --coverage`."
+        )
 
 
 def _calibrated(run: TrainedModel) -> Iterator[str]:
