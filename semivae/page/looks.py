@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -74,8 +76,16 @@ def looks_of(run: TrainedModel, values: Tensor, inputs: Inputs) -> list[Look]:
         columns = run.encoding.decode(rows)
     else:
         columns = {f"{run.image}[{place}]": [f"{value:.4g}" for value in column] for place, column in enumerate(rows.T)}
-    shown = dict(list(columns.items())[:MOST_COLUMNS])
+    shown = {name: [short_number(cell) for cell in column] for name, column in list(columns.items())[:MOST_COLUMNS]}
     return [Look(cells=dict(zip(shown, row, strict=True))) for row in zip(*shown.values(), strict=True)]
+
+
+def short_number(text: str) -> str:
+    """A number with a fraction in four significant digits; anything else as it is."""
+    with suppress(ValueError):
+        if "." in text and math.isfinite(value := float(text)):
+            return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+    return text
 
 
 def drawn_looks(run: TrainedModel, drawn: Sample) -> list[Look]:

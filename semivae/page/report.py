@@ -22,6 +22,7 @@ from semivae.page.charts import (
     whisker_chart,
 )
 from semivae.page.findings import Findings, findings_of, short_names
+from semivae.page.highlights import highlights
 from semivae.page.sections import SECTIONS
 from semivae.page.thumbnails import Thumbnails, shows_pixels
 from semivae.runs.model import TrainedModel
@@ -115,7 +116,7 @@ def _rendered(found: Sequence[Findings], thumbnails: Thumbnails) -> str:
         thumbnail=thumbnails.uri,
         shows_pixels=shows_pixels,
         checkpoints=CHECKPOINT_NAMES,
-        headline=headline,
+        highlights=highlights,
         compared=compared,
         reliability=reliability,
         confusion=confusion,
@@ -125,22 +126,6 @@ def _rendered(found: Sequence[Findings], thumbnails: Thumbnails) -> str:
 
 def _written(value: float | None, how: str) -> str:
     return "-" if value is None else format(value, how)
-
-
-def headline(found: Findings) -> dict[str, str] | None:
-    """The score that matters most, its interval, and the twin's; None where nothing was evaluated."""
-    report = found.numbers.get("evaluation")
-    if not report:
-        return None
-    score, scores, twin = found.kind.scores[0], report["last"], report["twin"]
-    interval = scores[score.interval]
-    return {
-        "name": score.name,
-        "value": format(scores[score.key], score.format),
-        "interval": "" if interval is None else " to ".join(format(end, score.format) for end in interval),
-        "examples": f"{report['count']:,}",
-        "twin": "" if twin is None else format(twin[score.key], score.format),
-    }
 
 
 def compared(found: Sequence[Findings]) -> list[WhiskerChart]:

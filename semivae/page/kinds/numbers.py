@@ -22,12 +22,15 @@ STEPS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)  # quantiles of the training num
 PLOTTED = 2000  # test examples
 
 
-def text_of(run: TrainedModel, value: Tensor | float) -> str:
-    """A number, or a vector, with its unit."""
+def bare(value: Tensor | float) -> str:
+    """A number, or a vector, as it is read at a glance: three significant digits."""
     entries = torch.as_tensor(value).reshape(-1).tolist()
-    unit = run.recipe.variables[run.label].unit
-    written = ", ".join(f"{entry:.4g}" for entry in entries)
-    return f"{written} {unit}".strip()
+    return ", ".join(f"{entry:.3g}" if abs(entry) < 1000 else f"{entry:,.0f}" for entry in entries)
+
+
+def text_of(run: TrainedModel, value: Tensor | float) -> str:
+    """The same with its unit."""
+    return f"{bare(value)} {run.recipe.variables[run.label].unit}".strip()
 
 
 def examples(run: TrainedModel, part: Sample) -> list[Look]:
@@ -40,15 +43,16 @@ def examples(run: TrainedModel, part: Sample) -> list[Look]:
 
 
 def judged(run: TrainedModel, part: Sample) -> list[Look]:
-    """Each example with its number, the prediction, and the interval of the prediction."""
+    """Each example with its number, the prediction, and the interval of the prediction; the unit is in `alt`."""
     found = predict_numbers(Classifier(run), run.examples(part))
     shown = []
     for place, (look, value) in enumerate(zip(raw_looks(run, part), part[run.label], strict=True)):
-        true, predicted = text_of(run, value), text_of(run, torch.from_numpy(found.means)[place])
+        mean = torch.from_numpy(found.means)[place]
         note = ""
         if found.low is not None and found.high is not None and found.means.ndim == 1:
-            note = f"{found.low[place]:.4g} to {found.high[place]:.4g}"
-        shown.append(look.saying(f"{true} → {predicted}", note, f"An example of {true}, predicted as {predicted}"))
+            note = f"{bare(found.low[place])} to {bare(found.high[place])}"
+        alt = f"An example of {text_of(run, value)}, predicted as {text_of(run, mean)}"
+        shown.append(look.saying(f"{bare(value)} → {bare(mean)}", note, alt))
     return shown
 
 
@@ -92,7 +96,7 @@ SHOWN = KindOnPage(
     judged=judged,
     samples=samples,
     coloured=lambda labels: None,
-    judged_caption="The true number, the predicted one, and below them the 90% interval.",
+    judged_caption="The true number, the predicted one, and below them its 90% interval, in the unit of the label.",
     samples_caption="The decoder's mean for codes drawn from its prior, given each number.",
     charts=charts,
     doubts=False,
