@@ -8,7 +8,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from semivae.game.plan import Lesson, PlayerName
+from semivae.game.graphs import PlayerName
+from semivae.game.plan import Lesson
 from semivae.recipe import Recipe, find_recipe, read_recipe
 from semivae.scenario.plan import plan_of
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.game import Game
-from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
+from semivae.game.graphs import Factor, PlayerName, StreamGraph
+from semivae.game.plan import derive_plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.class_teacher import ClassTeacher

@@ -16,7 +16,7 @@ import semivae
 from semivae.classification.evidence import WithEvidence, annotators, table_of, with_evidence
 from semivae.cli import app
 from semivae.errors import RunError
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.label_errors.annotations import annotation_doubts
 from semivae.recipe.schema import Recipe
 from semivae.reports.confusions import confusions

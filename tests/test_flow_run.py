@@ -16,8 +16,8 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import RecipeError
 from semivae.game.flow import FlowConditional
+from semivae.game.graphs import PlayerName
 from semivae.game.losses import Losses
-from semivae.game.plan import PlayerName
 from semivae.generative.chain import run_chains
 from semivae.generative.imputation import impute
 from semivae.generative.likelihood import likelihood

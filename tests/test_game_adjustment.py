@@ -12,7 +12,7 @@ import semivae
 from semivae.api import Run
 from semivae.classification.priors import trained_prior
 from semivae.errors import RecipeError
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.teaching.logit_adjustment import adjust_logits
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.families import FAMILIES, bits_of
+from semivae.game.distributions import bits_of
+from semivae.game.families import FAMILIES
 from semivae.game.game import Game
+from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.losses import Term
 from semivae.game.lower_bound import LowerBound
-from semivae.game.plan import Factor, StreamGraph, derive_plan
+from semivae.game.plan import derive_plan
 from semivae.game.players import Player
 from semivae.game.teaching.attribute_teacher import AttributeTeacher, align_bits, bit_curriculum_mask, fitting_offsets
 from semivae.game.teaching.teacher import StreamViews

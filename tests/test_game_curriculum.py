@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.teaching.class_teacher import target_probabilities
 from semivae.game.teaching.curriculum import curriculum_mask
 from semivae.game.teaching.map_teacher import pixel_curriculum_mask

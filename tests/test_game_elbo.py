@@ -15,6 +15,7 @@ import semivae
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.game import Game
+from semivae.game.graphs import Factor, PlayerName, StreamGraph
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import (
     Bounds,
@@ -29,7 +30,7 @@ from semivae.game.lower_bound import (
     straight_through_bits,
     straight_through_classes,
 )
-from semivae.game.plan import Factor, PlayerName, StreamGraph, derive_plan
+from semivae.game.plan import derive_plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.nets import Mlp

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional, Prior
+from semivae.game.distributions import with_evidence
 from semivae.game.evidence import evidence_of, marginal_log_prob
-from semivae.game.families import with_evidence
-from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
+from semivae.game.graphs import Factor, StreamGraph
+from semivae.game.plan import Plan, derive_plan
 from semivae.game.players import Player
 from semivae.variables import VOID, Sample, Variable
 

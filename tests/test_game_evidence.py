@@ -11,13 +11,15 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from semivae.errors import RecipeError
-from semivae.game.conditionals import NetworkConditional, Prior, TableConditional
+from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.distributions import categorical_of, with_evidence
 from semivae.game.evidence import evidence_of, log_likelihood, marginal_log_prob
-from semivae.game.families import categorical_of, with_evidence
 from semivae.game.game import Game
+from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.lower_bound import LowerBound
-from semivae.game.plan import Factor, Lesson, StreamGraph, derive_plan
+from semivae.game.plan import Lesson, derive_plan
 from semivae.game.players import Player
+from semivae.game.tables import TableConditional
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.map_teacher import MapTeacher
 from semivae.game.teaching.teacher import StreamViews
@@ -306,7 +308,8 @@ def test_labels_are_drawn_from_the_posterior_given_evidence() -> None:
     game, data = make(), given()["labelled"]
     rows = {name: value[2:].repeat_interleave(10_000, dim=0) for name, value in data.items()}
     torch.manual_seed(0)
-    drawn = game.encoder.complete(rows, evidence=evidence_of(game.decoder, rows, ("c", "a")))
+    evidence = evidence_of(game.decoder, rows, ("c", "a"))
+    (drawn,) = game.encoder.complete_all([rows], [len(rows["x"])], evidence=[evidence])
     q = categorical_of(game.encoder["y"](data)).probs[2:]
     expected = q * likelihoods(data)[2:]
     expected = expected / expected.sum(-1, keepdim=True)

@@ -10,8 +10,8 @@ import torch
 from scipy.stats import chi2
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import DiscretizedLogistic
-from semivae.game.families import FAMILIES, most_likely
+from semivae.game.distributions import DiscretizedLogistic, most_likely
+from semivae.game.families import FAMILIES
 from semivae.variables import VOID, Variable
 
 CODE = Variable("h", "bernoulli", (3,))

@@ -18,8 +18,9 @@ from semivae.api import Run
 from semivae.errors import RecipeError
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
+from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.ladder import LadderConditional
-from semivae.game.plan import Factor, Plan, StreamGraph, derive_plan
+from semivae.game.plan import Plan, derive_plan
 from semivae.game.players import Player
 from semivae.nets import Conv, Mlp
 from semivae.nets.layers import without_head

@@ -12,7 +12,7 @@ from torch.distributions import Categorical
 
 import semivae
 from semivae.errors import RecipeError
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.teaching.class_teacher import ClassTeacher, target_probabilities
 from semivae.game.teaching.mixing import BOX_AREA, mix_examples, paste_boxes, random_boxes
 from semivae.recipe import read_recipe

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from semivae.errors import RecipeError
-from semivae.game.plan import Factor, Lesson, StreamGraph, derive_plan
+from semivae.game.graphs import Factor, StreamGraph
+from semivae.game.plan import Lesson, derive_plan
 from semivae.scenario.plan_rows import plan_rows
 
 DECODER = (Factor("y", learnable=False), Factor("h", learnable=False), Factor("x", ("y", "h")))

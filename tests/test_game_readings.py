@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semivae.game.conditionals import NetworkConditional, Prior, TableConditional
+from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.game import Game
-from semivae.game.readings import Asking, answered
+from semivae.game.readings import Asking, answered, distributions_of, distributions_to_draw
+from semivae.game.tables import TableConditional
 from semivae.nets import Mlp
 from semivae.variables import Variable
 from tests.game_steps import PAIR, SIZES, H, X, Y, batches, certain_players, make_game, players
@@ -90,9 +91,9 @@ def test_one_reading_is_that_of_each_sample(kind: str) -> None:
     samples = [
         {"x": torch.rand(size, 1, 2, 2), "y": torch.arange(size) % 3, "h": torch.ones(size, 2)} for size in (2, 5)
     ]
-    for found, sample in zip(conditional.of_all(samples), samples, strict=True):
+    for found, sample in zip(distributions_of(conditional, samples), samples, strict=True):
         torch.testing.assert_close(found.log_prob(sample["h"]), conditional(sample).log_prob(sample["h"]))
-    sizes = [len(drawn.sample()) for drawn in conditional.to_draw_all(samples, [2, 5])]
+    sizes = [len(drawn.sample()) for drawn in distributions_to_draw(conditional, samples, [2, 5])]
     assert sizes == [2, 5]
 
 
@@ -102,8 +103,8 @@ def test_batch_norm_reads_each_sample_by_itself() -> None:
     samples = [{"x": torch.rand(size, 1, 2, 2)} for size in (4, 6)]
     for sizes in ([4, 6], [10]):
         conditional.net.seen = []  # type: ignore[assignment]
-        conditional.of_all(samples)
-        conditional.to_draw_all(samples, [4, 6])
+        distributions_of(conditional, samples)
+        distributions_to_draw(conditional, samples, [4, 6])
         assert conditional.net.seen == sizes * 2
         conditional.eval()
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from semivae.game.families import categorical_of
-from semivae.game.game import Game, move_average
-from semivae.game.plan import PlayerName
+from semivae.game.average import MovingAverage
+from semivae.game.distributions import categorical_of
+from semivae.game.game import Game
+from semivae.game.graphs import PlayerName
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.recipe.schema import TrainingSpec
@@ -144,14 +144,14 @@ def test_weights_that_are_loaded_bring_their_count_of_updates() -> None:
 def test_an_average_takes_statistics_and_keeps_what_is_shared() -> None:
     norm, layer = nn.BatchNorm1d(2), nn.Linear(2, 1)
     net = nn.Sequential(norm, layer)
-    average = AveragedModel(net)
+    average = MovingAverage(net, 0.9)
     average.module.get_submodule("1").bias = layer.bias
     norm.get_buffer("running_mean").add_(1.0)
     with torch.no_grad():
         for value in net.parameters():
             value.add_(1.0)
     expected = {name: value.clone() for name, value in net.state_dict().items()}
-    move_average(average, net, 0.9, 0)
+    average.follow(net)
     assert all(torch.equal(value, expected[name]) for name, value in average.module.state_dict().items())
     assert average.module.get_parameter("1.bias") is layer.bias and int(average.n_averaged) == 1
 
@@ -187,7 +187,7 @@ def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: 
 
 def test_the_average_has_the_decay_of_a_recipe_unless_it_says_otherwise() -> None:
     game = make_game()
-    assert Game(game.decoder, game.encoder, game.plan).ema_decay == TrainingSpec(steps=1).ema_decay == 0.999
+    assert Game(game.decoder, game.encoder, game.plan).encoder_average.decay == TrainingSpec(steps=1).ema_decay == 0.999
 
 
 # The weights of lessons ----------------------------------------------------------------------------------------------

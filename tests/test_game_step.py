@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.families import categorical_of
+from semivae.game.conditionals import Conditional, NetworkConditional, Prior
+from semivae.game.distributions import categorical_of
 from semivae.game.game import Game
-from semivae.game.plan import PlayerName
+from semivae.game.graphs import PlayerName
 from semivae.game.players import Player
+from semivae.game.readings import distributions_of
 from semivae.game.schedules import Weight
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
@@ -43,17 +44,17 @@ def test_each_player_steps_once_and_every_lesson_is_reported() -> None:
     assert all(torch.isfinite(value) and not value.requires_grad for value in played.losses.values())
 
 
-def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are() -> None:
+def test_labels_of_the_labelled_stream_reach_the_decoder_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known labels are never replaced by the encoder's guess, and unlabelled images never see a label."""
     game = make_game()
     seen: list[tuple[Sample, ...]] = []
-    of_all = game.decoder["x"].of_all
 
-    def spy(samples: Sequence[Sample]) -> list[Distribution]:
-        seen.append(tuple(samples))
-        return of_all(samples)
+    def spy(conditional: Conditional, samples: Sequence[Sample]) -> list[Distribution]:
+        if conditional is game.decoder["x"]:
+            seen.append(tuple(samples))
+        return distributions_of(conditional, samples)
 
-    game.decoder["x"].of_all = spy  # type: ignore[method-assign]
+    monkeypatch.setattr("semivae.game.readings.distributions_of", spy)
     given = batches()
     play(game)
     ((labelled, unlabelled),) = seen

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from semivae.game.conditionals import NetworkConditional, Prior
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote

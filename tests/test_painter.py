@@ -16,9 +16,9 @@ from semivae.api import Run
 from semivae.cli import app
 from semivae.errors import RecipeError, RunError
 from semivae.game.families import FAMILIES
+from semivae.game.graphs import PlayerName
 from semivae.game.losses import Losses
 from semivae.game.painter import Painting
-from semivae.game.plan import PlayerName
 from semivae.generative.chain import run_chains
 from semivae.generative.features import FeatureSpace, quality
 from semivae.generative.imputation import impute

@@ -149,6 +149,13 @@ def test_no_file_is_longer_than_400_lines() -> None:
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
+def test_the_method_stays_short_enough_for_one_sitting() -> None:
+    """The files that CONTRIBUTING names, in its order; what else is in `game/` serves them or one kind of factor."""
+    files = ("graphs", "plan", "conditionals", "families", "players", "game")
+    lengths = [len((PACKAGE / f"game/{name}.py").read_text(encoding="utf-8").splitlines()) for name in files]
+    assert sum(lengths) < 950
+
+
 def test_recipes_are_read_without_torch() -> None:
     program = "import sys, semivae.recipe; semivae.recipe.read_recipe('digits_50labels'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ import semivae
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.simulation import simulate
 from semivae.errors import DataError, RecipeError
-from semivae.game.conditionals import TableConditional
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
+from semivae.game.tables import TableConditional
 from semivae.recipe import change_recipe, dump_recipe, read_recipe
 from semivae.recipe.schema import BuiltInSource, Recipe, TableSpec
 from semivae.recipe.simulated import SimulatedLabel

@@ -12,7 +12,7 @@ import torch
 import semivae
 from semivae.data.dataset import Dataset, class_label
 from semivae.errors import DataError, RecipeError, RunError
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import Recipe
 from semivae.runs.folder import read_metrics

@@ -25,8 +25,8 @@ from semivae.data.sources import load_source
 from semivae.data.streams import ArrayStream
 from semivae.devices import is_out_of_memory
 from semivae.errors import RunError, TrainingError
+from semivae.game.graphs import PlayerName
 from semivae.game.losses import Losses, Term
-from semivae.game.plan import PlayerName
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import PlayerOptimizers, TrainingSpec
 from semivae.runs.checkpoint import Facts

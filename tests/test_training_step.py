@@ -12,7 +12,7 @@ from torch import Tensor
 import semivae
 from semivae.api import Run
 from semivae.data.sources import load_source
-from semivae.game.plan import PlayerName
+from semivae.game.graphs import PlayerName
 from semivae.game.players import Player
 from semivae.recipe import read_recipe
 from semivae.runs.folder import read_metrics

@@ -15,9 +15,10 @@ from semivae.data.sources import load_source
 from semivae.data.views import View
 from semivae.errors import DataError, RecipeError
 from semivae.game.conditionals import NetworkConditional
-from semivae.game.families import numbers_of
+from semivae.game.distributions import numbers_of
 from semivae.game.game import Game
-from semivae.game.plan import Factor, StreamGraph, derive_plan
+from semivae.game.graphs import Factor, StreamGraph
+from semivae.game.plan import derive_plan
 from semivae.game.players import Player
 from semivae.game.teaching.number_teacher import NumberTeacher
 from semivae.game.teaching.teacher import StoredView, StreamViews

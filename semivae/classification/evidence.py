@@ -12,8 +12,8 @@ from torch import Tensor
 
 from semivae.classification.posterior import encoder_log_posterior
 from semivae.errors import RunError
+from semivae.game.distributions import categorical_of
 from semivae.game.evidence import log_likelihood
-from semivae.game.families import categorical_of
 from semivae.runs.model import TrainedModel
 from semivae.variables import seen
 

@@ -21,7 +21,7 @@ from semivae.classification.posterior import Floats
 from semivae.data.formats.label_files import class_number
 from semivae.data.hashing import long_tail
 from semivae.errors import DataError, RunError
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.recipe.schema import PairOfViews
 from semivae.runs.model import TrainedModel
 from semivae.text import join_names

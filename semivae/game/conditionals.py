@@ -7,9 +7,8 @@ values come from a stream.
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -17,8 +16,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from semivae.game.families import FAMILIES, with_evidence
-from semivae.parallel.shards import current_shard, sample_rows
+from semivae.game.distributions import with_evidence
+from semivae.game.families import FAMILIES
+from semivae.game.finite import finite
+from semivae.parallel.shards import sample_rows
 from semivae.variables import Around, Sample, Variable
 
 
@@ -48,42 +49,18 @@ class Conditional(nn.Module, ABC):
         """Returns the distribution of the target with these parameters, as `parameters_of` returns them."""
         return self.family.distribution(self.target, parameters)
 
-    def of_all(self, samples: Sequence[Sample]) -> list[Distribution]:
-        """Returns what `forward` does of each of several samples, with one reading of the network for all.
-
-        A network whose answers depend on the whole batch, by batch norm, reads each by itself.
-        """
-        if len(samples) == 1 or self._mixes_examples:
-            return [self(sample) for sample in samples]
-        return self._for_each(samples, self._parameters_of_all(samples))
-
     @property
-    def _mixes_examples(self) -> bool:
-        """Whether an answer depends on the other examples of a batch."""
+    def reads_alone(self) -> bool:
+        """Whether it reads several samples one by one, because answers depend on the whole batch, by batch norm."""
         return any(isinstance(module, _BatchNorm) and module.training for module in self.modules())
 
-    def _parameters_of_all(self, samples: Sequence[Sample]) -> Tensor:
-        """Returns the parameters of samples of any sizes, one after the other; of a prior, once."""
-        together = samples[0]
-        if self.given and len(samples) > 1:
-            read = {*(variable.name for variable in self.given), *self.also_reads}
-            together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0] if name in read}
-        # log-probabilities need float32, also where the networks run in bfloat16
-        return self.parameters_of(together).float()
-
-    def _for_each(self, samples: Sequence[Sample], parameters: Tensor) -> list[Distribution]:
-        if not self.given:
-            return [self.distribution_of(parameters)] * len(samples)
-        parts = torch.split(parameters, [len(sample[self.given[0].name]) for sample in samples])
-        return [self.distribution_of(part) for part in parts]
-
-    def draw(self, sample: Sample, batch: int, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
+    def draw(self, sample: Sample, batch: int, sampled: bool = False) -> Tensor:
         """Returns a value of the target, [batch, *shape], as `value_of` takes it from its distribution.
 
         Raises:
             FloatingPointError: as `to_draw`.
         """
-        return self.value_of(self.to_draw(sample, batch), sampled, evidence)
+        return self.value_of(self.to_draw(sample, batch), sampled)
 
     def value_of(self, distribution: Distribution, sampled: bool = False, evidence: Tensor | None = None) -> Tensor:
         """Returns a draw, or the mean or mode if the variable asks for it, [batch, *shape].
@@ -106,31 +83,16 @@ class Conditional(nn.Module, ABC):
         """Returns the distribution of the target, with batch shape [batch], whose parameters are finite.
 
         Raises:
-            FloatingPointError: the parameters are not finite, so a draw would be undefined. Asked on a CPU only, where
-                the answer costs no wait, and of whole batches; elsewhere such a network shows in its own loss.
+            FloatingPointError: the parameters are not finite (`semivae.game.finite`).
         """
-        return self.to_draw_all([sample], [batch])[0]
+        distribution = self.distribution_of(finite(self.parameters_of(sample).float(), self.words))
+        return distribution if self.given else distribution.expand(torch.Size((batch,)))
 
-    def to_draw_all(self, samples: Sequence[Sample], batches: Sequence[int]) -> list[Distribution]:
-        """Returns what `to_draw` does of each of several samples, with one reading of the network as in `of_all`."""
-        if len(samples) > 1 and self._mixes_examples:
-            return [self.to_draw(sample, batch) for sample, batch in zip(samples, batches, strict=True)]
-        found = self._for_each(samples, self._finite(self._parameters_of_all(samples)))
-        if self.given:
-            return found
-        return [prior.expand(torch.Size((batch,))) for prior, batch in zip(found, batches, strict=True)]
-
-    def _finite(self, parameters: Tensor) -> Tensor:
-        """Returns parameters that can be drawn from; raises as `to_draw`."""
-        if parameters.device.type != "cpu" or current_shard().count > 1:
-            # a draw from what is not finite would end a process on a GPU; of several processes all end at one step
-            return parameters.nan_to_num()
-        if not math.isfinite(parameters.sum().item()) and not bool(parameters.isfinite().all()):  # a sum may overflow
-            given = ", ".join(variable.name for variable in self.given)
-            raise FloatingPointError(
-                f"the network of {self.target.name} given {given} returns values that are not finite"
-            )
-        return parameters
+    @property
+    def words(self) -> str:
+        """What messages call it."""
+        given = ", ".join(variable.name for variable in self.given)
+        return f"the network of {self.target.name} given {given}" if given else f"the prior of {self.target.name}"
 
     def lesson_score(self, sample: Sample, distribution: Distribution | None = None) -> Tensor:
         """Returns what a player maximises in a lesson, [batch], nats per sample: the log-probability of the target.
@@ -174,40 +136,6 @@ class Prior(Conditional):
 
     def parameters_of(self, sample: Sample) -> Tensor:
         return self.natural
-
-
-class TableConditional(Conditional):
-    """p(target | label) as a table of natural parameters, one row for each class of the label.
-
-    Args:
-        target: the variable.
-        label: its parent, a single class.
-        natural: the rows, [classes, *parameter_shape].
-        learnable: whether the decoder learns them.
-        tied: the rows share one number, which is learnt: they are `natural` times it (an annotator's accuracy).
-    """
-
-    gain = 8.0  # a row is learnt from few examples, and must move by nats while a network's weights move by hundredths
-
-    def __init__(
-        self, target: Variable, label: Variable, natural: Tensor, learnable: bool = False, tied: bool = False
-    ) -> None:
-        super().__init__(target, (label,))
-        self.learnable = learnable
-        self.register_buffer("pattern", natural if tied else torch.ones(()), persistent=tied)
-        start = (torch.ones(()) if tied else natural) / self.gain
-        if learnable:
-            self.weight = nn.Parameter(start)
-        else:
-            self.register_buffer("weight", start)
-
-    def parameters_of(self, sample: Sample) -> Tensor:
-        label, natural = sample[self.given[0].name], self.gain * self.weight * self.get_buffer("pattern")
-        if label.is_floating_point():  # one-hot with a gradient, from `semivae.game.lower_bound`
-            mixed: Tensor = torch.tensordot(label, natural, dims=1)
-            return mixed
-        rows: Tensor = natural[label]
-        return rows
 
 
 class NetworkConditional(Conditional):

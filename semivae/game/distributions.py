@@ -1,4 +1,4 @@
-"""Distributions that torch does not have: 8-bit channels, and classes, bits and numbers that may be unknown."""
+"""Distributions that torch lacks, with 8-bit channels or unknown values, and what is read off a distribution."""
 
 from __future__ import annotations
 
@@ -98,3 +98,49 @@ class NormalNumbers(Normal):
     def certainty(self) -> Tensor:
         """The fraction of the unit's variance that is explained: 1 - (scale / deviation)^2, at least 0."""
         return (1.0 - (self.scale / self.deviation).square()).clamp_min(0.0)
+
+
+# What a distribution says of single values ----------------------------------------------------------------------------
+
+
+def base_of(distribution: Distribution) -> Distribution:
+    """Returns the distribution of single classes, bits or numbers, given that of a variable of any shape."""
+    base: Distribution = getattr(distribution, "base_dist", distribution)
+    return base
+
+
+def categorical_of(distribution: Distribution) -> Categorical:
+    """Returns the distribution of the single classes of a categorical variable."""
+    base = base_of(distribution)
+    assert isinstance(base, Categorical)
+    return base
+
+
+def bits_of(distribution: Distribution) -> Bernoulli:
+    """Returns the distribution of the single bits of a Bernoulli variable."""
+    base = base_of(distribution)
+    assert isinstance(base, Bernoulli)
+    return base
+
+
+def numbers_of(distribution: Distribution) -> NormalNumbers:
+    """Returns the distribution of the single numbers of a variable that has a unit."""
+    base = base_of(distribution)
+    assert isinstance(base, NormalNumbers)
+    return base
+
+
+def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
+    """Returns the probability of the most likely class of a categorical posterior, [batch], and that class."""
+    probability, value = categorical_of(posterior).probs.max(dim=-1)
+    return probability, value
+
+
+def with_evidence(distribution: Distribution, evidence: Tensor) -> Categorical:
+    """Returns a label's distribution times the likelihood of evidence, normalised.
+
+    Args:
+        distribution: of the label, batch shape [batch].
+        evidence: log p(c | label), [batch, classes].
+    """
+    return Categorical(logits=categorical_of(distribution).logits + evidence, validate_args=False)

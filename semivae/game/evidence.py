@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.game.conditionals import Conditional
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.players import Player
 from semivae.variables import Sample, seen
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
 from semivae.game.distributions import BernoulliVector, DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.variables import VOID, Variable
@@ -158,40 +158,3 @@ def unit_of(variable: Variable, like: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and deviation of numbers in a unit, [*shape], with the type and device of another tensor."""
     mean, deviation = like.new_tensor(variable.mean), like.new_tensor(variable.deviation)
     return mean.reshape(variable.shape), deviation.reshape(variable.shape)
-
-
-def most_likely(posterior: Distribution) -> tuple[Tensor, Tensor]:
-    """Returns the probability of the most likely class of a categorical posterior, [batch], and that class."""
-    probability, value = categorical_of(posterior).probs.max(dim=-1)
-    return probability, value
-
-
-def with_evidence(distribution: Distribution, evidence: Tensor) -> Categorical:
-    """Returns a label's distribution times the likelihood of evidence, normalised.
-
-    Args:
-        distribution: of the label, batch shape [batch].
-        evidence: log p(c | label), [batch, classes].
-    """
-    return Categorical(logits=categorical_of(distribution).logits + evidence, validate_args=False)
-
-
-def bits_of(distribution: Distribution) -> Bernoulli:
-    """Returns the distribution of the single bits of a Bernoulli variable of any shape."""
-    base = getattr(distribution, "base_dist", distribution)
-    assert isinstance(base, Bernoulli)
-    return base
-
-
-def numbers_of(distribution: Distribution) -> NormalNumbers:
-    """Returns the distribution of the single numbers of a variable that has a unit."""
-    base = getattr(distribution, "base_dist", distribution)
-    assert isinstance(base, NormalNumbers)
-    return base
-
-
-def categorical_of(distribution: Distribution) -> Categorical:
-    """Returns the distribution of the single classes of a categorical variable of any shape."""
-    base = getattr(distribution, "base_dist", distribution)
-    assert isinstance(base, Categorical)
-    return base

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from semivae.game.conditionals import Conditional, network_inputs
+from semivae.game.finite import finite
 from semivae.game.flow_ends import ENDS, Ends
 from semivae.parallel.shards import current_shard, drawn_rows, sample_rows
 from semivae.variables import Around, Sample, Variable, flow_inputs
@@ -93,7 +94,7 @@ class FlowDistribution(Distribution):
         """E[target | given], [batch, *shape], in one evaluation."""
         noise = self._noise()
         denoised = noise - self.velocity(noise, torch.ones(len(noise), device=self.device))
-        return self.ends.mean(self.target, self._finite(denoised))
+        return self.ends.mean(self.target, finite(denoised, f"the flow of {self.target.name}"))
 
     def picture(self, around: Around | None = None) -> Tensor:
         """Returns a draw without the last step's noise, [batch, *shape]; what is known leads to what is missing."""
@@ -143,15 +144,7 @@ class FlowDistribution(Distribution):
                 path = (1.0 - now) * self.ends.embed(self.target, around[0]) + now * noise
                 state = torch.where(around[1], state, path)
             state = state - (now - then) * self.guided(state, torch.full((len(state),), now, device=self.device))
-        return self._finite(state)
-
-    def _finite(self, state: Tensor) -> Tensor:
-        """Returns the state; raises FloatingPointError where it is not finite, as `Conditional.to_draw` does."""
-        if state.device.type != "cpu" or current_shard().count > 1:
-            return state.nan_to_num()
-        if not bool(state.isfinite().all()):
-            raise FloatingPointError(f"the flow of {self.target.name} returns values that are not finite")
-        return state
+        return finite(state, f"the flow of {self.target.name}")
 
 
 class FlowConditional(Conditional):
@@ -166,6 +159,7 @@ class FlowConditional(Conditional):
     """
 
     learnable = True
+    reads_alone = True  # each distribution reads the network when it is asked
 
     def __init__(
         self, target: Variable, given: tuple[Variable, ...], net: nn.Module, sampling: Sampling | None = None
@@ -189,12 +183,6 @@ class FlowConditional(Conditional):
 
         guided = self._guided(sample) if self.sampling.guidance != 1.0 and self.sampling.guides else velocity
         return FlowDistribution(self.target, batch, velocity, guided, self.sampling, device)
-
-    def of_all(self, samples: Sequence[Sample]) -> list[Distribution]:
-        return [self.forward(sample) for sample in samples]  # each reads the network when it is asked
-
-    def to_draw_all(self, samples: Sequence[Sample], batches: Sequence[int]) -> list[Distribution]:
-        return [self.to_draw(sample, batch) for sample, batch in zip(samples, batches, strict=True)]
 
     def picture(self, sample: Sample, around: Around | None = None) -> Tensor:
         """Returns the target as it is shown to people, [batch, *shape]: a draw without the last step's noise."""

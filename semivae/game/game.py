@@ -7,23 +7,25 @@ optimizer step on the negative log-probability of its own factors. This module c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.distributions import Distribution
 
+from semivae.game.average import MovingAverage
 from semivae.game.evidence import evidence_of, marginal_log_prob
+from semivae.game.graphs import PlayerName
 from semivae.game.ladder import with_shared_features
 from semivae.game.losses import Losses, Term, total_of
-from semivae.game.plan import Lesson, Plan, PlayerName
+from semivae.game.plan import Lesson, Plan
 from semivae.game.players import Player
 from semivae.game.readings import Asking, answered
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
-from semivae.game.teaching.teacher import StreamViews, Teacher
+from semivae.game.teaching.teacher import StreamViews, Teachers
 from semivae.variables import Sample
 
 
@@ -81,32 +83,12 @@ class Game(nn.Module):
         }:
             raise ValueError("the decoder and the encoder share parameters; give each player networks of its own")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
-        self.weights, self.views, self.ema_decay = dict(weights or {}), dict(views or {}), ema_decay
+        self.weights, self.views = dict(weights or {}), dict(views or {})
         self.labelled_losses = dict(labelled_losses or {})
         self._labelled_losses = nn.ModuleList(self.labelled_losses.values())  # modules move between devices
-        self.encoder_average = AveragedModel(encoder)
-        _share_frozen(encoder, self.ema_encoder)
-        self.encoder_average.eval()  # `train` keeps it there
-        self._updates: int | None = None  # of the EMA: its own count lies on the device, where asking for it waits
-        self.teachers = nn.ModuleDict(
-            {
-                _teacher_key(lesson.stream): self._make_teacher(lesson.stream, lesson.scores[0])
-                for lesson in plan.lessons
-                if lesson.self_training
-            }
-        )
-
-    def _make_teacher(self, stream: str, label: str) -> Teacher:
-        views = self.views[stream]
-        if views.teacher is None:
-            raise ValueError(f"the views of stream {stream} teach {label}, but they name no teacher")
-        return views.teacher(label, views, self.decoder, self.ema_encoder)
-
-    def train(self, mode: bool = True) -> Game:
-        """Like nn.Module.train, but the EMA stays in eval mode: a teacher with dropout would teach its own noise."""
-        super().train(mode)
-        self.encoder_average.eval()
-        return self
+        self.encoder_average = MovingAverage(encoder, ema_decay)
+        labels = {lesson.stream: lesson.scores[0] for lesson in plan.lessons if lesson.self_training}
+        self.teachers = Teachers(labels, self.views, decoder, self.ema_encoder)
 
     @property
     def ema_encoder(self) -> Player:
@@ -123,7 +105,10 @@ class Game(nn.Module):
         self, batches: Mapping[str, Sample], sizes: Mapping[str, int], progress: float, generator: torch.Generator
     ) -> Step:
         """Augments the batches of a step, once for both players (see `Step`)."""
-        augmented = {name: self._augment(name, batch, generator) for name, batch in batches.items()}
+        augmented = {
+            name: self.views[name].augmented(batch, generator) if name in self.views else batch
+            for name, batch in batches.items()
+        }
         return Step(batches, augmented, sizes, progress, generator)
 
     def loss(self, learners: Sequence[PlayerName], step: Step) -> Losses:
@@ -143,14 +128,7 @@ class Game(nn.Module):
 
     def update_average(self) -> None:
         """Updates the EMA of the encoder; call it once, after all turns of a step."""
-        count = self._updates if self._updates is not None else int(self.encoder_average.n_averaged)
-        move_average(self.encoder_average, self.encoder, self.ema_decay, count)
-        self._updates = count + 1
-
-    def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        """Like nn.Module.load_state_dict; the count of the EMA's updates is read anew."""
-        self._updates = None
-        return super().load_state_dict(*args, **options)
+        self.encoder_average.follow(self.encoder)
 
     def lesson_loss(self, lesson: Lesson, sample: Sample | None, step: Step) -> Asking[Losses]:
         """Asks networks once (`semivae.game.readings`), and returns the loss of one lesson.
@@ -171,7 +149,7 @@ class Game(nn.Module):
     def _teaches(self, lesson: Lesson, step: Step) -> bool:
         """Returns whether a lesson has any weight at this step."""
         if lesson.self_training:
-            return self._teacher(lesson).views.teaches(step.progress)
+            return self.teachers.of(lesson.stream).views.teaches(step.progress)
         return bool(self._weights(lesson, step))
 
     @torch.no_grad()
@@ -193,94 +171,38 @@ class Game(nn.Module):
     def _sample_loss(self, lesson: Lesson, sample: Sample, step: Step) -> Asking[Losses]:
         """Returns minus the log-probability of the learner's factors on a sample that the other player completed."""
         player, weights = self.player(lesson.learner), self._weights(lesson, step)
-        special = {
-            name: self.labelled_losses[lesson.stream, name]
-            for name in weights
-            if lesson.learner == "encoder" and (lesson.stream, name) in self.labelled_losses
-        }
         evidence = {} if lesson.draws else self._evidence(lesson, sample)  # what is seen of a label teaches the encoder
         shared = with_shared_features([player[name] for name in weights], sample)
-        mixed = {name: loss.mixed(player, shared) for name, loss in special.items()}
-        asked = {name: mixed[name].sample if name in mixed else shared for name in weights}
-        found = yield [(player[name], asked[name]) for name in weights]
-        scores = {
-            name: marginal_log_prob(distribution, evidence[name])
-            if name in evidence
-            else special[name].log_prob(distribution, mixed[name], self.decoder)
-            if name in special
-            else player[name].lesson_score(shared, distribution)
-            for name, distribution in zip(weights, found, strict=True)
-        }
-        losses = {name: -score.mean() for name, score in scores.items()}
+        reads = {name: self._reads(lesson, name, shared, evidence.get(name)) for name in weights}
+        found = yield [(player[name], read) for name, (read, _) in reads.items()]
+        losses = {name: -score(given).mean() for (name, (_, score)), given in zip(reads.items(), found, strict=True)}
         weighted = [weight * losses[name] if weight != 1.0 else losses[name] for name, weight in weights.items()]
         terms = {Term(lesson.learner, lesson.stream, name): loss.detach() for name, loss in losses.items()}
         return Losses(total_of(weighted), terms)
+
+    def _reads(
+        self, lesson: Lesson, name: str, sample: Sample, evidence: Tensor | None
+    ) -> tuple[Sample, Callable[[Distribution], Tensor]]:
+        """Returns what a factor reads in a lesson, and how its answer is scored, [batch], nats per sample."""
+        player = self.player(lesson.learner)
+        if evidence is not None:
+            return sample, lambda posterior: marginal_log_prob(posterior, evidence)
+        pairs = self.labelled_losses.get((lesson.stream, name)) if lesson.learner == "encoder" else None
+        if pairs is not None:
+            mixture = pairs.mixed(player, sample)
+            return mixture.sample, lambda posterior: pairs.log_prob(posterior, mixture, self.decoder)
+        return sample, lambda distribution: player[name].lesson_score(sample, distribution)
 
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
         """Returns the log-likelihood of a lesson's evidence, by label, [batch, classes], nats."""
         return evidence_of(self.decoder, sample, lesson.evidence)
 
-    def _teacher(self, lesson: Lesson) -> Teacher:
-        teacher = self.teachers[_teacher_key(lesson.stream)]
-        assert isinstance(teacher, Teacher)
-        return teacher
-
     def _teacher_loss(self, lesson: Lesson, step: Step) -> Asking[Losses]:
         """Returns the loss of the encoder on labels that the EMA teacher gives to one stream's images."""
-        teacher, batch = self._teacher(lesson), step.batches[lesson.stream]
+        teacher, batch = self.teachers.of(lesson.stream), step.batches[lesson.stream]
         label = lesson.scores[0]
         images, evidence = teacher.views.together(batch), self._evidence(lesson, batch).get(label)
         total, parts = yield from teacher.lesson(self.encoder, images, step.generator, step.progress, evidence)
         rate = parts.pop("mask_rate")
         terms = {Term(kind, lesson.stream, label): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})
-
-    def _augment(self, stream: str, batch: Sample, generator: torch.Generator) -> Sample:
-        views = self.views.get(stream)
-        if views is None or views.view is None:
-            return batch
-        if views.maps in batch:
-            image, maps = views.view.joint(batch[views.variable], batch[views.maps], generator)
-            return {**batch, views.variable: image, views.maps: maps}
-        if views.turned in batch:
-            label = batch[views.turned]
-            image, turns = views.view.turned(batch[views.variable], generator, label)
-            return {**batch, views.variable: image, views.turned: label + turns.to(label)}
-        return {**batch, views.variable: views.view(views.together(batch), generator)}
-
-
-def move_average(average: AveragedModel, current: nn.Module, ema_decay: float, count: int) -> None:
-    """Moves an EMA towards a module whose parameters have changed.
-
-    Args:
-        average: the EMA; what it shares with the module itself stays.
-        current: the module.
-        ema_decay: how much of the EMA is kept in the long run.
-        count: how often it was moved before.
-    """
-    # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
-    decay = min(ema_decay, (1.0 + count) / (10.0 + count)) if count else 0.0
-    with torch.no_grad():
-        pairs = zip(average.module.parameters(), current.parameters(), strict=True)
-        own, latest = zip(*((own, latest) for own, latest in pairs if own is not latest), strict=True)
-        torch._foreach_lerp_(own, latest, 1.0 - decay)
-        for own_buffer, latest_buffer in zip(average.module.buffers(), current.buffers(), strict=True):
-            if own_buffer is not latest_buffer:
-                own_buffer.copy_(latest_buffer)
-        average.n_averaged.fill_(count + 1)
-
-
-def _share_frozen(encoder: Player, average: Player) -> None:
-    """Lets the EMA have the frozen weights of the encoder themselves, with their statistics, instead of copies."""
-    for module, copied in zip(encoder.modules(), average.modules(), strict=True):
-        own = dict(module.named_parameters(recurse=False))
-        frozen = {name: parameter for name, parameter in own.items() if not parameter.requires_grad}
-        for name, parameter in frozen.items():
-            setattr(copied, name, parameter)
-        if frozen and len(frozen) == len(own):
-            for name, buffer in module.named_buffers(recurse=False):
-                setattr(copied, name, buffer)
-
-
-def _teacher_key(stream: str) -> str:
-    return f"stream_{stream}"  # torch refuses the names of a module's own attributes, such as `train`

@@ -20,12 +20,14 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Distribution, Normal, kl_divergence
 
+from semivae.game.distributions import base_of
 from semivae.game.game import Game, Step
+from semivae.game.graphs import PlayerName
 from semivae.game.ladder import with_shared_features
 from semivae.game.losses import Losses, Term
-from semivae.game.plan import Lesson, Plan, PlayerName
+from semivae.game.plan import Lesson, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
@@ -144,7 +146,7 @@ def differentiable_draw(distribution: Distribution) -> Tensor:
     Raises:
         ValueError: the family has no differentiable draws.
     """
-    base = _base(distribution)
+    base = base_of(distribution)
     if isinstance(base, Bernoulli):
         return straight_through_bits(base.logits, sample_rows(distribution))
     if isinstance(base, Categorical):
@@ -176,7 +178,7 @@ def straight_through_classes(logits: Tensor, classes: Tensor) -> Tensor:
 
 def divergence(posterior: Distribution, prior: Distribution) -> Tensor:
     """Returns KL(posterior || prior), [batch], nats, computed from logits so that saturated bits stay finite."""
-    q, p = _base(posterior), _base(prior)
+    q, p = base_of(posterior), base_of(prior)
     if isinstance(q, Bernoulli) and isinstance(p, Bernoulli):
         per_value = q.probs * (q.logits - p.logits) + F.softplus(p.logits) - F.softplus(q.logits)
     elif isinstance(q, Categorical) and isinstance(p, Categorical):
@@ -188,7 +190,7 @@ def divergence(posterior: Distribution, prior: Distribution) -> Tensor:
 
 def entropy(posterior: Distribution) -> Tensor:
     """Returns the entropy, [batch], nats."""
-    base = _base(posterior)
+    base = base_of(posterior)
     if isinstance(base, Bernoulli):
         return _summed(F.softplus(base.logits) - base.probs * base.logits, posterior)
     return _summed(base.entropy(), posterior)
@@ -196,15 +198,11 @@ def entropy(posterior: Distribution) -> Tensor:
 
 def log_prob_of(distribution: Distribution, value: Tensor) -> Tensor:
     """Returns log_prob, [batch], nats, also of classes as one-hot floats, with their gradient."""
-    base = _base(distribution)
+    base = base_of(distribution)
     if isinstance(base, Categorical) and value.is_floating_point():
         return _summed((value * base.logits).sum(dim=-1), distribution)
     log_prob: Tensor = distribution.log_prob(value)
     return log_prob
-
-
-def _base(distribution: Distribution) -> Distribution:
-    return distribution.base_dist if isinstance(distribution, Independent) else distribution
 
 
 def _summed(values: Tensor, distribution: Distribution) -> Tensor:

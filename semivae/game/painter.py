@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from semivae.game.average import MovingAverage
 from semivae.game.conditionals import Conditional
 from semivae.game.evidence import evidence_of
 from semivae.game.flow import FlowConditional, FlowDistribution
-from semivae.game.game import Game, Step, move_average
+from semivae.game.game import Game, Step
+from semivae.game.graphs import PlayerName
 from semivae.game.ladder import Reference
-from semivae.game.plan import Lesson, Plan, PlayerName
+from semivae.game.plan import Lesson, Plan
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
 from semivae.game.teaching.teacher import StreamViews
@@ -78,8 +79,7 @@ class Painting(Game):
         self._finished: tuple[Player, ...] = ()
         super().__init__(Player([painter.flow]), Player([]), plan, weights, views, ema_decay)
         self._painter, self._finished = (painter,), (decoder, encoder)  # tuples, so that none is a submodule
-        self.painter_average = AveragedModel(painter.flow)
-        self.painter_average.eval()
+        self.painter_average = MovingAverage(painter.flow, ema_decay)
 
     @property
     def ema_encoder(self) -> Player:
@@ -93,16 +93,9 @@ class Painting(Game):
         assert isinstance(flow, FlowConditional)
         return Painter(flow, self._painter[0]._drafts.conditional)
 
-    def train(self, mode: bool = True) -> Painting:
-        """Like nn.Module.train, but the average stays in eval mode."""
-        super().train(mode)
-        self.painter_average.eval()
-        return self
-
     def update_average(self) -> None:
         """Updates the painter's average; call it once a step."""
-        count = int(self.painter_average.n_averaged)  # a wait, of one short step
-        move_average(self.painter_average, self._painter[0].flow, self.ema_decay, count)
+        self.painter_average.follow(self._painter[0].flow)
 
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
         return evidence_of(self._finished[0], sample, lesson.evidence)

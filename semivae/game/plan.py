@@ -19,54 +19,24 @@ with the vote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from semivae.errors import RecipeError
-
-PlayerName = Literal["decoder", "encoder"]
-OTHER_PLAYER: dict[PlayerName, PlayerName] = {"decoder": "encoder", "encoder": "decoder"}
-SYMBOL: dict[PlayerName, str] = {"decoder": "p", "encoder": "q"}
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A conditional as the plan sees it.
-
-    Args:
-        target: its variable.
-        given: the parents.
-        learnable: whether it learns.
-        input: whether the target is what the encoder's inputs were computed from, which says nothing beside them.
-    """
-
-    target: str
-    given: tuple[str, ...] = ()
-    learnable: bool = True
-    input: bool = False
-
-    def text(self, player: PlayerName) -> str:
-        return (
-            f"{SYMBOL[player]}({self.target} | {', '.join(self.given)})"
-            if self.given
-            else f"{SYMBOL[player]}({self.target})"
-        )
-
-
-@dataclass(frozen=True)
-class StreamGraph:
-    """A stream as the plan sees it: what it shows, the label of its self-training, and the factors switched off.
-
-    `through` names what it shows that the encoder sees by way of another observed variable, a known function of it.
-    """
-
-    name: str
-    observes: tuple[str, ...]
-    pseudo_label: str | None = None
-    vote: bool = False
-    without: frozenset[tuple[PlayerName, str]] = frozenset()
-    through: frozenset[str] = frozenset()
+from semivae.game.graphs import (
+    OTHER_PLAYER,
+    Factor,
+    Graphs,
+    PlayerName,
+    StreamGraph,
+    drawable,
+    evidence_in,
+    evidence_of,
+    observed_after,
+    variables_of,
+    with_ancestors,
+)
+from semivae.game.refusals import biased_draws, nobody_learns, untaught
 
 
 @dataclass(frozen=True)
@@ -98,7 +68,7 @@ class Plan:
     """All lessons, and the graphs that they are derived from."""
 
     lessons: tuple[Lesson, ...]
-    graphs: Mapping[PlayerName, tuple[Factor, ...]]
+    graphs: Graphs
 
     def of(self, learner: PlayerName) -> tuple[Lesson, ...]:
         """Returns the lessons of one player."""
@@ -112,159 +82,61 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
         RecipeError: a stream teaches nobody, a learnable factor is never taught, or a draw would be biased because
             the encoder draws a variable before one that the stream observes. The message lists all such problems.
     """
-    graphs: dict[PlayerName, tuple[Factor, ...]] = {"decoder": tuple(decoder), "encoder": tuple(encoder)}
+    graphs: Graphs = {"decoder": tuple(decoder), "encoder": tuple(encoder)}
     lessons: list[Lesson] = []
     problems: list[str] = []
     for stream in streams:
-        problems += _encoder_order_problems(graphs, stream)
-        learners: tuple[PlayerName, ...] = ("decoder", "encoder")
-        candidates = [_lesson(graphs, stream, learner) for learner in learners]
-        candidates += _evidence_lessons(graphs, stream)
-        if stream.pseudo_label is not None:
-            label = (stream.pseudo_label,)
-            known = _children(evidence_in(graphs, stream.observes), label)
-            candidates.append(Lesson(stream.name, "encoder", label, label, True, stream.vote, known))
-        useful = [lesson for lesson in candidates if lesson.scores]
-        if not useful:
-            problems.append(_nobody_learns(stream))
-        lessons += useful
-    problems += _untaught(graphs, lessons)
+        found = [lesson for lesson in _lessons(graphs, stream) if lesson.scores]
+        problems += biased_draws(graphs, stream) + ([] if found else [nobody_learns(stream)])
+        lessons += found
+    problems += untaught(graphs, {(lesson.learner, target) for lesson in lessons for target in lesson.scores})
     if problems:
         raise RecipeError("this scenario cannot teach:\n" + "\n".join(f"- {problem}" for problem in problems))
     return Plan(tuple(lessons), graphs)
 
 
-def _lesson(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph, learner: PlayerName) -> Lesson:
-    other, evidence = (
-        graphs[OTHER_PLAYER[learner]],
-        evidence_in(graphs, stream.observes) if learner == "decoder" else (),
-    )
-    draws = drawable(other, stream.observes)
-    seen = {name for factor in (*other, *evidence) for name in (factor.target, *factor.given)} | stream.through
-    if not seen.issuperset(stream.observes):  # its draws would not depend on all that is observed
-        draws = ()
-    if any(_observed_after(name, other, evidence, stream.observes) for name in draws):
-        draws = ()
-    known = {*stream.observes, *draws}
-    scores = tuple(
-        factor.target
-        for factor in graphs[learner]
-        if factor.learnable
-        and known >= {factor.target, *factor.given}
-        and (learner, factor.target) not in stream.without
-    )
-    needed = {name for factor in graphs[learner] if factor.target in scores for name in (factor.target, *factor.given)}
-    useful = _with_ancestors(other, needed & set(draws))
-    draws = tuple(name for name in draws if name in useful)
-    return Lesson(stream.name, learner, draws, scores, evidence=_children(evidence, draws))
+def _lessons(graphs: Graphs, stream: StreamGraph) -> Iterator[Lesson]:
+    """Yields the lessons of one stream; some score nothing."""
+    yield _completed_lesson(graphs, stream, "decoder")
+    yield _completed_lesson(graphs, stream, "encoder")
+    yield from _evidence_lessons(graphs, stream)
+    if stream.pseudo_label is not None:
+        label = (stream.pseudo_label,)
+        evidence = evidence_of(label, evidence_in(graphs, stream.observes))
+        yield Lesson(stream.name, "encoder", label, label, self_training=True, vote=stream.vote, evidence=evidence)
 
 
-def evidence_in(graphs: Mapping[PlayerName, tuple[Factor, ...]], observed: Iterable[str]) -> tuple[Factor, ...]:
-    """Returns the decoder's factors of observed variables that are evidence: c, given one variable that is inferred.
-
-    The encoder does not know c, and the decoder draws nothing from it. Whether the stream shows the parent, too, is not
-    asked here: where it does, c says nothing more.
-    """
-    inferred = {factor.target for factor in graphs["encoder"]}
-    known = inferred | {parent for factor in graphs["encoder"] for parent in factor.given}
-    parents = {parent for factor in graphs["decoder"] for parent in factor.given}
-    return tuple(
+def _completed_lesson(graphs: Graphs, stream: StreamGraph, learner: PlayerName) -> Lesson:
+    """Returns what a player scores on what the stream shows, completed by the other player where that may draw."""
+    own, other, observed = graphs[learner], graphs[OTHER_PLAYER[learner]], stream.observes
+    evidence = evidence_in(graphs, observed) if learner == "decoder" else ()
+    draws = drawable(other, observed)
+    sees_all = (variables_of((*other, *evidence)) | stream.through).issuperset(observed)
+    if not sees_all or any(observed_after(name, other, evidence, observed) for name in draws):
+        draws = ()  # as they would not depend on all that is observed
+    known = {*observed, *draws}
+    scored = [
         factor
-        for factor in graphs["decoder"]
-        if factor.target in set(observed) - known - parents
-        and not factor.input
-        and len(factor.given) == 1
-        and factor.given[0] in inferred
-    )
-
-
-def _evidence_lessons(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph) -> list[Lesson]:
-    """The encoder's lessons from evidence of labels that the stream does not show, but that its images tell."""
-    evidence, observed = evidence_in(graphs, stream.observes), set(stream.observes)
-    return [
-        Lesson(stream.name, "encoder", (), (factor.target,), evidence=_children(evidence, (factor.target,)))
-        for factor in graphs["encoder"]
-        if factor.learnable
-        and factor.target not in observed
-        and observed.issuperset(factor.given)
-        and ("encoder", factor.target) not in stream.without
-        and _children(evidence, (factor.target,))
-        and not _observed_after(factor.target, graphs["encoder"], evidence, stream.observes)
+        for factor in own
+        if factor.learnable and known >= variables_of([factor]) and (learner, factor.target) not in stream.without
     ]
+    useful = with_ancestors(variables_of(scored) & set(draws), other)
+    draws = tuple(name for name in draws if name in useful)
+    scores = tuple(factor.target for factor in scored)
+    return Lesson(stream.name, learner, draws, scores, evidence=evidence_of(draws, evidence))
 
 
-def _children(evidence: Iterable[Factor], labels: Iterable[str]) -> tuple[str, ...]:
-    return tuple(factor.target for factor in evidence if factor.given[0] in labels)
-
-
-def _observed_after(
-    name: str, factors: Sequence[Factor], evidence: Sequence[Factor], observed: Iterable[str]
-) -> list[str]:
-    """Returns the observed descendants of a variable, evidence included, but for evidence of the variable itself."""
-    after = _descendants((*factors, *evidence), name) & set(observed)
-    return [other for other in observed if other in after and other not in _children(evidence, (name,))]
-
-
-def drawable(factors: Iterable[Factor], known: Iterable[str]) -> tuple[str, ...]:
-    """Returns the unknown variables that a player can draw, in its order: their parents are known or drawn before."""
-    available, draws = set(known), []
-    for factor in factors:
-        if factor.target not in available and available.issuperset(factor.given):
-            available.add(factor.target)
-            draws.append(factor.target)
-    return tuple(draws)
-
-
-def _with_ancestors(factors: Sequence[Factor], names: set[str]) -> set[str]:
-    family = set(names)
-    for factor in reversed(factors):  # against the ancestral order, so one pass reaches all ancestors
-        if factor.target in family:
-            family |= set(factor.given)
-    return family
-
-
-def _descendants(factors: Iterable[Factor], name: str) -> set[str]:
-    family = {name}
-    for factor in factors:  # in ancestral order, so one pass reaches all descendants
-        if family & set(factor.given):
-            family.add(factor.target)
-    return family - {name}
-
-
-def _encoder_order_problems(graphs: Mapping[PlayerName, tuple[Factor, ...]], stream: StreamGraph) -> list[str]:
-    problems = []
-    evidence = evidence_in(graphs, stream.observes)
-    parent_of = {factor.target: factor.given[0] for factor in evidence}
-    for drawn in drawable(graphs["encoder"], stream.observes):
-        later = _observed_after(drawn, graphs["encoder"], evidence, stream.observes)
-        if later:
-            first, shown = parent_of.get(later[0], later[0]), later[0]
-            what, it = (shown, "it") if first == shown else (f"{shown}, which is evidence of {first}", first)
-            problems.append(
-                f"stream {stream.name} observes {what}, but the encoder draws {drawn} before {it}, so {drawn} cannot "
-                f"be drawn given {shown}; in the encoder, put {first} first and add it to what {drawn} is given"
-            )
-    return problems
-
-
-def _nobody_learns(stream: StreamGraph) -> str:
-    observed = ", ".join(stream.observes) or "nothing"
-    return (
-        f"stream {stream.name} (observes {observed}) teaches nobody: no learnable factor has all its variables "
-        f"observed or drawn by the other player; remove the stream, or let a factor depend on what it observes"
-    )
-
-
-def _untaught(graphs: Mapping[PlayerName, tuple[Factor, ...]], lessons: Sequence[Lesson]) -> list[str]:
-    advice: dict[PlayerName, str] = {
-        "decoder": "add a stream that observes the encoder's inputs (usually the images)",
-        "encoder": "add a stream that observes only labels, or nothing, so that the decoder can draw the rest",
-    }
-    return [
-        f"{player} factor {factor.text(player)} is learnable, but no stream teaches it; {advice[player]}, or make the "
-        f"factor fixed"
-        for player, factors in graphs.items()
-        for factor in factors
-        if factor.learnable
-        and not any(lesson.learner == player and factor.target in lesson.scores for lesson in lessons)
-    ]
+def _evidence_lessons(graphs: Graphs, stream: StreamGraph) -> Iterator[Lesson]:
+    """Yields the encoder's lessons from evidence of labels that the stream does not show, but that its images tell."""
+    evidence, observed = evidence_in(graphs, stream.observes), stream.observes
+    for factor in graphs["encoder"]:
+        label = (factor.target,)
+        if (
+            factor.learnable
+            and factor.target not in observed
+            and set(observed).issuperset(factor.given)
+            and ("encoder", factor.target) not in stream.without
+            and evidence_of(label, evidence)
+            and not observed_after(factor.target, graphs["encoder"], evidence, observed)
+        ):
+            yield Lesson(stream.name, "encoder", (), label, evidence=evidence_of(label, evidence))

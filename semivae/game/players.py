@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
-from semivae.parallel.shards import current_shard, sample_rows
+from semivae.game.readings import distributions_to_draw
+from semivae.parallel.shards import current_shard
 from semivae.variables import VOID, Sample
 
 _RESERVED = frozenset(dir(nn.ModuleDict()))
@@ -41,27 +42,20 @@ class Player(nn.Module):
         """The levels of the player's ladder, by variable; empty for most players."""
         return {name: c for name in self.names if isinstance(c := self[name], LadderConditional)}
 
-    def complete(
-        self,
-        sample: Sample,
-        batch: int | None = None,
-        sampled: bool = False,
-        evidence: Mapping[str, Tensor] | None = None,
-    ) -> Sample:
+    def complete(self, sample: Sample, batch: int | None = None, sampled: bool = False) -> Sample:
         """Draws every absent variable that this player can draw, in ancestral order, and unknown bits of known vectors.
 
         Args:
             sample: the known variables, each [batch, *shape]. What is known of them does not change.
             batch: the number of samples, if no variable is known.
             sampled: draw also the variables that are completed with their mean or mode; importance weights need draws.
-            evidence: by label, the log-likelihood of what is seen of it, [batch, classes] (`semivae.game.evidence`).
 
         Returns:
             A new sample. A variable without a conditional here, or with an unknown parent, stays absent.
         """
         if batch is None:
             batch = len(next(iter(sample.values())))
-        return self.complete_all([sample], [batch], sampled, [evidence or {}])[0]
+        return self.complete_all([sample], [batch], sampled)[0]
 
     def complete_all(
         self,
@@ -70,8 +64,14 @@ class Player(nn.Module):
         sampled: bool = False,
         evidence: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> list[Sample]:
-        """Completes several samples, each as `complete` does; those that lack a variable share one reading for it."""
-        completed = [
+        """Completes several samples, each as `complete` does; those that lack a variable share one reading for it.
+
+        Args:
+            samples, batches, sampled: as for `complete`.
+            evidence: of each sample, by label, the log-likelihood of what is seen of the label, [batch, classes]
+                (`semivae.game.evidence`); None for none.
+        """
+        completed: list[Sample] = [
             dict(with_shared_features([self[name] for name in self.names if name not in sample], sample))
             for sample in samples
         ]
@@ -80,7 +80,7 @@ class Player(nn.Module):
             needed = {name, *(given.name for given in conditional.given)}
             lacking = [index for index, sample in enumerate(completed) if needed - sample.keys() == {name}]
             given = [completed[index] for index in lacking]
-            found = conditional.to_draw_all(given, [batches[index] for index in lacking]) if lacking else []
+            found = distributions_to_draw(conditional, given, [batches[index] for index in lacking])
             for index, distribution in zip(lacking, found, strict=True):
                 known = {} if evidence is None else evidence[index]
                 completed[index][name] = conditional.value_of(distribution, sampled, known.get(name))
@@ -89,7 +89,7 @@ class Player(nn.Module):
                     completed[index][name] = self._filled(name, completed[index], sampled)
         for sample in completed:
             sample.pop(FEATURES, None)
-        return list(completed)
+        return completed
 
     def fill(self, sample: Sample) -> Sample:
         """Draws the unknown bits (`VOID`) of known vectors, and nothing else.
@@ -118,29 +118,6 @@ class Player(nn.Module):
         if whole and value.device.type == "cpu" and not unknown.any():  # on a GPU, to ask is to wait
             return value
         return torch.where(unknown, self[name].draw(sample, len(value), sampled).to(value), value)
-
-    def complete_and_score(
-        self, sample: Sample, only: Collection[str] | None = None
-    ) -> tuple[Sample, dict[str, Tensor]]:
-        """Draws as `complete` with `sampled`, and scores what it drew with the same reading of every network.
-
-        Args:
-            sample: the known variables, each [batch, *shape].
-            only: the variables that may be drawn; None: all.
-
-        Returns:
-            The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
-        """
-        drawn = [name for name in self.names if name not in sample and (only is None or name in only)]
-        completed = dict(with_shared_features([self[name] for name in drawn], sample))
-        scores: dict[str, Tensor] = {}
-        for name in drawn:
-            if all(given.name in completed for given in self[name].given):
-                distribution = self[name].to_draw(completed, len(next(iter(sample.values()))))
-                completed[name] = sample_rows(distribution)
-                scores[name] = distribution.log_prob(completed[name])
-        completed.pop(FEATURES, None)
-        return completed, scores
 
     def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
         """Returns the log-probability of each target given its parents, [batch], nats per sample."""

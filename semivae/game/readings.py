@@ -3,7 +3,7 @@
 A lesson is a generator. It yields its questions, which are factors and the samples to read; it is sent the factors'
 distributions; and it returns its loss. So a lesson reads from top to bottom, and yet a network that several lessons
 teach runs once, on the samples of all of them. The answers are the same, because a network that norms over a batch
-reads the samples of each question by themselves (`Conditional.of_all`).
+reads the samples of each question by themselves (`Conditional.reads_alone`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
+import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
 from semivae.game.conditionals import Conditional
+from semivae.game.finite import finite
 from semivae.variables import Sample
 
 T = TypeVar("T")
@@ -32,10 +35,44 @@ def answered(askings: Sequence[Asking[T]]) -> list[T]:
     answers: dict[tuple[int, int], Distribution] = {}
     for conditional, at in places.items():
         samples = [asked[who][number][1] for who, number in at]
-        answers |= zip(at, conditional.of_all(samples), strict=True)
+        answers |= zip(at, distributions_of(conditional, samples), strict=True)
     return [
         _end(asking, [answers[who, number] for number in range(len(asked[who]))]) for who, asking in enumerate(askings)
     ]
+
+
+def distributions_of(conditional: Conditional, samples: Sequence[Sample]) -> list[Distribution]:
+    """Returns the distribution of a factor's target given each of several samples, of any sizes."""
+    if len(samples) > 1 and not conditional.given:
+        return [conditional({})] * len(samples)
+    if len(samples) < 2 or conditional.reads_alone:
+        return [conditional(sample) for sample in samples]
+    return _each(conditional, samples, _parameters_of(conditional, samples))
+
+
+def distributions_to_draw(
+    conditional: Conditional, samples: Sequence[Sample], batches: Sequence[int]
+) -> list[Distribution]:
+    """Returns what `Conditional.to_draw` does of each of several samples.
+
+    Raises:
+        FloatingPointError: as `Conditional.to_draw`.
+    """
+    if len(samples) < 2 or conditional.reads_alone or not conditional.given:
+        return [conditional.to_draw(sample, batch) for sample, batch in zip(samples, batches, strict=True)]
+    return _each(conditional, samples, finite(_parameters_of(conditional, samples), conditional.words))
+
+
+def _parameters_of(conditional: Conditional, samples: Sequence[Sample]) -> Tensor:
+    """Returns the parameters of a factor with parents given several samples, one after the other."""
+    read = {*(variable.name for variable in conditional.given), *conditional.also_reads}
+    together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0] if name in read}
+    return conditional.parameters_of(together).float()  # for log-probabilities, also where networks run in bfloat16
+
+
+def _each(conditional: Conditional, samples: Sequence[Sample], parameters: Tensor) -> list[Distribution]:
+    parts = torch.split(parameters, [len(sample[conditional.given[0].name]) for sample in samples])
+    return [conditional.distribution_of(part) for part in parts]
 
 
 def _end(asking: Asking[T], answers: Sequence[Distribution]) -> T:

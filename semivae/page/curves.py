@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semivae.game.graphs import SYMBOL
 from semivae.game.losses import mask_rates_of, terms_of
-from semivae.game.plan import SYMBOL
 from semivae.page.charts import LineChart, Points, line_chart
 from semivae.tasks.task import Headline
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from semivae.game.plan import Factor, Lesson, Plan
+from semivae.game.graphs import Factor
+from semivae.game.plan import Lesson, Plan
 from semivae.scenario.plan import Roles
 from semivae.scenario.plan_rows import plan_rows
 

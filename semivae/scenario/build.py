@@ -23,10 +23,11 @@ from semivae.game.correlated import CorrelatedConditional
 from semivae.game.families import FAMILIES
 from semivae.game.flow import FlowConditional, Sampling
 from semivae.game.game import Game
+from semivae.game.graphs import OTHER_PLAYER
 from semivae.game.ladder import LadderConditional
 from semivae.game.lower_bound import LowerBound
 from semivae.game.painter import Painter
-from semivae.game.plan import OTHER_PLAYER, Plan
+from semivae.game.plan import Plan
 from semivae.game.players import Player
 from semivae.game.teaching.alignment import RAREST
 from semivae.nets import NETS

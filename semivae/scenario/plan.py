@@ -7,16 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from semivae.errors import RecipeError
-from semivae.game.plan import (
-    OTHER_PLAYER,
-    Factor,
-    Lesson,
-    Plan,
-    PlayerName,
-    StreamGraph,
-    derive_plan,
-    evidence_in,
-)
+from semivae.game.graphs import OTHER_PLAYER, Factor, PlayerName, StreamGraph, evidence_in
+from semivae.game.plan import Lesson, Plan, derive_plan
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from semivae.game.plan import OTHER_PLAYER, Lesson, Plan
+from semivae.game.graphs import OTHER_PLAYER
+from semivae.game.plan import Lesson, Plan
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str, str, str]]:

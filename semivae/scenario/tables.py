@@ -7,7 +7,7 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.errors import DataError, RecipeError
-from semivae.game.conditionals import TableConditional
+from semivae.game.tables import TableConditional
 from semivae.recipe.schema import Factor, Recipe, TableSpec
 from semivae.text import join_names
 from semivae.variables import Variable

@@ -122,7 +122,7 @@ class Attributes(Task):
 
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         """Returns the same of a posterior with batch shape [n]."""
-        from semivae.game.families import bits_of
+        from semivae.game.distributions import bits_of
 
         return (bits_of(posterior).logits / temperature).sigmoid()
 
@@ -169,7 +169,7 @@ class Attributes(Task):
         """Returns statistics by known entry; an error is 1 if the likelier of both values is wrong."""
         import torch
 
-        from semivae.game.families import bits_of
+        from semivae.game.distributions import bits_of
 
         probabilities = bits_of(posterior).probs
         known, errors = torch.ones_like(probabilities, dtype=torch.bool), None
@@ -222,7 +222,7 @@ class Attributes(Task):
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         """Returns the prior's probability of each attribute."""
-        from semivae.game.families import bits_of
+        from semivae.game.distributions import bits_of
 
         return tuple(bits_of(prior).probs.detach().reshape(-1).tolist())
 

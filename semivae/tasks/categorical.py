@@ -42,7 +42,7 @@ class Categorical(Task):
 
     def outputs_of(self, posterior: Distribution, temperature: float = 1.0) -> Tensor:
         """Returns the same of a posterior with batch shape [n]."""
-        from semivae.game.families import categorical_of
+        from semivae.game.distributions import categorical_of
 
         return (categorical_of(posterior).logits.movedim(-1, 1) / temperature).softmax(dim=1)
 
@@ -52,7 +52,7 @@ class Categorical(Task):
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics in which an error is 1 if the most likely class is wrong; void pixels do not count."""
-        from semivae.game.families import categorical_of
+        from semivae.game.distributions import categorical_of
 
         probabilities = categorical_of(posterior).probs
         if labels is not None:
@@ -84,7 +84,7 @@ class Categorical(Task):
 
     def prior_frequencies(self, prior: Distribution) -> tuple[float, ...]:
         """Returns the prior's class probabilities, of a map their mean over the pixels."""
-        from semivae.game.families import categorical_of
+        from semivae.game.distributions import categorical_of
 
         probabilities = categorical_of(prior).probs.detach()
         return tuple(probabilities.reshape(-1, probabilities.shape[-1]).mean(dim=0).tolist())

@@ -153,7 +153,7 @@ class Numbers(Task):
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics by number: squared errors, and the fraction of the variance that is explained."""
-        from semivae.game.families import numbers_of
+        from semivae.game.distributions import numbers_of
 
         numbers = numbers_of(posterior)
         errors, certainty = None, numbers.certainty
@@ -174,7 +174,7 @@ class Numbers(Task):
 
     def consistency(self, posterior: Distribution, intended: Tensor) -> Tensor:
         """Returns 1 minus the squared error in units of the label's variance, at least 0, of each known number."""
-        from semivae.game.families import numbers_of
+        from semivae.game.distributions import numbers_of
 
         numbers = numbers_of(posterior)
         gaps = (numbers.loc - intended.to(numbers.loc.device)) / numbers.deviation

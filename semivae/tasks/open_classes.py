@@ -119,7 +119,7 @@ class OpenClasses(Classes):
 
         from torch.distributions import Categorical
 
-        from semivae.game.families import categorical_of
+        from semivae.game.distributions import categorical_of
 
         logits = categorical_of(posterior).logits
         known = logits.shape[-1] - 1

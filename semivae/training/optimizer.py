@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from semivae.errors import TrainingError
 from semivae.game.game import Game
+from semivae.game.graphs import OTHER_PLAYER, PlayerName
 from semivae.game.losses import Losses, Term
-from semivae.game.plan import OTHER_PLAYER, PlayerName
 from semivae.nets.freezing import Freezable
 from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 from semivae.training.length import Length

@@ -18,8 +18,8 @@ from torch import Tensor
 from semivae.devices import is_out_of_memory
 from semivae.errors import RunError, TrainingError
 from semivae.game.game import Game, Step
+from semivae.game.graphs import PlayerName
 from semivae.game.losses import Losses, mask_rates_of, terms_of
-from semivae.game.plan import PlayerName
 from semivae.monitoring.painting import PaintingValidator
 from semivae.monitoring.validator import Validator
 from semivae.parallel.cut import Cut

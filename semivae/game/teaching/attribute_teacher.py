@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semivae.game.families import bits_of
+from semivae.game.distributions import bits_of
 from semivae.game.players import Player
 from semivae.game.readings import Asking
 from semivae.game.teaching.alignment import DECAY, RAREST

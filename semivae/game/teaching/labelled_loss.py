@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import prior_of
 from semivae.game.teaching.logit_adjustment import adjust_logits

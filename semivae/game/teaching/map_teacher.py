@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from semivae.game.conditionals import Conditional
-from semivae.game.families import categorical_of
+from semivae.game.distributions import categorical_of
 from semivae.game.players import Player
 from semivae.game.readings import Asking
 from semivae.game.teaching.mixing import paste_boxes, random_boxes

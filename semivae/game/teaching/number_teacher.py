@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semivae.game.distributions import NormalNumbers
-from semivae.game.families import numbers_of
+from semivae.game.distributions import NormalNumbers, numbers_of
 from semivae.game.players import Player
 from semivae.game.readings import Asking
 from semivae.game.teaching.teacher import StreamViews, Teacher

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -138,6 +138,19 @@ class StreamViews:
         drawn = [batch[drawn_name(self.variable, view)] for view in self.stored]
         return torch.stack([batch[self.variable], *drawn], dim=1)
 
+    def augmented(self, batch: Sample, generator: torch.Generator) -> Sample:
+        """Returns a batch after the single view, with the label that moves or turns along; without one, as it is."""
+        if self.view is None:
+            return batch
+        if self.maps in batch:
+            image, maps = self.view.joint(batch[self.variable], batch[self.maps], generator)
+            return {**batch, self.variable: image, self.maps: maps}
+        if self.turned in batch:
+            label = batch[self.turned]
+            image, turns = self.view.turned(batch[self.variable], generator, label)
+            return {**batch, self.variable: image, self.turned: label + turns.to(label)}
+        return {**batch, self.variable: self.view(self.together(batch), generator)}
+
     def plain(self, images: Tensor) -> Tensor:
         """Returns the image itself of what the views take."""
         return images[:, 0] if self.stored else images
@@ -150,6 +163,40 @@ class StreamViews:
         """Returns the fraction of every class that is learnt when a fraction `progress` of the training is done."""
         first = FIRST_CURRICULUM_FRACTION
         return first + (1.0 - first) * progress / self.curriculum if progress < self.curriculum else 1.0
+
+
+class Teachers(nn.ModuleDict):
+    """The teachers of a game, one for each stream with a lesson of self-training.
+
+    Args:
+        labels: by stream, the label that is taught.
+        views: by stream, the views that name the teacher.
+        decoder: the decoder.
+        ema_encoder: the EMA of the encoder.
+
+    Raises:
+        ValueError: views that teach a label name no teacher.
+    """
+
+    def __init__(
+        self, labels: Mapping[str, str], views: Mapping[str, StreamViews], decoder: Player, ema_encoder: Player
+    ) -> None:
+        super().__init__()
+        for stream, label in labels.items():
+            make = views[stream].teacher
+            if make is None:
+                raise ValueError(f"the views of stream {stream} teach {label}, but they name no teacher")
+            self[self._key(stream)] = make(label, views[stream], decoder, ema_encoder)
+
+    def of(self, stream: str) -> Teacher:
+        """Returns the teacher of a stream."""
+        teacher = self[self._key(stream)]
+        assert isinstance(teacher, Teacher)
+        return teacher
+
+    @staticmethod
+    def _key(stream: str) -> str:
+        return f"stream_{stream}"  # torch refuses the names of a module's own attributes, such as `train`
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.game.ladder import FEATURES, with_shared_features
 from semivae.game.players import Player
+from semivae.parallel.shards import sample_rows
 from semivae.variables import Sample
 
 
@@ -43,7 +45,7 @@ def decoder_vote(
     # one row per image, draw and class; the class changes fastest
     rows = {name: value.repeat_interleave(voted.shape[1] * draws, dim=0) for name, value in observed.items()}
     drawn = _codes_of(decoder, encoder, observed, label)
-    sample, scores = encoder.complete_and_score({**rows, label: voted.repeat(1, draws).flatten()}, drawn)
+    sample, scores = draw_and_score(encoder, {**rows, label: voted.repeat(1, draws).flatten()}, drawn)
     codes = [name for name in sample if name not in observed and name != label]
     weight = torch.zeros(voted.numel() * draws, device=device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():
@@ -51,6 +53,29 @@ def decoder_vote(
     for log_prob in scores.values():
         weight = weight - log_prob
     return weight.view(count, draws, -1).logsumexp(dim=1) - math.log(draws)
+
+
+def draw_and_score(player: Player, sample: Sample, only: Collection[str]) -> tuple[Sample, dict[str, Tensor]]:
+    """Draws variables that are absent from a sample, and scores the draws with the same reading of every network.
+
+    Args:
+        player: whose variables are drawn, in its order.
+        sample: the known variables, each [batch, *shape].
+        only: the variables that may be drawn.
+
+    Returns:
+        The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
+    """
+    drawn = [name for name in player.names if name not in sample and name in only]
+    completed = dict(with_shared_features([player[name] for name in drawn], sample))
+    scores: dict[str, Tensor] = {}
+    for name in drawn:
+        if all(given.name in completed for given in player[name].given):
+            distribution = player[name].to_draw(completed, len(next(iter(sample.values()))))
+            completed[name] = sample_rows(distribution)
+            scores[name] = distribution.log_prob(completed[name])
+    completed.pop(FEATURES, None)
+    return completed, scores
 
 
 def _codes_of(decoder: Player, encoder: Player, observed: Collection[str], label: str) -> set[str]:
