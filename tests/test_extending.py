@@ -211,6 +211,14 @@ def test_a_file_that_fails_is_refused_with_its_line(tmp_path: Path, written: str
     assert f"error: --import {file} fails at {tmp_path}" in result.stderr and message in result.stderr
 
 
+def test_the_line_of_a_file_named_from_its_folder_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is raised deeper, in a module of Python's, of which the user knows nothing."""
+    (tmp_path / "mine.py").write_text("import json\n\njson.loads('{')\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["--import", "mine.py", "schema"])
+    assert f"--import mine.py fails at {tmp_path / 'mine.py'}:3: JSONDecodeError" in result.stderr
+
+
 def test_recipes_of_strangers_register_nothing(tmp_path: Path) -> None:
     """A recipe that names a file as a network is refused, and the file is not run."""
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from semivae.errors import RunError, SemivaeError
 from semivae.text import shortened
@@ -47,9 +47,10 @@ def import_own(name: str) -> None:
 
 
 def _line_of(error: Exception, name: str) -> str:
-    """The last line of the user's file that `error` came through, or where its syntax is wrong; "" for neither."""
+    """Returns where in the user's file `error` came from, or where its syntax is wrong; "" for neither."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {error.filename}:{error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == Path(name)]
+    path = os.path.abspath(name)  # as frames have it
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     own = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
     return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""

@@ -95,5 +95,5 @@ def novelty_csv(names: Sequence[str], found: Novelty, unreadable: Sequence[str] 
     """
     columns = [column for score, p in found.p_values.items() for column in (getattr(found.scores, score), p)]
     rows = [[name, *(f"{value:.6g}" for value in row)] for name, *row in zip(names, *columns, strict=True)]
-    empty = [[name, *[""] * len(columns)] for name in unreadable]
-    return csv_bytes(["name", *(column for score in found.p_values for column in (score, f"{score}_p"))], rows + empty)
+    header = ["name", *(column for score in found.p_values for column in (score, f"{score}_p"))]
+    return csv_bytes(header, rows, unreadable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,19 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     write_file(path, data.getvalue())
 
 
-def csv_bytes(header: Iterable[object], rows: Iterable[Iterable[object]]) -> bytes:
-    """Returns a .csv file in UTF-8; names of files keep the bytes that they have on the disk, which may be others."""
+def csv_bytes(header: Collection[object], rows: Iterable[Iterable[object]], unreadable: Iterable[str] = ()) -> bytes:
+    """Returns a .csv file in UTF-8; names of files keep the bytes that they have on the disk, which may be others.
+
+    Args:
+        header: the names of the columns.
+        rows: the cells.
+        unreadable: names of files that could not be read, which follow with empty cells.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
+    writer.writerows([name, *[""] * (len(header) - 1)] for name in unreadable)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

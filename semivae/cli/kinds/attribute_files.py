@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from semivae.cli.showing import classifier_lines, console, reply
-from semivae.cli.writing import csv_bytes, write_file
-from semivae.text import count_of
+from semivae.cli.listing import reply_predictions
+from semivae.cli.showing import classifier_lines
+from semivae.cli.writing import csv_bytes
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -39,21 +36,10 @@ def predict_attributes(
         [name, label, *(f"{value:.6f}" for value in row)]
         for name, label, row in zip(names, labels, probabilities, strict=True)
     ]
-    text = csv_bytes(header, rows + [[name, *[""] * (len(header) - 1)] for name in images.unreadable])
     notes = [*classifier_lines(facts), threshold_line(facts)]
     report = {"run": str(run.path), "count": len(names), "attributes": list(run.classes), **facts, **images.report()}
-    if out is not None:
-        write_file(out, text)
-        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
-        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
-    elif as_json:
-        columns = {"name": names, "attributes": labels, "probabilities": probabilities}
-        shown = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        reply(report | {"images": shown}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    columns = {"name": names, "attributes": labels, "probabilities": probabilities}
+    reply_predictions(csv_bytes(header, rows, images.unreadable), columns, report, notes, out, as_json)
 
 
 def thresholds_report(classifier: Classifier) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from semivae.cli.kinds.class_promises import beside, joined_set
+from semivae.cli.listing import reply_predictions
 from semivae.cli.opening import noted
-from semivae.cli.showing import classifier_lines, console, reply
-from semivae.cli.writing import check_target, csv_bytes, write_file
-from semivae.text import count_of
+from semivae.cli.showing import classifier_lines
+from semivae.cli.writing import check_target, csv_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,21 +45,11 @@ def predict_csv(
     more = beside(classifier, images, answer, asked)
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer) | more.facts
     labels = labels_of(probabilities, run.classes, more.answered)
-    text = predictions_csv(names, labels, more.columns, probabilities, run.classes, list(images.unreadable))
+    table = predictions_csv(names, labels, more.columns, probabilities, run.classes, list(images.unreadable))
     notes = classifier_lines(facts) + more.lines
     report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
-    if out is not None:
-        write_file(out, text)
-        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
-        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
-    elif as_json:
-        columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        reply(report | {"images": rows}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
+    reply_predictions(table, columns, report, notes, out, as_json)
 
 
 def labels_of(
@@ -86,7 +73,7 @@ def predictions_csv(
     rows = zip(names, labels, *cells, strict=True)
     answers = [[*row, *(f"{value:.6f}" for value in each)] for row, each in zip(rows, probabilities, strict=True)]
     header = ["name", "label", *beside, *(f"prob_{name}" for name in classes)]
-    return csv_bytes(header, answers + [[name, *[""] * (len(header) - 1)] for name in unreadable])
+    return csv_bytes(header, answers, unreadable)
 
 
 def _cell(value: Any) -> str:

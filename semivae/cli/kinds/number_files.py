@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from semivae.cli.showing import console, reply
-from semivae.cli.writing import csv_bytes, write_file
-from semivae.text import count_of, percent
+from semivae.cli.listing import reply_predictions
+from semivae.cli.writing import csv_bytes
+from semivae.text import percent
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -50,19 +47,8 @@ def predict_numbers(
         columns |= {"novelty": novel.scores.tolist(), "novelty_p": novel.p_values.tolist()}
     report = {"run": str(run.path), "count": len(names), **facts, **images.report()}
     rows = [[name, *map(_cell, row)] for name, row in zip(names, zip(*columns.values(), strict=True), strict=True)]
-    header = ["name", *columns]
-    text = csv_bytes(header, rows + [[name, *[""] * len(columns)] for name in images.unreadable])
-    if out is not None:
-        write_file(out, text)
-        done = f"{out}: {count_of(len(names), 'example', 'examples')}"
-        reply(report | {"out": str(out)}, as_json, console(), done, *notes)
-    elif as_json:
-        each = [dict(zip(header, row, strict=True)) for row in zip(names, *columns.values(), strict=True)]
-        reply(report | {"images": each}, as_json, console())
-    else:
-        typer.echo(text, nl=False)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    table = csv_bytes(["name", *columns], rows, images.unreadable)
+    reply_predictions(table, {"name": names, **columns}, report, notes, out, as_json)
 
 
 def _cell(value: float) -> str:
