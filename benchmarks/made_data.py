@@ -79,3 +79,13 @@ MADE: dict[str, Callable[[Path], None]] = {
     "table.csv": write_table,
     "digits_codes.npz": write_digits_codes,
 }
+
+
+def lay_out_data(folder: Path, data_root: Path) -> None:
+    """Fills a data root with the made data sets, and links to what else lies in the user's."""
+    folder.mkdir(parents=True)
+    for write in MADE.values():
+        write(folder)
+    for path in data_root.iterdir() if data_root.is_dir() else ():
+        if path.name not in MADE:
+            (folder / path.name).symlink_to(path.absolute())

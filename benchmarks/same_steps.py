@@ -35,7 +35,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.made_data import MADE
+from benchmarks.made_data import lay_out_data
 
 Changes = Mapping[str, object]
 
@@ -113,16 +113,6 @@ def changes_of(recipe: Mapping[str, Any], name: str, steps: int) -> dict[str, ob
             changes[f"streams.{stream}.views.threshold"] = THRESHOLD
     changes |= CHANGES.get(name, {})
     return changes | dict.fromkeys(("training.validate_every", "training.checkpoint_every"), changes["training.steps"])
-
-
-def lay_out_data(folder: Path, data_root: Path) -> None:
-    """Fills a data root with the made data sets, and links to what else lies in the user's."""
-    folder.mkdir(parents=True)
-    for write in MADE.values():
-        write(folder)
-    for path in data_root.iterdir() if data_root.is_dir() else ():
-        if path.name not in MADE:
-            (folder / path.name).symlink_to(path.absolute())
 
 
 # Training ------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.common.machine import machine_text, stamp
-from benchmarks.made_data import MADE
+from benchmarks.made_data import lay_out_data
 
 RECIPES = "digits_50labels,mnist_100labels,fashion_mnist_1000labels,cifar10_4000labels_cpu,faces_masks,mnist_ladder"
 WORKER = r"""
@@ -140,12 +140,7 @@ def measured(
     """The figures of one recipe by each checkout; the rounds alternate between them."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "data"
-        root.mkdir()
-        for write in MADE.values():
-            write(root)
-        for path in data.iterdir() if data.is_dir() else ():
-            if path.name not in MADE:
-                (root / path.name).symlink_to(path)
+        lay_out_data(root, data)
         workers = [_worker(checkout) for checkout in checkouts]
         answers: list[list[dict[str, Any]]] = [[] for _ in checkouts]
         for _ in range(rounds):

@@ -52,7 +52,7 @@ def time_to_error(
 
 
 def reached(curve: Curve, target: float) -> dict[str, float] | None:
-    """The first row at or below an error; None where there is none."""
+    """Returns the first row at or below an error; None where there is none."""
     return next((row for row in curve if row["error"] <= target), None)
 
 

@@ -54,8 +54,8 @@ class OwnDraws:
 class Watch:
     """A contestant's processor time and wall-clock time, in seconds, over its turns alone."""
 
-    def __init__(self, contestant: Contestant, seed: int = 0) -> None:
-        self.contestant, self.draws = contestant, OwnDraws(seed)
+    def __init__(self, contestant: Contestant) -> None:
+        self.contestant, self.draws = contestant, OwnDraws(seed=0)
         self.processor = self.wall = 0.0
 
     def turn(self, steps: int) -> dict[str, float]:
@@ -81,7 +81,7 @@ def alternate(contestants: Mapping[str, Contestant], rounds: int, steps: int) ->
     return found
 
 
-def ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]], clock: str = "processor") -> dict[str, float]:
-    """Our time over theirs, round by round: the median and the ends."""
-    ratios = [own[clock] / other[clock] for own, other in zip(ours, theirs, strict=True)]
+def ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> dict[str, float]:
+    """Returns our processor time over theirs, round by round: the median and the ends."""
+    ratios = [own["processor"] / other["processor"] for own, other in zip(ours, theirs, strict=True)]
     return {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
