@@ -17,8 +17,8 @@ from semivae.data.formats.palettes import Palette
 from semivae.data.formats.preprocessing import Preprocessing, lost_share
 from semivae.data.inputs.inputs import inputs_of
 from semivae.data.sources import load_source
+from semivae.recipe.folder_source import Fit
 from semivae.recipe.schema import FolderSource
-from semivae.recipe.sources import Fit
 from semivae.tasks.map_pictures import at_own_size, map_at_own_size
 from semivae.variables import VOID
 

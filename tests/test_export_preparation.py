@@ -26,7 +26,7 @@ from semivae.classification.trust import SetThreshold, Validated, sets_of
 from semivae.data.formats.preprocessing import Preprocessing, fitted_picture
 from semivae.errors import ExportError
 from semivae.export.resampling import PictureFitting
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -22,7 +22,10 @@ def inspect(
     label: Annotated[
         str | None,
         typer.Option(
-            "--label", metavar="COLUMN", help="The column that holds the class, of a table or of one beside images."
+            "--label",
+            metavar="COLUMN",
+            help="The column that holds the class, of a table or of one beside images; or the folder of the label y, "
+            "among several.",
         ),
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it

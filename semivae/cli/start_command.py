@@ -34,7 +34,10 @@ def start(
     label: Annotated[
         str | None,
         typer.Option(
-            "--label", metavar="COLUMN", help="The column that holds the class, of a table or of one beside images."
+            "--label",
+            metavar="COLUMN",
+            help="The column that holds the class, of a table or of one beside images; or the folder of the label y, "
+            "among several.",
         ),
     ] = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
@@ -84,10 +87,12 @@ def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | 
     """What was asked for, with the template `photos` for photographs whose network is at hand, or as the user says."""
     from semivae.inspection.starting import are_photographs, network_is_at_hand
 
-    if asked.template != "folder":
+    if asked.template != "folder" or (template == "photos" and getattr(asked.source, "folders", None)):
         if template is not None or weights_given:
             what = "--template" if template is not None else "--weights"
-            raise typer.BadParameter("it is for images in folders, and these data are no such", param_hint=what)
+            raise typer.BadParameter(
+                "it is for images in folders of one label, and these data are no such", param_hint=what
+            )
         return asked
     if template is None and not weights_given:
         if not are_photographs(asked, inspected):

@@ -16,6 +16,7 @@ from semivae.data.paths import reachable
 from semivae.data.readers.masks import part_of
 from semivae.data.readers.parts import folders_in, parts_in, top_of
 from semivae.errors import DataError
+from semivae.inspection.label_folders import label_folders
 from semivae.text import count_of, join_names
 
 LABELS = ("label", "labels", "class", "target", "y", "species", "category", "diagnosis", "outcome", "type", "kind")
@@ -44,7 +45,8 @@ def choose(path: Path, column: str | None = None) -> Choice:
 
     Args:
         path: a folder, a .zip, a table or an .npz.
-        column: the one that holds the class, of a table or of one beside images; None: by its name.
+        column: the one that holds the class, of a table or of one beside images, or the folder of the label y among
+            several; None: by its name.
 
     Raises:
         DataError: nothing is there, or nothing that is read, or no table has this column.
@@ -89,12 +91,16 @@ def _of_files(path: Path, column: str | None) -> Choice:
                 several = not isinstance(columns[1], str)
                 what = f"images with the table of {'attributes' if several else 'labels'} {table}"
                 return Choice("attributes" if several else "folder", {"name": "folder", **here, **keys}, what)
+        if labels := label_folders(files, top, column):
+            named = ", ".join(f"{label}: {folder}" for label, folder in labels.items())
+            reason = f"folders that each sort images by a label, {named}; --label FOLDER names another y"
+            return Choice("folder", {"name": "folder", **here, "folders": labels}, reason)
         if not any(map(is_image, files.names)):
             raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
     if column is not None:
         raise DataError(
-            f"{path.absolute()} holds no table with a column {column} and one of files, such as file_name; correct "
-            "--label, or leave it out to take the folders for classes"
+            f"{path.absolute()} holds no table with a column {column} and one of files, such as file_name, nor several "
+            f"folders of labels, one called {column}; correct --label, or leave it out to take the folders for classes"
         )
     what = f"folders of images, parts {', '.join(parts)}" if parts else "folders of images, one a class"
     return Choice("folder", {"name": "folder", **here}, what)

@@ -15,8 +15,8 @@ from semivae.data.formats.image_files import ADVICE, unreadable_text
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.inputs.further_labels import spelling_doubts
+from semivae.data.readers.arranging import arranged
 from semivae.data.readers.folder import (
-    arrange,
     class_numbers,
     further_labels,
     held_out,
@@ -24,7 +24,6 @@ from semivae.data.readers.folder import (
     label_info,
     label_values,
 )
-from semivae.data.readers.label_table import arrange_by_table
 from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
 from semivae.inspection.counting import counted
@@ -52,11 +51,11 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
     """
     mistakes: list[str] = []
     with open_files(path) as files:
-        layout = arrange(files, mistakes.append) if source.labels is None else arrange_by_table(files, source)
+        layout = arranged(files, source, mistakes.append)
         parts = _parts(layout, source, mistakes)
         found = look_at_files(files, parts.files, preprocessing_of(source))
         kind: Kind = "classes" if source.labels is None else "table"
-        rest = unused(files, {*parts.files, *_tables(files, source)}, kind)
+        rest = unused(files, {*parts.files, *layout.copies, *_tables(files, source)}, kind)
     if found.unreadable:
         mistakes.append(f"{unreadable_text(files, found.unreadable, len(parts.files))}. {ADVICE}")
     what, how = str(path), preprocessing_of(source)
@@ -80,6 +79,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
         parts=count.parts if count and count.parts else parts.counts(),
         classes=count.classes if count and count.classes else parts.by_folder(layout),
         further=count.further if count else {},
+        folders=layout.folders,
         numbers=count.numbers if count else {},
         images=facts,
         duplicates=equal,

@@ -61,7 +61,8 @@ def inspect(
         place: a recipe, its file or the name of a shipped one; or a folder or .zip of images, a table, or an .npz.
         set: changes to the recipe, as in `semivae.train`; of a path to the template that fits, such as
             `{"source.size": 64}`.
-        label: the column that holds the class, of a table or of one beside images, where a path is given.
+        label: where a path is given, the column that holds the class, of a table or of one beside images, or the folder
+            of the label y among several.
         data_root: where the data of a recipe live.
 
     Raises:

@@ -17,7 +17,7 @@ from semivae.data.formats.levels import Levels
 from semivae.data.formats.preprocessing import Preprocessing, Size, lost_share
 from semivae.data.formats.remarks import LOST
 from semivae.inspection.facts import ImageFacts
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 from semivae.text import count_of
 from semivae.variables import Sample
 

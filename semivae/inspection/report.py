@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from semivae.data.readers.parts import LabelFolder
 from semivae.inspection import text
 from semivae.inspection.facts import ColumnFacts, Counts, Duplicates, ImageFacts, LabelFacts, MaskFacts, Unused
 from semivae.text import count_of, join_names
@@ -22,6 +23,7 @@ class DataReport:
         parts: how many examples each part has.
         classes: how many examples of each class each part has, in the order of the class numbers.
         further: what is known of each further label, by name.
+        folders: of which label each is, where several folders sort the same images.
         numbers: of a label that is a number, how many examples of each range of numbers each part has.
         images, columns, masks: what is known of them; None or () where there are none.
         duplicates: examples that are there more than once.
@@ -46,6 +48,7 @@ class DataReport:
     warnings: tuple[str, ...] = ()
     further: Mapping[str, LabelFacts] = field(default_factory=dict)
     numbers: Mapping[str, Counts] = field(default_factory=dict)
+    folders: tuple[LabelFolder, ...] = ()
 
     def __repr__(self) -> str:
         """The page that `semivae inspect` prints."""
@@ -63,6 +66,7 @@ class DataReport:
             lines += ["", text.parts_line(self.parts)]
         lines += text.number_table(self.numbers, self.classes) if self.numbers else text.class_table(self.classes)
         lines += text.further_lines(self.further)
+        lines += text.folder_lines(self.folders)
         if self.images is not None:
             lines += ["", *text.image_lines(self.images)]
         if self.masks is not None:

@@ -18,8 +18,7 @@ from semivae.data.formats.palettes import shown_colours
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.hashing import ranked
 from semivae.data.packed.store import is_packed
-from semivae.data.readers.folder import arrange
-from semivae.data.readers.label_table import arrange_by_table
+from semivae.data.readers.arranging import arranged
 from semivae.data.readers.masks import palette_of, part_of
 from semivae.data.readers.parts import parts_in, top_of
 from semivae.data.sources import load_source, place_of
@@ -113,7 +112,7 @@ def _of_folder(source: FolderSource, path: Path) -> list[Row]:
         return found[:COLUMNS]
 
     with open_files(path) as files:
-        layout = arrange(files, lambda _: None) if source.labels is None else arrange_by_table(files, source)
+        layout = arranged(files, source, lambda _: None)
         rows = [(label, layout.files_of(label)) for label in layout.classes[:MOST_ROWS]]
         rows += [("with a number", list(layout.numbers))] if layout.numbers else []
         rows += [("(no label)", layout.unlabelled)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from semivae.errors import DataError, RecipeError
+from semivae.inspection.further_factors import with_further_labels
 from semivae.inspection.inspecting import Asked
 from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
@@ -31,7 +32,7 @@ MEANT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 def are_photographs(asked: Asked, inspected: Inspected) -> bool:
     """Whether most of the images in folders are in colour and at least 96 pixels wide and high."""
     facts = inspected.report.images
-    if asked.template != "folder" or asked.source.name != "folder" or facts is None:
+    if asked.template != "folder" or asked.source.name != "folder" or facts is None or asked.source.folders:
         return False
     large = sum(count for size, count in facts.sizes if min(size) >= SMALLEST_PHOTOGRAPH)
     return 2 * large > facts.count and 2 * (facts.grey or 0) < facts.count and facts.channels == 3
@@ -79,6 +80,8 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
         text = text.replace("weights: default", f"weights: {_scalar(str(weights.absolute()))}")
     if quick:
         text = re.sub(r"\b(steps|validate_every): (\d+)", _fewer, text)
+    if getattr(asked.source, "folders", None) and inspected.dataset is not None:
+        text = with_further_labels(text, inspected.dataset)
     _refuse_misfit(text, inspected)
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from semivae.data.readers.parts import LabelFolder
 from semivae.inspection.facts import PARTS, ColumnFacts, Counts, Duplicates, ImageFacts, LabelFacts, MaskFacts
 from semivae.text import count_of, join_names, shortened
 
@@ -59,6 +60,16 @@ def further_lines(further: Mapping[str, LabelFacts]) -> list[str]:
         hidden = f"; the split hides {facts.hidden:,}" if facts.hidden else ""
         lines.append(f"{name} ({facts.kind}: {join_names(facts.classes, 6)}): {', '.join(counts) or 'none'}{hidden}")
     return ["", "further labels", *lines] if lines else []
+
+
+def folder_lines(folders: Sequence[LabelFolder]) -> list[str]:
+    """How many images each of several folders labels, below an empty line; nothing of a single one."""
+    lines = [
+        f"{each.folder} ({each.label}): {count_of(each.images, 'image', 'images')}, of which another folder labels "
+        f"{each.shared:,} too"
+        for each in folders
+    ]
+    return ["", "folders, by the label that they give", *lines] if lines else []
 
 
 def image_lines(facts: ImageFacts) -> list[str]:

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from semivae.recipe.bodies import Body
+from semivae.recipe.folder_source import Fit
 from semivae.recipe.section import Name, Positive, Section, Side
-from semivae.recipe.sources import Fit
 
 
 class FeatureSpec(Section):

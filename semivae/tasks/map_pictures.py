@@ -16,7 +16,7 @@ from semivae.data.formats.palettes import Palette, shown_colours
 from semivae.data.formats.preprocessing import Size, filled_part, shown_part
 from semivae.data.formats.raster import LARGE
 from semivae.errors import RunError
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 from semivae.variables import VOID
 
 VOID_NUMBER = 255  # the usual value in index masks

@@ -17,8 +17,8 @@ from semivae.data.formats.palettes import Palette
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.paths import reachable
 from semivae.errors import RunError
+from semivae.recipe.folder_source import Fit
 from semivae.recipe.schema import VariableSpec
-from semivae.recipe.sources import Fit
 from semivae.text import join_names, short_repr
 from semivae.variables import VOID
 

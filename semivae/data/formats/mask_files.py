@@ -13,7 +13,7 @@ from semivae.data.formats.palettes import MOST_CLASSES, Map, Palette, by_colour,
 from semivae.data.formats.preprocessing import Size, contained, fitted_picture
 from semivae.data.formats.raster import LARGE, open_raster
 from semivae.data.inputs.pixels import Array
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 from semivae.variables import VOID
 
 Colour = tuple[int, int, int]

@@ -18,7 +18,7 @@ from semivae.data.formats.preprocessing import fitted_picture
 from semivae.data.formats.regular_files import read_regular
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 from semivae.text import join_names
 from semivae.variables import VOID
 

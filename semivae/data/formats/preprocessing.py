@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from semivae.recipe.sources import Background, Fit, FolderSource, MasksSource
+from semivae.recipe.folder_source import Background, Fit, FolderSource
+from semivae.recipe.sources import MasksSource
 
 Size = tuple[int, int]  # width, height, as Pillow has them
 Box = tuple[float, float, float, float]

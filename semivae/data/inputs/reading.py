@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semivae.data.formats.preprocessing import Size
 from semivae.data.inputs.pixels import as_model_values
-from semivae.recipe.sources import Fit
+from semivae.recipe.folder_source import Fit
 from semivae.text import count_of, join_names
 
 

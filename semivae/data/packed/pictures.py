@@ -20,8 +20,8 @@ from semivae.data.formats.mapped_arrays import MappedArray, created_array, opene
 from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.packed.store import finish_packing, only_packer, path_of, settings_of
-from semivae.data.readers.folder import arrange, further_labels, held_out, label_doubts, label_info, label_values
-from semivae.data.readers.label_table import arrange_by_table
+from semivae.data.readers.arranging import arranged
+from semivae.data.readers.folder import further_labels, held_out, label_doubts, label_info, label_values
 from semivae.data.readers.parts import Labelled, Layout
 from semivae.errors import DataError
 from semivae.files import write_whole
@@ -77,7 +77,7 @@ def pack_pictures(source: FolderSource, path: Path, folder: Path, tell: Tell) ->
     """
     how = preprocessing_of(source)
     with open_files(path) as files, only_packer(folder):
-        layout = arrange(files) if source.labels is None else arrange_by_table(files, source)
+        layout = arranged(files, source)
         parts = Parts.of(layout, source.test_share)
         shown = [name for name, _ in (*parts.train, *parts.unlabelled)]
         tested = [name for name, _ in parts.test]

@@ -26,6 +26,23 @@ Labelled = list[tuple[str, str]]  # (file name, class name)
 
 
 @dataclass(frozen=True)
+class LabelFolder:
+    """A folder that sorts images by one label, where there are several.
+
+    Attributes:
+        label: what the recipe calls it.
+        folder: its path below the source's.
+        images: how many have a class by it.
+        shared: of these, how many have one by another folder too.
+    """
+
+    label: str
+    folder: str
+    images: int
+    shared: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """What a folder's structure says: which file belongs where.
 
@@ -41,6 +58,8 @@ class Layout:
         further: by further label, what the table says of the files, as cells.
         attributes: by file, its vector, where the label is one; `classes` are then the names of its entries.
         numbers: by file, its number, where the label is one; there are no classes then.
+        copies: files that are the same image as another one, which stands for them.
+        folders: of which label each is, where several folders sort the same images.
     """
 
     top: str
@@ -54,6 +73,8 @@ class Layout:
     further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attributes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    copies: tuple[str, ...] = ()
+    folders: tuple[LabelFolder, ...] = ()
 
     @property
     def by_class(self) -> bool:

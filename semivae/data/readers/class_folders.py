@@ -1,0 +1,95 @@
+"""Images in folders of classes, sorted into classes and parts by where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semivae.data.formats.file_trees import Files
+from semivae.data.formats.label_files import ordered_classes
+from semivae.data.readers.parts import (
+    Labelled,
+    Layout,
+    Part,
+    Refuse,
+    at_once,
+    composed,
+    folders_in,
+    images_in,
+    parts_in,
+    top_of,
+    unused_files,
+)
+from semivae.errors import DataError
+from semivae.text import join_names
+
+
+def arrange(files: Files, refuse: Refuse = at_once) -> Layout:
+    """Sort the files of a folder into classes and parts.
+
+    Args:
+        files: what lies there.
+        refuse: takes each mistake in turn; if it raises no error, what is right is sorted.
+
+    Raises:
+        DataError: the folder has none of the two structures, or a class lacks images.
+    """
+    top = top_of(files)
+    parts = parts_to_train(files, top)
+    train_top = parts.get("train", top)
+    classes, train = _train(files, train_top, refuse)
+    val, test = (_further(files, parts[part], classes, refuse) if part in parts else None for part in ("val", "test"))
+    unlabelled = images_in(files, parts["unlabelled"]) if "unlabelled" in parts else []
+    used = {*(name for part in (train, val or [], test or []) for name, _ in part), *unlabelled}
+    rest = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
+    return Layout(train_top, classes, train, val, test, unlabelled, unused=rest)
+
+
+def parts_to_train(files: Files, top: str) -> dict[Part, str]:
+    """Returns the folders that are parts; none where all are classes. Raises DataError for parts without train."""
+    parts = parts_in(files, top)
+    if "train" in parts or not parts:
+        return parts
+    if set(parts) == {"val"} and not folders_in(files, parts["val"]):  # a class: `valid` beside `invalid`
+        return {}
+    place = f"{files.place}/{top}".rstrip("/")
+    names = " and ".join(sorted(folder[len(top) : -1] for folder in parts.values()))
+    raise DataError(
+        f"{place} has {names} but no train; add train/CLASS/... The parts are called train, val, test and unlabelled"
+    )
+
+
+def members_in(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
+    """Returns the class folders right below `prefix`, in order, and the images in each, at any depth."""
+    images = [(name, name.removeprefix(prefix).partition("/")) for name in images_in(files, prefix)]
+    return ordered_classes(folders_in(files, prefix)), [(name, label) for name, (label, slash, _) in images if slash]
+
+
+def _train(files: Files, prefix: str, refuse: Refuse) -> tuple[tuple[str, ...], Labelled]:
+    place = f"{files.place}/{prefix}".rstrip("/")
+    classes, members = members_in(files, prefix)
+    if len(classes) < 2:
+        held = f"only the folder {classes[0]}" if classes else "no folder"
+        tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
+        name = tables[0].rpartition("/")[2] if tables else ""
+        hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
+        refuse(f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}")
+    empty = sorted(set(classes) - {label for _, label in members})
+    if empty:
+        refuse(f"{place} has classes with no image: {join_names(empty)}; add images or remove the folders")
+    return classes, members
+
+
+def _further(files: Files, prefix: str, classes: Sequence[str], refuse: Refuse) -> Labelled:
+    """The images of another part, by the classes of the part to train on."""
+    place = f"{files.place}/{prefix}".rstrip("/")
+    found, members = members_in(files, prefix)
+    spelt = {composed(name): name for name in classes}
+    unknown = [name for name in found if composed(name) not in spelt]
+    if unknown:
+        refuse(
+            f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
+            "Rename the folders, or add the classes to train"
+        )
+    if not members:
+        refuse(f"{place} has no image in a class folder; add some, or remove it and a part of train is set aside")
+    return [(name, spelt[composed(label)]) for name, label in members if composed(label) in spelt]
