@@ -102,10 +102,12 @@ def test_the_examples_for_scikit_learn_run(tmp_path: Path, monkeypatch: pytest.M
     """What the page shows, line by line; the model that it saves and opens predicts."""
     monkeypatch.chdir(tmp_path)
     blocks = code(ROOT / "docs" / "scikit-learn.md", "python")
-    assert len(blocks) == 1
+    assert len(blocks) == 2
     namespace: dict[str, Any] = {}
     exec(compile(blocks[0], "docs/scikit-learn.md", "exec"), namespace)
     assert namespace["model"].score(namespace["X"], namespace["truth"]) > 0.9
+    exec(compile(blocks[1], "docs/scikit-learn.md", "exec"), namespace := {})
+    assert namespace["model"].average_precision(namespace["X"], namespace["truth"]) > 0.75
 
 
 def test_figures_are_those_that_the_project_draws() -> None:

@@ -37,7 +37,10 @@ SHAPES = {
     "svhn_1000labels": (3, 32, 32),
 }
 # their shapes are those of the data
-TEMPLATES = ("arrays", "arrays_numbers", "attributes", "folder", "masks", "photos", "table", "table_numbers")
+TEMPLATES = (
+    "arrays", "arrays_attributes", "arrays_numbers", "attributes", "folder", "masks", "photos",
+    "table", "table_attributes", "table_numbers",
+)  # fmt: skip
 SMALL = {
     "training.steps": 3,
     "training.twin": True,

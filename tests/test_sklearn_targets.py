@@ -68,5 +68,7 @@ def test_numbers_of_labels() -> None:
 
 
 def test_attributes_are_refused_with_advice() -> None:
-    with pytest.raises(ValueError, match=r"y should be a 1d array, got .*\(4, 2\).*learnt by semivae.train"):
+    with pytest.raises(
+        ValueError, match=r"should be a 1d array, got .*\(4, 2\).*learnt by SemiVAEMultilabelClassifier"
+    ):
         read_targets(np.array([[0, 1], [1, 1], [0, 0], [1, 0]]))

@@ -91,10 +91,10 @@ def _of_files(path: Path, column: str | None) -> Choice:
                 several = not isinstance(columns[1], str)
                 what = f"images with the table of {'attributes' if several else 'labels'} {table}"
                 return Choice("attributes" if several else "folder", {"name": "folder", **here, **keys}, what)
-        if labels := label_folders(files, top, column):
-            named = ", ".join(f"{label}: {folder}" for label, folder in labels.items())
-            reason = f"folders that each sort images by a label, {named}; --label FOLDER names another y"
-            return Choice("folder", {"name": "folder", **here, "folders": labels}, reason)
+        if labelled := label_folders(files, top, column):
+            listed = ", ".join(f"{label}: {folder}" for label, folder in labelled.items())
+            reason = f"folders that each sort images by a label, {listed}; --label FOLDER names another y"
+            return Choice("folder", {"name": "folder", **here, "folders": labelled}, reason)
         if not any(map(is_image, files.names)):
             raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
     if column is not None:

@@ -21,6 +21,7 @@ from semivae.recipe.factors import (
     VariableSpec,
 )
 from semivae.recipe.features import FeatureSpec
+from semivae.recipe.folder_source import FolderSource
 from semivae.recipe.former_names import renamed
 from semivae.recipe.networks import Net
 from semivae.recipe.painting import PainterSpec
@@ -31,7 +32,6 @@ from semivae.recipe.sources import (
     ArraysSource,
     BuiltInSource,
     CelebAMaskSource,
-    FolderSource,
     MasksSource,
     MemorySource,
     Source,

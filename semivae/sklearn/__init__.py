@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from semivae.sklearn.classifier import SemiVAEClassifier
+from semivae.sklearn.multilabel import SemiVAEMultilabelClassifier
 from semivae.sklearn.regressor import SemiVAERegressor
 
-__all__ = ["SemiVAEClassifier", "SemiVAERegressor"]
+__all__ = ["SemiVAEClassifier", "SemiVAEMultilabelClassifier", "SemiVAERegressor"]

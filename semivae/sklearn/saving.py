@@ -99,6 +99,27 @@ class RegressorFacts(Facts):
         return super().attributes() | {"_scores": self.scores}
 
 
+class MultilabelFacts(Facts):
+    """What `estimator.json` holds of a multi-label classifier.
+
+    Attributes:
+        classes: what the columns of Y are called.
+        thresholds: of each.
+    """
+
+    estimator: Literal["SemiVAEMultilabelClassifier"] = "SemiVAEMultilabelClassifier"
+    classes: list[int | str]
+    thresholds: list[float]
+
+    def attributes(self) -> dict[str, Any]:
+        """What `fit` sets, by name, but the run."""
+        texts = any(isinstance(name, str) for name in self.classes)
+        return super().attributes() | {
+            "classes_": np.array(self.classes, dtype=object if texts else np.int64),
+            "thresholds_": np.array(self.thresholds, dtype=np.float64),
+        }
+
+
 AnyFacts = TypeVar("AnyFacts", bound=Facts)
 
 
@@ -158,7 +179,9 @@ def read_estimator(folder: Path, kind: type[AnyFacts]) -> tuple[AnyFacts, Files]
         )
     try:
         content = path.read_bytes()
-        names = [found.model_fields["estimator"].default for found in (ClassifierFacts, RegressorFacts)]
+        names = [
+            found.model_fields["estimator"].default for found in (ClassifierFacts, MultilabelFacts, RegressorFacts)
+        ]
         named, asked = json.loads(content).get("estimator", names[0]), kind.model_fields["estimator"].default
         if named in names and named != asked:
             raise RunError(f"{folder}: holds a {named}; open it by {named}.load")

@@ -48,8 +48,8 @@ def read_targets(y: Any, unlabelled: Any = -1) -> Targets:
     """
     if (shape := np.asarray(y, dtype=object).shape)[1:] and shape[1] > 1:
         raise ValueError(
-            f"y should be a 1d array, got an array of shape {shape} instead; several attributes of each example are "
-            'learnt by semivae.train(recipe, dataset={"x": X, "y": y}), with y: {family: bernoulli} in the recipe'
+            f"y should be a 1d array, got an array of shape {shape} instead; several yes-or-no labels of each "
+            "example are learnt by SemiVAEMultilabelClassifier"
         )
     labels = column_or_1d(y, warn=True, dtype=None)
     known = labelled(labels, unlabelled)
