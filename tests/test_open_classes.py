@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 from torch.distributions import Categorical
 from typer.testing import CliRunner
@@ -29,6 +31,8 @@ from semivae.game.teaching.open_teacher import align_open
 from semivae.parallel.shards import Shard
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import Recipe
+from semivae.reports.card import card
+from semivae.reports.promises import beyond
 from semivae.scenario.build import build_scenario, resolve
 from semivae.scenario.plan import plan_of
 from semivae.sklearn import SemiVAEClassifier
@@ -434,10 +438,27 @@ def test_labels_of_another_kind_have_no_strangers() -> None:
         semivae.train(toy_recipe(source={"name": "memory"}), dataset=arrays, device="cpu")
 
 
-def test_an_estimator_of_scikit_learn_has_no_strangers() -> None:
+def test_an_estimator_of_scikit_learn_takes_strangers_that_have_no_label() -> None:
     arrays, _ = toy()
-    with pytest.raises(RecipeError, match="this estimator answers with the classes of y alone"):
+    with pytest.raises(RecipeError, match="marks them as having no label"):
         SemiVAEClassifier(recipe=toy_recipe(), steps=2).fit(arrays["x"], arrays["y"])
+    centres = np.array([[0.0, 6.0], [6.0, 0.0], [-6.0, -6.0]])
+    kinds = np.arange(300) % 3
+    x = centres[kinds] + np.random.default_rng(0).normal(size=(300, 2))
+    y = np.where((np.arange(300) < 90) & (kinds < 2), kinds, -1)
+    model = SemiVAEClassifier(strangers=0.45, steps=300, random_state=0).fit(x, y)
+    assert model.classes_.tolist() == [0, 1] and model.predict_proba(x).shape == (300, 2)
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1.0)
+    assert roc_auc_score(kinds == 2, model.stranger_proba(x)) > 0.95
+    assert model.score(x[kinds < 2], kinds[kinds < 2]) > 0.95
+    prior = SemiVAEClassifier(strangers=0.45, steps=2, class_prior=[0.8, 0.2], random_state=0).fit(x, y)
+    assert prior.predict_proba(x[:3]).shape == (3, 2) and np.isfinite(prior.stranger_proba(x)).all()
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.stranger_proba(x), model.stranger_proba(x))
+    with pytest.raises(ValueError, match="y gives each one a label"):
+        SemiVAEClassifier(strangers=0.2, steps=2).fit(x[kinds < 2], kinds[kinds < 2])
+    with pytest.raises(ValueError, match=r"knows no strangers; fit with strangers="):
+        SemiVAEClassifier(steps=2, random_state=0).fit(x, y).stranger_proba(x)
 
 
 # Commands ------------------------------------------------------------------------------------------------------------
@@ -474,6 +495,40 @@ def test_evaluate_tells_strangers_from_errors(folder: Path) -> None:
     assert list(report["last"]["per_class"]) == list("01234567")
     shown = command("evaluate", folder / "run")
     assert "Strangers: 96 of 500 images; errors are of the other 404" in shown and "AUROC" in shown
+
+
+def test_sets_promise_something_of_known_classes_and_say_what_becomes_of_strangers(folder: Path) -> None:
+    sets = json.loads(command("evaluate", folder / "run", "--json"))["sets"]
+    assert sum(sets["sizes"]) == 404, "known test digits alone"
+    low, high = sets["expected_interval"]
+    assert low - 0.02 <= sets["covered"] <= high + 0.02
+    other = sets["beyond"]
+    assert other["count"] == 96 and 0.0 <= other["alone"] <= other["named"] and other["named"] + other["missed"] <= 1.0
+    assert other["named"] > 0.5
+    shown = " ".join(command("evaluate", folder / "run").split())
+    assert "strangers, of which nothing is promised: of 96 sets" in shown and "of 404 images" in shown
+    said = CliRunner().invoke(app, ["predict", str(folder / "run"), str(folder / "images"), "--coverage", "0.9"])
+    assert said.exit_code == 0 and "strangers are promised nothing" in " ".join(said.output.split())
+    refused = command("predict", folder / "run", folder / "images", "--at-most-error", "0.2", code=1)
+    assert "withheld answers promise an error" in " ".join(refused.split())
+    assert "withheld answers" in command("evaluate", folder / "run", "--at-most-error", "0.2", code=1)
+
+
+def test_sets_of_the_last_class() -> None:
+    sets = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    assert beyond(sets) == {"count": 4, "named": 0.5, "alone": 0.25, "missed": 0.25, "mean_size": 1.25}
+
+
+def test_exports_and_cards_tell_of_strangers(folder: Path) -> None:
+    run = semivae.load(folder / "run")
+    run.export(folder / "m.safetensors", coverage=0.9)
+    with safe_open(folder / "m.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["strangers"]) == {"class": "strangers", "share": 0.25}
+    assert json.loads(metadata["classes"])[-1] == "strangers"
+    assert json.loads(metadata["sets"])["of"].startswith("examples of known classes")
+    text = card(run)
+    assert "AUROC of strangers" in text and "answered as `strangers`" in text and "type: roc_auc" in text
 
 
 def test_predict_says_who_is_probably_a_stranger(folder: Path) -> None:

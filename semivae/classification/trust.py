@@ -180,8 +180,9 @@ class Validated:
         """Above which confidence to answer, for an error in (0, 1) among the answers.
 
         Raises:
-            RunError: the error is none, or the validation examples cannot promise it.
+            RunError: the error is none, or the validation examples cannot promise it, or the kind of the label.
         """
+        refuse_by_kind(self.classifier.run, answering=True)
         checked_share(at_most_error, "at_most_error")
         odds, right = log_odds(self.log_posterior), self.log_posterior.argmax(axis=1) == self.labels
         found = choose_threshold(odds, right, at_most_error)

@@ -107,7 +107,8 @@ def export(
     promised = {}
     if coverage is not None:
         threshold = Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage, sets)
-        promised = {"sets": threshold.facts() | {"words": threshold.words}}
+        held = {"of": run.task.promised} if run.task.promised else {}
+        promised = {"sets": threshold.facts() | held | {"words": threshold.words}}
     factor = label_factor(run).standalone().cpu()
     front = run.feature_networks.get(run.image)
     front = None if front is None else front.cpu().to(memory_format=torch.contiguous_format)
@@ -305,5 +306,6 @@ def _metadata(
         "preprocessing": json.dumps(preparation),
         "recipe": dump_recipe(run.recipe),
         **({"unit": unit} if unit else {}),
+        **{name: json.dumps(facts) for name, facts in run.task.metadata(run.recipe.variables[run.label]).items()},
         **{name: json.dumps(facts) for name, facts in (promised | chosen).items()},
     }

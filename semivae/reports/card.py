@@ -181,7 +181,7 @@ def _use(run: TrainedModel, name: str) -> str:
 def _limits(run: TrainedModel, report: Mapping[str, Any] | None) -> str:
     lines = []
     if run.classes:
-        lines.append("- Every input is taken for one of its classes; `semivae novelty` tells inputs of no known kind.")
+        lines.append(f"- {run.task.limits}")
         lines.append("- Probabilities hold for the class frequencies of training; `--prior` corrects them for others.")
     scores = report["last"] if report else {}
     errors = {name: error for name, error in scores.get("per_class", {}).items() if error is not None}

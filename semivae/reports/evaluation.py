@@ -88,7 +88,7 @@ def evaluate(
     last = (
         run.at("last") if isinstance(run, TrainedModel) else TrainedModel.load(run, data_root=data_root, device=device)
     )
-    refuse_by_kind(last, test_prior=test_prior, judge=judge, sets=at_most_error)
+    refuse_by_kind(last, test_prior=test_prior, judge=judge, sets=at_most_error, answering=at_most_error)
     if at_most_error is not None and (split != "test" or prior is not None or test_prior is not None):
         raise RunError(
             f"{last.path}: an error is promised of new examples like the validation ones, without another prior, and "

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification import Classifier
@@ -18,6 +19,22 @@ from semivae.metrics import error_interval
 
 COVERAGE = 0.95  # that an evaluation measures unasked
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # of the examples, answered
+
+
+def beyond(sets: NDArray[np.bool_]) -> dict[str, Any]:
+    """What became of examples of the last class, of which nothing is promised, from their sets [n, K].
+
+    "count", "named" (the share whose set holds their class), "alone" (and nothing else), "missed" (whose set holds
+    other classes alone) and "mean_size".
+    """
+    last, others = sets[:, -1], sets[:, :-1].any(axis=1)
+    return {
+        "count": len(sets),
+        "named": float(last.mean()),
+        "alone": float((last & ~others).mean()),
+        "missed": float((~last & others).mean()),
+        "mean_size": float(sets.sum(axis=1).mean()),
+    }
 
 
 def promises_report(
@@ -33,7 +50,9 @@ def promises_report(
     measured on the examples given "covered" (the share whose set holds their class), "covered_interval" (95%,
     Clopper-Pearson), "expected_interval" (where "covered" lies in 95% of the draws of validation and test examples, if
     the promise holds), "mean_size", "sizes" (how many sets have 0, 1, ..., K classes) and "empty" (share). Where there
-    are too few validation examples, or they cannot be read, only "refused", the reason.
+    are too few validation examples, or they cannot be read, only "refused", the reason. Where nothing is promised of
+    some examples (`Task.is_promised`), as of strangers, these figures are of the others, and `beyond` says what became
+    of them.
     "risk_coverage": "curve", the error among the surest share of the examples, and "aurc", the area under it.
     "answering": the attributes of `Answering`, "test_answered" (share), and "test_error" and "test_error_interval",
     None where nothing is answered.
@@ -53,17 +72,23 @@ def promises_report(
         if at_most_error is not None:
             raise
         return {"sets": {"refused": str(error)}, **report}
-    found = sets_of(threshold, log_posterior, uniform_in(classifier.run, images))
-    covered, sizes = int(found[np.arange(len(truth)), truth].sum()), found.sum(axis=1)
+    every = sets_of(threshold, log_posterior, uniform_in(classifier.run, images))
+    promised = classifier.run.task.is_promised(labels, classifier.run.classes).numpy()
+    found, known = every[promised], truth[promised]
+    if not len(known):
+        return {"sets": {"refused": "nothing is promised of any of these examples"}, **report}
+    covered, sizes = int(found[np.arange(len(known)), known].sum()), found.sum(axis=1)
     sets = threshold.facts() | {
         "chosen_on_validation": validated.choices,
-        "covered": covered / len(truth),
-        "covered_interval": list(error_interval(covered, len(truth))),
-        "expected_interval": list(coverage_interval(threshold.count, COVERAGE, examples=len(truth))),
+        "covered": covered / len(known),
+        "covered_interval": list(error_interval(covered, len(known))),
+        "expected_interval": list(coverage_interval(threshold.count, COVERAGE, examples=len(known))),
         "mean_size": float(sizes.mean()),
         "sizes": np.bincount(sizes, minlength=found.shape[1] + 1).tolist(),
         "empty": float((sizes == 0).mean()),
     }
+    if not promised.all():
+        sets["beyond"] = beyond(every[~promised])
     if at_most_error is None:
         return {"sets": sets, **report}
     answering = validated.answering(at_most_error)

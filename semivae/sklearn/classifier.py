@@ -27,6 +27,7 @@ from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targ
 
 Floats = NDArray[np.float64]
 DRAWS = 16  # codes for each example in a bound of log p(x)
+SMALLEST = 1e-12  # probability of a class before they are divided by their sum
 FITTED_ON = 200  # images, of the slope of their complexity
 
 
@@ -39,6 +40,8 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         class_prior: how frequent the classes are where the estimator is used, if that is not as among the labelled
             examples: "uniform", {class: share}, or one number for each class in order. What is learnt of p(y) and
             predictions follow it.
+        strangers: the share of the examples without a label that belong to none of the classes, such as 0.2, or
+            "estimate"; None: there are none. `stranger_proba` says which are; `predict` names the best class.
         steps: of training; None: as the recipe says.
         set: changes to the recipe, such as {"training.weight_decay": 0.01}.
         unlabelled: what `y` holds where there is no label, beside None and NaN, which always mean that.
@@ -61,6 +64,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         recipe: str | Path | Recipe | None = None,
         *,
         class_prior: Any = None,
+        strangers: float | str | None = None,
         steps: int | None = None,
         set: Mapping[str, object] | None = None,
         unlabelled: Any = -1,
@@ -70,6 +74,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
     ) -> None:
         self.recipe = recipe
         self.class_prior = class_prior
+        self.strangers = strangers
         self.steps = steps
         self.set = set
         self.unlabelled = unlabelled
@@ -100,17 +105,43 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         self.class_prior_ = self._prior(y_alone)
         recipe = self._recipe_for(given)
         x, known = self._fitted_examples(given, recipe), torch.from_numpy(targets.known)
+        if recipe.variables["y"].strangers is not None and bool(known.all()):
+            raise ValueError("strangers are found among examples without a label, and y gives each one a label")
         labels = torch.from_numpy(targets.numbers)[known]
         self._fit_run(recipe, dataset_without_test(x[known], labels, targets.names, x[~known], self._form.encoding), x)
         self._slope = self._fitted_slope(x) if given.ndim > 2 else 0.0
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
-        """Probabilities of the classes, in the order of `classes_`, float64 [n, classes]."""
-        x = self._examples(X)
-        classifier = self.run_.classifier(prior=self.class_prior_)
-        found = in_blocks(lambda part: classifier.probabilities(part).double().numpy(), x)
+        """Probabilities of the classes, in the order of `classes_`, float64 [n, classes].
+
+        With strangers, those under the condition that an example is none.
+        """
+        found = self._probabilities(X)[:, : len(self.classes_)].clip(min=SMALLEST)
         return np.asarray(found / found.sum(axis=1, keepdims=True), dtype=np.float64)
+
+    def stranger_proba(self, X: Any) -> Floats:  # noqa: N803
+        """The probability that each example belongs to none of the classes, float64 [n].
+
+        Raises:
+            ValueError: the estimator was fitted without strangers.
+        """
+        found = self._probabilities(X)
+        if found.shape[1] == len(self.classes_):
+            raise ValueError('the estimator knows no strangers; fit with strangers="estimate", or their share')
+        return found[:, -1] / found.sum(axis=1)
+
+    def _probabilities(self, X: Any) -> Floats:  # noqa: N803
+        """Probabilities of the classes, and of strangers in the last column where there are some."""
+        x = self._examples(X)
+        prior, strangers = self.class_prior_, self.run_.recipe.variables["y"].strangers
+        if prior is not None and strangers is not None:
+            share = strangers.share
+            assert not isinstance(share, str)  # training wrote down what it estimated
+            prior = np.append(prior * (1.0 - share), share)
+        classifier = self.run_.classifier(prior=prior)
+        found = in_blocks(lambda part: classifier.probabilities(part).double().numpy(), x)
+        return np.asarray(found, dtype=np.float64)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The most likely class of each example, [n]."""
@@ -189,11 +220,18 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
     def _recipe_for(self, X: NDArray[Any]) -> Recipe:  # noqa: N803
         """The recipe as it is to be trained on all of X."""
         split = {"labelled": "all", "validation": 0}
-        found = self._changed_recipe(("table", "arrays"), X, {"split": split, "variables.y.classes": None})
-        if found.variables["y"].strangers is not None:
+        changes: dict[str, object] = {"split": split, "variables.y.classes": None}
+        if self.strangers is not None:
+            changes["variables.y.strangers"] = {"share": self.strangers}
+            if self.recipe is None:  # whose p(y) the stream `labels` alone teaches
+                changes["streams.unlabelled.views.align"] = True
+                changes |= {
+                    f"streams.{name}.loss_weights": {"y": {"decoder": 0}} for name in ("labelled", "unlabelled")
+                }
+        found = self._changed_recipe(("table", "arrays"), X, changes)
+        if (named := found.variables["y"].strangers) is not None and named.classes:
             raise RecipeError(
-                "variables.y.strangers: this estimator answers with the classes of y alone; remove strangers, or use "
-                "semivae.train"
+                "variables.y.strangers.classes: y of this estimator marks them as having no label; remove classes there"
             )
         if self.class_prior_ is None:
             return found

@@ -40,8 +40,20 @@ class OpenClasses(Classes):
     refuses = MappingProxyType(
         {
             **REFUSES,
-            "sets": "prediction sets and withheld answers promise something of examples like the validation ones, and "
-            "there are no strangers among these",
+            "answering": "withheld answers promise an error of examples like the validation ones, and there are no "
+            "strangers among these",
+        }
+    )
+    promised = "examples of known classes; strangers are promised nothing"
+    limits = (
+        "An input of none of the classes is answered as `strangers`, the last one, if it is like those of training."
+    )
+    figures = MappingProxyType(
+        {
+            **Classes.figures,
+            "strangers_auroc": ("AUROC of strangers", "roc_auc", ".3f"),
+            "strangers_found": ("strangers found", "recall", ".1%"),
+            "known_lost": ("known ones lost", "false_positive_rate", ".1%"),
         }
     )
 
@@ -112,6 +124,15 @@ class OpenClasses(Classes):
         from semivae.game.teaching.open_teacher import OpenTeacher
 
         return OpenTeacher(label, views, decoder, ema_encoder)
+
+    def is_promised(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
+        """Returns which examples are of a known class."""
+        return labels < len(classes) - 1
+
+    def metadata(self, variable: VariableSpec) -> dict[str, Any]:
+        """Returns which class strangers are, and the share that training took."""
+        assert variable.strangers is not None
+        return {"strangers": {"class": STRANGERS, "share": variable.strangers.share}}
 
     def measure(self, posterior: Distribution, labels: Tensor | None) -> LabelStatistics:
         """Returns statistics in which an error is a wrong best known class; strangers among labels do not count."""

@@ -95,6 +95,8 @@ class Task(Protocol):
         output: what an exported classifier's output is called (`outputs`).
         hub_tasks: whether inputs are images -> what model hubs call the task; without an entry there are no figures.
         figures: key of a score -> its name, the hubs' name and its format, for model cards; in order.
+        promised: of which examples prediction sets promise something, for messages; "" of all.
+        limits: what a model card says of inputs that are none of the classes; "" where there are no classes.
     """
 
     family: ClassVar[str] = "categorical"
@@ -105,6 +107,8 @@ class Task(Protocol):
     output: ClassVar[str] = "probabilities"
     hub_tasks: ClassVar[Mapping[bool, str]] = MappingProxyType({})
     figures: ClassVar[Mapping[str, tuple[str, str, str]]] = MappingProxyType({})
+    promised: ClassVar[str] = ""
+    limits: ClassVar[str] = "Every input is answered as one of a known kind; `semivae novelty` tells the others."
 
     @property
     def name(self) -> str:
@@ -127,8 +131,8 @@ class Task(Protocol):
 
         Options are those of a recipe's streams (align, information, vote, adjust, mixup, cutmix) and split (ratio),
         those of classifiers and evaluations (calibrate, vote, prior, test_prior, judge), sets (prediction sets and
-        withheld answers), doubt, the novelty of an image by the uncertainty of its label, suggest, which images to
-        label, and doubts, which labels are probably wrong.
+        withheld answers), answering (withheld answers alone), doubt, the novelty of an image by the uncertainty of its
+        label, suggest, which images to label, and doubts, which labels are probably wrong.
         """
         ...
 
@@ -198,6 +202,16 @@ class Task(Protocol):
             ema_encoder: the EMA of the encoder.
         """
         ...
+
+    def is_promised(self, labels: Tensor, classes: Sequence[str]) -> Tensor:
+        """Returns which of the labelled examples [n] prediction sets promise something of, bool [n]; here all."""
+        import torch
+
+        return torch.ones(len(labels), dtype=torch.bool)
+
+    def metadata(self, variable: VariableSpec) -> dict[str, Any]:
+        """Returns what exported files say of the label beside its classes, JSON-serialisable, by key."""
+        return {}
 
     def parse(self, value: UserValue) -> Tensor:
         """Returns a user's value for such a variable, (count, *shape).

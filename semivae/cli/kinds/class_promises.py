@@ -84,6 +84,9 @@ def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, as
         f"sets with a coverage of {percent(coverage)} by {threshold.count:,} validation images (with these, {low:.1%} "
         f"to {high:.1%}): {sizes.mean():.2f} classes on average, {(sizes == 0).sum():,} empty"
     )
+    if run.task.promised:
+        found.facts["sets"]["of"] = run.task.promised
+        found.lines.append(f"the coverage is that of {run.task.promised}")
     if (sizes == 0).any():
         right = float((validated.log_posterior.argmax(axis=1) == validated.labels).mean())
         found.lines.append(

@@ -94,8 +94,14 @@ def promise_lines(report: Mapping[str, Any]) -> list[str]:
             f"prediction sets for a coverage of {percent(sets['coverage'])}: {sets['covered']:.1%} hold the class "
             f"({low:.1%} to {high:.1%}), {sets['mean_size']:.2f} classes on average, {sets['empty']:.1%} empty; by "
             f"{sets['count']:,} validation images, with which it lies between {sets['interval'][0]:.1%} and "
-            f"{sets['interval'][1]:.1%}; of {report['count']:,} images {least:.1%} to {most:.1%} are then expected"
+            f"{sets['interval'][1]:.1%}; of {sum(sets['sizes']):,} images {least:.1%} to {most:.1%} are then expected"
         )
+        if other := sets.get("beyond"):
+            lines.append(
+                f"strangers, of which nothing is promised: of {other['count']:,} sets {other['named']:.1%} hold "
+                f"strangers, {other['alone']:.1%} nothing else, {other['missed']:.1%} known classes alone; "
+                f"{other['mean_size']:.2f} classes on average"
+            )
         if sets["chosen_on_validation"]:
             lines.append(choice_line(sets["chosen_on_validation"]))
     if "answering" in report:

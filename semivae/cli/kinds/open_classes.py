@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.kinds.class_tables import confusion_table, per_class_table, reliability_table, results_table
+from semivae.cli.kinds.class_tables import results_table
 from semivae.cli.kinds.classes import SHOWN as CLASSES
 from semivae.cli.tables import NAMES, new_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
 
 
@@ -28,9 +27,4 @@ def strangers_table(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def details(report: Mapping[str, Any]) -> list[RenderableType]:
-    """All tables of an evaluation but the first ones."""
-    return [reliability_table(report), per_class_table(report), confusion_table(report)]
-
-
-SHOWN = replace(CLASSES, results=lambda report: [results_table(report), strangers_table(report)], details=details)
+SHOWN = replace(CLASSES, results=lambda report: [results_table(report), strangers_table(report)])
