@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from semivae.game.distributions import DiscretizedLogistic, most_likely
+from semivae.game.distributions import Bits, DiscretizedLogistic, most_likely
 from semivae.game.families import FAMILIES
 from semivae.variables import VOID, Variable
 
@@ -111,6 +111,34 @@ def test_logistic_is_finite_far_out_with_its_gradient() -> None:
     log_prob.sum().backward()
     assert torch.isfinite(log_prob).all()
     assert loc.grad is not None and torch.isfinite(loc.grad).all()
+
+
+def test_bits_in_float32_are_scored_as_exactly_as_torch_does() -> None:
+    """On CPUs they have a formula of their own; float64 keeps torch's, and is the truth here."""
+    logits = torch.linspace(-120.0, 120.0, 20_001).requires_grad_()
+    soft = torch.rand(len(logits), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for value in (torch.zeros_like(logits), torch.ones_like(logits), soft):
+        found = Bits(logits=logits, validate_args=False).log_prob(value)
+        exact_logits, exact_value = (given.detach().double().requires_grad_() for given in (logits, value))
+        exact = Bits(logits=exact_logits, validate_args=False).log_prob(exact_value)
+        torch.testing.assert_close(found.double(), exact, atol=1e-6, rtol=2e-7)
+        weights = torch.linspace(-1.0, 2.0, len(logits))
+        gradients = torch.autograd.grad((weights * found).sum(), [logits, soft] if value is soft else [logits])
+        exact_gradients = torch.autograd.grad((weights.double() * exact).sum(), [exact_logits, exact_value])
+        for gradient, right in zip(gradients, exact_gradients, strict=False):
+            torch.testing.assert_close(gradient.double(), right, atol=1e-6, rtol=1e-6)
+
+
+def test_bits_are_scored_by_parameters_that_several_values_share() -> None:
+    logits = torch.tensor([0.5, -2.0, 3.0], requires_grad=True)
+    value = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, float(VOID)]])
+    found = FAMILIES["bernoulli"].distribution(CODE, logits).log_prob(value)
+    exact = [-math.log1p(math.exp(-sign * logit)) for sign, logit in ((1, 0.5), (-1, -2.0), (1, 3.0))]
+    second = -math.log1p(math.exp(0.5)) - math.log1p(math.exp(-2.0))
+    torch.testing.assert_close(found.detach(), torch.tensor([sum(exact), second]))
+    found.sum().backward()
+    probs = torch.tensor([0.5, -2.0, 3.0]).sigmoid()
+    torch.testing.assert_close(logits.grad, torch.tensor([1.0, 0.0, 1.0]) - probs * torch.tensor([2.0, 2.0, 1.0]))
 
 
 def test_soft_bits_score_the_mean_over_random_binarisation() -> None:

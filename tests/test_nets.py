@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, ValidConv, ValidDeconv, WideResnet
-from semivae.nets.layers import Tanh
+from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, Unet, ValidConv, ValidDeconv, WideResnet
+from semivae.nets.layers import Tanh, channels_last
 from semivae.recipe.networks import Net
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
@@ -65,6 +66,47 @@ def test_one_sample_does_not_change_another() -> None:
         given = inputs(image_shape, vector_size, 4)
         alone = net(*(None if part is None else part[:1] for part in given))
         assert torch.allclose(net(*given)[:1], alone, atol=1e-5), case
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_channels_lie_last_in_every_layer(precision: torch.dtype) -> None:
+    """Those of grey images, whose strides fit either layout, too: on CPUs the other one is far slower."""
+    cases: dict[str, tuple[nn.Module, tuple[int, ...] | None, int]] = {
+        name: (net, image_shape, vector_size) for name, (net, image_shape, vector_size, _) in CASES.items()
+    }
+    cases["wide_resnet of grey images"] = WideResnet((1, 8, 8), 0, (10,), depth=10, width=1), (1, 8, 8), 0
+    cases["unet of grey images"] = Unet((1, 16, 16), 0, (3, 16, 16), channels=(8, 8)), (1, 16, 16), 0
+    for case, (net, image_shape, vector_size) in cases.items():
+        otherwise: list[str] = []
+
+        def look(
+            name: str, module: nn.Module, given: object, found: torch.Tensor, otherwise: list[str] = otherwise
+        ) -> None:
+            if found.dim() == 4 and found.shape[1] > 1 and found.stride(1) != 1:
+                otherwise.append(f"{name}: {type(module).__name__}")
+
+        hooks = [
+            module.register_forward_hook(partial(look, name))
+            for name, module in net.named_modules()
+            if not isinstance(module, nn.ModuleList) and module is not net
+        ]
+        with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+            net(*inputs(image_shape, vector_size, 4))
+        assert otherwise == [], case
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 5, 7), (1, 1, 5, 7), (4, 3, 5, 7)])
+def test_channels_last_changes_no_value_and_no_gradient(shape: tuple[int, ...]) -> None:
+    images = torch.randn(shape, requires_grad=True)
+    laid = channels_last(images)
+    torch.testing.assert_close(laid, images, rtol=0, atol=0)
+    weights = torch.randn(shape)
+    (gradient,) = torch.autograd.grad((laid * weights).sum(), images)
+    torch.testing.assert_close(gradient, weights, rtol=0, atol=0)
+    turned = torch.randn(shape).transpose(2, 3)
+    torch.testing.assert_close(channels_last(turned), turned, rtol=0, atol=0)
 
 
 DROPPING: dict[str, dict[str, object]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,12 +65,46 @@ class VoidableCategorical(Categorical):
         return log_prob * (value != VOID)
 
 
-class BernoulliVector(Bernoulli):
+class _QuickBitScore(torch.autograd.Function):
+    """log p(value | logits) of bits, as exact as `binary_cross_entropy_with_logits`, for CPUs.
+
+    log(1 + exp(l)) is max(l, 0) - log sigmoid(|l|). There torch 2.14's own takes five times as long: it computes log1p
+    number by number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, value)
+        found = logits.abs().sigmoid_().log_().sub_(logits.clamp_min(0.0))
+        return found.addcmul_(logits, value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, value = ctx.saved_tensors
+        of_logits, of_value = ctx.needs_input_grad
+        return (
+            gradient * (value - logits.sigmoid()) if of_logits else None,
+            gradient * logits if of_value else None,
+        )
+
+
+class Bits(Bernoulli):
+    """Bits. A value between 0 and 1 is scored with the mean over bits that are 1 with that probability."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        logits = self.logits
+        if logits.device.type != "cpu" or logits.dtype != torch.float32 or torch.compiler.is_compiling():
+            log_prob: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
+            return log_prob
+        quick: Tensor = _QuickBitScore.apply(*torch.broadcast_tensors(logits, value.to(logits)))  # type: ignore[no-untyped-call]
+        return quick
+
+
+class BernoulliVector(Bits):
     """Bits, of which some may be unknown. An unknown one (`VOID`) has log_prob 0 and no gradient."""
 
     def log_prob(self, value: Tensor) -> Tensor:
-        log_prob: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
-        return log_prob * (value != VOID)
+        return super().log_prob(value) * (value != VOID)
 
 
 class NormalNumbers(Normal):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
-from semivae.game.distributions import BernoulliVector, DiscretizedLogistic, NormalNumbers, VoidableCategorical
+from semivae.game.distributions import BernoulliVector, Bits, DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.variables import VOID, Variable
 
 
@@ -44,7 +44,7 @@ class BernoulliFamily(Family):
     levels = (-1.0, 1.0)
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
-        kind = BernoulliVector if variable.is_bit_vector else Bernoulli
+        kind = BernoulliVector if variable.is_bit_vector else Bits
         return _independent(kind(logits=parameters, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:

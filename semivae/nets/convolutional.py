@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
 
 
 class Conv(nn.Module):
@@ -56,9 +55,7 @@ class Conv(nn.Module):
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        features: Tensor = self.hidden(
-            joined(self.stages(images.contiguous(memory_format=torch.channels_last)), vectors)
-        )
+        features: Tensor = self.hidden(joined(self.stages(channels_last(images)), vectors))
         return features
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
@@ -130,7 +127,7 @@ class Deconv(nn.Module):
 
     def _image(self, vectors: Tensor | None) -> Tensor:
         assert vectors is not None
-        hidden: Tensor = self.start(vectors).unflatten(1, self.grid).contiguous(memory_format=torch.channels_last)
+        hidden = channels_last(self.start(vectors).unflatten(1, self.grid))
         for widen, blocks in zip(self.widen, self.blocks, strict=True):
             hidden = widen(F.interpolate(hidden, scale_factor=2, mode="nearest"))
             assert isinstance(blocks, nn.ModuleList)

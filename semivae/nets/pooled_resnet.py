@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
 from semivae.nets.wide_resnet import ResidualBlock
 
 
@@ -69,7 +68,7 @@ class PooledResnet(nn.Module):
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        hidden = self.stages(self.stem(images.contiguous(memory_format=torch.channels_last)))
+        hidden = self.stages(self.stem(channels_last(images)))
         pooled = F.leaky_relu(self.norm(hidden), 0.1).mean(dim=(2, 3))
         return joined(self.dropout(pooled), vectors)
 

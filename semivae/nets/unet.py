@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semivae.nets.convolutional import ModulatedBlock
-from semivae.nets.layers import Shape, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
 
 SKETCH = 4  # places a side of what vectors add to the output
 SKETCH_GAIN = 0.3  # of it at the start: seen, and less than what pictures differ by
@@ -105,7 +105,7 @@ class Unet(nn.Module):
     def _patches(self, images: Tensor | None) -> Tensor:
         assert images is not None
         patches = F.pixel_unshuffle(images, self.patch) if self.patch > 1 else images
-        return patches.contiguous(memory_format=torch.channels_last)
+        return channels_last(patches)
 
     def _down(self, patches: Tensor, vectors: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """The grids from fine to coarse, and the global vector."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import ACTIVATIONS, Shape, Tanh, convolution, joined, linear
+from semivae.nets.layers import ACTIVATIONS, Shape, Tanh, channels_last, convolution, joined, linear
 
 
 class ValidConv(nn.Module):
@@ -58,7 +57,7 @@ class ValidConv(nn.Module):
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
         padded = F.pad(images, (1, 1, 1, 1), value=self.outside)
-        return joined(self.body(padded.contiguous(memory_format=torch.channels_last)), vectors)
+        return joined(self.body(channels_last(padded)), vectors)
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         parameters: Tensor = self.head(self.features(images, vectors))
@@ -110,7 +109,7 @@ class ValidDeconv(nn.Module):
     def _image(self, vectors: Tensor | None) -> Tensor:
         assert vectors is not None
         grid: Tensor = self.start(vectors).unflatten(1, self.grid)
-        hidden: Tensor = self.body(grid.contiguous(memory_format=torch.channels_last))
+        hidden: Tensor = self.body(channels_last(grid))
         return hidden
 
 

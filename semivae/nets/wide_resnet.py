@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
 
 
 class ResidualBlock(nn.Module):
@@ -68,7 +67,7 @@ class WideResnet(nn.Module):
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        hidden = self.blocks(self.stem(images.contiguous(memory_format=torch.channels_last)))
+        hidden = self.blocks(self.stem(channels_last(images)))
         return joined(F.leaky_relu(self.norm(hidden), 0.1).mean(dim=(2, 3)), vectors)
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
