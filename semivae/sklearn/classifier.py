@@ -129,7 +129,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         found = self._probabilities(X)
         if found.shape[1] == len(self.classes_):
             raise ValueError('the estimator knows no strangers; fit with strangers="estimate", or their share')
-        return found[:, -1] / found.sum(axis=1)
+        return np.asarray(found[:, -1] / found.sum(axis=1), dtype=np.float64)
 
     def _probabilities(self, X: Any) -> Floats:  # noqa: N803
         """Probabilities of the classes, and of strangers in the last column where there are some."""
