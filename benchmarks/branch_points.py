@@ -49,6 +49,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         r"^(not )?(self\.|\w+\.)*roles\.labels$",
         r"\bis (not )?NOTHING\b",
     ),
+    "are its values classes?": (
+        r"family (==|!=) '(categorical|ordinal)'",
+        r"family (not )?in \(.*'(categorical|ordinal)'",
+        r"(categorical|ordinal)' (==|!=) .*family$",
+    ),
     "is x a table?": (
         r"\bencoding is (not )?None",
         r"\b(TABLE_)?ENDINGS\b",

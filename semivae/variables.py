@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from semivae.family_facts import FAMILY_FACTS, has_classes
+
 if TYPE_CHECKING:
     from torch import Tensor  # whose import takes seconds, and shapes need none
 
@@ -21,7 +23,8 @@ def drawn_name(variable: str, view: str) -> str:
 Around = tuple["Tensor", "Tensor"]
 """Values [batch, *shape] that are known in part, and booleans of the same shape: where they are missing."""
 
-PARAMETERS_PER_NUMBER = {"bernoulli": 1, "gaussian": 2, "discretized_logistic": 2}  # 2: location and scale
+
+PARAMETERS_PER_NUMBER = {name: facts.parameters for name, facts in FAMILY_FACTS.items() if not facts.classes}
 
 
 TIME_FEATURES = 11  # numbers by which a network sees the time of a flow
@@ -45,7 +48,7 @@ class Variable:
         family: a name in `semivae.game.families.FAMILIES`.
         shape: shape of one value: () for a class or a number, (n,) for a code or a table row, (channels, height, width)
             for an image, (height, width) for a segmentation map.
-        classes: number of classes of a categorical variable, else None.
+        classes: number of classes of a variable whose values are classes, else None.
         complete_with: what a player hands to the other when it completes a sample: a draw (the method), the
             distribution's mean (less noise; Bernoulli, Gaussian and logistic variables only), or its mode (categorical
             variables only: the most likely class of every place).
@@ -64,15 +67,26 @@ class Variable:
     @property
     def parameter_shape(self) -> tuple[int, ...]:
         """Shape of the parameters of one value, which a network puts out; channels, if any, come first."""
-        if self.family == "categorical":
+        if self.has_classes:
             return (self.class_count, *self.shape)
         first, *rest = self.shape or (1,)
         return (PARAMETERS_PER_NUMBER[self.family] * first, *rest)
 
     @property
+    def network_shape(self) -> tuple[int, ...]:
+        """Shape of what a network puts out of one value: its parameters, or what the family makes them from."""
+        facts = FAMILY_FACTS.get(self.family)
+        return self.parameter_shape if facts is None or facts.link is None else (facts.link, *self.shape)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one value as a network's input: classes are one-hot, a single number is a vector of one."""
-        return (self.class_count, *self.shape) if self.family == "categorical" else self.shape or (1,)
+        return (self.class_count, *self.shape) if self.has_classes else self.shape or (1,)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its values are classes."""
+        return has_classes(self.family)
 
     @property
     def is_image(self) -> bool:
@@ -86,9 +100,9 @@ class Variable:
 
     @property
     def class_count(self) -> int:
-        """The number of classes of a categorical variable; ValueError where there is none."""
+        """The number of classes of a variable whose values are classes; ValueError where there is none."""
         if self.classes is None:
-            raise ValueError(f"categorical variable {self.name} has no number of classes")
+            raise ValueError(f"{self.family} variable {self.name} has no number of classes")
         return self.classes
 
 

@@ -108,6 +108,18 @@ def leaves() -> None:
         Path(f"{name}.csv").write_text("\n".join(["length,width,label", *rows, ""]), encoding="utf-8")
 
 
+def marks() -> None:
+    """table.csv and new_rows.csv: leaves with a mark from 1 to 5, in the column `label`, that half of them lack."""
+    random = np.random.default_rng(0)
+    for name, count, known in (("table", 240, 120), ("new_rows", 9, 0)):
+        grades = random.integers(1, 6, count)
+        rows = [
+            f"{grade + random.normal():.2f},{random.normal():.2f},{grade if number < known else ''}"
+            for number, grade in enumerate(grades)
+        ]
+        Path(f"{name}.csv").write_text("\n".join(["length,width,label", *rows, ""]), encoding="utf-8")
+
+
 def masks() -> None:
     """shapes/ as the template reads it, my_images/ to segment, and mask.png, missing.png and half.png."""
 
@@ -219,4 +231,5 @@ PREPARATIONS: dict[str, Callable[[], None]] = {
     "docs/tasks/photographs.md": photographs,
     "docs/tasks/tables.md": trees,
     "docs/tasks/numbers.md": leaves,
+    "docs/tasks/grades.md": marks,
 }

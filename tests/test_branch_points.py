@@ -27,6 +27,12 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "generative/table_filling.py": (1, "the label's column is filled in where the run knows it"),
         "cli/train_command.py": (1, "without a label there is nothing to evaluate"),
     },
+    "are its values classes?": {
+        "recipe/checks.py": (1, "levels of a ladder add natural parameters, which the link of grades has not"),
+        "recipe/factors.py": (2, "keys that belong to one family: order, and strangers"),
+        "tasks/classes.py": (1, "the kind follows from the family"),
+        "tasks/maps.py": (1, "the kind follows from the family"),
+    },
     "is x a table?": {
         "data/features/pictures.py": (1, "a feature network sees pictures"),
         "data/inputs/images.py": (1, "several images in an array, or one"),

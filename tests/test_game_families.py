@@ -16,6 +16,7 @@ from semivae.variables import VOID, Variable
 
 CODE = Variable("h", "bernoulli", (3,))
 LABEL = Variable("y", "categorical", (), classes=4)
+GRADE = Variable("y", "ordinal", (), classes=4)
 MASK = Variable("s", "categorical", (2, 1), classes=3)
 REAL = Variable("z", "gaussian", (2,))
 PIXELS = Variable("x", "discretized_logistic", (2, 1, 1))
@@ -23,11 +24,11 @@ PIXELS = Variable("x", "discretized_logistic", (2, 1, 1))
 
 def values_of(variable: Variable) -> torch.Tensor:
     """Every value that a discrete variable can take, [values, *shape]."""
-    levels = {"bernoulli": [0.0, 1.0], "categorical": range(variable.classes or 0)}.get(
-        variable.family, [level / 255 for level in range(256)]
-    )
+    levels = {"bernoulli": [0.0, 1.0]}.get(variable.family, [level / 255 for level in range(256)])
+    if variable.has_classes:
+        levels = list(range(variable.class_count))
     flat = list(itertools.product(levels, repeat=math.prod(variable.shape)))
-    dtype = torch.int64 if variable.family == "categorical" else torch.float64
+    dtype = torch.int64 if variable.has_classes else torch.float64
     return torch.tensor(flat, dtype=dtype).reshape(len(flat), *variable.shape)
 
 
@@ -36,7 +37,7 @@ def parameters_for(variable: Variable, scale: float = 1.5) -> torch.Tensor:
     return scale * torch.randn(variable.parameter_shape, generator=generator).double()
 
 
-@pytest.mark.parametrize("variable", [CODE, LABEL, MASK, PIXELS], ids=lambda variable: variable.family)
+@pytest.mark.parametrize("variable", [CODE, LABEL, GRADE, MASK, PIXELS], ids=lambda variable: variable.family)
 def test_probabilities_sum_to_one(variable: Variable) -> None:
     distribution = FAMILIES[variable.family].distribution(variable, parameters_for(variable))
     assert distribution.event_shape == variable.shape
@@ -74,7 +75,7 @@ def test_gaussian_density_integrates_to_one() -> None:
     assert torch.trapezoid(distribution.log_prob(grid[:, None]).exp(), grid).item() == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("variable", [CODE, LABEL, MASK], ids=lambda variable: variable.family)
+@pytest.mark.parametrize("variable", [CODE, LABEL, GRADE, MASK], ids=lambda variable: variable.family)
 def test_samples_follow_log_prob(variable: Variable) -> None:
     """Chi-square over all values; fails once in a million seeds."""
     torch.manual_seed(0)

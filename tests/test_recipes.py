@@ -39,7 +39,7 @@ SHAPES = {
 # their shapes are those of the data
 TEMPLATES = (
     "arrays", "arrays_attributes", "arrays_numbers", "attributes", "folder", "masks", "photos",
-    "table", "table_attributes", "table_numbers",
+    "table", "table_attributes", "table_grades", "table_numbers",
 )  # fmt: skip
 SMALL = {
     "training.steps": 3,

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "semivae"
 
 # A room may import its own modules and rooms on lower floors. Rooms on one floor do not see each other.
 FLOORS = (
+    ("family_facts",),
     ("version", "errors", "text", "metrics", "variables", "seeds"),
     ("parallel",),
     ("devices", "files", "recipe", "nets", "game"),

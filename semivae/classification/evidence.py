@@ -76,7 +76,7 @@ def table_of(run: TrainedModel, name: str) -> Floats:
         RunError: it is no class.
     """
     conditional = run.decoder[name]
-    if conditional.target.family != "categorical":
+    if not conditional.target.has_classes:
         raise RunError(f"{run.path}: {name} is no class, so it has no table of probabilities")
     label = conditional.given[0]
     every = conditional({label.name: torch.arange(label.class_count, device=run.device)})

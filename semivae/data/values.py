@@ -147,13 +147,13 @@ def read_rows(
 def _rows(where: str, path: Path, name: str, array: Array, recipe: Recipe, dataset: Dataset) -> Tensor:
     spec = recipe.variables[name]
     what = f"{path}: {name}"
-    shape = () if spec.family == "categorical" and spec.shape is None else spec.shape
+    shape = () if spec.has_classes and spec.shape is None else spec.shape
     if shape == () and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]  # a column of classes
     if not array.ndim or (shape is not None and array.shape[1:] != shape):
         needed = ", ".join(["n", *(str(size) for size in shape or ())])
         raise DataError(f"{what} has shape {list(array.shape)}; variables.{name} needs [{needed}]")
-    if spec.family == "categorical":
+    if spec.has_classes:
         return _class_numbers(array, classes_of(where, name, recipe, dataset), what, maps=bool(shape))
     rows = table_as_floats(array, what)
     if spec.family == "bernoulli" and not np.isin(rows, (0, 1)).all():

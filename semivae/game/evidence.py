@@ -34,7 +34,7 @@ def log_likelihood(conditional: Conditional, value: Tensor) -> Tensor:
     every = conditional({label.name: torch.arange(label.class_count, device=value.device)})  # batch shape [classes]
     known = seen(value)
     safe = torch.where(known.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
-    if conditional.target.family != "categorical":  # bits of candidates are kept as bytes
+    if not conditional.target.has_classes:  # bits of candidates are kept as bytes
         safe = safe.float()
     log_prob: Tensor = every.log_prob(safe.unsqueeze(1))
     return torch.where(known[:, None], log_prob, torch.zeros_like(log_prob))

@@ -13,6 +13,7 @@ from torch import Tensor
 from semivae.classification.posterior import batches
 from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
+from semivae.family_facts import is_discrete
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH
 from semivae.generative.prior_samples import prior_samples
@@ -146,7 +147,7 @@ def consistency(run: TrainedModel, count: int, seed: int) -> dict[str, Any]:
                 same = (written[name] == read[name]).float().flatten(1 if written[name].dim() > 1 else 0)
                 sums[name][0] += float(same.mean(dim=1).sum() if same.dim() > 1 else same.sum())
                 sums[name][1] += float((of_read[name] - of_written[name]).sum())
-    exact = {name for name in sums if run.recipe.variables[name].family in ("bernoulli", "categorical")}
+    exact = {name for name in sums if is_discrete(run.recipe.variables[name].family)}
     return {
         name: {"surprise": surprise / count} | ({"read_back": same / count} if name in exact else {})
         for name, (same, surprise) in sums.items()

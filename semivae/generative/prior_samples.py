@@ -71,7 +71,7 @@ def _widest(run: TrainedModel, missing: set[str], known: set[str]) -> tuple[str,
 
 def _is_class(run: TrainedModel, name: str) -> bool:
     variable = run.recipe.variables[name]
-    return variable.family == "categorical" and not variable.shape
+    return variable.has_classes and not variable.shape
 
 
 def _stream(run: TrainedModel, name: str, spec: StreamSpec, count: int, seed: int) -> Stream:

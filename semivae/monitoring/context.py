@@ -138,7 +138,7 @@ def context_of(
         agreement=task.agreement,
         counted=task.counted,
         capacity={name: capacity(decoder[name]) for name in roles.codes if name in decoder},
-        draws_image=image.complete_with == "sample" and image.family != "categorical",
+        draws_image=image.complete_with == "sample" and not image.has_classes,
         thresholds=confidence_thresholds(recipe),
         sample_streams=tuple(
             lesson.stream

@@ -213,7 +213,7 @@ def capacity(prior: Conditional) -> float:
     """Returns the largest number of bits that a code can carry: the entropy of its prior, or of uniform values if the
     prior depends on other variables.
     """
-    if prior.target.family not in ("bernoulli", "categorical"):
+    if prior.target.family != "bernoulli" and not prior.target.has_classes:
         return math.inf
     if isinstance(prior, Prior):
         entropy: float = prior({}).entropy().sum().item()

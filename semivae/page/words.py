@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from semivae.family_facts import FAMILY_FACTS
 from semivae.recipe.networks import title_of
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, ProbabilitiesSpec, Recipe, StreamSpec, TableSpec
 from semivae.runs.model import TrainedModel
 from semivae.scenario.plan import Roles
 
-FAMILIES = {
-    "bernoulli": "bits or grey values",
-    "categorical": "classes",
-    "gaussian": "real numbers",
-    "discretized_logistic": "8-bit pixels",
-}
+FAMILIES = {name: facts.words for name, facts in FAMILY_FACTS.items()}
 PRIORS = {
     "uniform": "uniform",
     "standard": "standard normal",

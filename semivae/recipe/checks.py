@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from semivae.family_facts import has_classes, is_discrete
 from semivae.recipe.document import MOST_PROBLEMS, KeyPath, Problem
 from semivae.recipe.explaining import suggestion
 from semivae.recipe.flow_checks import check_flows
@@ -62,14 +63,14 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
             continue
         family = variables[name].family
         if isinstance(factor, ProbabilitiesSpec):
-            if family != "categorical":
-                yield Problem(("decoder", name), f"probabilities are for a categorical variable, {name} is {family}")
+            if not has_classes(family):
+                yield Problem(("decoder", name), f"probabilities are for a variable of classes, {name} is {family}")
             path: KeyPath = ("decoder", name, "probabilities")
             yield from check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
         elif isinstance(factor, TableSpec):
             yield from _check_table(name, factor, variables)
-        elif factor == "uniform" and family not in ("bernoulli", "categorical"):
-            yield Problem(("decoder", name), f"uniform is for bernoulli and categorical, {name} is {family}")
+        elif factor == "uniform" and not is_discrete(family):
+            yield Problem(("decoder", name), f"uniform is for bits and classes, {name} is {family}")
         elif factor == "standard" and family != "gaussian":
             yield Problem(("decoder", name), f"standard (normal) is for gaussian, {name} is {family}; use uniform")
 
@@ -78,13 +79,13 @@ def _check_table(name: str, factor: TableSpec, variables: Variables) -> Iterator
     """A table is of a class, or of the bits of candidates, given a class; sizes that are said fit."""
     ours, parent = variables[name], variables.get(factor.given[0])
     path: KeyPath = ("decoder", name)
-    family = "bernoulli" if factor.candidates else "categorical"
-    if ours.family != family:
-        what = "a set of candidates" if factor.candidates else "such a table"
-        yield Problem(path, f"{what} is of a {family} variable, {name} is {ours.family}")
+    if factor.candidates and ours.family != "bernoulli":
+        yield Problem(path, f"a set of candidates is of a bernoulli variable, {name} is {ours.family}")
+    if not factor.candidates and not ours.has_classes:
+        yield Problem(path, f"such a table is of a categorical variable, {name} is {ours.family}")
     if parent is None:
         return
-    if parent.family != "categorical" or parent.shape:
+    if not parent.has_classes or parent.shape:
         yield Problem((*path, "given"), f"a table is given a single class, {factor.given[0]} is none")
         return
     columns = None if factor.table is None else len(factor.table[0])
@@ -210,7 +211,7 @@ def check_data(
                 message = f"data call their images (or rows) x, not {shown}; call the variable x"
                 yield Problem(("streams", name, "observe", index), message)
     shows_x = any("x" in stream.observe for stream in streams.values())
-    if shows_x and "x" in variables and variables["x"].family == "categorical":
+    if shows_x and "x" in variables and variables["x"].has_classes:
         message = "x is images or rows of numbers: bernoulli, discretized_logistic or gaussian, not categorical"
         yield Problem(("variables", "x", "family"), message)
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from semivae.family_facts import has_classes
 from semivae.recipe.networks import Net
 from semivae.recipe.registered import FamilyName
 from semivae.recipe.section import (
@@ -52,13 +53,15 @@ class VariableSpec(Section):
 
     The data call images and rows `x`, classes and numbers `y` and segmentation maps `s`; every other variable is a
     latent code. A `gaussian` variable that a stream shows beside x is a number as label, which users see in its unit.
+    An `ordinal` one is a grade, by a cumulative link.
     """
 
     example: ClassVar[str] = "{family: bernoulli, shape: [1, 28, 28], complete_with: mean}"
 
     family: FamilyName = Field(
         description="The family of distributions: bits (or grey values in [0, 1], scored as the mean over random "
-        "binarisation), classes, real numbers, 8-bit pixels, or one of your own (`semivae.extending`)."
+        "binarisation), classes, ordered classes (grades), real numbers, 8-bit pixels, or one of your own "
+        "(`semivae.extending`)."
     )
     shape: tuple[Positive, ...] | None = Field(
         None,
@@ -73,6 +76,11 @@ class VariableSpec(Section):
         None,
         description="Of a single class: that some unlabelled examples belong to none of its classes. `classes` counts "
         "them as one class more.",
+    )
+    order: tuple[ClassName, ...] = Field(
+        (),
+        description="Of an ordinal variable: the names of the grades from the lowest to the highest. May be left out "
+        "where all are numbers.",
     )
     complete_with: Literal["sample", "mean", "mode"] = Field(
         "sample",
@@ -94,16 +102,33 @@ class VariableSpec(Section):
 
     @model_validator(mode="after")
     def _classes_belong_to_categorical(self) -> VariableSpec:
-        if self.classes is not None and self.family != "categorical":
+        if self.classes is not None and not self.has_classes:
             raise ValueError(f"classes belong to a categorical variable, not to a {self.family} one; remove classes")
-        if self.complete_with == "mean" and self.family == "categorical":
-            raise ValueError("a categorical variable has no mean; use complete_with: sample, or mode")
-        if self.complete_with == "mode" and self.family != "categorical":
+        if self.complete_with == "mean" and self.has_classes:
+            raise ValueError(f"a {self.family} variable has no mean; use complete_with: sample, or mode")
+        if self.complete_with == "mode" and not self.has_classes:
             raise ValueError(f"mode is for categorical variables; a {self.family} one completes with sample or mean")
-        if self.shape == () and self.family not in ("categorical", "gaussian"):
+        if self.shape == () and not self.has_classes and self.family != "gaussian":
             raise ValueError(
                 f"shape [] is for a single class or gaussian number; a single {self.family} number has shape [1]"
             )
+        return self
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its values are classes."""
+        return has_classes(self.family)
+
+    @model_validator(mode="after")
+    def _order_belongs_to_grades(self) -> VariableSpec:
+        if self.family != "ordinal":
+            if self.order:
+                raise ValueError(f"order belongs to an ordinal variable, not to a {self.family} one; remove order")
+            return self
+        if self.shape:
+            raise ValueError("an ordinal variable is a single grade of each example; remove shape")
+        if self.order and (len(set(self.order)) < len(self.order) or len(self.order) < 2):
+            raise ValueError("order names each grade once, two at least, from the lowest to the highest")
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ def check_flows(
         yield from check_guides(path, factor.flow, factor.given)
         if name not in variables:
             continue
-        if variables[name].family == "categorical" and not variables[name].shape:
+        if variables[name].has_classes and not variables[name].shape:
             yield Problem(path, f"{name} is a single class, whose probabilities need no flow; remove flow")
         if variables[name].family not in FAMILY.built_in:
             yield Problem(path, f"a flow needs a built-in family, and {name} is {variables[name].family}; remove flow")

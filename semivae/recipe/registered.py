@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from semivae.family_facts import FAMILY_FACTS
 from semivae.recipe.section import Name
 from semivae.text import short_repr
 
@@ -58,7 +59,7 @@ class Choice:
         return WithJsonSchema({"anyOf": [{"enum": list(self.built_in)}, own]} if self.built_in else own)
 
 
-FAMILY = Choice("family", ("bernoulli", "categorical", "gaussian", "discretized_logistic"))
+FAMILY = Choice("family", tuple(FAMILY_FACTS))
 GAME = Choice("game", ("symmetric", "elbo"))
 NETWORK, TEACHER = Choice("network"), Choice("teacher")
 

@@ -28,7 +28,7 @@ def check_values(
     for name, stream in streams.items():
         path: KeyPath = ("streams", name, "values")
         shown = [known for known in stream.observe if known in variables]
-        only_class = len(shown) == 1 and variables[shown[0]].family == "categorical"
+        only_class = len(shown) == 1 and variables[shown[0]].has_classes
         only_bits = len(shown) == 1 and variables[shown[0]].family == "bernoulli"
         if only_bits and shown[0] in encoder and (shown[0] in labelled or isinstance(stream.values, FrequenciesSpec)):
             allowed = isinstance(stream.values, FrequenciesSpec | FileSpec)

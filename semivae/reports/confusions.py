@@ -27,7 +27,7 @@ def confusions(run: TrainedModel, skipped: list[str] | None = None) -> dict[str,
         probabilities; "counts", the expected number of examples of each row, and "intervals", [K, C, 2], or None
         without the data; of annotators also "accuracy", "shown", the number of examples, and its "interval".
     """
-    names = [name for name in evidence_names(run) if run.recipe.variables[name].family == "categorical"]
+    names = [name for name in evidence_names(run) if run.recipe.variables[name].has_classes]
     if not names:
         return {}
     found: WithEvidence | None = None

@@ -84,7 +84,7 @@ def _outputs(run: TrainedModel, name: str, images: Tensor | Examples) -> Iterato
 
 def _most_likely(factor: Conditional, sample: Sample) -> Tensor:
     distribution = factor(sample)
-    if factor.target.family == "categorical":
+    if factor.target.has_classes:
         value: Tensor = distribution.mode
         return value
     mean: Tensor = distribution.mean

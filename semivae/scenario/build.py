@@ -217,7 +217,7 @@ def _conditional(
                 return CorrelatedConditional(target, given, net)
         if spec.scale == "shared":
             net = SharedScale(net, output)
-        return NetworkConditional(target, given, net)
+        return NetworkConditional(target, given, FAMILIES[target.family].linked(target, net))
     if isinstance(spec, schema.TableSpec):
         return table_conditional(name, spec, target, variables[spec.given[0]])
     return _prior(name, spec, target)

@@ -143,7 +143,7 @@ def batch_bytes(recipe: Recipe, plan: Plan) -> dict[str, int]:
 
 
 def _value_bytes(variable: Variable) -> int:
-    return math.prod(variable.shape) * (CLASS if variable.family == "categorical" else NUMBER)
+    return math.prod(variable.shape) * (CLASS if variable.has_classes else NUMBER)
 
 
 def _output_bytes(variable: Variable) -> int:

@@ -47,9 +47,9 @@ def resolve(recipe: Recipe, dataset: Dataset, split: Split | None = None, data_r
 
 def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.VariableSpec:
     if name not in dataset.train:
-        if spec.family == "categorical" and spec.classes is None:
+        if spec.has_classes and spec.classes is None:
             raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its classes")
-        if spec.family != "categorical" and spec.shape is None:
+        if not spec.has_classes and spec.shape is None:
             raise RecipeError(f"variables.{name}: source {dataset.name} does not know it; say its shape")
         return spec.model_copy(update={"shape": spec.shape or ()})
     shape = tuple(dataset.train[name].shape[1:])
@@ -66,7 +66,7 @@ def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.
             f"variables.{name} is {spec.family}, but {name} of {dataset.name} holds {task.name}, which are "
             f"{task.family}; change its family, or {advice}"
         )
-    if spec.family != "categorical":
+    if not spec.has_classes:
         return spec.model_copy(update={"shape": shape})
     classes = dataset.labels[name].classes
     if spec.classes is not None and spec.classes != len(classes):

@@ -40,7 +40,7 @@ def has_shapes(recipe: Recipe) -> bool:
 
 
 def _has_shape(name: str, spec: schema.VariableSpec) -> bool:
-    if spec.family != "categorical":
+    if not spec.has_classes:
         return spec.shape is not None
     return spec.classes is not None and (spec.shape is not None or not task_of(name, spec).has_places)
 
@@ -85,7 +85,7 @@ def net_shapes(where: str, net: Net, given: Sequence[Variable], output: Shape) -
                     f"{list(other.input_shape[1:])}; one network reads images of one size only"
                 )
         image = (sum(variable.input_shape[0] for variable in images), *sides)
-        if isinstance(net, BodySpec) and (len(images) > 1 or images[0].family == "categorical"):
+        if isinstance(net, BodySpec) and (len(images) > 1 or images[0].has_classes):
             names = " and ".join(variable.name for variable in images)
             raise RecipeError(f"{where}: net {net.name} reads one image, no maps; here are {names}; use conv")
     vectors = sum(math.prod(variable.input_shape) for variable in given if not variable.is_image)
@@ -110,7 +110,7 @@ def factor_net(
             raise RecipeError(
                 f"decoder.{target.name}.scale: a covariance is of a vector of numbers, which have no unit; use shared"
             )
-        return given, target.parameter_shape if spec.scale == "given" else target.shape
+        return given, target.network_shape if spec.scale == "given" else target.shape
     return [*flow_inputs(target), *given], target.input_shape
 
 

@@ -10,6 +10,7 @@ from semivae.tasks.maps import MAPS
 from semivae.tasks.nothing import NOTHING
 from semivae.tasks.numbers import NUMBERS
 from semivae.tasks.open_classes import OPEN_CLASSES
+from semivae.tasks.ordinal import ORDINAL
 from semivae.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ __all__ = [
     "NOTHING",
     "NUMBERS",
     "OPEN_CLASSES",
+    "ORDINAL",
     "kind_of_data",
+    "parents_of",
     "task_named",
     "task_of",
 ]
 
-KINDS: tuple[Task, ...] = (MAPS, OPEN_CLASSES, CLASSES, ATTRIBUTES, NUMBERS, NOTHING)
+KINDS: tuple[Task, ...] = (MAPS, OPEN_CLASSES, CLASSES, ORDINAL, ATTRIBUTES, NUMBERS, NOTHING)
 """The kinds in the order in which they are tried; NOTHING fits every variable."""
 
 
@@ -45,3 +48,9 @@ def task_named(name: str) -> Task:
 def kind_of_data(name: str) -> Task:
     """Returns the kind that data say a label is (`LabelInfo.kind`); NOTHING for evidence of a label, as candidates."""
     return next((task for task in KINDS if task.name == name), NOTHING)
+
+
+def parents_of(name: str) -> tuple[str, ...]:
+    """Returns the name of a kind, and those of the kinds that it is made from, the nearest first."""
+    kinds = {type(task): task.name for task in KINDS}
+    return tuple(kinds[each] for each in type(task_named(name)).__mro__ if each in kinds)

@@ -214,7 +214,7 @@ def class_places(given: UserValue, smallest: int = 0) -> Tensor:
 
 def plain_values(given: UserValue) -> Tensor:
     """Returns values of a code, (count, *shape): class numbers if it is categorical, otherwise numbers."""
-    return class_places(given) if given.variable.family == "categorical" else numbers(given)
+    return class_places(given) if given.variable.has_classes else numbers(given)
 
 
 def _read_texts(value: Any) -> Any:

@@ -6,10 +6,11 @@ A kind's module holds `SHOWN`; nothing else asks which kind a label is of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from semivae.tasks.modules import module_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,6 +72,20 @@ class KindOfLabel:
 
 
 def shown_as(kind: str) -> KindOfLabel:
-    """How a kind of label is shown, by the task's name."""
-    found: KindOfLabel = import_module(f"semivae.cli.kinds.{kind}").SHOWN
-    return found
+    """How a kind of label is shown, by the task's name.
+
+    A kind without a module of its own is shown as the kind that it is made from, after a table of its own figures.
+    """
+    from semivae.tasks.kinds import parents_of, task_named
+
+    task, module = task_named(kind), module_of(__name__, parents_of(kind))
+    found: KindOfLabel = module.SHOWN
+    if module.__name__.endswith(f".{kind}"):
+        return found
+    from semivae.cli.kinds.figures import figures_table, headline_table
+
+    return replace(
+        found,
+        results=lambda report: [figures_table(report, task), *found.results(report)],
+        seeds=lambda reports: [headline_table(reports, task), *found.seeds(reports)],
+    )

@@ -6,8 +6,7 @@ Nothing else in this room asks which kind a label is of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +15,8 @@ from semivae.data.splits import Split
 from semivae.page.looks import Look
 from semivae.page.number_charts import SquareChart
 from semivae.runs.model import TrainedModel
+from semivae.tasks.kinds import parents_of, task_named
+from semivae.tasks.modules import module_of, own_figures
 from semivae.variables import Sample
 
 
@@ -72,6 +73,15 @@ def labelled_and_not(split: Split) -> dict[str, Tensor]:
 
 
 def on_page(kind: str) -> KindOnPage:
-    """How a kind of label is shown, by the task's name."""
-    found: KindOnPage = import_module(f"semivae.page.kinds.{kind}").SHOWN
-    return found
+    """How a kind of label is shown, by the task's name.
+
+    A kind without a module of its own is shown as the kind that it is made from, with its own figures first, of which
+    the very first has an interval.
+    """
+    task, module = task_named(kind), module_of(__name__, parents_of(kind))
+    found: KindOnPage = module.SHOWN
+    if module.__name__.endswith(f".{kind}"):
+        return found
+    scores = [Score(key, f"{name[0].upper()}{name[1:]}", form) for key, (name, form) in own_figures(task).items()]
+    scores[0] = replace(scores[0], interval=f"{scores[0].key}_interval")
+    return replace(found, scores=(*scores, *found.scores))

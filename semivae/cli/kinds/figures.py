@@ -1,0 +1,43 @@
+"""Tables of the figures that a kind of label names itself (`Task.figures`), for kinds without a module of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from semivae.cli.tables import NAMES, new_table
+from semivae.tasks.modules import own_figures
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from semivae.tasks.task import Task
+
+
+def figures_table(report: Mapping[str, Any], task: Task) -> Table:
+    """Shows the figures of each checkpoint, with their intervals where there are some."""
+    figures = own_figures(task)
+    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
+    table = new_table("", *(name for name, _ in figures.values()), title=title)
+    for checkpoint, name in NAMES.items():
+        if scores := report.get(checkpoint):
+            table.add_row(name, *(written(scores, key, form) for key, (_, form) in figures.items()))
+    return table
+
+
+def written(scores: Mapping[str, Any], key: str, form: str) -> str:
+    """Returns a figure as tables show it, with its interval in brackets; - where it has none."""
+    if scores.get(key) is None:
+        return "-"
+    interval = scores.get(f"{key}_interval")
+    return f"{scores[key]:{form}}" + (f" ({interval[0]:{form}} to {interval[1]:{form}})" if interval else "")
+
+
+def headline_table(reports: Mapping[int, Mapping[str, Any]], task: Task) -> Table:
+    """Shows the first of these figures for each split seed."""
+    key, (name, form) = next(iter(own_figures(task).items()))
+    keys = [each for each in NAMES if all(report.get(each) for report in reports.values())]
+    table = new_table("split seed", *(NAMES[each] for each in keys), title=f"{name} per split seed")
+    for seed, report in reports.items():
+        table.add_row(str(seed), *(written(report[each], key, form) for each in keys))
+    return table
