@@ -84,7 +84,7 @@ class Ordinal(Classes):
         """Returns statistics in which an error is the distance of the answer from the label, in grades."""
         from dataclasses import replace
 
-        from semivae.game.families import categorical_of
+        from semivae.game.distributions import categorical_of
 
         found = super().measure(posterior, labels)
         if labels is None:
