@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import semivae
 from semivae.cli import app
+from semivae.cli.timing import duration
 from semivae.inspection import starting
 from semivae.recipe import Recipe, read_recipe
 
@@ -155,6 +157,40 @@ def test_weights_are_named_for_photographs_and_small_pictures_are_none(
     (tmp_path / "t.csv").write_text("first,answer\n" + "1,a\n2,b\n" * 20)
     refused = run_command("start", tmp_path / "t.csv", tmp_path / "t.yaml", "--template", "photos")
     assert refused.exit_code == 2 and "it is for images in folders" in refused.stderr
+
+
+def test_how_long_training_takes_is_said_and_nothing_stays_of_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    lines = [f"{row % 7},{row / 3},{'' if row % 4 == 0 else 'yn'[row % 2]}" for row in range(80)]
+    (tmp_path / "t.csv").write_text("first,second,answer: yes?\n" + "\n".join(lines) + "\n")
+    shown = " ".join(run_command("start", "t.csv", "--quick", "--time").stdout.split())
+    steps = read_recipe(tmp_path / "t.yaml").training.steps
+    assert re.search(
+        rf"time: about \S+ (seconds?|minutes|hours) on this machine for {steps:,} steps, by [\d,]+ of them", shown
+    )
+    assert {path.name for path in tmp_path.iterdir()} == before | {"t.csv", "t.yaml"}
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"")
+    shown = run_command("start", photographs, tmp_path / "p.yaml", "--weights", weights, "--time").stdout
+    assert "training says first how long that takes" in " ".join(shown.split())  # the network is not tried
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "a second"),
+        (1.6, "2 seconds"),
+        (89, "89 seconds"),
+        (90, "2 minutes"),
+        (5399, "90 minutes"),
+        (9000, "2.5 hours"),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.slow

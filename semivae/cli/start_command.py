@@ -59,10 +59,14 @@ def start(
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the steps, to see something soon.")] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Take a few steps, and say how long the training will take here.")
+    ] = False,
 ) -> None:
     """Inspect data and write the recipe that fits them.
 
-    No file is ever overwritten."""
+    No file is ever overwritten.
+    """
     if others := [text for text in changes if not text.strip().startswith("source.")]:
         raise typer.BadParameter(f"{others[0]}: only keys of source are set here; edit the recipe", param_hint="--set")
     target = destination or Path(f"{path.absolute().stem}.yaml")
@@ -80,6 +84,10 @@ def start(
     text = recipe_text(asked, inspected, quick, weights)
     write_file(target, text.encode())
     say(f"{target}: {asked.chosen}; {text.splitlines()[0].partition(': ')[2]}")
+    if time:
+        from semivae.cli.timing import time_estimate
+
+        say(time_estimate(target))
     say(f"next: semivae train {shlex.quote(str(target))}")
 
 
