@@ -159,6 +159,7 @@ def test_weights_are_named_for_photographs_and_small_pictures_are_none(
     assert refused.exit_code == 2 and "it is for images in folders" in refused.stderr
 
 
+@NEEDS_TIMM
 def test_how_long_training_takes_is_said_and_nothing_stays_of_the_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Path
 ) -> None:
