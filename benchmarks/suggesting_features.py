@@ -1,6 +1,6 @@
 """Suggested labels on features of a pretrained network, against random ones.
 
-Of Fashion-MNIST 7,000 training images are drawn (seed 7), enlarged to 96 pixels, and read once by tf_efficientnet_lite0;
+Of Fashion-MNIST 7,000 training images are drawn (seed 7), enlarged to 96 pixels, and read by tf_efficientnet_lite0;
 64 principal components of its standardised features are kept. A repetition divides them into a pool of 3,000 and 4,000
 to measure on. Labels are suggested in rounds by the rule of `semivae suggest`, first without any; the classifier is a
 logistic regression (C = 0.1) on the components.
