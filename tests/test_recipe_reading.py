@@ -375,6 +375,20 @@ def test_shipped_recipes_are_found_by_name_and_are_valid() -> None:
         find_recipe("digits_50label")
 
 
+def test_the_same_mistake_in_two_files_is_told_of_each(recipe_file: Path) -> None:
+    """The text is parsed once; names of files are no part of what is kept."""
+    text = recipe_file.read_text(encoding="utf-8").replace("labelled: 50", "labeled: 50")
+    copies = [recipe_file.with_name(f"{name}.yaml") for name in ("one", "two")]
+    for copy in copies:
+        copy.write_text(text, encoding="utf-8")
+    first, second = ("\n".join(mistakes(copy)) for copy in copies)
+    assert "one.yaml:3" in first and "two.yaml" not in first
+    assert first.replace("one.yaml", "two.yaml") == second
+    for copy in copies:
+        copy.write_text("source: {", encoding="utf-8")
+        assert mistakes(copy)[0].startswith(f"{copy.name}:1: not YAML")
+
+
 def test_reading_a_recipe_imports_no_torch() -> None:
     code = "import sys; from semivae.recipe import read_recipe; read_recipe('digits_50labels'); "
     code += "sys.exit('torch' in sys.modules)"

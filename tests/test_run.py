@@ -38,6 +38,12 @@ def test_run_with_another_recipe_is_refused(tiny_run: Run, tmp_path: Path, old: 
         Run.load(folder)
 
 
+def test_a_trained_run_has_the_recipe_that_it_is_opened_with(tiny_run: Run) -> None:
+    opened = Run.load(tiny_run.path)
+    assert opened.recipe == tiny_run.recipe
+    assert opened.recipe.model_dump_json() == tiny_run.recipe.model_dump_json()
+
+
 def test_code_may_be_called_like_what_every_module_has(tmp_path: Path) -> None:
     text = (RECIPES / "digits_50labels.yaml").read_text(encoding="utf-8")
     recipe = tmp_path / "renamed.yaml"

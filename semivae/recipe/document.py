@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
@@ -151,7 +152,16 @@ def read_document(path: Path) -> Document:
         RecipeError: the file is missing, a folder, not text, empty, not YAML, out of bounds, or not a mapping.
     """
     name = str(path)
-    data, places, problems = copy.deepcopy(_parsed(_read_text(path), name))
+    text = _read_text(path)
+    try:
+        parsed = _parsed(text)
+    except UnreadableError as error:
+        line = f":{error.line}" if error.line else ""
+        message = f"not YAML: {error.message}{NEAR_A_LINE if error.line else ''}" if error.syntax else error.message
+        raise RecipeError(f"{name}{line}: {message}") from None
+    data = copy.deepcopy(parsed.data)
+    places = {keys: f"{name}:{line}" for keys, line in parsed.lines.items()}
+    problems = [Problem(keys, f"written twice, here and at {name}:{line}; keep one") for keys, line in parsed.repeats]
     if data is None:
         raise RecipeError(f"{name}: the file is empty; `semivae copy digits_50labels` gives a recipe to start from")
     if not isinstance(data, dict):
@@ -159,19 +169,25 @@ def read_document(path: Path) -> Document:
     return Document(name, data, places, problems)
 
 
-@lru_cache(maxsize=16)  # a training reads its recipe several times, an estimator once for each of its fits
-def _parsed(text: str, name: str) -> tuple[object, dict[KeyPath, str], list[Problem]]:
-    """The values of a text, where each is written, and the keys that are written twice; copy them to change them."""
-    try:
-        root = tree_of(text)
-        places: dict[KeyPath, str] = {}
-        problems = list(_walk(root, (), places, name, set()))
-        data = values_of(root, repeats=True)  # `problems` has the repeats, all of them and with both lines
-    except UnreadableError as error:
-        line = f":{error.line}" if error.line else ""
-        message = f"not YAML: {error.message}{NEAR_A_LINE if error.line else ''}" if error.syntax else error.message
-        raise RecipeError(f"{name}{line}: {message}") from None
-    return data, places, problems
+class _Parsed(NamedTuple):
+    """The values of a text, the line of each, and for keys that are written again their further lines; not copied."""
+
+    data: object
+    lines: dict[KeyPath, int]
+    repeats: list[tuple[KeyPath, int]]
+
+
+@lru_cache(maxsize=64)  # a training reads its recipe several times, a comparison of runs the same text in many folders
+def _parsed(text: str) -> _Parsed:
+    """Returns what a text says.
+
+    Raises:
+        UnreadableError: as `tree_of` and `values_of`.
+    """
+    root = tree_of(text)
+    lines: dict[KeyPath, int] = {}
+    repeats = list(_walk(root, (), lines, set()))
+    return _Parsed(values_of(root, repeats=True), lines, repeats)  # `repeats` has all of them, with their lines
 
 
 def write_document(data: Mapping[str, object]) -> str:
@@ -213,19 +229,18 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _walk(node: Node | None, path: KeyPath, places: dict[KeyPath, str], name: str, seen: set[int]) -> Iterator[Problem]:
-    """Fill `places` for all that is below `node`, and yield the keys that are written twice."""
+def _walk(node: Node | None, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]) -> Iterator[tuple[KeyPath, int]]:
+    """Fills `lines` for all that is below `node`, and yields the keys that are written again, with that line."""
     if node is None or id(node) in seen:  # an alias: its first place has been noted
         return
     seen.add(id(node))
     for key, value, line in _children(node):
         below = (*path, key)
-        place = f"{name}:{line}"
-        if below in places:
-            yield Problem(below, f"written twice, here and at {place}; keep one")
+        if below in lines:
+            yield below, line
             continue
-        places[below] = place
-        yield from _walk(value, below, places, name, seen)
+        lines[below] = line
+        yield from _walk(value, below, lines, seen)
 
 
 def _children(node: Node) -> Iterable[tuple[str | int, Node, int]]:

@@ -98,6 +98,7 @@ class TrainedModel(ModelInputs):
         data_root: str | Path | None = None,
         device: str = "auto",
         dataset: GivenData | None = None,
+        recipe: Recipe | None = None,
     ) -> Self:
         """Opens a run.
 
@@ -107,6 +108,7 @@ class TrainedModel(ModelInputs):
             data_root: where its data are looked for; None: where they were when it was trained.
             device: "auto", "cpu", "cuda", ...
             dataset: the data that it was trained on, where they were given in memory (`semivae.train(dataset=...)`).
+            recipe: its recipe, where it is at hand, as its training has just written it; None: it is read.
 
         Raises:
             RunError: no such run, a half-written or damaged one, no such checkpoint, or a newer version of semivae
@@ -130,7 +132,7 @@ class TrainedModel(ModelInputs):
             raise RunError(f"{folder}: the run is being trained and has no checkpoint yet; wait for its first one")
         chosen = choose_device(device)
         tensors, facts = read_checkpoint(folder / f"{checkpoint}.safetensors")
-        recipe = kept_recipe(folder)
+        recipe = recipe or kept_recipe(folder)
         try:
             roles = roles_of(recipe)
             decoder, encoder = build_players(recipe, roles)

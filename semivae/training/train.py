@@ -142,7 +142,8 @@ def train(
         for text in started.data.warnings if progress is None and world.first else ():  # nobody else shows them
             warnings.warn(text, DataWarning, stacklevel=3)
         _train(started, folder, world, overwrite, resume, progress)
-    return TrainedModel.load(folder, data_root=started.root, device=device).with_data(started.data)
+    recipe = started.scenario.recipe
+    return TrainedModel.load(folder, data_root=started.root, device=device, recipe=recipe).with_data(started.data)
 
 
 @dataclass(frozen=True)
