@@ -18,7 +18,7 @@ from semivae.data.sources import data_root
 from semivae.game.plan import Lesson
 from semivae.recipe import read_recipe, shipped_recipes
 from semivae.recipe.factors import ConditionalSpec
-from semivae.scenario.build import build_players, resolve
+from semivae.scenario.build import blank_players, resolve
 from semivae.scenario.plan import plan_of
 from semivae.scenario.shapes import has_shapes
 
@@ -81,7 +81,7 @@ def test_all_three_streams_are_used(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TEMPLATES and has_shapes(read_recipe(name))])
 def test_networks_of_the_recipes_own_width_can_be_built(name: str) -> None:
-    assert build_players(read_recipe(name))
+    assert blank_players(read_recipe(name))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_painted")])
@@ -118,7 +118,7 @@ def test_arrays_template_on_a_strangers_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "images.npz", x=noise_images((12, 20, 3), 40, 0), y=np.array(["cat", "dog"] * 20))
     run = semivae.train("arrays", set={**SMALL, **narrow("arrays")}, out=tmp_path / "run", data_root=tmp_path)
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 12, 20)
-    assert build_players(resolve(read_recipe("arrays"), run.dataset())), "at its own width too"
+    assert blank_players(resolve(read_recipe("arrays"), run.dataset())), "at its own width too"
 
 
 def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
     run = semivae.train("folder", set=changes, out=tmp_path / "run", data_root=tmp_path)
     assert run.classes == ("cat", "dog")
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
-    assert build_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
+    assert blank_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
 
 
 def test_attributes_template_on_a_strangers_images(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_masks_template_on_a_strangers_images(tmp_path: Path, palette: bool) -> 
     run = semivae.train("masks", set=changes, out=tmp_path / "run", data_root=tmp_path)
     assert run.classes == (("ground", "thing", "edge") if palette else ("0", "1", "2"))
     assert run.predict(noise_images((64, 64, 3), 2, 2)).shape == (2, 64, 64)
-    assert build_players(resolve(read_recipe("masks"), run.dataset())), "at its own width too"
+    assert blank_players(resolve(read_recipe("masks"), run.dataset())), "at its own width too"
 
 
 def test_svhn_from_files_in_the_official_layout(tmp_path: Path) -> None:

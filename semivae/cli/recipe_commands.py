@@ -66,15 +66,15 @@ def show(
     note_former_names(recipe, changes)
     read = read_recipe(recipe, changes)
     from semivae.recipe.body_places import body_specs
-    from semivae.scenario.build import parameter_counts
+    from semivae.scenario.build import all_parameter_counts
     from semivae.scenario.plan import plan_of
     from semivae.scenario.plan_rows import plan_rows
     from semivae.scenario.pretrained import size_notes
 
     plan = plan_of(read)
     resolved, lack, about_data = with_shapes(read, data_root)
-    counts = None if resolved is None else parameter_counts(resolved)
-    frozen = None if resolved is None else parameter_counts(resolved, counted="frozen")
+    numbers = None if resolved is None else all_parameter_counts(resolved)
+    counts, frozen = (None, None) if numbers is None else (numbers["learnt"], numbers["frozen"])
     notes = size_notes(resolved) if resolved is not None and body_specs(resolved) else []
     columns = ("stream", "learner", "completion", "scores")
     report = {
@@ -124,15 +124,15 @@ def refuse_too_large(recipe: Recipe) -> None:
 
     from semivae.devices import memory_of
     from semivae.runs.bodies import with_earlier_networks
-    from semivae.scenario.build import parameter_counts
+    from semivae.scenario.build import all_parameter_counts
     from semivae.scenario.memory import refuse_large_training
     from semivae.scenario.plan import plan_of
 
     recipe = with_earlier_networks(recipe)
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
     largest = max((memory_of(device) for device in devices), key=lambda memory: memory.size)
-    frozen = parameter_counts(recipe, counted="frozen")
-    refuse_large_training(recipe, plan_of(recipe), parameter_counts(recipe), largest, frozen)
+    counts = all_parameter_counts(recipe)
+    refuse_large_training(recipe, plan_of(recipe), counts["learnt"], largest, counts["frozen"])
 
 
 def check(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -99,27 +99,41 @@ def parameter_counts(
     Raises:
         RecipeError: as `build_players`, but for memory.
     """
+    return all_parameter_counts(recipe, roles)[counted]
+
+
+def all_parameter_counts(recipe: Recipe, roles: Roles | None = None) -> dict[Counted, dict[str, dict[str, int]]]:
+    """Returns `parameter_counts` for everything that can be counted.
+
+    Raises:
+        RecipeError: as `build_players`, but for memory.
+    """
     decoder, encoder = blank_players(recipe, roles)
     with torch.device("meta"), WithoutInitialisation():
         painter = build_painter(recipe, decoder)
 
-    def count(module: nn.Module) -> int:
-        if counted == "all":
-            return sum(tensor.numel() for tensor in chain(module.parameters(), module.buffers()))
-        learns = counted == "learnt"
-        return sum(tensor.numel() for tensor in module.parameters() if tensor.requires_grad == learns)
+    def counts(counted: Counted) -> dict[str, dict[str, int]]:
+        found = {
+            name: {factor: _count(player[factor], counted) for factor in player.names}
+            for name, player in (("decoder", decoder), ("encoder", encoder))
+        }
+        for name, level in encoder.levels.items():
+            shared = _count(level.bottom_up, counted)
+            found["encoder"][name] -= shared
+            found["encoder"]["bottom_up"] = shared
+        if painter is not None:
+            found["painter"] = {painter.flow.target.name: _count(painter.flow, counted)}
+        return found
 
-    counts = {
-        name: {factor: count(player[factor]) for factor in player.names}
-        for name, player in (("decoder", decoder), ("encoder", encoder))
-    }
-    for name, level in encoder.levels.items():
-        shared = count(level.bottom_up)
-        counts["encoder"][name] -= shared
-        counts["encoder"]["bottom_up"] = shared
-    if painter is not None:
-        counts["painter"] = {painter.flow.target.name: count(painter.flow)}
-    return counts
+    kinds: tuple[Counted, ...] = get_args(Counted)
+    return {counted: counts(counted) for counted in kinds}
+
+
+def _count(module: nn.Module, counted: Counted) -> int:
+    if counted == "all":
+        return sum(tensor.numel() for tensor in chain(module.parameters(), module.buffers()))
+    learns = counted == "learnt"
+    return sum(tensor.numel() for tensor in module.parameters() if tensor.requires_grad == learns)
 
 
 def _players(recipe: Recipe, roles: Roles) -> tuple[Player, Player]:
@@ -301,8 +315,8 @@ def build_scenario(
     recipe = resolve(recipe, dataset, split, data_root)
     roles = roles_of(recipe)
     plan = plan_of(recipe, roles)
-    learnt, frozen = parameter_counts(recipe, roles), parameter_counts(recipe, roles, "frozen")
-    refuse_large_training(recipe, plan, learnt, memory_of(device), frozen)
+    counts = all_parameter_counts(recipe, roles)
+    refuse_large_training(recipe, plan, counts["learnt"], memory_of(device), counts["frozen"])
     game = build_game(recipe, plan, device, class_frequencies(recipe, roles, dataset, split), roles, begin)
     streams = make_streams(recipe, dataset, split, device, recipe.training.seed, data_root)
     _start_priors(game.decoder, streams)
