@@ -33,11 +33,14 @@ SLOW = {
     "docs/own-data.md",
     "docs/notebooks/photographs.md",
     "docs/notebooks/table.md",
+    "docs/tasks/attributes.md",
     "docs/tasks/few-labels.md",
     "docs/tasks/masks.md",
     "docs/tasks/own-method.md",
     "docs/tasks/pretrained-networks.md",
     "docs/tasks/photographs.md",
+    "docs/tasks/pictures.md",
+    "docs/tasks/strangers.md",
 }
 # Pages whose code another test runs with what it needs.
 ELSEWHERE = {

@@ -488,7 +488,7 @@ def test_features_of_many_pictures_are_those_of_each(tmp_path: Path) -> None:
     torch.testing.assert_close(in_chunks(network, images, CPU)[:3], alone, rtol=0, atol=0.02 * float(alone.std()))
 
 
-@pytest.mark.parametrize("part", ["classifier", "features"])
+@pytest.mark.parametrize("part", ["classifier", pytest.param("features", marks=pytest.mark.slow)])
 def test_an_exported_file_takes_pictures(run: semivae.Run, tmp_path: Path, part: str) -> None:
     told = run.export(tmp_path / "colours.pt2", part=part)
     assert told["input"]["shape"] == ["n", 3, 32, 32]
@@ -501,6 +501,7 @@ def test_an_exported_file_takes_pictures(run: semivae.Run, tmp_path: Path, part:
     assert np.abs(exported.detach().numpy() - expected).mean() < 0.05 * np.abs(expected).mean()
 
 
+@pytest.mark.slow
 def test_an_exported_file_takes_pictures_of_any_size(run: semivae.Run, data_root: Path, tmp_path: Path) -> None:
     run.export(tmp_path / "colours.pt2", with_preprocessing=True)
     picture = data_root / "colours" / "test" / "red" / "00.png"

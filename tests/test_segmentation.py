@@ -414,7 +414,7 @@ def test_a_card_of_masks_names_their_scores(run: Run) -> None:
     assert "pipeline_tag: image-segmentation" in text and f"| this model | {scores['mean_iou']:.2%} [" in text
 
 
-@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+@pytest.mark.parametrize("ending", [pytest.param("onnx", marks=pytest.mark.slow), "pt2"])
 def test_exported_files_take_images_of_other_sizes(run: Run, ending: str, tmp_path: Path) -> None:
     report = run.export(tmp_path / f"model.{ending}", calibrate=True)
     assert report["largest_difference"] < 1e-4
