@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: tables would be cut to 80 columns
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+# Checks of scikit-learn that others repeat in less time: those of arrays, `check_classifier_data_not_an_array`, and the
+# types of classes in `test_sklearn.py` and `test_sklearn_targets.py`.
+REPEATED = ("readonly_memmap", "check_transformer_data_not_an_array", "check_classifiers_classes")
 
 
 def pytest_configure() -> None:
@@ -30,10 +33,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes slow those of scikit-learn's checks that repeat others: on mapped memory, and of what estimators share."""
+    """Makes slow those of scikit-learn's checks that repeat others: see `REPEATED`, and of what estimators share."""
     for item in items:
         of_regressor = "SemiVAERegressor" in item.name and not any(word in item.name for word in ("regress", "_y_"))
-        if item.name.startswith("test_every_check_passes[") and ("readonly_memmap" in item.name or of_regressor):
+        repeated = of_regressor or any(word in item.name for word in REPEATED)
+        if item.name.startswith("test_every_check_passes[") and repeated:
             item.add_marker(pytest.mark.slow)
 
 
