@@ -44,6 +44,7 @@ from semivae.variables import Variable
 
 CPU = torch.device("cpu")
 OPTIONS = {
+    "answering",
     "calibrate",
     "ratio",
     "align",

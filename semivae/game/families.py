@@ -8,36 +8,16 @@ so priors and new networks need no special case.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from semivae.game.distributions import BernoulliVector, Bits, DiscretizedLogistic, NormalNumbers, VoidableCategorical
-from semivae.game.ordinal import CumulativeLink
+from semivae.game.family import Family as Family
+from semivae.game.ordinal import OrdinalFamily
 from semivae.variables import VOID, Variable
-
-
-class Family(ABC):
-    """A family of distributions. It has no state, so one object serves all variables."""
-
-    levels: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """What 0 and 1, black and white, become as a network's input."""
-
-    @abstractmethod
-    def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
-        """Returns the distribution of parameters [..., *parameter_shape]: event shape `variable.shape`, batch [...]."""
-
-    def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        """Returns the value [batch, *shape] as a network's input [batch, *input_shape], at about unit variance."""
-        return value
-
-    def linked(self, variable: Variable, net: nn.Module) -> nn.Module:
-        """Returns a network of parameters [batch, *parameter_shape] from one with outputs `variable.network_shape`."""
-        return net
 
 
 class BernoulliFamily(Family):
@@ -72,19 +52,6 @@ class CategoricalFamily(Family):
         known = value.long().clamp_min(0) if variable.shape else value  # a single class cannot be VOID
         chosen = one_hot(known, variable.class_count, math.sqrt(variable.class_count))  # the mean square is 1
         return chosen * (value != VOID).unsqueeze(1) if variable.shape else chosen  # zeros where the class is unknown
-
-
-class OrdinalFamily(CategoricalFamily):
-    """Ordered classes (grades), one per example. A network puts out a location and a scale (`CumulativeLink`)."""
-
-    def linked(self, variable: Variable, net: nn.Module) -> nn.Module:
-        return CumulativeLink(net, variable.class_count)
-
-    def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        """Returns for each grade whether the value reaches it, +1 or -1, [batch, classes]; 0 for the lowest."""
-        chosen = value if value.dim() == 2 else one_hot(value, variable.class_count)
-        reached = chosen.flip(1).cumsum(dim=1).flip(1)  # [batch, classes]: 1 from the lowest grade up to the value
-        return torch.cat([torch.zeros_like(reached[:, :1]), rescaled(reached[:, 1:], 2.0, -1.0)], dim=1)
 
 
 class GaussianFamily(Family):

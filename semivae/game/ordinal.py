@@ -12,10 +12,33 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from semivae.game.distributions import VoidableCategorical
+from semivae.game.family import Family
+from semivae.variables import Variable
 
 SMALLEST_SCALE = 1e-2
 SMALLEST_GAP = 1e-3  # between two thresholds
 GAIN = 8.0  # thresholds must move by tenths while a network's weights move by hundredths
+
+
+class OrdinalFamily(Family):
+    """Ordered classes (grades), one per example. A network puts out a location and a scale (`CumulativeLink`)."""
+
+    def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
+        return VoidableCategorical(logits=parameters, validate_args=False)
+
+    def linked(self, variable: Variable, net: nn.Module) -> nn.Module:
+        return CumulativeLink(net, variable.class_count)
+
+    def as_input(self, variable: Variable, value: Tensor) -> Tensor:
+        """Returns for each grade whether the value reaches it, +1 or -1, [batch, classes]; 0 for the lowest."""
+        if value.dim() == 2:  # one-hot with a gradient, from `semivae.game.lower_bound`
+            reached = value.flip(1).cumsum(dim=1).flip(1)
+        else:
+            reached = (torch.arange(variable.class_count, device=value.device) <= value.unsqueeze(1)).float()
+        return torch.cat([torch.zeros_like(reached[:, :1]), 2.0 * reached[:, 1:] - 1.0], dim=1)
 
 
 class CumulativeLink(nn.Module):
