@@ -35,10 +35,11 @@ def features_of(images: NDArray[np.uint8], weights: Path) -> NDArray[np.float32]
 
     net = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     net.load_state_dict({name: value for name, value in load_file(weights).items() if "classifier" not in name})
-    mean, deviation = (torch.tensor(net.default_cfg[key])[:, None, None] for key in ("mean", "std"))
+    scales: dict[str, list[float]] = net.default_cfg  # type: ignore[assignment]
+    mean, deviation = (torch.tensor(scales[key])[:, None, None] for key in ("mean", "std"))
     found = []
     with torch.no_grad():
-        for part in torch.from_numpy(images).float().div(255)[:, None].split(100):
+        for part in torch.split(torch.from_numpy(images).float().div(255)[:, None], 100):
             large = torch.nn.functional.interpolate(part, size=SIDE, mode="bicubic").clamp(0, 1)
             found.append(net((large.expand(-1, 3, -1, -1) - mean) / deviation).numpy())
     return np.concatenate(found)
