@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+Nouns = tuple[str, str]  # what one of the user's examples is called, and several
+IMAGES: Nouns = ("image", "images")
+EXAMPLES: Nouns = ("example", "examples")
+
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
     """`names` in a line of a message: the first `most`, and how many more there are."""
@@ -29,9 +33,17 @@ def by_reason(reasons: Mapping[str, str], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and files with {more:,} more reasons" if more > 0 else "")
 
 
-def count_of(count: int, one: str, many: str) -> str:
-    """A count and what is counted: `one` (with its verb) for a single one, else `many`."""
-    return f"{count:,} {one if count == 1 else many}"
+def count_of(count: int, one: str, many: str, before: str = "") -> str:
+    """A count and what is counted: `one` (with its verb) for a single one, else `many`; `before` it, an adjective.
+
+    Every message that counts agrees with its count by this function or by `either`.
+    """
+    return f"{count:,} {before}{' ' if before else ''}{either(count, one, many)}"
+
+
+def either(count: int, one: str, many: str) -> str:
+    """`one` where a sentence that has just named `count` goes on about a single one, else `many`, such as is or are."""
+    return one if count == 1 else many
 
 
 def percent(share: float) -> str:

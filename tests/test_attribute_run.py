@@ -211,9 +211,9 @@ def test_an_exported_file_gives_probabilities_and_says_what_they_mean(trained: R
     ("ask", "message"),
     [
         (lambda run: run.classifier(vote=True), "the decoder votes on single classes only, but y is a vector of"),
-        (lambda run: run.classifier(prior=[0.1] * 10), "a prior is about one class per image, but y is a vector of"),
+        (lambda run: run.classifier(prior=[0.1] * 10), "a prior is about one class per example, but y is a vector of"),
         (lambda run: run.predict_sets(run.dataset().test["x"]), "prediction sets and rejection are about one class"),
-        (lambda run: run.evaluate(at_most_error=0.1), "prediction sets and rejection are about one class per image"),
+        (lambda run: run.evaluate(at_most_error=0.1), "prediction sets and rejection are about one class per example"),
     ],
 )
 def test_what_is_for_single_classes_is_refused(trained: Run, ask: Any, message: str) -> None:

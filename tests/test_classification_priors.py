@@ -223,7 +223,7 @@ def test_a_shifted_part_is_the_largest_of_its_shares() -> None:
 
 def test_shares_that_the_images_cannot_have_are_refused() -> None:
     labels = torch.tensor([0, 0, 1, 1])
-    with pytest.raises(DataError, match="no image of eel to test on; give it a share of 0"):
+    with pytest.raises(DataError, match="no example of eel to test on; give it a share of 0"):
         shifted_rows(labels, OLD, CLASSES)
     with pytest.raises(DataError, match="the rarest class would have no image"):
         shifted_rows(labels, np.array([0.99, 0.01, 0.0]), CLASSES)

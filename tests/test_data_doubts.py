@@ -60,7 +60,7 @@ def test_images_of_the_test_that_are_learnt_from_are_told_by_their_names(tmp_pat
     of_test, of_val = folder(tmp_path).warnings
     assert of_test.startswith(f"{tmp_path}/own: 2 of 7 test examples are also among those to train on, so the test err")
     assert of_test.endswith("test/ant/copy.bmp = train/ant/1.png, test/cat/0.png = unlabelled/test.png")
-    assert "1 of 7 validation examples are also among those to train on, so the validation error" in of_val
+    assert "1 of 7 validation examples is also among those to train on, so the validation error" in of_val
     assert of_val.endswith(": val/cat/again.png = train/cat/0.png")
 
 

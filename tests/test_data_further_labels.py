@@ -431,3 +431,22 @@ def test_inspect_says_what_is_known_of_what(folder: Path) -> None:
     assert any(
         "split.also_labelled.c asks for 50" in mistake for mistake in semivae.inspect(wrong, data_root=folder).mistakes
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "doubt"),
+    [
+        (("cat", "zebra"), ""),
+        (("cat", "zebar"), "ann may hold misspelt classes: zebar (zebra?); correct the data if it does"),
+        (("cat", "Zebra"), "ann may hold misspelt classes: Zebra (zebra?); correct the data if it does"),
+        (("pet", "herd"), ""),  # no class of the label is among them: they are coarse ones
+    ],
+)
+def test_misspelt_classes_among_arrays_are_warned_of(tmp_path: Path, written: tuple[str, str], doubt: str) -> None:
+    """As in tables and beside pictures."""
+    x = np.random.default_rng(0).random((60, 3)).astype(np.float32)
+    y = np.array(["cat", "zebra", "cow"] * 20)
+    np.savez(tmp_path / "a.npz", x=x, y=y, ann=np.array([*written, written[0]] * 20))
+    source = ArraysSource(name="arrays", path="a.npz", keys={"x": "x", "y": "y", "ann": "ann"})
+    found = [warning for warning in load_source(source, tmp_path).warnings if "misspelt" in warning]
+    assert found == ([f"{tmp_path / 'a.npz'}: {doubt}"] if doubt else [])

@@ -189,7 +189,7 @@ def test_sixteen_bit_colours_that_are_nearly_black_are_told_and_take_no_white(tm
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(content)
-    assert "have 16 bits and no value above 3855" in inputs_of((3, SIDE, SIDE)).read(tmp_path).notes[0]
+    assert "has 16 bits and no value above 3855" in inputs_of((3, SIDE, SIDE)).read(tmp_path).notes[0]
     with pytest.raises(ValueError, match="16-bit colours, of which the upper 8 bits are read"):
         decode_image(content, Preprocessing(3, SIDE, SIDE, white=4095))
 
@@ -208,3 +208,25 @@ def test_pixels_without_a_white_are_called_by_their_kind_and_read_with_one() -> 
         decoded(Image.fromarray(np.full((8, 8), -5, np.int32)), "tiff", white=100)
     with pytest.raises(ValueError, match="pixels from nan on"):
         decoded(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "tiff", white=100)
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tiff"])
+def test_further_frames_and_pages_are_said_to_be_left_out(tmp_path: Path, ending: str) -> None:
+    """The first frame is read, in training and in predict."""
+    frames = [Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (0, 255)]
+    for number, kind in enumerate(("ant", "bee")):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        for row in range(3):
+            pixels = np.random.default_rng(3 * number + row).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / kind / f"{row}.png")
+    source = FolderSource(name="folder", path="own", size=8, channels=1)
+    assert load_source(source, tmp_path).warnings == ()
+    several = tmp_path / "own" / "ant" / f"several.{ending}"
+    frames[0].save(several, save_all=True, append_images=frames[1:])
+    (said,) = load_source(source, tmp_path).warnings
+    assert said == (
+        "1 of 7 image files holds several frames or pages, of which the first one is read; save the others as files of "
+        f"their own: ant/several.{ending}"
+    )
+    read = inputs_of((1, 8, 8)).read(several)
+    assert float(read.values.max()) < 3 and any("several frames" in line for line in read.remarks())

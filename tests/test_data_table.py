@@ -155,7 +155,7 @@ def test_separators(tmp_path: Path, delimiter: str) -> None:
         ("kind,size\n", {}, "holds no rows"),
         ("kind,,b\na,1,2\n", {}, "column 2 has no name"),
         ("kind,size,size\na,1,2\n", {}, "two columns are called size"),
-        ("kind,size\na,1\nb\n", {}, "t.csv:3: 1 cells; the first line names 2 columns"),
+        ("kind,size\na,1\nb\n", {}, "t.csv:3: 1 cell; the first line names 2 columns"),
         (SMALL, {"label": "sort"}, r"has no column sort \(source.label\); it has colour, size, kind"),
         (SMALL, {"ignore": ["x"]}, r"has no column x \(source.ignore\)"),
         ("kind,size\na,1\na,2\n", {}, "holds only the class a; at least two are needed"),

@@ -218,7 +218,7 @@ def test_file_that_disagrees_is_not_kept(tiny_run: Run, tmp_path: Path, monkeypa
         return lambda images: right(images) + 2e-4
 
     monkeypatch.setitem(READERS, "safetensors", read_a_little_wrong)
-    with pytest.raises(ExportError, match=r"differs from the model by 0\.0002 on 64 images"):
+    with pytest.raises(ExportError, match=r"differs from the model by 0\.0002 on 64 inputs"):
         export(tiny_run, tmp_path / "encoder.safetensors")
     assert not list(tmp_path.iterdir())
 

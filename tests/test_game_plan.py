@@ -137,7 +137,7 @@ def test_learnable_factor_without_a_stream_is_refused_with_advice() -> None:
     ):
         derive_plan(DECODER, ENCODER, [LABELLED, UNLABELLED])
     with pytest.raises(
-        RecipeError, match=r"p\(y\) is learnable, but no stream .*the encoder's inputs \(usually the images\), or make"
+        RecipeError, match=r"p\(y\) is learnable, but no stream .*the encoder's inputs \(usually x\), or make"
     ):
         derive_plan((Factor("y"),), ENCODER[:1], [StreamGraph("labels", ("h",))])
 

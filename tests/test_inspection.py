@@ -78,7 +78,7 @@ def test_a_part_for_validation_is_counted_and_compared(pets: Path) -> None:
     assert report.duplicates.across_parts == (Pair("valid/bee/again.png", "train/bee/1.png"),)
     asked = semivae.inspect(asked_for(pets).recipe, set={"split.validation": 0})
     assert asked.parts == report.parts and asked.classes == report.classes
-    assert any("1 of 4 validation examples are also among those to train on" in each for each in report.warnings)
+    assert any("1 of 4 validation examples is also among those to train on" in each for each in report.warnings)
 
 
 def test_a_zip_holds_what_its_folder_holds(pets: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_equal_and_nearly_equal_images_are_found_across_parts_and_classes(pets: 
     assert found.across_classes == (Pair("train/bee/1.png", "train/cat/other.png"),)
     assert found.near_across_parts == (Pair("Test/ant/near.jpg", "train/ant/2.png"),)
     assert found.near_across_classes == (Pair("train/bee/near.png", "train/cat/3.png"),)
-    assert any("1 of 8 test examples are also among those to train on" in warning for warning in report.warnings)
+    assert any("1 of 8 test examples is also among those to train on" in warning for warning in report.warnings)
     assert any("different labels; check them: train/bee/near.png = train/cat/3.png" in each for each in report.warnings)
 
 
@@ -311,7 +311,7 @@ def test_command_reads_recipes_by_name_and_by_file(pets: Path, tmp_path: Path) -
         ("a.npz", b"x", "is no .npy or .npz file that can be read"),
         ("a.csv", b"", "holds no rows"),
         ("a.csv", b"a,b\n\xff\xfe\n", "no UTF-8 text"),
-        ("a.csv", b"a,b\n1\n", "1 cells; the first line names 2 columns"),
+        ("a.csv", b"a,b\n1\n", "1 cell; the first line names 2 columns"),
     ],
 )
 def test_odd_places_are_refused_by_a_message(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

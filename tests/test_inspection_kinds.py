@@ -115,7 +115,7 @@ def test_all_mistakes_of_masks_are_listed_at_once(shapes: Path) -> None:
     images, masks, ratio = report.mistakes
     assert "1 of 14 image files" in images and "train/images/2.png (" in images
     assert "1 of 10 masks" in masks and "no palette says what its colours mean" in masks
-    assert "have another ratio of sides" in ratio and "train/masks/1.png is 32x16, its image 16x16" in ratio
+    assert "has another ratio of sides" in ratio and "train/masks/1.png is 32x16, its image 16x16" in ratio
     assert report.masks is not None and report.masks.colours == ("0 0 0", "9 8 7")
     assert set(report.unreadable) == {"train/images/2.png", "train/masks/0.png"}
     (group,) = report.unused

@@ -249,7 +249,7 @@ def test_each_mistake_is_named_with_its_line(recipe_file: Path, old: str, new: s
         (
             "values: uniform",
             "views: weak",
-            "mine.yaml:21: streams.labels.views: views change images and this stream sh",
+            "mine.yaml:21: streams.labels.views: views change what a stream shows, and t",
         ),
         (
             "views: weak}",

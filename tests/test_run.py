@@ -75,7 +75,7 @@ def test_missing_selection_says_why(tiny_run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny_run.path, folder)
     (folder / "selected.safetensors").unlink()
-    with pytest.raises(RunError, match=r"for want of validation images \(split.validation\)"):
+    with pytest.raises(RunError, match=r"for want of validation examples \(split.validation\)"):
         Run.load(folder, "selected")
 
 

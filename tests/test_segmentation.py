@@ -320,7 +320,7 @@ def test_masks_have_the_size_of_their_images(run: Run, data: Path, tmp_path: Pat
         image.save(images / "own.png")
     result = command("predict", run.path, images, "--out", tmp_path / "out", "--device", "cpu")
     assert "of 2 images 1 was cropped; masks are void, 255, outside" in result.stdout
-    assert "note: 1 of 2 image files are cropped by more than 20%, wide.png by 50% of its area" in result.stderr
+    assert "note: 1 of 2 image files is cropped by more than 20%, wide.png by 50% of its area" in result.stderr
     masks = {name: np.asarray(Image.open(tmp_path / "out" / "masks" / f"{name}.png")) for name in ("wide", "own")}
     assert masks["own"].shape == (SIDE, SIDE) and masks["wide"].shape == (4 * SIDE, 8 * SIDE)
     assert (masks["wide"][:, : 2 * SIDE] == 255).all() and (masks["wide"][:, 6 * SIDE :] == 255).all()
@@ -536,7 +536,7 @@ def test_chains_without_any_start_are_refused_before_anything_is_written(run: Ru
     del recipe["streams"]["masks"]
     YAML().dump(recipe, alone / "recipe.yaml")
     result = command("chain", alone, "--out", tmp_path / "out", "--rounds", 1, "-n", 2)
-    assert "no stream shows s without the image" in " ".join(result.stderr.split())
+    assert "no stream shows s without x" in " ".join(result.stderr.split())
     assert not (tmp_path / "out").exists()
 
 

@@ -27,6 +27,7 @@ from semivae.data.splits import recorded_counts
 from semivae.errors import DataError, RunError
 from semivae.runs.folder import SPLIT_FILE, read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
+from semivae.text import count_of
 
 LARGEST_PART = 20_000_000  # probabilities of places that are looked at; that many settle one number
 LEAST_WEIGHT = 0.01  # of the encoder: a temperature of at most 100
@@ -116,7 +117,7 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
     terms, labels = known_places(terms, labels)
     if not len(labels):
         raise RunError(
-            f"{run.path}: {run.label} is void everywhere on the validation images; nothing can be calibrated"
+            f"{run.path}: {run.label} is void everywhere on the validation {run.nouns[1]}; nothing can be calibrated"
         )
     weights = least_nll(terms, labels)
     return Calibration(
@@ -143,10 +144,11 @@ def refuse_few_validation_images(run: TrainedModel, labelled: int, unlabelled: i
     free = total // 2 if run.recipe.split.labelled == "all" else total - labelled
     advice = f"train with --set split.validation={min(4 * least, free)}, or go without calibration and vote"
     if free < least:
-        advice = f"its data have {total:,} labelled images, too few for that, so go without calibration and vote"
+        known = count_of(total, *run.nouns, before="labelled")
+        advice = f"its data have {known}, too few for that, so go without calibration and vote"
     raise RunError(
-        f"{run.path}: the split keeps {validation} images for validation, and a calibration needs {least} or more; "
-        f"{advice}"
+        f"{run.path}: the split keeps {count_of(validation, *run.nouns)} for validation, and a calibration needs "
+        f"{least} or more; {advice}"
     )
 
 

@@ -126,7 +126,7 @@ def vote_of_decoder(run: TrainedModel, images: Tensor | Examples, draws: int) ->
             parts.append(vote - vote.amax(1, keepdim=True))  # the image's own constant plays no part
     votes = np.asarray(torch.cat(parts), dtype=np.float64)
     if not np.isfinite(votes).all():
-        raise RunError(f"{run.path}: the decoder's vote is not finite for some images; classify without it")
+        raise RunError(f"{run.path}: the decoder's vote is not finite for some {run.nouns[1]}; classify without it")
     return votes
 
 

@@ -66,7 +66,7 @@ def estimate_prior(log_posterior: Floats, trained: Floats, pseudo_images: float 
     count = len(log_posterior)
     if count < SMALLEST_NUMBER:
         raise DataError(
-            f"a prior is estimated from {SMALLEST_NUMBER} images or more, here are {count}; give more, or state it"
+            f"a prior is estimated from {SMALLEST_NUMBER} examples or more, here are {count}; give more, or state it"
         )
     known = trained > 0
     likelihood = np.where(known, np.exp(log_posterior) / np.where(known, trained, 1.0), 0.0)
@@ -101,12 +101,12 @@ def shifted_rows(labels: Tensor, prior: Floats, classes: Sequence[str], seed: in
     available = torch.bincount(labels, minlength=len(classes)).tolist()
     wanted = [number for number in range(len(classes)) if prior[number] > 0]
     if empty := [classes[number] for number in wanted if not available[number]]:
-        raise DataError(f"there is no image of {join_names(empty)} to test on; give it a share of 0")
+        raise DataError(f"there is no example of {join_names(empty)} to test on; give it a share of 0")
     # the small term keeps 100 / 0.1 from being 999
     total = min(int(available[number] / prior[number] + 1e-6) for number in wanted)
     counts = apportion(min(total, sum(available)), [round(1e9 * share) for share in prior], available)
     if not total or not all(counts[number] for number in wanted):
-        raise DataError("the rarest class would have no image in a test set of these shares; give it more, or 0")
+        raise DataError("the rarest class would have no example in a test set of these shares; give it more, or 0")
     rows: list[int] = []
     for number in wanted:
         members = torch.nonzero(labels == number).flatten().tolist()

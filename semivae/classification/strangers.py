@@ -20,6 +20,7 @@ from semivae.classification.suggesting import Floats, clustered
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
 from semivae.runs.model import TrainedModel
+from semivae.text import count_of, either
 
 MOST_GROUPS = 10
 FEWEST = 5  # strangers in a group, on average
@@ -56,8 +57,8 @@ def refuse_without_strangers(run: TrainedModel) -> None:
     """Raises RunError where a run's label has no strangers."""
     if run.recipe.variables[run.label].strangers is None:
         raise RunError(
-            f"{run.path}: this run knows no strangers, so every image belongs to one of its classes; train with "
-            f"--set variables.{run.label}.strangers.share=estimate, or ask `semivae novelty`"
+            f"{run.path}: this run knows no strangers, so every {run.nouns[0]} belongs to one of its classes; train "
+            f"with --set variables.{run.label}.strangers.share=estimate, or ask `semivae novelty`"
         )
 
 
@@ -85,8 +86,8 @@ def strangers(
     rows = np.flatnonzero(log_posterior.argmax(axis=1) == log_posterior.shape[1] - 1)
     if groups is not None and groups > len(rows):
         raise DataError(
-            f"{groups:,} groups are asked for, but {len(rows):,} of {len(everyone):,} examples are probably strangers; "
-            "ask for fewer"
+            f"{count_of(groups, 'group is', 'groups are')} asked for, but {len(rows):,} of {len(everyone):,} examples "
+            f"{either(len(rows), 'is probably a stranger', 'are probably strangers')}; ask for fewer"
         )
     if not len(rows):
         return Strangers(rows, (), everyone[:0], rows, everyone)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivae.errors import DataError
+from semivae.text import EXAMPLES, count_of, either
 
 Floats = NDArray[np.float64]
 LEAST_WEIGHT = 1e-3  # nats, added to every uncertainty: examples of which the model is sure still shape the groups
@@ -58,7 +59,8 @@ def pick(features: Floats, uncertainty: Floats, count: int, seed: int = 0) -> Pi
         raise DataError(f"{count:,} suggestions are asked for; ask for 1 or more")
     if count > len(features):
         raise DataError(
-            f"{count:,} suggestions are asked for, but there are {len(features):,} examples; "
+            f"{count:,} suggestions are asked for, but there {either(len(features), 'is', 'are')} "
+            f"{count_of(len(features), *EXAMPLES)}; "
             f"ask for {len(features):,} or fewer"
         )
     if not 0 <= seed < 2**32:

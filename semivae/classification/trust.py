@@ -39,7 +39,7 @@ from semivae.classification.posterior import refuse_by_kind
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
 from semivae.runs.model import TrainedModel
-from semivae.text import percent
+from semivae.text import EXAMPLES, count_of, either, percent
 
 Floats = NDArray[np.float64]
 Score = Literal["aps", "raps"]
@@ -164,7 +164,8 @@ class Validated:
         if count < needed:
             enough = needed if score == "aps" else math.ceil(needed * TUNING / (TUNING - 1)) + 1
             raise RunError(
-                f"{self.classifier.run.path}: {len(rows)} labelled validation examples cannot promise a coverage of "
+                f"{self.classifier.run.path}: {count_of(len(rows), *EXAMPLES, before='labelled validation')} cannot "
+                f"promise a coverage of "
                 f"{percent(coverage)}; it needs {enough} or more: train with --set split.validation={enough}, "
                 f"better ten times as many, or ask for at most {percent(_floored(count / (count + 1)))}"
             )
@@ -196,9 +197,10 @@ class Validated:
         )
         if count < needed:
             raise RunError(
-                f"{where} with {count} labelled validation examples: with {CONFIDENCE:.0%} confidence it needs "
-                f"{needed} without a mistake, and {count} promise {least_error(count):.2%} at best; train with --set "
-                f"split.validation={2 * needed} or more. With these, {instead}"
+                f"{where} with {count_of(count, *EXAMPLES, before='labelled validation')}: with {CONFIDENCE:.0%} "
+                f"confidence it needs {needed} without a mistake, and {count} {either(count, 'promises', 'promise')} "
+                f"{least_error(count):.2%} at best; train with --set split.validation={2 * needed} or more. With "
+                f"these, {instead}"
             )
         raise RunError(
             f"{where} with {CONFIDENCE:.0%} confidence: among the surest of the {count} labelled validation examples "

@@ -85,7 +85,7 @@ class Commands(PlainFlags, TyperGroup):
 
             if not is_out_of_memory(error):
                 raise
-            complain("no memory is left; close what else takes it, give fewer images, or try --device cpu")
+            complain("no memory is left; close what else takes it, give fewer examples, or try --device cpu")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             note("stopped by Ctrl-C; the same command starts again, and no file is left half written")

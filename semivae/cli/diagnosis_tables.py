@@ -24,7 +24,7 @@ def shown(report: Mapping[str, Any]) -> list[RenderableType]:
     if report["bits"]:
         parts.append(bits_table(report["bits"]))
     if report["validation"]:
-        parts.append(readers_table(report["validation"], "Validation images", "error", headline))
+        parts.append(readers_table(report["validation"], f"Validation {report['nouns'][1]}", "error", headline))
     if report["samples"]:
         parts.append(readers_table(report["samples"], "Samples of the decoder", "read_as_intended", CONSISTENCY))
     parts += evidence_tables(report["evidence"])

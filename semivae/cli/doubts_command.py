@@ -139,7 +139,8 @@ def shown(found: Doubts, listed: Doubts, out: Path | None) -> list[str | Table]:
     """What is printed for people: how many labels are probably wrong, and the first of the list."""
     share_wrong = found.expected_wrong / max(1, len(found))
     expected = (
-        f"about {found.expected_wrong:,.1f} of {len(found):,} labels are expected to be wrong ({share_wrong:.1%})"
+        f"about {found.expected_wrong:,.1f} of {count_of(len(found), 'label is', 'labels are')} expected to be wrong "
+        f"({share_wrong:.1%})"
     )
     lines: list[str | Table] = [] if not len(listed) else [table_of(listed.first(MOST_SHOWN))]
     rest = len(listed) - MOST_SHOWN

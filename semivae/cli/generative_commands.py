@@ -47,7 +47,7 @@ def chain(
     run: RunArgument,
     out: OutFolder,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, help="How often codes and images are drawn in turn.")
+        int, typer.Option("--rounds", min=1, help="How often codes and examples are drawn in turn.")
     ] = 1000,
     count: Annotated[int, typer.Option("-n", "--count", min=2, help="Number of chains.")] = 1000,
     start: Annotated[
@@ -62,7 +62,7 @@ def chain(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Alternate encoder and decoder; show how far images drift."""
+    """Alternate encoder and decoder; show how far samples drift."""
     check_target_folder(out, overwrite)
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.chain import STARTS, drift, run_chains, usual_rounds
@@ -79,23 +79,25 @@ def chain(
 
         test = random_subset(opened.dataset().test[opened.shown], count, seed)
         reference = space(test)
-        report |= {"features": space.name, "reference": f"{len(test)} test images"}
+        report |= {"features": space.name, "reference": count_of(len(test), *opened.nouns, before="test")}
     chains = []
+    drawn = opened.shown_inputs.are_images
     for name in starts:
         states = []
         for state in run_chains(opened, name, count, usual_rounds(rounds), seed):
-            if opened.shown_inputs.are_images:
+            if drawn:
                 make_folder(out)
                 save_grid(state.images[:shown], out / f"{name}_round{state.number:05}.png", overwrite=overwrite)
             states.append(state)
         chains.append(drift(opened, name, states, space, reference))
     report["chains"] = chains
+    pictures = "pictures, " if drawn else ""
     make_folder(out)
     write_file(out / "chain.json", json.dumps(report, indent=1).encode())
     for file, picture in drift_pictures(report).items():
         write_file(out / file, picture.encode())
     reply(
-        report | {"out": str(out)}, as_json, console(), *chain_lines(report), f"{out}: pictures, chain.json and curves"
+        report | {"out": str(out)}, as_json, console(), *chain_lines(report), f"{out}: {pictures}chain.json and curves"
     )
 
 
@@ -109,7 +111,7 @@ def drift_pictures(report: Mapping[str, Any]) -> dict[str, str]:
         for chain in report["chains"]
     }
     if any(lines.values()):
-        found["frechet.svg"] = curves_svg("Frechet distance to test images, own features", "rounds", lines)
+        found["frechet.svg"] = curves_svg("Frechet distance to test examples, own features", "rounds", lines)
     bits = {
         chain["start"]: [(row["round"], sum(row["bits"].values())) for row in chain["curve"] if row["bits"]]
         for chain in report["chains"]
@@ -132,10 +134,10 @@ def chain_lines(report: Mapping[str, Any]) -> list[str]:
 def likelihood(
     run: RunArgument,
     draws: Annotated[
-        int, typer.Option("--draws", min=1, help="Codes per image; more codes give a tighter bound.")
+        int, typer.Option("--draws", min=1, help="Codes per example; more codes give a tighter bound.")
     ] = 16,
     count: Annotated[
-        int | None, typer.Option("-n", "--count", min=1, help="Number of test images. Default: all.")
+        int | None, typer.Option("-n", "--count", min=1, help="Number of test examples. Default: all.")
     ] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -143,7 +145,7 @@ def likelihood(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Bound the log-likelihood of the test images.
+    """Bound the log-likelihood of the test examples.
 
     It also shows whether encoder and decoder agree.
     """
@@ -157,8 +159,8 @@ def likelihood(
     report["consistency"] = consistency(opened, min(1000, len(images)), seed)
     error = "" if report["standard_error"] is None else f" ± {report['standard_error']:.2f} (standard error)"
     lines = [
-        f"{count_of(report['count'], 'test image', 'test images')}, nats per image:",
-        f"log p(x) at least {report['bound']:.2f}{error}, {draws} draws",
+        f"{count_of(report['count'], *opened.nouns, before='test')}, nats per {opened.nouns[0]}:",
+        f"log p(x) at least {report['bound']:.2f}{error}, {count_of(draws, 'draw', 'draws')}",
         f"in bits per value {report['bits_per_dimension']:.4f}",
         f"with one draw {report['elbo']:.2f}; reconstruction {report['reconstruction']:.2f}",
     ]
@@ -174,14 +176,14 @@ def quality(
     features: Annotated[
         Path, typer.Option("--features", metavar="RUN", help="A run in whose features distances are measured.")
     ],
-    count: Annotated[int, typer.Option("-n", "--count", min=10, help="Number of samples, and of test images.")] = 2000,
+    count: Annotated[int, typer.Option("-n", "--count", min=10, help="Number of samples, and of examples.")] = 2000,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
     data_root: DataRootOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare samples with test images.
+    """Compare samples with test examples.
 
     By the Frechet distance, precision and recall of their features.
     """
@@ -192,7 +194,8 @@ def quality(
     assert space is not None
     report = measure(opened, space, count, seed)
     lines = [
-        f"{name.replace('_', ' ')}: Frechet distance {found['frechet']:.3g}, precision {found['precision']:.1%}, "
+        f"{name.replace('_', ' ').replace('images', opened.nouns[1])}: Frechet distance {found['frechet']:.3g}, "
+        f"precision {found['precision']:.1%}, "
         f"recall {found['recall']:.1%}"
         for name, found in report.items()
         if isinstance(found, dict)
@@ -213,7 +216,7 @@ def codes(
     ],
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="IMAGES", help="Images to encode. Default: the run's training images."),
+        typer.Option("--images", metavar="EXAMPLES", help="Examples to encode. Default: the run's training examples."),
     ] = None,
     seed: SeedOption = 0,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -222,7 +225,7 @@ def codes(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw codes of images, as data or prior of another run."""
+    """Draw codes of examples, as data or prior of another run."""
     check_target(out, overwrite, ".npz")
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.codes import draw_codes
@@ -231,7 +234,7 @@ def codes(
     arrays = draw_codes(opened, pixels, seed)
     write_arrays(out, arrays)
     report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))
-    counted = count_of(len(pixels), "image", "images")
+    counted = count_of(len(pixels), *opened.nouns)
     text = f"{out}: {', '.join(arrays)} of {counted}; take them as values: {{file: {out.name}}} of a stream"
     reply(report, as_json, console(), text)
 

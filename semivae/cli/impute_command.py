@@ -43,13 +43,13 @@ def impute(
         typer.Option(
             "--mask",
             metavar="MASK",
-            help="Mask in which missing pixels are white: one for all images, or a folder of one each.",
+            help="Mask in which missing pixels are white: one for all, or a folder of one each.",
         ),
     ] = None,
     given: Annotated[
         list[str], typer.Option("--given", metavar="NAME=VALUE", help="A known variable: y=3, s=MASK.png.")
     ] = [],  # noqa: B006  typer copies it
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Number of completions of each image.")] = 8,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Number of completions of each example.")] = 8,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often encoder and decoder alternate.")] = 50,
     seed: SeedOption = 0,
     skip_unreadable: SkipOption = False,
@@ -106,9 +106,8 @@ def impute_images(
     shown = shown_as(run.task.name)
     passed = {"unreadable": np.asarray(list(images.unreadable))} if images.unreadable else {}
     write_imputed(out, names, result, shown.arrays(result, run.classes) | passed)
-    lines = [
-        f"{out}: {count_of(len(known), 'image', 'images')}, {asked['draws']} draws each after {asked['rounds']} rounds"
-    ]
+    draws, rounds = count_of(asked["draws"], "draw", "draws"), count_of(asked["rounds"], "round", "rounds")
+    lines = [f"{out}: {count_of(len(known), *run.nouns)}, {draws} each after {rounds}"]
     if run.canvas.are_images:
         holes = torch.where(missing, torch.full_like(known, 0.5), known)
         rows = torch.cat([holes[:, None], result.mean[:, None], result.spread[:, None], result.draws], dim=1)[:16]

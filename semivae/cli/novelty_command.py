@@ -1,4 +1,4 @@
-"""`semivae novelty`: which images are of no kind that the run has learnt."""
+"""`semivae novelty`: which examples are of no kind that the run has learnt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from semivae.cli.options import (
 )
 from semivae.cli.showing import console, reply
 from semivae.cli.writing import check_target, csv_bytes, write_file
-from semivae.text import count_of
+from semivae.text import Nouns, count_of
 
 if TYPE_CHECKING:
     from semivae.generative.novelty import Novelty
@@ -32,7 +32,7 @@ SCORES = {
     "decoder": "the decoder's likelihood",
     "pictures": "the decoder's likelihood of the picture beside its features",
     "encoder": "the encoder's doubt",
-    "neighbours": "the distance to the nearest training images",
+    "neighbours": "the distance to the nearest training {}",
     "energy": "the energy of the logits",
 }
 
@@ -43,12 +43,12 @@ def novelty(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE.csv", help="File for the scores of each image. Default: only the summary."
+            "--out", "-o", metavar="FILE.csv", help="File for the scores of each example. Default: only the summary."
         ),
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per image for the decoder's likelihood.")] = 4,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Codes per example for the decoder's likelihood.")] = 4,
     count: Annotated[
-        int, typer.Option("-n", "--count", min=20, help="Largest number of test images to compare with.")
+        int, typer.Option("-n", "--count", min=20, help="Largest number of test examples to compare with.")
     ] = 1000,
     seed: SeedOption = 0,
     skip_unreadable: SkipOption = False,
@@ -73,19 +73,21 @@ def novelty(
     if out is not None:
         write_file(out, novelty_csv(given.names, found, list(given.unreadable)))
     report = found.report | ({"out": str(out)} if out else {}) | given.report()
-    reply(report, as_json, console(), *summary(found.report, out))
+    reply(report, as_json, console(), *summary(found.report, out, opened.nouns))
 
 
-def summary(report: dict[str, Any], out: Path | None) -> list[str]:
+def summary(report: dict[str, Any], out: Path | None, nouns: Nouns) -> list[str]:
     """What the report says, in lines."""
-    lines = [f"{count_of(report['count'], 'image', 'images')} beside {report['familiar']:,} test images of the run"]
+    one, many = nouns
+    given, familiar = count_of(report["count"], *nouns), count_of(report["familiar"], *nouns, before="test")
+    lines = [f"{given} beside {familiar} of the run"]
     for score, what in SCORES.items():
         if score in report:
             by = report[score]
             at = f"{report['false_alarms']:.0%} false alarms"
-            lines.append(f"{what} flags {by['flagged']:.1%} of them at {at}; AUROC {by['auroc']:.3f}")
-    lines.append(f"AUROC: the chance that a given image scores higher than a test image. {report['auroc_assumes']}")
-    return lines + ([f"{out}: a row an image; p is the share of test images that are as novel"] if out else [])
+            lines.append(f"{what.format(many)} flags {by['flagged']:.1%} of them at {at}; AUROC {by['auroc']:.3f}")
+    lines.append(f"AUROC: the chance that a given {one} scores higher than a test {one}. {report['auroc_assumes']}")
+    return lines + ([f"{out}: one row for each {one}; p is the share of test {many} that are as novel"] if out else [])
 
 
 def novelty_csv(names: Sequence[str], found: Novelty, unreadable: Sequence[str] = ()) -> bytes:

@@ -74,7 +74,7 @@ RunArgument = Annotated[
 ImagesArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="IMAGES", help="A folder or .zip of images, one image, an .npy or .npz file, or the .csv of a table."
+        metavar="EXAMPLES", help="A folder or .zip of images, one image, an .npy or .npz file, or the .csv of a table."
     ),
 ]
 SetOption = Annotated[
@@ -97,13 +97,13 @@ DeviceOption = Annotated[
 CalibrateOption = Annotated[
     bool,
     typer.Option(
-        "--calibrate", help="Divide the logits by the temperature with the lowest NLL on the validation images."
+        "--calibrate", help="Divide the logits by the temperature with the lowest NLL on the validation examples."
     ),
 ]
 VoteOption = Annotated[
     bool,
     typer.Option(
-        "--vote", help="Calibrate, and add the decoder's vote with the weight that is best on the validation images."
+        "--vote", help="Calibrate, and add the decoder's vote with the weight that is best on the validation examples."
     ),
 ]
 PriorOption = Annotated[
@@ -111,7 +111,7 @@ PriorOption = Annotated[
     typer.Option(
         "--prior",
         metavar="PRIOR",
-        help="Class frequencies of the images: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
+        help="Class frequencies of the examples: uniform, CLASS=SHARE,..., ratio=10, a file, or estimate (by EM).",
     ),
 ]
 CoverageOption = Annotated[
@@ -120,7 +120,7 @@ CoverageOption = Annotated[
         "--coverage",
         metavar="SHARE",
         parser=share,
-        help="Sets of classes that hold the right one in at least this share of new images, such as 95%.",
+        help="Sets of classes that hold the right one in at least this share of new examples, such as 95%.",
     ),
 ]
 SetsOption = Annotated[

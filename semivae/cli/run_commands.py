@@ -31,13 +31,14 @@ from semivae.cli.options import (
     VoteOption,
 )
 from semivae.cli.showing import classifier_lines, console, reply, result_tables
+from semivae.cli.tables import nouns_of
 from semivae.cli.writing import check_target, csv_bytes, write_arrays, write_file
 from semivae.text import count_of
 
 
 def evaluate(
     run: RunArgument,
-    split: Annotated[SplitPart, typer.Option("--split", help="Images to measure on.")] = SplitPart.test,
+    split: Annotated[SplitPart, typer.Option("--split", help="Examples to measure on.")] = SplitPart.test,
     calibrate: CalibrateOption = False,
     vote: VoteOption = False,
     prior: PriorOption = None,
@@ -46,7 +47,7 @@ def evaluate(
         typer.Option(
             "--test-prior",
             metavar="PRIOR",
-            help="Measure on the largest part of the images with these class frequencies.",
+            help="Measure on the largest part of the examples with these class frequencies.",
         ),
     ] = None,
     at_most_error: AtMostErrorOption = None,
@@ -82,7 +83,7 @@ def evaluate(
     )
     tables = [*result_tables(report), *shown_as(report["kind"]).details(report)]
     last = next((report[step] for step in ("corrected", "voted", "calibrated") if step in report), None)
-    reply(report, as_json, console(), *tables, *(classifier_lines(last) if last else []))
+    reply(report, as_json, console(), *tables, *(classifier_lines(last, nouns_of(report)) if last else []))
 
 
 def predict(
@@ -101,7 +102,7 @@ def predict(
     sets: SetsOption = SetsBy.aps,
     at_most_error: AtMostErrorOption = None,
     novelty: Annotated[
-        bool, typer.Option("--novelty", help="Add how far each image lies from the training images, with a p-value.")
+        bool, typer.Option("--novelty", help="Add how far each example lies from the training ones, with a p-value.")
     ] = False,
     skip_unreadable: SkipOption = False,
     checkpoint: CheckpointOption = Checkpoint.last,
@@ -172,7 +173,7 @@ def sample(
     else:
         save_grid(shown_as(opened.task.name).picture(opened, drawn), out, columns, overwrite=overwrite)
     report = {"run": str(run), "out": str(out), "count": count, "given": values}
-    reply(report, as_json, console(), f"{out}: {count} samples")
+    reply(report, as_json, console(), f"{out}: {count_of(count, 'sample', 'samples')}")
 
 
 def embed(
@@ -187,7 +188,7 @@ def embed(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Turn images into feature vectors."""
+    """Turn examples into feature vectors."""
     check_target(out, overwrite, ".npz")
     import numpy as np
 
@@ -205,7 +206,12 @@ def embed(
     write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape
     report = {"run": str(run), "out": str(out), "count": count, "features": size, **found.report()}
-    reply(report, as_json, console(), f"{out}: {count_of(count, 'example', 'examples')}, {size} features each")
+    reply(
+        report,
+        as_json,
+        console(),
+        f"{out}: {count_of(count, 'example', 'examples')}, {count_of(size, 'feature', 'features')} each",
+    )
 
 
 def export(

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from semivae.errors import DataWarning
+from semivae.text import Nouns, count_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -108,28 +109,35 @@ def reply(report: Mapping[str, Any], as_json: bool, shown: Console, *parts: Rend
 def result_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     """Returns an evaluation's main figures, and where the run is."""
     from semivae.cli.kinds import shown_as
+    from semivae.cli.tables import nouns_of
 
     where = "; ".join([f"The run is in {report['run']}", *report.get("history", ())])
     tables = shown_as(report["kind"]).results(report)
     for name, further in report.get("further_labels", {}).items():
         if further["count"]:
-            tables += [f"{name}:", *shown_as(further["kind"]).results({"split": report["split"], **further})]
+            whole = {"split": report["split"], "nouns": nouns_of(report), **further}
+            tables += [f"{name}:", *shown_as(further["kind"]).results(whole)]
         else:
             tables.append(f"{name}: no example that is measured on shows it")
     return [*tables, where]
 
 
-def classifier_lines(facts: Mapping[str, Any]) -> list[str]:
+def classifier_lines(facts: Mapping[str, Any], nouns: Nouns) -> list[str]:
     """Returns lines about the steps after the encoder: temperature, vote, prior."""
     lines = []
     if facts["calibrated_on"]:
         vote = f", the decoder's vote weighed {facts['strength']:.3g}" if facts["draws"] else ""
         lines.append(
-            f"temperature {facts['temperature']:.3g}{vote}: least NLL on {facts['calibrated_on']:,} validation images"
+            f"temperature {facts['temperature']:.3g}{vote}: least NLL on "
+            f"{count_of(facts['calibrated_on'], *nouns, before='validation')}"
         )
     if "prior" in facts:
         shown = [f"{name} {share:.1%}" for name, share in list(facts["prior"].items())[:20]]
-        how = f" (estimated, {facts['estimate']['steps']} steps of EM)" if "estimate" in facts else ""
+        how = (
+            f" (estimated, {count_of(facts['estimate']['steps'], 'step', 'steps')} of EM)"
+            if "estimate" in facts
+            else ""
+        )
         lines.append(f"prior{how}: {', '.join(shown)}{', ...' if len(facts['prior']) > len(shown) else ''}")
     if "estimate" in facts and not facts["estimate"]["settled"]:
         lines.append(f"the prior has not settled: {facts['estimate']['gap']:.2g} nats may be missing to its maximum")

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from semivae.cli.launching import end, environment, forwarded, start
 from semivae.errors import RunError
+from semivae.text import either
 
 LAST_LINES = 4  # of what a run that failed has written
 
@@ -77,7 +78,10 @@ def run_side_by_side(
             time.sleep(0.05)
     if failed:
         reasons = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
-        raise RunError(f"{len(failed)} of {len(commands)} runs have failed; the others are kept:\n{reasons}")
+        raise RunError(
+            f"{len(failed)} of {len(commands)} runs {either(len(failed), 'has', 'have')} failed; the others are "
+            f"kept:\n{reasons}"
+        )
     return {name: reports[name] for name in commands}
 
 

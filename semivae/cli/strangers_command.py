@@ -55,7 +55,7 @@ def strangers(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the images that belong to none of the classes.
+    """Find the examples that belong to none of the classes.
 
     They are shown in groups that may be new classes.
     """

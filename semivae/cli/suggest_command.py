@@ -32,7 +32,7 @@ UNKNOWN = "unknown"  # folder of copies, and row of the sheet, where the run has
 def suggest(
     run: RunArgument,
     images: ImagesArgument,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of images to suggest.")] = 20,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of examples to suggest.")] = 20,
     out: ListOption = None,
     sheet: Annotated[
         Path | None,
@@ -52,7 +52,7 @@ def suggest(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the images to label next.
+    """Choose the examples to label next.
 
     They are unsure and typical ones, one from each of n groups of features.
     """

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from semivae.text import IMAGES, Nouns, count_of
+
 if TYPE_CHECKING:
     from semivae.game.plan import Plan
     from semivae.recipe.schema import Recipe
@@ -42,7 +44,7 @@ def variables_table(recipe: Recipe) -> Table:
     """Variables with family, shape, and the factor of each player."""
     table = new_table("variable", "family", "shape", "decoder", "encoder", title="Variables")
     for name, spec in recipe.variables.items():
-        size = f"{spec.classes} classes" if spec.classes else ""
+        size = count_of(spec.classes, "class", "classes") if spec.classes else ""
         if spec.strangers is not None:
             share = spec.strangers.share
             size += f" with strangers, {share if isinstance(share, str) else f'{share:.0%}'}"
@@ -82,6 +84,22 @@ def summary(figures: Sequence[float], form: str = ".2%") -> str:
     """Returns mean and sample standard deviation as text, written as `form` says."""
     spread = f" ± {stdev(figures):{form}}" if len(figures) > 1 else ""
     return f"{mean(figures):{form}}{spread}"
+
+
+def nouns_of(report: Mapping[str, Any]) -> Nouns:
+    """What an evaluation's report calls one example, and several; of older reports, images."""
+    one, many = report.get("nouns", IMAGES)
+    return one, many
+
+
+def counted(report: Mapping[str, Any]) -> str:
+    """Returns the title of an evaluation's first table: which part was measured on, and how many examples it has."""
+    return f"{str(report['split']).capitalize()} {nouns_of(report)[1]}: {report['count']:,}"
+
+
+def validation_count(report: Mapping[str, Any], count: int) -> str:
+    """Returns a number of validation examples of an evaluation's run in words."""
+    return count_of(count, *nouns_of(report), before="validation")
 
 
 def new_table(*columns: str, title: str) -> Table:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from semivae.data.inputs.pixels import Array, pixel_doubts, table_doubts
-from semivae.text import join_names
+from semivae.text import count_of, either, join_names
 from semivae.variables import Sample
 
 Names = Mapping[str, Sequence[str]]  # of the examples in train, test and unlabelled
@@ -85,7 +85,8 @@ def _seen(keys: Mapping[str, NDArray[np.int64]], what: str, names: Names | None,
         first = [f"{names['test'][row]} = {called[known == keys['test'][row]][0]}" for row in rows]
         pairs = f": {join_names(first)}" + (", ..." if count > MOST_NAMED else "")
     return [
-        f"{what}: {count:,} of {len(seen):,} {checked} examples are also among those to train on, so the {checked} "
+        f"{what}: {count:,} of {len(seen):,} {checked} examples {either(count, 'is', 'are')} also among those to "
+        f"train on, so the {checked} "
         f"error is in part that of examples that were seen; leave duplicates out{pairs}"
     ]
 
@@ -135,6 +136,6 @@ def _contradictions(
         wrong = np.flatnonzero(differing)[:MOST_NAMED]
         pairs = f": {join_names([f'{called[first[group[row]]]} = {called[row]}' for row in wrong])}"
     return [
-        f"{what}: {int(rows.sum()):,} labelled examples are equal to one of another class, such as "
-        f"{join_names(names, 3)}; nothing can tell them apart, so check their labels{pairs}"
+        f"{what}: {count_of(int(rows.sum()), 'labelled example is', 'labelled examples are')} equal to one of another "
+        f"class, such as {join_names(names, 3)}; nothing can tell them apart, so check their labels{pairs}"
     ]

@@ -8,7 +8,7 @@ import torch
 
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.formats.number_labels import strata
-from semivae.data.splits import Split, stratified_split
+from semivae.data.splits import Split, labels_asked, stratified_split
 from semivae.errors import DataError
 from semivae.recipe.schema import SplitSpec
 
@@ -30,8 +30,9 @@ def quantile_split(dataset: Dataset, spec: SplitSpec) -> Split:
     count = len(values) - len(own)
     labelled = count - spec.validation if spec.labelled == "all" else spec.labelled
     if labelled < 1 or labelled + spec.validation > count:
+        asked = labels_asked(spec)
         raise DataError(
-            f"split asks for {spec.labelled} labelled examples and {spec.validation:,} for validation, but "
+            f"split asks for {asked} and {spec.validation:,} for validation, but "
             f"{dataset.name} has {count:,} to train on; ask for fewer"
         )
     numbers = strata(values, own, min(STRATA, labelled))

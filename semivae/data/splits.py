@@ -24,7 +24,7 @@ from semivae.data.hashing import apportion, long_tail, ranked
 from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.recipe.schema import LongTailSpec, SplitSpec
-from semivae.text import join_names
+from semivae.text import EXAMPLES, count_of, either, join_names
 from semivae.variables import VOID, seen
 
 FORMAT = 1
@@ -116,8 +116,8 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     if spec.validation > sum(left):
         after = " beside one of each class" if spec.labelled == "all" else f" after {spec.labelled:,} labelled ones"
         raise DataError(
-            f"split.validation asks for {spec.validation:,} examples, but {dataset.name} has {sum(left):,} to train on"
-            f"{after}; ask for fewer"
+            f"split.validation asks for {count_of(spec.validation, *EXAMPLES)}, but {dataset.name} has "
+            f"{sum(left):,} to train on{after}; ask for fewer"
         )
     checks = apportion(spec.validation, sizes, left)
     ends = [first + count for first, count in zip(labels, checks, strict=True)]
@@ -127,6 +127,13 @@ def stratified_split(dataset: Dataset, spec: SplitSpec) -> Split:
     unlabelled = [] if spec.labelled == "all" else rest
     checked = _indices([*validation, own.tolist()])
     return Split(_indices(labelled), _indices(unlabelled), checked, dataset.name, dataset.digest, spec)
+
+
+def labels_asked(spec: SplitSpec) -> str:
+    """How many labelled examples a split asks for, in words."""
+    if spec.labelled == "all":
+        return "all labelled examples"
+    return count_of(spec.labelled, "labelled example", "labelled examples")
 
 
 def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
@@ -143,7 +150,7 @@ def plain_split(dataset: Dataset, spec: SplitSpec) -> Split:
     labels = len(order) - spec.validation if spec.labelled == "all" else spec.labelled
     if labels < 0 or labels + spec.validation > len(order):
         raise DataError(
-            f"split asks for {spec.labelled} labelled examples and {spec.validation:,} for validation, but "
+            f"split asks for {labels_asked(spec)} and {spec.validation:,} for validation, but "
             f"{dataset.name} has {len(order):,} to train on; ask for fewer"
         )
     checks, labelled = order[labels : labels + spec.validation], order[:labels]
@@ -185,8 +192,8 @@ def _further_rows(split: Split, dataset: Dataset, label: str, count: int | Liter
         return rows
     if count > len(rows):
         raise DataError(
-            f"split.also_labelled.{label} asks for {count:,} examples, but {dataset.name} has {len(rows):,} with "
-            f"{label} that show no {dataset.label}; ask for fewer, or write all"
+            f"split.also_labelled.{label} asks for {count_of(count, *EXAMPLES)}, but {dataset.name} has "
+            f"{len(rows):,} with {label} that show no {dataset.label}; ask for fewer, or write all"
         )
     return _indices([ranked(rows.tolist(), lambda index: f"semivae-split:{split.spec.seed}:{label}:{index}")[:count]])
 
@@ -198,8 +205,8 @@ def _own_validation(dataset: Dataset, spec: SplitSpec) -> Tensor:
         return torch.zeros(0, dtype=torch.int64)
     if spec.validation:
         raise DataError(
-            f"split.validation is {spec.validation}, but {dataset.name} has its own {len(own):,} examples for "
-            "validation; leave it out"
+            f"split.validation is {spec.validation}, but {dataset.name} has its own "
+            f"{count_of(len(own), *EXAMPLES)} for validation; leave it out"
         )
     return own
 
@@ -227,7 +234,9 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
             f"split.labelled is {labelled}, but each of the {count} classes needs one; ask for {count} or more"
         )
     if labelled > sum(sizes):
-        raise DataError(f"split.labelled asks for {labelled:,} labels, but only {sum(sizes):,} exist; {have}")
+        raise DataError(
+            f"split.labelled asks for {labelled:,} labels, but only {count_of(sum(sizes), 'exists', 'exist')}; {have}"
+        )
     if spec.balance == "proportional":
         return _one_each(apportion(labelled, sizes, sizes))
     if isinstance(spec.balance, LongTailSpec):
@@ -241,7 +250,7 @@ def _label_counts(dataset: Dataset, spec: SplitSpec, labelled: int, sizes: Seque
     if short:
         raise DataError(
             f"split.labelled asks for {labelled:,} balanced labels, {max(counts):,} a class, but {join_names(short)} "
-            f"{'has' if len(short) == 1 else 'have'} fewer: {have}. "
+            f"{either(len(short), 'has', 'have')} fewer: {have}. "
             f"Ask for at most {min(sizes) * count:,}, or write balance: proportional"
         )
     return counts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from semivae.data.dataset import Dataset
 from semivae.data.splits import Split
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 MOST_CLASSES = 10  # that are named
 
@@ -25,7 +25,8 @@ def summary(dataset: Dataset, split: Split, labelled: Sequence[int]) -> tuple[st
         "validation": len(split.validation),
         "test": len(dataset.test["x"]),
     }
-    shape = "x".join(map(str, dataset.shape))
+    of_row = len(dataset.shape) == 1
+    shape = count_of(dataset.shape[0], "number", "numbers") if of_row else "x".join(map(str, dataset.shape))
     counts = ", ".join(f"{count:,} {part}" for part, count in parts.items())
     origin = "" if dataset.test_origin == "given" else f" ({dataset.test_origin})"
     lines = [f"data: {dataset.name}, {counts}{origin}; one example is {shape}"]

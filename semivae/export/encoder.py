@@ -43,6 +43,7 @@ from semivae.export.preparation import preparation_of, preparing_module, raw_exa
 from semivae.files import refuse_occupied
 from semivae.recipe import dump_recipe
 from semivae.runs.model import TrainedModel
+from semivae.text import count_of
 
 LARGEST_DIFFERENCE = 1e-4  # relative to the largest output where that exceeds 1
 IMAGES_CHECKED = 64
@@ -181,8 +182,8 @@ def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
     difference = float((found - expected).abs().max())
     if not difference <= LARGEST_DIFFERENCE * max(1.0, float(expected.abs().max())):  # NaN fails here too
         raise ExportError(
-            f"the exported model differs from the model by {difference:.2g} on {len(images)} images, more than "
-            f"{LARGEST_DIFFERENCE:g} allows; no file was written"
+            f"the exported model differs from the model by {difference:.2g} on "
+            f"{count_of(len(images), 'input', 'inputs')}, more than {LARGEST_DIFFERENCE:g} allows; no file was written"
         )
     return difference
 
@@ -196,10 +197,10 @@ def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
     except DataError:
         shape = run.recipe.variables[run.image].shape or ()
         random = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
-        return Inputs(random, "random images, because the run's data or its split cannot be read")
-    origin = "validation images"
+        return Inputs(random, f"random {run.nouns[1]}, because the run's data or its split cannot be read")
+    origin = f"validation {run.nouns[1]}"
     if len(rows) < 2:
-        rows, origin = torch.arange(min(count, len(train))), "training images"
+        rows, origin = torch.arange(min(count, len(train))), f"training {run.nouns[1]}"
     images = next(batches(run, train[rows], count))[run.image].cpu()
     if len(images) == 1:
         images = (

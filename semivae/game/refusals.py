@@ -7,7 +7,7 @@ from collections.abc import Collection
 from semivae.game.graphs import Graphs, PlayerName, StreamGraph, drawable, evidence_in, observed_after
 
 ADVICE: dict[PlayerName, str] = {
-    "decoder": "add a stream that observes the encoder's inputs (usually the images)",
+    "decoder": "add a stream that observes the encoder's inputs (usually x)",
     "encoder": "add a stream that observes only labels, or nothing, so that the decoder can draw the rest",
 }
 

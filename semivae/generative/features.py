@@ -18,6 +18,7 @@ from semivae.generative.prior_samples import prior_samples
 from semivae.generative.scores import Features, frechet_distance, precision_recall
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
+from semivae.text import count_of, either
 from semivae.variables import Around, Sample
 
 BATCH = 512
@@ -40,8 +41,8 @@ class FeatureSpace:
         ours, theirs = (each.recipe.variables[each.shown].shape for each in (run, classifier))
         if ours != theirs:
             raise RunError(
-                f"{classifier.path}: its classifier takes images of shape {list(theirs or ())}, those of {run.path} "
-                f"are {list(ours or ())}; give a classifier of the same images as features"
+                f"{classifier.path}: its classifier takes {classifier.nouns[1]} of shape {list(theirs or ())}, those "
+                f"of {run.path} are {list(ours or ())}; give a classifier of the same {run.nouns[1]} as features"
             )
         return cls(classifier)
 
@@ -98,13 +99,14 @@ def quality(run: TrainedModel, space: FeatureSpace, count: int, seed: int) -> di
     test, train = data.test[run.shown], data.train[run.shown]
     count = min(count, len(test), len(train))
     if count < 10:
-        raise RunError(f"{run.path}: a distance needs 10 images or more, here are {count}")
+        are = either(count, "is", "are")
+        raise RunError(f"{run.path}: a distance needs 10 {run.nouns[1]} or more, here {are} {count}")
     reference = space(random_subset(test, count, seed))
     report: dict[str, Any] = {
         "run": str(run.path),
         "checkpoint": run.checkpoint,
         "features": space.name,
-        "reference": f"{count} test images of {data.name}",
+        "reference": f"{count_of(count, *run.nouns, before='test')} of {data.name}",
         "count": count,
         "seed": seed,
     }

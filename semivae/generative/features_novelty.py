@@ -20,6 +20,7 @@ from semivae.data.hashing import random_subset
 from semivae.data.inputs.examples import Examples
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel
+from semivae.text import count_of
 
 Floats = NDArray[np.float64]
 NEIGHBOUR = 10  # whose distance counts; the paper's share, one in a thousand, of the most references
@@ -51,11 +52,12 @@ def distances(run: TrainedModel, images: Tensor) -> Distances:
     """
     refuse_by_kind(run, doubt=True)
     run.require_one_input("novelty")
-    data, rows = run.dataset(), run.split().validation
+    data, rows, (one, many) = run.dataset(), run.split().validation, run.nouns
     if len(rows) < FEWEST:
         raise RunError(
-            f"{run.path}: {len(rows)} validation images are too few to compare with; {FEWEST} are needed: train with "
-            "--set split.validation=200, or use `semivae novelty`, which compares with test images"
+            f"{run.path}: {count_of(len(rows), f'{one} is', f'{many} are', before='validation')} too few to compare "
+            f"with; {FEWEST} are needed: train with --set split.validation=200, or use `semivae novelty`, which "
+            f"compares with test {many}"
         )
     references = reference_features(run)
     found, familiar = (

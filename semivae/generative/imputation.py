@@ -20,6 +20,7 @@ from semivae.generative.features import BATCH, pictures
 from semivae.runs.given import given_values
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
+from semivae.text import count_of
 from semivae.variables import VOID, Around, Sample
 
 
@@ -61,11 +62,12 @@ def missing_of(run: TrainedModel, masks: Tensor, count: int, given: bool = False
     shape = run.canvas.shape
     missing = masks > 0.5
     if len(masks) not in (1, count):
-        raise DataError(f"{len(masks)} masks for {count} images; give one for all, or one for each")
+        masks_given = count_of(len(masks), "mask", "masks")
+        raise DataError(f"{masks_given} for {count_of(count, *run.nouns)}; give one for all, or one for each")
     try:
         missing = missing.expand(count, *shape)
     except RuntimeError:
-        raise DataError(f"a mask has shape {list(masks.shape[1:])}, the run's images {list(shape)}") from None
+        raise DataError(f"a mask has shape {list(masks.shape[1:])}, the run's {run.nouns[1]} {list(shape)}") from None
     if not given and (not missing.any() or missing.all()):
         what = "nothing" if not missing.any() else "everything"
         raise DataError(f"the mask marks {what} as missing; white is missing, black is known")
@@ -100,8 +102,8 @@ def impute(
     run.require_picture_factor()
     if missing.shape != images.shape:
         raise DataError(
-            f"missing has the shape {tuple(missing.shape)} and the images {tuple(images.shape)}; give a boolean for "
-            "every value of every image"
+            f"missing has the shape {tuple(missing.shape)} and the {run.nouns[1]} {tuple(images.shape)}; give a "
+            f"boolean for every value of every {run.nouns[0]}"
         )
     refuse_unread(run)
     known = {name: given_values(run, name, value, len(images)) for name, value in (given or {}).items()}
@@ -164,7 +166,8 @@ def _encoded(run: TrainedModel, known: Sample) -> Sample:
 def refuse_late(run: TrainedModel, known: Mapping[str, Tensor]) -> None:
     """Raise `RunError` for a known variable that the encoder draws others before: they could not heed it."""
     if taken := {run.image, run.shown} & set(known):
-        raise RunError(f"{min(taken)} cannot be given here: it is what is imputed; give its known part as the images")
+        known_part = f"give its known part as the {run.nouns[1]}"
+        raise RunError(f"{min(taken)} cannot be given here: it is what is imputed; {known_part}")
     for name in known:
         if name not in run.encoder:
             raise RunError(f"the encoder has no factor for {name}, so it cannot be held fixed; leave it out")

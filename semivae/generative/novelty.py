@@ -24,14 +24,15 @@ from semivae.generative.features_novelty import energy, neighbour_distances, ref
 from semivae.generative.likelihood import image_bounds, picture_scores
 from semivae.runs.model import TrainedModel
 from semivae.tasks.task import takes
+from semivae.text import count_of
 from semivae.variables import Sample
 
 Floats = NDArray[np.float64]
 SCORES = ("decoder", "pictures", "encoder", "neighbours", "energy")
 FALSE_ALARMS = 0.05  # the fraction of familiar images that the summary may flag
 AUROC_ASSUMES = (
-    "It measures detection only if every given image is novel; familiar ones among them draw it towards 0.5. Give "
-    "known and unknown images in two calls."
+    "It measures detection only if every given {one} is novel; familiar ones among them draw it towards 0.5. Give "
+    "known and unknown {many} in two calls."
 )
 NOVEL = 1e300  # score of an image whose probability is too small for a number
 FEWEST = 20  # test images; with fewer, no p-value could get below 0.05
@@ -93,10 +94,11 @@ def novelty(run: TrainedModel, images: Tensor | Examples, draws: int = 4, count:
     from sklearn.metrics import roc_auc_score  # importing scikit-learn takes a second
 
     run.require_one_input("novelty")
-    data = run.dataset()
+    data, (one, many) = run.dataset(), run.nouns
     test, train = (_some(run, part, count, seed) for part in (data.test, data.train))
     if len(test) < FEWEST:
-        raise RunError(f"{run.path}: {len(test)} test images are too few to compare with; {FEWEST} are needed")
+        are = count_of(len(test), f"{one} is", f"{many} are", before="test")
+        raise RunError(f"{run.path}: {are} too few to compare with; {FEWEST} are needed")
     fitted = Fitted.on(run, train, draws, seed)
     found, familiar = (_scores(run, part, fitted, draws, seed) for part in (images, test))
     p_values, by_score = {}, {}
@@ -116,7 +118,7 @@ def novelty(run: TrainedModel, images: Tensor | Examples, draws: int = 4, count:
         "seed": seed,
         "false_alarms": FALSE_ALARMS,
         "slope": fitted.slope,
-        "auroc_assumes": AUROC_ASSUMES,
+        "auroc_assumes": AUROC_ASSUMES.format(one=one, many=many),
         **by_score,
     }
     return Novelty(found, p_values, report)

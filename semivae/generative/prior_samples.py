@@ -63,8 +63,8 @@ def _widest(run: TrainedModel, missing: set[str], known: set[str]) -> tuple[str,
     if not fitting:
         names = ", ".join(sorted(missing))
         raise RunError(
-            f"{run.path}: the decoder has no prior of {names} to draw from, and no stream shows {names} without the "
-            f"image; give a value for it, as {min(missing)}=VALUE"
+            f"{run.path}: the decoder has no prior of {names} to draw from, and no stream shows {names} without "
+            f"{run.image}; give a value for it, as {min(missing)}=VALUE"
         )
     return max(fitting, key=lambda entry: len(missing & set(entry[1].observe)))
 

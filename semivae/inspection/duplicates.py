@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from semivae.inspection.facts import Duplicates, Pair
 from semivae.inspection.likeness import Likeness, Partner
-from semivae.text import count_of, join_names
+from semivae.text import count_of, either, join_names
 
 NAMED = 3  # pairs in a warning
 Rows = NDArray[np.intp]
@@ -73,7 +73,7 @@ def near_doubts(found: Duplicates, what: str) -> list[str]:
     if pairs := found.near_across_classes:
         doubts.append(
             f"{what}: {count_of(len(pairs), 'pair of images looks', 'pairs of images look')} nearly alike but "
-            f"{'has' if len(pairs) == 1 else 'have'} different labels; check them: {_shown(pairs)}"
+            f"{either(len(pairs), 'has', 'have')} different labels; check them: {_shown(pairs)}"
         )
     return doubts
 

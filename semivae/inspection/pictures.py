@@ -18,7 +18,7 @@ from semivae.data.formats.preprocessing import Preprocessing, Size, lost_share
 from semivae.data.formats.remarks import LOST
 from semivae.inspection.facts import ImageFacts
 from semivae.recipe.folder_source import Fit
-from semivae.text import count_of
+from semivae.text import count_of, either
 from semivae.variables import Sample
 
 SIDE = 16  # of the small grey picture by which likeness is measured, in pixels
@@ -137,8 +137,13 @@ def picture_doubts(facts: ImageFacts | None, what: str) -> list[str]:
         found.append(f"{what}: all images are grey; source.channels: 1 makes training faster")
     if 2 * facts.enlarged > facts.count:
         width, height = facts.sizes[0][0]
+        smaller = either(
+            facts.enlarged,
+            "is smaller than source.size and is enlarged",
+            "are smaller than source.size and are enlarged",
+        )
         found.append(
-            f"{what}: {facts.enlarged:,} of {facts.count:,} images are smaller than source.size and are enlarged, the "
+            f"{what}: {facts.enlarged:,} of {facts.count:,} images {smaller}, the "
             f"most frequent size is {width}x{height}; a smaller source.size loses nothing"
         )
     return found

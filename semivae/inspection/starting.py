@@ -17,7 +17,7 @@ from semivae.recipe import Recipe, find_recipe, read_recipe
 from semivae.scenario.build import resolve
 from semivae.scenario.shapes import net_mistakes
 from semivae.tasks.splitting import make_split
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 COMPONENTS = 256  # of the template for photographs
 QUICK = 10  # times fewer steps
@@ -63,7 +63,7 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
         raise DataError("training would refuse these data:\n" + "\n".join(report.mistakes))
     text = find_recipe(asked.template).read_text(encoding="utf-8")
     classes = [name for name, counts in report.classes.items() if counts["labelled"]]
-    what = f"{len(classes)} classes ({join_names(classes, 8)})" if classes else "numbers"
+    what = f"{count_of(len(classes), 'class', 'classes')} ({join_names(classes, 8)})" if classes else "numbers"
     head = (
         f"# Written by semivae start for {asked.source.path}: "  # type: ignore[union-attr]
         f"{what}, {report.parts['labelled']:,} labelled and "

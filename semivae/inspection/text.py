@@ -87,12 +87,12 @@ def image_lines(facts: ImageFacts) -> list[str]:
             f"({facts.most_cropped}); {count_of(facts.cropped, 'image loses', 'images lose')} more than a fifth"
         )
     notes = (
-        (facts.grey, "show grey alone"),
-        (facts.enlarged, "are enlarged"),
-        (facts.transparent, "have transparent places"),
-        (facts.deep, "have more than 8 bits"),
+        (facts.grey, "shows grey alone", "show grey alone"),
+        (facts.enlarged, "is enlarged", "are enlarged"),
+        (facts.transparent, "has transparent places", "have transparent places"),
+        (facts.deep, "has more than 8 bits", "have more than 8 bits"),
     )
-    if shown := [f"{count:,} {what}" for count, what in notes if count]:
+    if shown := [count_of(count, one, many) for count, one, many in notes if count]:
         lines.append(f"of these {', '.join(shown)}")
     return lines
 

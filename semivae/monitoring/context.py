@@ -14,6 +14,7 @@ from semivae.recipe import Recipe
 from semivae.recipe.schema import LossWeight, PairOfViews, StreamSpec
 from semivae.scenario.plan import Roles
 from semivae.tasks.task import AGREEMENT, Headline, takes
+from semivae.text import IMAGES, Nouns, count_of
 
 GRACE_PERIOD = 0.3  # the fraction of the training, after its last loss has begun, in which nothing needs to work yet
 
@@ -43,6 +44,7 @@ class Context:
         steps: the length of the whole training.
         last_start: the fraction of the training at which its last loss begins.
         image, label: their names; label None in an unsupervised run.
+        examples: what messages call one example, and several.
         headline: the figure that its kind is judged by.
         nouns: what its kind calls a class, and several.
         agreement: how its kind words that the encoder agrees with a {share} of {n} samples.
@@ -65,6 +67,7 @@ class Context:
     steps: int
     last_start: float = 0.0
     image: str = "x"
+    examples: Nouns = IMAGES
     label: str | None = None
     headline: Headline = field(default_factory=Headline)
     nouns: tuple[str, str] = ("class", "classes")
@@ -92,7 +95,7 @@ class Context:
     def values_text(self) -> str:
         """Returns what the label was measured on, for messages: the images, or their pixels."""
         return self.counted.format(
-            images=f"{self.n_images:,} {'validation' if self.has_labels else 'unlabelled'} images"
+            images=count_of(self.n_images, *self.examples, before="validation" if self.has_labels else "unlabelled")
         )
 
 
@@ -132,6 +135,7 @@ def context_of(
         steps=recipe.training.steps,
         last_start=max(starts, default=0.0),
         image=roles.image,
+        examples=roles.nouns,
         label=roles.label,
         headline=task.headline,
         nouns=task.nouns,

@@ -14,6 +14,7 @@ from typing import Any
 from semivae.game.losses import mask_rates_of
 from semivae.monitoring.context import ConfidenceThreshold, Context
 from semivae.monitoring.fractions import clearly_above, halfway, interval, standard_error
+from semivae.text import count_of, either
 
 Row = Mapping[str, Any]
 
@@ -86,7 +87,8 @@ def new_failures(failures: Sequence[Failure], rows: Sequence[Row]) -> list[Failu
 def collapsed_codes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
     """Finds codes that carry next to nothing of their capacity after the grace period."""
     row = rows[-1]
-    means = f"hand over mean images (variables.{context.image}.complete_with: mean), which opens codes fastest, or "
+    means = f"hand over mean {context.examples[1]} (variables.{context.image}.complete_with: mean), which opens codes "
+    means += "fastest, or "
     more = f"raise training.learning_rate of the encoder, or enlarge the net of decoder.{context.image}"
     for code, bits in (row.get("bits") or {}).items():
         capacity = context.capacity.get(code, math.inf)
@@ -119,7 +121,7 @@ def drifting_label(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
             str(context.label),
             f"the validation {headline.name} of {context.label} is {headline.brief(latest[-1]['validation_error'])} at "
             f"step {latest[-1]['step']:,}, clearly above its minimum, {headline.brief(best['validation_error'])} at "
-            f"step {best['step']:,} ({context.n_images:,} images)",
+            f"step {best['step']:,} ({count_of(context.n_images, *context.examples)})",
             f"the meaning of {context.label} drifts: the players agree on something other than the labels",
             f"{anchor(context)}; the checkpoint `selected` is the one with the lowest {headline.name}",
         )
@@ -136,10 +138,11 @@ def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Cont
     error, twin = rows[-1].get("validation_error"), twin_rows[-1].get("validation_error")
     if error is None or twin is None or not context.n_images:
         return
-    label, headline = context.label, context.headline
+    label, headline, many = context.label, context.headline, context.examples[1]
+    n_images = count_of(context.n_images, *context.examples)
     seen = (
         f"the validation {headline.name} of {label} is {headline.brief(error)}, that of its supervised twin "
-        f"{headline.brief(twin)} ({context.n_images:,} images)"
+        f"{headline.brief(twin)} ({n_images})"
     )
     if clearly_worse(rows[-1], twin_rows[-1], context):
         means = f"the unlabelled data did harm: the meaning of {label} drifted away from the labels"
@@ -149,9 +152,9 @@ def worse_than_twin(rows: Sequence[Row], twin_rows: Sequence[Row], context: Cont
             "twin ahead",
             str(label),
             seen,
-            f"the twin is ahead, so the unlabelled data do not seem to help, but {context.n_images:,} images are too "
-            "few to be sure",
-            "compare both on the test images (semivae evaluate), or on more validation images (split.validation); if "
+            f"the twin is ahead, so the unlabelled data do not seem to help, but {n_images} "
+            f"{either(context.n_images, 'is', 'are')} too few to be sure",
+            f"compare both on the test {many} (semivae evaluate), or on more validation {many} (split.validation); if "
             f"the twin stays ahead, {anchor(context)}",
         )
 
@@ -198,8 +201,8 @@ def unread_samples(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
             f"at step {row['step']:,} (by chance: {context.chance:.0%})",
             f"the encoder and the decoder do not agree on {context.label}, or the samples look like no "
             f"{context.nouns[0]}",
-            "make the codes smaller (shape, under variables), so that real images use all of their values, or enlarge "
-            f"the net of decoder.{context.image}, or train for more steps",
+            f"make the codes smaller (shape, under variables), so that real {context.examples[1]} use all of their "
+            f"values, or enlarge the net of decoder.{context.image}, or train for more steps",
         )
 
 
@@ -223,7 +226,7 @@ def other_meaning(
             label,
             f"the run's encoder classifies {consistency:.0%} of {n_samples:,} samples as the class that they were "
             f"drawn for, {reader} {by_reader:.0%}",
-            f"the players agree on a {label} of their own, or on signs in the samples that real images do not have",
+            f"the players agree on a {label} of their own, or on signs in the samples that real ones do not have",
             "look at the samples (semivae sample); if they show other classes, anchor the label by views and more "
             "labels; if they show no class, make the codes smaller or the decoder's net larger",
         )
@@ -239,7 +242,10 @@ def anchor(context: Context) -> str:
         keys = ", ".join(threshold.key for threshold in context.thresholds)
         advice.append(f"raise {keys} if confident labels are wrong")
     else:
-        advice.append("anchor it by a pair of views of unlabelled images (views: {weak: ..., strong: ...} of a stream)")
+        advice.append(
+            f"anchor it by a pair of views of unlabelled {context.examples[1]} "
+            "(views: {weak: ..., strong: ...} of a stream)"
+        )
     return "; ".join([*advice, "or use more labels (split.labelled)"])
 
 
@@ -285,7 +291,7 @@ def overconfident_views(rows: Sequence[Row], context: Context) -> Iterator[Failu
 
 
 def _confident(rate: float, threshold: ConfidenceThreshold, context: Context) -> str:
-    images = context.counted.format(images=f"stream {threshold.stream}'s images")
+    images = context.counted.format(images=f"stream {threshold.stream}'s {context.examples[1]}")
     return f"{rate:.1%} of {images} have a label of confidence {threshold.threshold:g} or more"
 
 
@@ -335,7 +341,7 @@ def missing_classes(rows: Sequence[Row], context: Context) -> Iterator[Failure]:
             str(context.label),
             f"none of {context.values_text} is classified as {', '.join(missing[:MOST_NAMED])}{more} at step "
             f"{row['step']:,}",
-            f"the classifier has lost {len(missing)} of {len(context.classes)} {context.nouns[1]}",
+            f"the classifier has lost {len(missing)} of {count_of(len(context.classes), *context.nouns)}",
             more_labels(context),
         )
 

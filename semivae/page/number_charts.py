@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semivae.page.charts import EDGE, SQUARE, Points, Scale, Tick, percent, plain, ticks_between
+from semivae.text import EXAMPLES, count_of
 
 MARGIN = 0.04  # of the range, beyond the outermost points
 LABELS = 44.0  # room for numbers at the left of a chart
@@ -94,7 +95,8 @@ def _scatter(
     up = Scale(*y_range, SQUARE - EDGE, 10)
     path = "".join(f"M{across(x)} {up(y)}h0" for x, y in points)
     line = "M" + "L".join(f"{across(x)} {up(y)}" for x, y in ideal)
-    return SquareChart(title, caption, f"{title}: {len(points):,} test examples", _ticks(across), _ticks(up),
+    shown = f"{title}: {count_of(len(points), *EXAMPLES, before='test')}"
+    return SquareChart(title, caption, shown, _ticks(across), _ticks(up),
                        ((path, 0),), (), line)  # fmt: skip
 
 

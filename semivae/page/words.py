@@ -7,6 +7,7 @@ from semivae.recipe.networks import title_of
 from semivae.recipe.schema import ConditionalSpec, PairOfViews, ProbabilitiesSpec, Recipe, StreamSpec, TableSpec
 from semivae.runs.model import TrainedModel
 from semivae.scenario.plan import Roles
+from semivae.text import count_of
 
 FAMILIES = {name: facts.words for name, facts in FAMILY_FACTS.items()}
 PRIORS = {
@@ -97,6 +98,7 @@ def training_in_words(run: TrainedModel) -> str:
     )
     rest = "" if run.finished else f" (stopped at step {facts.step:,})"
     return (
-        f"{facts.steps:,} steps{rest} of {game}, {optimizer}, learning rate {rate}, {training.schedule} schedule, "
+        f"{count_of(facts.steps, 'step', 'steps')}{rest} of {game}, {optimizer}, learning rate {rate}, "
+        f"{training.schedule} schedule, "
         f"moving average {training.ema_decay:g}, seed {training.seed}; {facts.seconds:,.0f} seconds."
     )

@@ -312,7 +312,7 @@ def check_views(
                 known = suggestion(view, views) if views else "there is no views section"
                 yield Problem(place, f"no view is called {view}; {known}")
         if all(shown in encoder for shown in stream.observe):
-            yield Problem(path, "views change images and this stream shows none; remove views")
+            yield Problem(path, "views change what a stream shows, and this one shows no x; remove views")
 
 
 def check_loss_weights(

@@ -12,7 +12,7 @@ from semivae.recipe.document import write_document
 from semivae.reports.evaluation import evaluate
 from semivae.runs.folder import read_calibrations
 from semivae.runs.model import TrainedModel
-from semivae.text import count_of, join_names, percent
+from semivae.text import EXAMPLES, count_of, join_names, percent
 from semivae.version import __version__
 
 MODELS = {"last": "this model", "selected": "this model, chosen on validation", "twin": "supervised twin"}
@@ -90,7 +90,9 @@ def _about(run: TrainedModel) -> str:
     what = f"{run.recipe.about} " if run.recipe.about else ""
     shape = " x ".join(map(str, run.inputs.shape))
     known = (
-        f" It knows {len(run.classes)} {run.task.nouns[1]}: {join_names(run.classes, most=20)}." if run.classes else ""
+        f" It knows {count_of(len(run.classes), *run.task.nouns)}: {join_names(run.classes, most=20)}."
+        if run.classes
+        else ""
     )
     return (
         f"{what}A semi-supervised generative model of semivae {__version__}: one encoder classifies, one decoder "
@@ -100,7 +102,7 @@ def _about(run: TrainedModel) -> str:
 
 def _training(run: TrainedModel) -> str:
     facts = run.facts
-    lines = [f"- {facts.step:,} of {facts.steps:,} steps, {facts.seconds:,.0f} seconds"]
+    lines = [f"- {facts.step:,} of {count_of(facts.steps, 'step', 'steps')}, {facts.seconds:,.0f} seconds"]
     lines += [f"- {line}" for line in run.history.lines()]
     if facts.labelled_counts:
         counts = [f"{name} {count:,}" for name, count in zip(run.classes, facts.labelled_counts, strict=True)]
@@ -111,7 +113,7 @@ def _training(run: TrainedModel) -> str:
     except DataError:
         return "\n".join(lines)
     others = len(split.unlabelled) + len(dataset.unlabelled.get(run.image, ()))
-    labelled = [] if facts.labelled_counts else [f"- {len(split.labelled):,} labelled examples"]
+    labelled = [] if facts.labelled_counts else [f"- {count_of(len(split.labelled), *EXAMPLES, before='labelled')}"]
     unlabelled = count_of(others, "unlabelled example", "unlabelled examples")
     lines += [
         *labelled,

@@ -59,8 +59,9 @@ def diagnose(
     Returns:
         A JSON-serialisable dict: "run", "step", "steps"; "curve", a dict per validation; "bits" in use and at most, by
         code; "headline": what the figure of the label is, and how it is written (`semivae.tasks.task.Headline`);
-        "validation": count and, by reader, that figure as "error", with its 95% interval; "samples": count and, by
-        reader, the class consistency ("read_as_intended") with its interval; "evidence": tables of coarse classes and
+        "nouns": what one example is called, and several; "validation": count and, by reader, that figure as "error",
+        with its 95% interval; "samples": count and, by reader, the class consistency ("read_as_intended") with its
+        interval; "evidence": tables of coarse classes and
         annotators (`semivae.reports.confusions`); "warnings": kind, about, seen, means,
         advice, the step "since" which training reports it (None: found only now), and whether it still "holds";
         "not_measured": what,
@@ -104,6 +105,7 @@ def diagnose(
             code: {"in_use": bits, "at_most": _finite(context.capacity[code])} for code, bits in found.bits.items()
         },
         "headline": asdict(run.task.headline),
+        "nouns": list(run.nouns),
         "validation": {"count": count, "readers": _figures(measured, errors, context)} if errors else None,
         "samples": {"count": samples, "readers": _consistencies(read, samples)} if read else None,
         "evidence": confusions(run, skipped),
@@ -120,7 +122,7 @@ def readers_of(
 ) -> dict[str, TrainedModel]:
     """Returns the runs whose encoders classify samples, by name: this one, its twin, and another run."""
     if run.roles.image_label is None:
-        skipped.append("the label: this run has none, or its encoder needs more than the image to infer it")
+        skipped.append(f"the label: this run has none, or its encoder needs more than {run.image} to infer it")
         if reader is not None:
             raise RunError(f"{run.path}: there is no label that another run could infer from its samples")
         return {}
@@ -142,12 +144,14 @@ def refuse_reader(run: TrainedModel, reader: TrainedModel) -> None:
         raise RunError(f"{reader.path}: a run is not an independent reader of its own samples; name another run")
     if reader.roles.image_label is None:
         raise RunError(
-            f"{reader.path}: its encoder infers no label from an image alone; name a run that classifies images"
+            f"{reader.path}: its encoder infers no label from {reader.image} alone; name a run that classifies "
+            f"such {run.nouns[1]}"
         )
     shape, other = (of.recipe.variables[of.shown].shape for of in (run, reader))
     if shape != other:
         raise RunError(
-            f"{reader.path}: it takes images of shape {list(other or ())}, but the samples have {list(shape or ())}"
+            f"{reader.path}: it takes {reader.nouns[1]} of shape {list(other or ())}, but the samples have "
+            f"{list(shape or ())}"
         )
     if reader.task is not run.task:
         raise RunError(
@@ -167,12 +171,12 @@ def held_out_images(run: TrainedModel, skipped: list[str]) -> Sample:
     try:
         dataset, split = run.dataset(), run.split()
     except DataError as error:
-        skipped.append(f"all that needs images: {error}")
+        skipped.append(f"all that needs {run.nouns[1]}: {error}")
         return {}
     names = [roles.image, *roles.labels]
     if len(split.validation):
         return {name: dataset.train[name][split.validation].to(run.device) for name in names}
-    skipped.append("validation error and drift: the split keeps no images for validation (split.validation)")
+    skipped.append(f"validation error and drift: the split keeps no {run.nouns[1]} for validation (split.validation)")
     unlabelled = dataset.train[roles.image][random_subset(split.unlabelled, SAMPLES, seed=0)]
     if not len(unlabelled) and roles.image in dataset.unlabelled:
         unlabelled = random_subset(dataset.unlabelled[roles.image], SAMPLES, seed=0)
@@ -190,7 +194,7 @@ def examine_readers(
         return {}
     threshold = smallest_threshold(run.recipe)
     if threshold is None:
-        skipped.append("confidence: no stream of unlabelled images has a confidence threshold")
+        skipped.append(f"confidence: no stream of unlabelled {run.nouns[1]} has a confidence threshold")
     return {
         name: measure_label(readers[name].encoder, run.roles, part, threshold)
         for name in (OWN, TWIN)

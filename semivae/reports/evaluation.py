@@ -50,8 +50,9 @@ def evaluate(
     """Measures the run's last and validation-selected encoders and its supervised twin on the test images.
 
     Returns a JSON-serialisable dict: "run" (its path), "kind" (of the label: it says what is scored, see
-    `semivae.tasks.class_scores`, `map_scores` and `number_scores`), "unit" (of a number), "split", "count" (images),
-    and for each of "last", "selected" and "twin" its scores, or None where the run has no such checkpoint. Errors are
+    `semivae.tasks.class_scores`, `map_scores` and `number_scores`), "unit" (of a number), "split", "count" (examples),
+    "nouns" (what one example is called, and several), and for each of "last", "selected" and "twin" its scores, or None
+    where the run has no such checkpoint. Errors are
     fractions. "history", where there is one, says in words which run it started from, and which steps
     were added.
 
@@ -92,16 +93,17 @@ def evaluate(
     if at_most_error is not None and (split != "test" or prior is not None or test_prior is not None):
         raise RunError(
             f"{last.path}: an error is promised of new examples like the validation ones, without another prior, and "
-            "measured on the test images as they are; leave out the prior and the split, or the error"
+            f"measured on the test {last.nouns[1]} as they are; leave out the prior and the split, or the error"
         )
     classifier = Classifier.of(last, calibrate=calibrate, vote=vote, prior=prior)
     if split == "validation" and classifier.calibration.count:
         raise RunError(
-            f"{last.path}: temperature and vote are chosen on the validation images, so these cannot measure them; "
-            "use the test images"
+            f"{last.path}: temperature and vote are chosen on the validation {last.nouns[1]}, so these cannot measure "
+            f"them; use the test {last.nouns[1]}"
         )
     images, labels, classes = _part(last, split)
     report: dict[str, Any] = {"run": str(last.path), "kind": last.task.name, "split": split, "count": len(labels)}
+    report["nouns"] = list(last.nouns)
     if unit := last.recipe.variables[last.label].unit:
         report["unit"] = unit
     if test_prior is not None:
@@ -186,7 +188,8 @@ def _part(run: TrainedModel, split: Part) -> tuple[Tensor | Examples, Tensor, tu
     part = _samples(run, split)
     images, labels = run.examples(part), part[run.label]
     if not len(labels):
-        raise DataError(f"{run.path}: the run's {split} part holds no images, so there is nothing to evaluate on")
+        held = f"the run's {split} part holds no {run.nouns[1]}"
+        raise DataError(f"{run.path}: {held}, so there is nothing to evaluate on")
     return images, labels, run.dataset().classes
 
 

@@ -116,8 +116,8 @@ def _filled(where: str, spec: RunSpec, recipe: Recipe) -> RunSpec:
     theirs, ours = earlier.variables[image].shape, recipe.variables[roles_of(recipe).image].shape
     if theirs != ours:
         raise RecipeError(
-            f"{where}: the images of {spec.path} have shape {list(theirs or ())}, those of this recipe "
-            f"{list(ours or ())}; train on images of the same shape"
+            f"{where}: the inputs of {spec.path} have shape {list(theirs or ())}, those of this recipe "
+            f"{list(ours or ())}; train on inputs of the same shape"
         )
     return spec.model_copy(update={"factor": chosen, "network": network, "family": earlier.variables[image].family})
 

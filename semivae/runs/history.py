@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from semivae.errors import RunError
 from semivae.files import write_whole
 from semivae.runs.upgrade import RUN_FILE, RunFile
+from semivae.text import count_of
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -63,7 +64,8 @@ class History(BaseModel):
             changes = f"; {self.started_from.changes}" if self.started_from.changes else ""
             found.append(f"started from {self.started_from.path} at step {self.started_from.step:,}{changes}")
         found += [
-            f"{more.steps:,} steps added at step {more.from_step:,}, from {more.learning_rate:.0%} of the learning rate"
+            f"{count_of(more.steps, 'step', 'steps')} added at step {more.from_step:,}, from "
+            f"{more.learning_rate:.0%} of the learning rate"
             for more in self.continued
         ]
         return found

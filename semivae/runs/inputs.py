@@ -24,6 +24,7 @@ from semivae.recipe.schema import BuiltInSource, FolderSource, MasksSource, Memo
 from semivae.runs.features import kept_features
 from semivae.runs.folder import ENCODING_FILE, kept_encoding
 from semivae.scenario.plan import Roles
+from semivae.text import Nouns
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class ModelInputs:
     def feature_networks(self) -> dict[str, FeatureNetwork]:
         """The networks whose features the run starts from, by variable; none where its data hold its inputs."""
         return kept_features(self.path, self.recipe)
+
+    @property
+    def nouns(self) -> Nouns:
+        """What messages call one of the run's examples, and several (`Roles.nouns`)."""
+        return self.roles.nouns
 
     @cached_property
     def inputs(self) -> Inputs:

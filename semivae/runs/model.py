@@ -123,7 +123,7 @@ class TrainedModel(ModelInputs):
             raise RunError(f"{folder}: no checkpoint {checkpoint}; choose {', '.join(CHECKPOINTS)}")
         if checkpoint == "selected" and not (folder / "selected.safetensors").exists():
             raise RunError(
-                f"{folder}: no checkpoint was selected, for want of validation images (split.validation) or because "
+                f"{folder}: no checkpoint was selected, for want of validation examples (split.validation) or because "
                 "training stopped before its first validation; use the last one"
             )
         if checkpoint == "twin" and not (folder / "twin.safetensors").exists():

@@ -12,10 +12,12 @@ from semivae.game.plan import Lesson, Plan, derive_plan
 from semivae.game.schedules import Weight
 from semivae.recipe import schema
 from semivae.recipe.schema import Recipe
+from semivae.scenario.nouns import nouns_of
 from semivae.scenario.stranger_checks import refuse_unfound_strangers
 from semivae.scenario.turning import refuse_turns
 from semivae.tasks.kinds import NOTHING, task_of
 from semivae.tasks.task import Task, reason
+from semivae.text import IMAGES, Nouns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,7 @@ class Roles:
         predicted_label: the primary label if the encoder infers it from its inputs alone, otherwise None.
         pictures: the pictures that the data hold beside the features that the encoder starts from, where the decoder
             generates them; otherwise None.
+        nouns: what messages call one of the user's examples, and several (`semivae.scenario.nouns`).
         evidence: what streams show beside the image of a label, such as a coarse class, and the encoder does not infer.
     """
 
@@ -47,6 +50,7 @@ class Roles:
     predicted_label: str | None = None
     pictures: str | None = None
     evidence: tuple[str, ...] = ()
+    nouns: Nouns = IMAGES
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -102,7 +106,8 @@ def roles_of(recipe: Recipe) -> Roles:
     codes = tuple(name for name in recipe.variables if name not in {*roots, *labels, *evidence, pictures})
     image_label = next((name for name in list(labels)[:1] if recipe.encoder[name].given == (image,)), None)
     predicted_label = next((name for name in list(labels)[:1] if roots.issuperset(recipe.encoder[name].given)), None)
-    return Roles(image, labels, codes, image_label, further, predicted_label, pictures, evidence)
+    called = nouns_of(recipe, ordered)
+    return Roles(image, labels, codes, image_label, further, predicted_label, pictures, evidence, called)
 
 
 def _evidence_of(recipe: Recipe, name: str) -> str | None:
@@ -349,7 +354,9 @@ def _refuse_vote(recipe: Recipe, roles: Roles, name: str) -> None:
     """Raises RecipeError where the decoder cannot weigh an image's classes as `semivae.game.teaching.vote` does."""
     observed, where = set(recipe.streams[name].observe), f"streams.{name}.vote"
     if roles.image not in observed or observed & set(roles.labels):
-        raise RecipeError(f"{where}: the decoder votes on images without a label, not on this stream's; remove vote")
+        raise RecipeError(
+            f"{where}: the decoder votes on {roles.nouns[1]} without a label, not on this stream's; remove vote"
+        )
     _refuse_unread(roles, where, "the vote teaches", "remove vote")
     if roles.further:
         raise RecipeError(

@@ -24,7 +24,7 @@ def refuse_unfound_strangers(recipe: Recipe, label: str | None, plan: Plan) -> N
             continue
         where = f"variables.{name}.strangers"
         if name != label:
-            what = f"the primary label, {label}" if label else "a label that streams show beside the images"
+            what = f"the primary label, {label}" if label else "a label that streams show beside x"
             raise RecipeError(f"{where}: only {what}, can have strangers; remove them")
         views = [stream.views for stream in recipe.streams.values()]
         if not any(isinstance(each, schema.PairOfViews) and each.align for each in views):

@@ -9,7 +9,7 @@ from semivae.data.dataset import Dataset
 from semivae.errors import DataError, RecipeError
 from semivae.game.tables import TableConditional
 from semivae.recipe.schema import Factor, Recipe, TableSpec
-from semivae.text import join_names
+from semivae.text import count_of, either, join_names, nearest
 from semivae.variables import Variable
 
 RAREST = 1e-9  # a probability of 0 in a table that is kept: less than any network would say
@@ -37,15 +37,24 @@ def _refuse_other_classes(name: str, label: str, dataset: Dataset) -> None:
     if name not in dataset.labels or label not in dataset.labels:
         return
     written, classes = dataset.labels[name].classes, dataset.labels[label].classes
-    if len(written) != len(classes) or written == classes:  # other numbers tell, where a table is made of them
+    if written == classes:
         return
     other = [each for each in written if each not in classes]
-    what = (
-        f"holds {join_names(other)}, no class of {label}" if other else f"has its classes in another order than {label}"
-    )
+    lost = [each for each in classes if each not in written]
+    if other:
+        near = {each: None if each.isdecimal() else nearest(each, classes) for each in other}
+        shown = [f"{each} ({meant}?)" if meant else each for each, meant in near.items()]
+        what = (
+            f"holds {join_names(shown)}, {either(len(other), 'which is no class', 'which are no classes')} of {label}"
+        )
+    elif lost:
+        what = f"knows {count_of(len(written), 'class', 'classes')} of {label} and lacks {join_names(lost)}"
+    else:
+        what = f"has its classes in another order than {label}"
     raise DataError(
-        f"{dataset.name}: {name} {what}, whose classes are {join_names(classes, 20)}; correct the data (an empty cell "
-        "is not known)"
+        f"{dataset.name}: {name} {what}; the classes of {label} are {join_names(classes, 20)}. What may be a wrong "
+        f"{label} has the same ones, in the same order: correct the data (a cell that is not known is empty), or "
+        f"write decoder.{name} with groups or a table"
     )
 
 
@@ -56,9 +65,11 @@ def _resolved(name: str, spec: TableSpec, dataset: Dataset) -> TableSpec:
     classes = dataset.labels[label].classes
     members = [member for group in groups.values() for member in group]
     if unknown := sorted(set(members) - set(classes)):
-        raise RecipeError(f"{where}: {join_names(unknown)} is no class of {label}; they are {join_names(classes, 20)}")
+        no = either(len(unknown), f"is no class of {label}", f"are no classes of {label}")
+        raise RecipeError(f"{where}: {join_names(unknown)} {no}; the classes are {join_names(classes, 20)}")
     if lost := [member for member in classes if member not in members]:
-        raise RecipeError(f"{where}: {join_names(lost)} is in no group; every class of {label} needs one")
+        are = either(len(lost), "is", "are")
+        raise RecipeError(f"{where}: {join_names(lost)} {are} in no group; every class of {label} needs one")
     coarse = dataset.labels[name].classes if name in dataset.labels else tuple(groups)
     if set(coarse) != set(groups):
         raise RecipeError(f"{where} has {join_names(list(groups))}, but {dataset.name} has {join_names(coarse)}")

@@ -34,14 +34,14 @@ REFUSES: Mapping[str, str] = {
     "cutmix": "a box of another image may hide what has an attribute, so only classes are mixed, but {label} is a "
     "vector of attributes",
     "vote": "the decoder votes on single classes only, but {label} is a vector of attributes",
-    "prior": "a prior is about one class per image, but {label} is a vector of attributes",
-    "test_prior": "a prior is about one class per image, but {label} is a vector of attributes",
-    "sets": "prediction sets and rejection are about one class per image, but {label} is a vector of attributes",
+    "prior": "a prior is about one class per example, but {label} is a vector of attributes",
+    "test_prior": "a prior is about one class per example, but {label} is a vector of attributes",
+    "sets": "prediction sets and rejection are about one class per example, but {label} is a vector of attributes",
     "judge": "an external classifier judges images that are generated for maps, but {label} is a vector of attributes",
-    "doubt": "the uncertainty of a vector of attributes differs from entry to entry, so an image as a whole has none",
+    "doubt": "the uncertainty of a vector of attributes differs from entry to entry, so an example as a whole has none",
     "doubts": "one class of an example is doubted, but {label} is a vector of attributes; `semivae report` shows the "
-    "images that are answered otherwise than they are labelled",
-    "suggest": "suggestions compare one class per image, but {label} is a vector of attributes",
+    "examples that are answered otherwise than they are labelled",
+    "suggest": "suggestions compare one class per example, but {label} is a vector of attributes",
 }
 RESAMPLES = 100  # of the validation examples, for the standard error of the headline
 

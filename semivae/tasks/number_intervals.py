@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from semivae.errors import RunError
+from semivae.text import EXAMPLES, count_of
 
 COVERAGE = 0.9  # of the intervals that are shown unasked
 DIGITS = 6  # of a score that is kept
@@ -75,7 +76,8 @@ class Intervals:
         if not self.promises(coverage):
             least = math.ceil(coverage / (1.0 - coverage) - 1e-9)
             raise RunError(
-                f"{self.count:,} validation examples cannot promise intervals with a coverage of {coverage:.4g}; "
+                f"{count_of(self.count, *EXAMPLES, before='validation')} cannot promise intervals with a coverage of "
+                f"{coverage:.4g}; "
                 f"ask for a lower one, or for {least:,} or more examples (split.validation)"
             )
         return tuple(column[_place(len(column), coverage) - 1] for column in self.scores)

@@ -19,7 +19,7 @@ from semivae.data.paths import reachable
 from semivae.errors import RunError
 from semivae.recipe.folder_source import Fit
 from semivae.recipe.schema import VariableSpec
-from semivae.text import join_names, short_repr
+from semivae.text import count_of, join_names, short_repr
 from semivae.variables import VOID
 
 
@@ -62,7 +62,8 @@ def class_numbers(given: UserValue) -> Tensor:
     entries = list(values) if isinstance(values, Sequence | range) and not isinstance(values, str) else [values]
     if not entries or count % len(entries):
         raise RunError(
-            f"{given.name}: {len(entries)} classes do not divide {count} samples; give one class, or {count}"
+            f"{given.name}: {count_of(len(entries), 'class does', 'classes do')} not divide "
+            f"{count_of(count, 'sample', 'samples')}; give one class, or {count}"
         )
     if values is value:  # an array holds class numbers, but a number that a user types may be a class name
         refuse_ambiguous_number(given.name, entries, names)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semivae.cli.listing import reply_predictions
 from semivae.cli.showing import classifier_lines
 from semivae.cli.writing import csv_bytes
+from semivae.text import Nouns, count_of
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -36,7 +37,7 @@ def predict_attributes(
         [name, label, *(f"{value:.6f}" for value in row)]
         for name, label, row in zip(names, labels, probabilities, strict=True)
     ]
-    notes = [*classifier_lines(facts), threshold_line(facts)]
+    notes = [*classifier_lines(facts, run.nouns), threshold_line(facts, run.nouns)]
     report = {"run": str(run.path), "count": len(names), "attributes": list(run.classes), **facts, **images.report()}
     columns = {"name": names, "attributes": labels, "probabilities": probabilities}
     reply_predictions(csv_bytes(header, rows, images.unreadable), columns, report, notes, out, as_json)
@@ -51,12 +52,14 @@ def thresholds_report(classifier: Classifier) -> dict[str, Any]:
     return {"thresholds": thresholds, "thresholds_chosen_on": 0 if chosen is None else chosen["count"]}
 
 
-def threshold_line(facts: dict[str, Any]) -> str:
+def threshold_line(facts: dict[str, Any], nouns: Nouns) -> str:
     """Where the thresholds come from."""
     count = facts["thresholds_chosen_on"]
     if count:
-        return f"named are attributes above thresholds that were chosen on {count:,} validation images"
-    return "named are attributes of probability above 0.5: no validation images chose other thresholds"
+        return (
+            f"named are attributes above thresholds that were chosen on {count_of(count, *nouns, before='validation')}"
+        )
+    return f"named are attributes of probability above 0.5: no validation {nouns[1]} chose other thresholds"
 
 
 def share_arrays(imputed: Imputed, classes: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, new_table, summary
+from semivae.cli.tables import NAMES, counted, new_table, summary, validation_count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +15,7 @@ KEY = "mean_average_precision"
 
 def attribute_results_table(report: Mapping[str, Any]) -> Table:
     """Shows mean average precision with its 95% interval, F1 at the thresholds and calibration, for each checkpoint."""
-    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
+    title = counted(report)
     columns = ("mean average precision", "95% interval", "macro F1", "micro F1", "wrong", "NLL", "ECE")
     table = new_table("", *columns, title=title)
     for key, name in NAMES.items():
@@ -27,7 +27,7 @@ def attribute_results_table(report: Mapping[str, Any]) -> Table:
                 name, f"{scores[KEY]:.2%}", between, *fractions, f"{scores['nll']:.4f}", f"{scores['ece']:.4f}"
             )
     chosen = report["last"]["thresholds_chosen_on"]
-    how = f"thresholds are chosen on {chosen:,} validation images" if chosen else "all thresholds are 0.5"
+    how = f"thresholds are chosen on {validation_count(report, chosen)}" if chosen else "all thresholds are 0.5"
     table.caption, table.caption_justify = f"F1 and wrong answers: {how}.", "left"
     return table
 

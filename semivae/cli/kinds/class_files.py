@@ -46,7 +46,7 @@ def predict_csv(
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer) | more.facts
     labels = labels_of(probabilities, run.classes, more.answered)
     table = predictions_csv(names, labels, more.columns, probabilities, run.classes, list(images.unreadable))
-    notes = classifier_lines(facts) + more.lines
+    notes = classifier_lines(facts, run.nouns) + more.lines
     report = {"run": str(run.path), "count": len(names), "classes": list(run.classes), **facts, **images.report()}
     columns = {"name": names, "label": labels, **more.columns, "probabilities": probabilities}
     reply_predictions(table, columns, report, notes, out, as_json)

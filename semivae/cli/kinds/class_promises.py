@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from semivae.text import percent
+from semivae.text import Nouns, count_of, either, percent
 
 if TYPE_CHECKING:
     from semivae.classification.classifier import Answer, Classifier
@@ -50,15 +50,17 @@ def beside(classifier: Classifier, images: Reading, answer: Answer, asked: Asked
         if asked.at_most_error is not None:
             _add_answered(found, validated, answer, asked.at_most_error)
         if validated.choices:
-            found.lines.append(choice_line(validated.choices))
+            found.lines.append(choice_line(validated.choices, classifier.run.nouns))
     if asked.novelty:
         _add_novelty(found, classifier, images)
     return found
 
 
-def choice_line(choices: Sequence[str]) -> str:
+def choice_line(choices: Sequence[str], nouns: Nouns) -> str:
     """Says that a promise is no longer exact."""
-    return f"{' and '.join(choices)} was chosen on the same validation images, so the promise is not exact"
+    chosen = " and ".join(choices)
+    verb = "were" if " and " in chosen else "was"
+    return f"{chosen} {verb} chosen on the same validation {nouns[1]}, so the promise is not exact"
 
 
 def joined_set(names: Sequence[str]) -> str:
@@ -71,6 +73,7 @@ def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, as
 
     coverage = asked.coverage or 0.0
     run, threshold = validated.classifier.run, validated.sets(coverage, asked.sets)
+    nouns: Nouns = run.nouns
     held = sets_of(threshold, answer.log_posterior, uniform_in(run, images.values))
     found.columns["set"] = [[run.classes[number] for number in row.nonzero()[0]] for row in held]
     sizes = held.sum(axis=1)
@@ -81,8 +84,8 @@ def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, as
     }
     low, high = threshold.interval
     found.lines.append(
-        f"sets with a coverage of {percent(coverage)} by {threshold.count:,} validation images (with these, {low:.1%} "
-        f"to {high:.1%}): {sizes.mean():.2f} classes on average, {(sizes == 0).sum():,} empty"
+        f"sets with a coverage of {percent(coverage)} by {count_of(threshold.count, *nouns, before='validation')} "
+        f"(with these, {low:.1%} to {high:.1%}): {sizes.mean():.2f} classes on average, {(sizes == 0).sum():,} empty"
     )
     if run.task.promised:
         found.facts["sets"]["of"] = run.task.promised
@@ -91,7 +94,7 @@ def _add_sets(found: Beside, validated: Any, images: Reading, answer: Answer, as
         right = float((validated.log_posterior.argmax(axis=1) == validated.labels).mean())
         found.lines.append(
             f"sets are empty where more coverage than asked would follow: the class alone is right for {right:.1%} of "
-            "the validation images; ask for a higher coverage to have fewer"
+            f"the validation {run.nouns[1]}; ask for a higher coverage to have fewer"
         )
 
 
@@ -99,6 +102,7 @@ def _add_answered(found: Beside, validated: Any, answer: Answer, at_most_error: 
     from semivae.classification.abstaining import log_odds
 
     answering = validated.answering(at_most_error)
+    nouns: Nouns = validated.classifier.run.nouns
     answered = log_odds(answer.log_posterior) > answering.threshold
     found.answered = answered.tolist()
     found.facts["answering"] = {
@@ -115,7 +119,8 @@ def _add_answered(found: Beside, validated: Any, answer: Answer, at_most_error: 
     found.lines.append(
         f"answered: {answered.sum():,}, not answered (no label): {(~answered).sum():,}. Of the answers at most "
         f"{percent(at_most_error)} are wrong, with {answering.confidence:.0%} confidence; of {answering.answered:,} of "
-        f"{answering.count:,} validation images so sure, {answering.wrong} were"
+        f"{count_of(answering.count, *nouns, before='validation')} so sure, {answering.wrong:,} "
+        f"{either(answering.wrong, 'was', 'were')}"
     )
 
 
@@ -127,6 +132,6 @@ def _add_novelty(found: Beside, classifier: Classifier, images: Reading) -> None
     flagged = int((novel.p_values <= 0.05).sum())
     found.facts["novelty"] = {"compared_with": novel.count, "flagged": flagged}
     found.lines.append(
-        f"novel at 5% false alarms: {flagged:,}, by the distance to training images, compared with {novel.count:,} "
-        "validation images"
+        f"novel at 5% false alarms: {flagged:,}, by the distance to training {classifier.run.nouns[1]}, compared with "
+        f"{count_of(novel.count, *classifier.run.nouns, before='validation')}"
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from semivae.cli.kinds.class_promises import choice_line
-from semivae.cli.tables import NAMES, new_table, summary
-from semivae.text import percent
+from semivae.cli.tables import NAMES, counted, new_table, nouns_of, summary, validation_count
+from semivae.text import count_of, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,8 +19,7 @@ BAR = 30  # signs of a full bar
 
 def results_table(report: Mapping[str, Any]) -> Table:
     """Shows the error with its 95% interval and calibration, for each checkpoint in an evaluation's report."""
-    split, count = report["split"], report["count"]
-    title = f"{str(split).capitalize()} images: {count:,}{', class shares as asked' if 'test_prior' in report else ''}"
+    title = f"{counted(report)}{', class shares as asked' if 'test_prior' in report else ''}"
     table = new_table("", "error", "95% interval", "NLL", "Brier", "ECE", title=title)
     for key, name in NAMES.items():
         scores = report.get(key)
@@ -35,7 +34,7 @@ def per_class_table(report: Mapping[str, Any]) -> Table:
     """Shows the error and confusions of each class, for the last checkpoint."""
     scores = report["last"]
     classes = list(scores["per_class"])
-    table = new_table("class", "images", "error", "most often taken for", title="Per class")
+    table = new_table("class", nouns_of(report)[1], "error", "most often taken for", title="Per class")
     for row, (name, error) in enumerate(scores["per_class"].items()):
         counts = list(scores["confusion"][row])
         total = sum(counts)
@@ -62,7 +61,7 @@ def reliability_table(report: Mapping[str, Any]) -> Table:
     """
     key = next(key for key in ("corrected", "voted", "calibrated", "last") if report.get(key))
     title = f"Reliability: {NAMES[key]}"
-    table = new_table("confidence", "images", "right", "0% to 100%", title=title)
+    table = new_table("confidence", nouns_of(report)[1], "right", "0% to 100%", title=title)
     for row in report[key]["reliability"]:
         bar = ["━" if (place + 0.5) / BAR < row["right"] else " " for place in range(BAR)]
         bar[min(BAR - 1, int(row["confidence"] * BAR))] = "┃"
@@ -93,8 +92,10 @@ def promise_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"prediction sets for a coverage of {percent(sets['coverage'])}: {sets['covered']:.1%} hold the class "
             f"({low:.1%} to {high:.1%}), {sets['mean_size']:.2f} classes on average, {sets['empty']:.1%} empty; by "
-            f"{sets['count']:,} validation images, with which it lies between {sets['interval'][0]:.1%} and "
-            f"{sets['interval'][1]:.1%}; of {sum(sets['sizes']):,} images {least:.1%} to {most:.1%} are then expected"
+            f"{validation_count(report, sets['count'])}, with which it lies between {sets['interval'][0]:.1%} and "
+            f"{sets['interval'][1]:.1%}; of {count_of(sum(sets['sizes']), *nouns_of(report))} {least:.1%} to "
+            f"{most:.1%} "
+            "are then expected"
         )
         if other := sets.get("beyond"):
             lines.append(
@@ -103,13 +104,13 @@ def promise_lines(report: Mapping[str, Any]) -> list[str]:
                 f"{other['mean_size']:.2f} classes on average"
             )
         if sets["chosen_on_validation"]:
-            lines.append(choice_line(sets["chosen_on_validation"]))
+            lines.append(choice_line(sets["chosen_on_validation"], nouns_of(report)))
     if "answering" in report:
         found = report["answering"]
         error = "none" if found["test_error"] is None else f"{found['test_error']:.2%}"
         lines.append(
             f"at most {percent(found['at_most_error'])} wrong, promised with {found['confidence']:.0%} confidence: "
-            f"{found['test_answered']:.1%} of the test images are answered, of these wrong {error}"
+            f"{found['test_answered']:.1%} of the test {nouns_of(report)[1]} are answered, of these wrong {error}"
         )
     return lines
 
@@ -117,9 +118,8 @@ def promise_lines(report: Mapping[str, Any]) -> list[str]:
 def risk_table(report: Mapping[str, Any]) -> Table:
     """The error among the surest share of the images, for several shares."""
     found = report["risk_coverage"]
-    table = new_table(
-        "answered, the surest first", "error among them", title=f"Surest images alone: AURC {found['aurc']:.2g}"
-    )
+    title = f"Surest {nouns_of(report)[1]} alone: AURC {found['aurc']:.2g}"
+    table = new_table("answered, the surest first", "error among them", title=title)
     shown = {f"{row['answered']:.0%}": f"{row['error']:.2%}" for row in found["curve"]}  # of few images some are equal
     for answered, error in shown.items():
         table.add_row(answered, error)

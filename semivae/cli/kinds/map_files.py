@@ -83,7 +83,7 @@ def predict_masks(
     report |= {"cropped_count": cropped, **images.report()}
     if cropped:
         done += f"\nof {counted} {count_of(cropped, 'was', 'were')} cropped; masks are void, {VOID_NUMBER}, outside"
-    reply(report, as_json, console(), done, *classifier_lines(facts))
+    reply(report, as_json, console(), done, *classifier_lines(facts, run.nouns))
 
 
 def mask_names(names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, new_table, summary
+from semivae.cli.tables import NAMES, counted, new_table, summary
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def map_results_table(report: Mapping[str, Any]) -> Table:
     """Shows mean IoU with its 95% interval, pixel accuracy and calibration, for each checkpoint."""
-    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
+    title = counted(report)
     table = new_table("", "mean IoU", "95% interval", "pixels right", "NLL", "Brier", "ECE", title=title)
     for key, name in NAMES.items():
         scores = report.get(key)

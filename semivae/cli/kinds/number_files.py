@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from semivae.cli.listing import reply_predictions
 from semivae.cli.writing import csv_bytes
-from semivae.text import percent
+from semivae.text import count_of, percent
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
@@ -37,8 +37,8 @@ def predict_numbers(
     notes, facts = [], found.facts()
     if found.coverage is not None:
         notes.append(
-            f"intervals (low to high) hold {percent(found.coverage)} of the numbers of new images like the "
-            f"{found.count:,} validation images"
+            f"intervals (low to high) hold {percent(found.coverage)} of the numbers of new {run.nouns[1]} like the "
+            f"{count_of(found.count, *run.nouns, before='validation')}"
         )
     if asked.novelty:
         from semivae.generative.features_novelty import distances

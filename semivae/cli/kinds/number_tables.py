@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, new_table
+from semivae.cli.tables import NAMES, counted, new_table, nouns_of, validation_count
 from semivae.text import percent
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ BAR = 30  # signs of a full bar
 
 def results_table(report: Mapping[str, Any]) -> Table:
     """Shows RMSE with its 95% interval, MAE, R2, NLL and 90% intervals, for each checkpoint."""
-    title = f"{str(report['split']).capitalize()} images: {report['count']:,}{_unit(report)}"
+    title = f"{counted(report)}{_unit(report)}"
     table = new_table("", "RMSE", "95% interval", "MAE", "R2", "NLL", "90% intervals hold", "mean width", title=title)
     for key, name in NAMES.items():
         if scores := report.get(key):
@@ -61,10 +61,10 @@ def interval_lines(report: Mapping[str, Any]) -> list[str]:
     """What the 90% intervals rest on, or why there are none."""
     found = report["last"].get("intervals")
     if found is None:
-        return ["no intervals: they need 9 or more validation images (split.validation)"]
+        return [f"no intervals: they need 9 or more validation {nouns_of(report)[1]} (split.validation)"]
     low, high = found["covered_interval"]
     return [
-        f"intervals for a coverage of {percent(found['coverage'])} by {found['count']:,} validation images hold "
+        f"intervals for a coverage of {percent(found['coverage'])} by {validation_count(report, found['count'])} hold "
         f"{found['covered']:.1%} of the numbers ({low:.1%} to {high:.1%})"
     ]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from semivae.cli.kinds.class_tables import results_table
 from semivae.cli.kinds.classes import SHOWN as CLASSES
-from semivae.cli.tables import NAMES, new_table
+from semivae.cli.tables import NAMES, new_table, nouns_of
+from semivae.text import count_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def strangers_table(report: Mapping[str, Any]) -> Table:
     """Shows how well strangers are separated from examples of known classes, for each checkpoint."""
-    count = report["last"]["strangers"]
-    title = f"Strangers: {count:,} of {report['count']:,} images; errors are of the other {report['count'] - count:,}"
+    count, total = report["last"]["strangers"], count_of(report["count"], *nouns_of(report))
+    title = f"Strangers: {count:,} of {total}; errors are of the other {report['count'] - count:,}"
     table = new_table("", "AUROC", "strangers found", "known ones lost", title=title)
     for key, name in NAMES.items():
         if scores := report.get(key):

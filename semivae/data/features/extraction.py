@@ -22,7 +22,7 @@ from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.files import write_whole
 from semivae.seeds import seed_for
-from semivae.text import in_gigabytes
+from semivae.text import count_of, in_gigabytes
 
 STANDARDISED_BY = 2048  # pictures, evenly spread over those to train on
 PROGRESS_FILE = "progress.json"
@@ -89,8 +89,8 @@ def _fit(job: Job) -> None:
     count = min(STANDARDISED_BY, job.drawn)
     if job.network.basis is not None and count < job.network.size:
         raise DataError(
-            f"{job.what}: {job.network.size} components cannot be told from {count:,} pictures; write components: "
-            f"{count} or fewer"
+            f"{job.what}: {job.network.size} components cannot be told from "
+            f"{count_of(count, 'picture', 'pictures')}; write components: {count} or fewer"
         )
     rows = [row * job.drawn // count for row in range(count)]
     raw = []
@@ -118,8 +118,9 @@ def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell)
             if number == first:
                 passes = f"{len(missing)} times" if len(missing) > 1 else "once"
                 tell(
-                    f"{job.what}: {len(job.pictures):,} pictures go {passes} through the network, about "
-                    f"{_time(left)}; {in_gigabytes(size)} in {store.folder}, used again by every later training"
+                    f"{job.what}: {count_of(len(job.pictures), 'picture goes', 'pictures go')} {passes} through the "
+                    f"network, about {_time(left)}; {in_gigabytes(size)} in {store.folder}, used "
+                    "again by every later training"
                 )
             elif now - told > EVERY:
                 told = now

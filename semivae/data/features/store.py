@@ -79,11 +79,8 @@ class Store:
 
     def finish(self, one: Pass) -> None:
         """Gives a pass that is written its checksum, as `sha256sum` writes it, and then its name."""
-        write_whole(self._checksum(one), f"{file_digest(self.writing(one))}  {self.path(one).name}\n")
+        _write_checksum(self.path(one), self.writing(one))
         os.replace(self.writing(one), self.path(one))
-
-    def _checksum(self, one: Pass) -> Path:
-        return self.folder / f"{one.name}.npy.sha256"
 
     def read(self, one: Pass, shape: tuple[int, int]) -> Tensor:
         """Returns the features of a finished pass, float16 [n, size], mapped from disk.
@@ -95,7 +92,7 @@ class Store:
         """
         try:
             found = opened_array(self.path(one))
-            same = not self._checksum(one).exists() or self._has_its_checksum(one)
+            same = _has_its_checksum(self.path(one))
         except Exception as error:  # NumPy raises much, by the byte that is wrong
             raise self._damaged(f"{one.name}.npy", error) from error
         if tuple(found.shape) != shape or found.dtype != torch.float16:
@@ -103,11 +100,6 @@ class Store:
         if not same:
             raise self._damaged(f"{one.name}.npy", "it has not the checksum with which it was written")
         return found
-
-    def _has_its_checksum(self, one: Pass) -> bool:
-        state = self.path(one).stat()
-        kept = self._checksum(one).read_bytes().split()
-        return kept[:1] == [_digest_once(self.path(one), state.st_size, state.st_mtime_ns).encode()]
 
     def _damaged(self, name: str, reason: object) -> DataError:
         return DataError(f"{self.folder}: {name} is damaged ({reason}); delete this folder, and it is computed again")
@@ -120,12 +112,14 @@ class Store:
         """Gives a network the standardisation that is kept; returns whether there is one.
 
         Raises:
-            DataError: the file is damaged.
+            DataError: the file is damaged, or was changed.
         """
         path = self.folder / SCALE_FILE
         if not path.is_file():
             return False
         try:
+            if not _has_its_checksum(path):
+                raise ValueError("it has not the checksum with which it was written")
             with safe_open(path, "pt") as tensors:
                 for name in ("mean", "deviation", *(("basis",) if network.basis is not None else ())):
                     kept = tensors.get_tensor(name)
@@ -143,6 +137,24 @@ class Store:
             kept = {"mean": network.mean, "deviation": network.deviation}
             kept |= {} if network.basis is None else {"basis": network.basis}
             save_file({name: tensor.cpu().contiguous() for name, tensor in kept.items()}, path)
+            _write_checksum(self.folder / SCALE_FILE, path)
+
+
+def _checksum_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _write_checksum(path: Path, written: Path) -> None:
+    """Keeps the checksum of what is `written` and will be called `path`, as `sha256sum` writes it."""
+    write_whole(_checksum_of(path), f"{file_digest(written)}  {path.name}\n")
+
+
+def _has_its_checksum(path: Path) -> bool:
+    """Returns whether a file is as it was written; files of earlier versions have no checksum and are believed."""
+    if not (kept := _checksum_of(path)).exists():
+        return True
+    state = path.stat()
+    return kept.read_bytes().split()[:1] == [_digest_once(path, state.st_size, state.st_mtime_ns).encode()]
 
 
 @cache

@@ -17,7 +17,7 @@ from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounde
 from semivae.data.paths import reachable
 from semivae.devices import free_memory
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 MOST_COLUMNS = 100_000
 PARQUET = (".parquet", ".pq")
@@ -134,6 +134,12 @@ def _quoted_rows(text: str, delimiter: str, before: int, path: Path) -> Rows:
     return rows
 
 
+def _above(names: Sequence[str]) -> str:
+    """What to do where the first line is no line of names, as a comment or a title is none."""
+    comment = names[0].lstrip().startswith(("#", "//", "%"))
+    return "; remove the lines above the names" if comment or len(names) == 1 else ""
+
+
 def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
     """Names and cells, row after row, after it is seen that all rows have the same length."""
     if len(rows) < 2:
@@ -144,8 +150,9 @@ def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
     if widths == {width + 1}:
         if any(row[-1].strip() for _, row in rows):
             raise DataError(
-                f"{path}: each row has {width + 1} cells, but the first line names {width} columns; if the first "
-                "column holds names of rows, name it too (R: write.csv does, write.table does not)"
+                f"{path}: each row has {width + 1} cells, but the first line names "
+                f"{count_of(width, 'column', 'columns')}; if the first column holds names of rows, name it too (R: "
+                f"write.csv does, write.table does not)"
             )
         names = [*names, ""]  # separators end each row, but not the line of names
     elif widths == {width - 1} and not names[-1].strip():
@@ -157,7 +164,10 @@ def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
                 f"missing, write {'two quotes' if width == 1 else 'its separators'}"
             )
         if len(row) != len(names):
-            raise DataError(f"{path}:{line}: {len(row)} cells; the first line names {width} columns")
+            raise DataError(
+                f"{path}:{line}: {count_of(len(row), 'cell', 'cells')}; the first line names "
+                f"{count_of(width, 'column', 'columns')}{_above(names)}"
+            )
     cells = list(chain.from_iterable(row for _, row in rows))
     if max(map(len, cells), default=0) > (limit := csv.field_size_limit()):
         raise csv.Error(f"field larger than field limit ({limit})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import torch
 from torch import Tensor
 
 from semivae.data.formats.cell_texts import CellStyle
+from semivae.data.formats.look_alikes import twin_doubts
 from semivae.data.formats.regular_files import bounded_lines, open_text
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
-from semivae.text import count_of, join_names
+from semivae.text import count_of, either, join_names
 
 MOST_DIGITS = 1000  # of a class called by a number; Python reads no number of more than 4,300
 NO_LABEL = {
@@ -69,7 +69,10 @@ def read_label_lines(path: Path, classes: Sequence[str], header: str = "y") -> T
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != 1:
-            raise DataError(f"{path}:{line}: {len(cells)} columns; one class name or number a line is expected")
+            raise DataError(
+                f"{path}:{line}: {count_of(len(cells), 'column', 'columns')}; one class name or number a line is "
+                f"expected"
+            )
         number = class_number(cells[0], classes)
         if number is not None:
             numbers.append(number)
@@ -171,26 +174,22 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def class_doubts(classes: Sequence[str], what: str, advice: str) -> list[str]:
-    """Warnings of classes whose names may mean that there is no label, and of names that differ in case alone.
+def class_doubts(classes: Sequence[str], what: str, advice: str | None) -> list[str]:
+    """Warnings of classes whose names may mean that there is no label, and of names that look alike.
 
     Args:
         classes: their names.
         what: where they are.
-        advice: what to do about names that mean no label.
+        advice: what to do about names that mean no label; None: the user has said which do.
     """
-    found = []
     doubtful = [name for name in classes if name.strip().lower() in NO_LABEL]
     if "-1" in classes and set(classes) != {"-1", "1"}:  # those two are how some write two classes
         doubtful.append("-1")
-    if doubtful:
-        found.append(f"{what}: {join_names(doubtful)} is read as a class; if it means that there is no label, {advice}")
-    alike = Counter(name.casefold() for name in classes)
-    if twins := [name for name in classes if alike[name.casefold()] > 1]:
-        found.append(
-            f"{what}: classes differ only in capital letters: {join_names(twins)}; write them alike if they are one"
-        )
-    return found
+    found = []
+    if doubtful and advice is not None:
+        read = either(len(doubtful), "is read as a class; if it means", "are read as classes; if they mean")
+        found.append(f"{what}: {join_names(doubtful)} {read} that there is no label, {advice}")
+    return found + twin_doubts(classes, f"{what}: ", "classes")
 
 
 def _all(classes: Sequence[str]) -> str:

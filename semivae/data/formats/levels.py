@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ class Levels:
         brightest: the largest value in a file of more than 8 bits; of several channels the upper 8 bits count.
         alpha: the smallest and the largest, from 0 to 255; None where the file has none.
         shown: the darkest and the lightest level after all, from 0 to 255, of a file with alpha.
+        frames: whether the file holds several frames or pages, of which the first one is read.
     """
 
     preprocessing: Preprocessing
@@ -33,6 +35,7 @@ class Levels:
     brightest: float | None = None
     alpha: tuple[int, int] | None = None
     shown: tuple[int, int] = (255, 0)
+    frames: bool = False
 
     @classmethod
     def of(cls, image: Image.Image, content: bytes, preprocessing: Preprocessing) -> Levels:
@@ -42,6 +45,7 @@ class Levels:
             ValueError: a kind of pixels of which nobody says what is white.
         """
         levels = cls(preprocessing)
+        levels.frames = _has_frames(image)
         if image.format == "PNG":
             levels.bits = content[BIT_DEPTH]
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -135,3 +139,12 @@ class Levels:
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     """The smallest and the largest value of each channel of 8 bits."""
     return [(int(low), int(high)) for low, high in (np.asarray(band.getextrema()) for band in image.split())]
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Returns whether a file is an animation or has several pages; what phones add to a JPEG (MPO) does not count."""
+    if image.format not in ("GIF", "PNG", "TIFF", "WEBP"):
+        return False
+    with suppress(Exception):  # Pillow raises much for a second frame that is broken; the first one may be whole
+        return bool(getattr(image, "is_animated", False))
+    return False

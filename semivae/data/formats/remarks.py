@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from semivae.data.formats.image_files import Pictures
 from semivae.data.formats.preprocessing import Preprocessing, lost_share
-from semivae.text import join_names
+from semivae.text import either, join_names
 
 DARK = 2**14  # 16-bit files without a larger value come from cameras of 10, 12 or 14 bits
 LOST = 0.2  # of a picture's area, from which on it is said that it is cut off
@@ -14,8 +14,18 @@ LOST = 0.2  # of a picture's area, from which on it is said that it is cut off
 
 def remarks(parts: Sequence[Pictures], preprocessing: Preprocessing) -> tuple[str, ...]:
     """One text for each thing worth knowing of all the files of a data set, or of those given to a trained model."""
-    found = (_transparent(parts, preprocessing), _dark(parts, preprocessing), _cropped(parts, preprocessing))
+    found = (_frames(parts), *(say(parts, preprocessing) for say in (_transparent, _dark, _cropped)))
     return tuple(text for text in found if text)
+
+
+def _frames(parts: Sequence[Pictures]) -> str:
+    names = [name for part in parts for name, levels in zip(part.names, part.levels, strict=True) if levels.frames]
+    if not names:
+        return ""
+    return (
+        f"{_of(names, parts)} {either(len(names), 'holds', 'hold')} several frames or pages, of which the first one is "
+        f"read; save the others as files of their own: {join_names(names, 3)}"
+    )
 
 
 def _transparent(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
@@ -23,7 +33,8 @@ def _transparent(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str
     if not names:
         return ""
     return (
-        f"{_of(names, parts)} have transparent places, which are shown {preprocessing.background} "
+        f"{_of(names, parts)} {either(len(names), 'has', 'have')} transparent places, which are shown "
+        f"{preprocessing.background} "
         f"(source.background): {join_names(names, 3)}"
     )
 
@@ -40,7 +51,8 @@ def _dark(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
         return ""
     white = next(2**bits - 1 for bits in (8, 10, 12, 14) if most < 2**bits)
     return (
-        f"{_of(list(deep), parts)} have 16 bits and no value above {most:g}, so that they are nearly black; if {white} "
+        f"{_of(list(deep), parts)} {either(len(deep), 'has', 'have')} 16 bits and no value above {most:g}, which is "
+        f"nearly black; if {white} "
         f"is white, say source.white: {white}"
     )
 
@@ -57,7 +69,8 @@ def _cropped(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
         return ""
     worst = max(lost, key=lambda name: lost[name])
     return (
-        f"{_of(list(lost), parts)} are cropped by more than {LOST:.0%}, {worst} by {lost[worst]:.0%} of its area; "
+        f"{_of(list(lost), parts)} {either(len(lost), 'is', 'are')} cropped by more than {LOST:.0%}, {worst} by "
+        f"{lost[worst]:.0%} of its area; "
         "source.fit: pad or stretch keeps all of it"
     )
 

@@ -20,6 +20,7 @@ from semivae.data.paths import reachable
 from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.recipe.schema import PairOfViews, Recipe
+from semivae.text import count_of
 
 
 class Rows:
@@ -55,11 +56,18 @@ class Rows:
             notes = tuple(self.encoding.doubts(columns, str(given)))
         elif Path(given).suffix.lower() in (".npy", ".npz"):
             rows = as_examples(read_array_file(Path(given)), self.shape, str(given))
+            if self.encoding is not None:
+                notes = (
+                    f"{given}: rows of an array are taken as the model has them, numbers with mean 0 and deviation 1, "
+                    "as in imputed.npz; give a .csv for rows as they are in the table",
+                )
         elif not reachable(Path(given)).exists():
             raise DataError(f"there is no file or folder {Path(given).absolute()}")
         else:
             raise DataError(
-                f"the model takes rows of {self.shape[0]} numbers, not images; give them in an .npy or .npz file"
+                f"the model takes rows of {count_of(self.shape[0], 'number', 'numbers')}, not images; give them in "
+                f"an .npy "
+                "or .npz file"
             )
         return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
 

@@ -19,7 +19,7 @@ from semivae.data.formats.cell_texts import NO_NUMBER_MARK, NOTHING, TEXT, CellS
 from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
-from semivae.text import count_of, join_names
+from semivae.text import count_of, either, join_names
 
 MOST_DEVIATIONS = 1e9  # a number farther out stands for something else, or for nothing
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
@@ -133,7 +133,7 @@ class CategoryColumn(BaseModel):
         rows = count_of(sum(counts.values()), "row holds a text", "rows hold texts")
         return (
             f"{what}, column {self.name}: {rows} of no training row and "
-            f"{'is' if sum(counts.values()) == 1 else 'are'} read as none of its categories: {texts}; those are "
+            f"{either(sum(counts.values()), 'is', 'are')} read as none of its categories: {texts}; those are "
             f"{known_texts}"
         )
 

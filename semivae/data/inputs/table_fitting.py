@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivae.data.formats.cell_texts import NUMBER, TEXT, CellStyle
+from semivae.data.formats.look_alikes import twin_doubts
 from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn, TableEncoding, marks_of
 from semivae.errors import DataError
-from semivae.text import join_names
+from semivae.text import count_of, join_names
 
 MOST_CATEGORIES = 100
 NEARLY_NUMBERS = 0.5  # of a column's cells look like numbers: then texts among them are mistakes rather than categories
+FAR = 1e4  # times what nine tenths lie from the median: what is standardised by such a number has no spread left
 FEW_ROWS = 20  # too few to say that a category occurs once only
 Rows = NDArray[np.intp]
 
@@ -107,7 +109,12 @@ def _fitted_numbers(name: str, values: NDArray[np.float64], rows: int, what: str
         )
     with np.errstate(over="ignore", invalid="ignore"):  # said below
         mean, deviation = float(values.mean()), float(values.std())
-    if not deviation or values.min() == values.max():
+    if values.min() == values.max():
+        return None
+    if not deviation:  # the squares of numbers as small as 1e-200 are 0
+        largest = float(np.abs(values).max())
+        deviation = float((values / largest).std()) * largest
+    if not deviation:
         return None
     if not math.isfinite(deviation):
         raise DataError(
@@ -132,7 +139,21 @@ def _number_doubts(fitted: NumberColumn, column: Column, rows: Rows, what: str) 
             f"{what}: column {fitted.name} counts the rows, {values[0]:.0f}, {values[1]:.0f}, {values[2]:.0f} and so "
             f"on; leave it out with source.ignore: [{fitted.name}]"
         )
+    far = _far_ones(values[rows][column.numbers.kinds[rows] == NUMBER])
+    if far.size:
+        cells = count_of(far.size, "number lies", "numbers lie")
+        found.append(
+            f"{what}: column {fitted.name}: {cells} so far from the others that these become nearly equal, such as "
+            f"{far[0]:g}; leave a cell empty that stands for no value, or give the logarithm"
+        )
     return found
+
+
+def _far_ones(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the numbers that lie further from the median than nine tenths of them do, by a factor of FAR."""
+    away = np.abs(values - np.median(values))
+    usual = float(np.quantile(away, 0.9))
+    return values[away > FAR * usual] if usual and len(values) >= FEW_ROWS else values[:0]
 
 
 def _category_doubts(fitted: CategoryColumn, column: Column, rows: Rows, what: str) -> list[str]:
@@ -155,13 +176,7 @@ def _category_doubts(fitted: CategoryColumn, column: Column, rows: Rows, what: s
             f"{what}: column {fitted.name} holds {len(fitted.categories):,} different texts, of which {once:,} occur "
             f"once, so little can be learnt from it; leave it out with source.ignore: [{fitted.name}]"
         ]
-    alike = Counter(category.casefold() for category in fitted.categories)
-    if twins := [category for category in fitted.categories if alike[category.casefold()] > 1]:
-        return [
-            f"{what}: column {fitted.name} holds categories that differ only in capital letters: {join_names(twins)}; "
-            "write them alike if they are the same"
-        ]
-    return []
+    return twin_doubts(fitted.categories, f"{what}: column {fitted.name}: ", "categories")
 
 
 def _looks(column: Column, counts: NDArray[np.intp]) -> Counter[str | None]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from semivae.data.dataset import LabelInfo
 from semivae.data.formats.cell_texts import MISSING
 from semivae.data.formats.label_files import class_doubts, ordered_classes, plain_names
+from semivae.data.formats.look_alikes import several_doubts
 from semivae.data.formats.number_labels import look_like_numbers
 from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
@@ -98,8 +99,8 @@ class TableLabels:
                 f"{what}: column {label} holds whole numbers with a point; {changed[0]} is called class "
                 f"{self.called[changed[0]]}, and so on"
             )
-        if not all_said:
-            advice = "name it in source.unlabelled; else write source.unlabelled: []"
-            names = sorted(name for name in self.names if name.lower() not in MISSING)  # one that is, was asked for
-            found += class_doubts(names, f"{what}: column {label}", advice)
+        advice = None if all_said else "name it in source.unlabelled; else write source.unlabelled: []"
+        names = sorted(name for name in self.names if name.lower() not in MISSING)  # one that is, was asked for
+        found += class_doubts(names, f"{what}: column {label}", advice)
+        found += several_doubts(names, f"{what}: column {label}:", "make a column for each (docs/tasks/attributes.md)")
         return found + look_like_numbers(self.names, len(self.rows), f"{what}: column {label}")

@@ -16,7 +16,7 @@ from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.packed.pictures import Tell, pack_pictures, packed_bytes
 from semivae.data.packed.store import is_packed, read_packed, settings_of
 from semivae.recipe.schema import FolderSource
-from semivae.text import in_gigabytes
+from semivae.text import count_of, either, in_gigabytes
 
 LOG = logging.getLogger("semivae")
 FOLDER = "packed"  # below the data root
@@ -50,8 +50,10 @@ def packed_once(source: FolderSource, path: Path, root: Path, tell: Tell) -> Dat
             LOG.info("%s: pictures are decoded each time, as nothing can be written there", folder)
             return None
         size = packed_bytes(len(pictures), preprocessing_of(source))
+        counted = count_of(len(pictures), "picture", "pictures")
         tell(
-            f"{len(pictures):,} pictures ({in_gigabytes(total)}) are decoded once and packed into {folder}, which "
+            f"{counted} ({in_gigabytes(total)}) {either(len(pictures), 'is', 'are')} decoded once and packed into "
+            f"{folder}, which "
             f"takes {in_gigabytes(size)}; later commands read them there, and you may delete it at any time"
         )
         pack_pictures(source, path, folder, tell)

@@ -22,6 +22,7 @@ from semivae.data.formats.number_labels import (
     number_values,
 )
 from semivae.data.hashing import hold_out
+from semivae.data.inputs.further_labels import spelling_doubts
 from semivae.data.inputs.pixels import Array, channels_first, pixels_as_bytes, table_as_floats
 from semivae.data.readers.attribute_arrays import holds_attributes, read_attribute_arrays
 from semivae.data.readers.further_arrays import add_further_labels
@@ -29,7 +30,7 @@ from semivae.data.readers.map_arrays import read_map_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 from semivae.recipe.sources import ARRAYS, PARTS_OF_ARRAYS
-from semivae.text import join_names
+from semivae.text import EXAMPLES, count_of, join_names
 from semivae.variables import Sample, seen
 
 NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")
@@ -103,7 +104,8 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
     info, values = _number_labels(arrays, path) if kind == "numbers" else _class_labels(arrays, path)
     for name, y in values.items():
         if len(y) != len(x := examples[name.replace("y", "x")]):
-            raise DataError(f"{path}: {name} has {len(y):,} labels for {len(x):,} examples; give one for each")
+            given = count_of(len(y), "label", "labels")
+            raise DataError(f"{path}: {name} has {given} for {count_of(len(x), *EXAMPLES)}; give one for each")
     train = {"x": examples["x"], "y": values["y"]}
     unlabelled = {"x": examples["x_unlabelled"]} if "x_unlabelled" in examples else {}
     test = {"x": examples["x_test"], "y": values["y_test"]} if "x_test" in examples else {}
@@ -120,6 +122,7 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
     known = (*NAMES, *(f"{name}{part}" for name in source.further for part in (*PARTS_OF_ARRAYS, "_names")))
     warnings = [*array_doubts(path, arrays, known), *_label_doubts(info, train["y"], path)]
     warnings += part_doubts(info.classes, train, test, unlabelled, str(path))
+    warnings += spelling_doubts(labels, str(path))
     names = tuple(map(str, rows.tolist()))
     return Dataset(f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin, names=names)
 

@@ -13,6 +13,7 @@ from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label, 
 from semivae.data.doubts import Checked, Names, seen_doubts, split_doubts
 from semivae.data.formats.file_trees import open_files
 from semivae.data.formats.image_files import read_pictures
+from semivae.data.formats.look_alikes import twin_doubts
 from semivae.data.formats.number_labels import hold_out_groups
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
@@ -65,6 +66,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
     warnings += tuple(label_doubts(layout, train, test, unlabelled, str(path), names))
     warnings += tuple(spelling_doubts(label_info(layout) | labels, str(path)))
+    warnings += tuple(twin_doubts(layout.classes, f"{path}: ", "classes"))
     if layout.val is not None:
         of_val = names | {"test": names["val"]}
         warnings += tuple(label_doubts(layout, train, val, {}, str(path), of_val, "validation"))

@@ -18,7 +18,7 @@ from semivae.data.inputs.table_labels import TableLabels
 from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
-from semivae.text import count_of, join_names
+from semivae.text import count_of, either, join_names
 from semivae.variables import VOID
 
 
@@ -130,8 +130,9 @@ def _columns(
         for column, found_cells in cells.items():
             found_cells += columns[column]
     if lacking:
+        no = either(len(lacking), "is no image", "are no images")
         raise DataError(
-            f"{len(lacking):,} of {len(names):,} files that {source.labels} names are no images in {files.place}: "
+            f"{len(lacking):,} of {len(names):,} files that {source.labels} names {no} in {files.place}: "
             f"{join_names(lacking)}{_elsewhere(lacking[0], images)}"
         )
     return names, cells

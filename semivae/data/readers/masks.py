@@ -23,7 +23,7 @@ from semivae.data.readers.map_arrays import set_aside
 from semivae.data.readers.parts import composed, images_in, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import MasksSource
-from semivae.text import by_reason, join_names
+from semivae.text import by_reason, either, join_names
 from semivae.variables import Sample
 
 
@@ -94,8 +94,8 @@ class Reader:
 def unreadable_masks(broken: Mapping[str, str], count: int, place: Path) -> str:
     """The message on masks that cannot be read, by name with the reasons, of so many."""
     return (
-        f"{len(broken):,} of {count:,} masks in {place} cannot be read: {by_reason(broken, 3)}. Repair them, or say "
-        "source.palette or source.void"
+        f"{len(broken):,} of {count:,} masks in {place} cannot be read: {by_reason(broken, 3)}. Repair "
+        f"{either(len(broken), 'it', 'them')}, or say source.palette or source.void"
     )
 
 
@@ -114,8 +114,9 @@ def other_ratios(names: Sequence[str], sizes: Sequence[tuple[Size, Size]], place
     if not wrong:
         return ""
     return (
-        f"{len(wrong):,} of {len(names):,} masks in {place} have another ratio of sides than their "
-        f"images: {join_names(wrong, 3)}. Crop both alike"
+        f"{len(wrong):,} of {len(names):,} masks in {place} {either(len(wrong), 'has', 'have')} another ratio of "
+        f"sides than the "
+        f"image: {join_names(wrong, 3)}. Crop both alike"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     labels = label_column(source.kinds.get("y", "classes"), Column(used[source.label], style), source.unlabelled or ())
     what = f"{path}: column {source.label}"
     info = labels.info(what)
+    warnings += _header_doubts(cells, source.label, info.classes, path)
     warnings += labels.doubts(str(path), source.label, all_said=source.unlabelled is not None)
     known = labels.rows
     values = labels.values(info, what)[known]
@@ -110,6 +112,21 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
         encoding=encoding,
         names=tuple(map(str, known[kept.numpy()].tolist())),
     )
+
+
+def _header_doubts(cells: Cells, label: str, classes: Sequence[str], path: Path) -> list[str]:
+    """A warning where the first line seems to be a row: the label is called as one of its classes is, or names are
+    numbers in no order, unlike those of a spectrum.
+    """
+    names = [name for name in cells if name not in (label, INDEX)]
+    numbers = [float(name) for name in names if CellStyle().number(name) is not None]
+    ordered = numbers == sorted(numbers) or numbers == sorted(numbers, reverse=True)
+    if label not in classes and (ordered or 2 * len(numbers) <= len(names)):
+        return []
+    return [
+        f"{path}: the first line names the columns, and calls them {join_names([*names, label], 3)}; if it is a row, "
+        "write a line of names above it"
+    ]
 
 
 def _rows(sample: Sample, rows: NDArray[np.intp]) -> Sample:

@@ -1,0 +1,73 @@
+"""Names that people see as one and programs as several: capitals, codes of accents, spaces, unseen signs, letters."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from semivae.text import either, join_names, shortened
+
+# letters of the Cyrillic and the Greek alphabet that are drawn as Latin ones, behind each the Latin one
+TWINS = "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwАAВBЕEКKМMНHОOРPСCТTХXУYІIЈJЅSαaοoρpνvΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"  # noqa: RUF001
+LATIN = str.maketrans(TWINS[::2], TWINS[1::2])
+UNSEEN = ("Cf", "Cc", "Cn")  # Unicode's categories of signs that nobody sees
+SEVERAL = ";|,"  # signs that part several labels of one example
+
+
+def as_seen(name: str) -> str:
+    """Returns a name as people see it; names of which this is equal look alike."""
+    text = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) not in UNSEEN)
+    text = " ".join(text.translate(LATIN).replace("_", " ").split()).casefold()
+    return text.lstrip("0") or "0" if text.isdecimal() else text
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Returns the groups of different names that look alike, two or more in each."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(as_seen(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def twin_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
+    """Warnings of names that look alike.
+
+    Args:
+        names: all of them.
+        what: where they are, with a verb if it needs one.
+        called: what several are called, such as classes.
+    """
+    groups = look_alikes(names)
+    capitals = [name for group in groups if len({name.casefold() for name in group}) == 1 for name in group]
+    others = [name for group in groups for name in group if name not in capitals]
+    found = []
+    if capitals:
+        differ = f"differ only in capital letters: {join_names([shortened(name) for name in capitals])}"
+        found.append(f"{what}{called} {differ}; write them alike if they are one")
+    if others:
+        alike = f"look alike but are different texts: {join_names([_told_apart(name) for name in others])}"
+        found.append(f"{what}{called} {alike}; write them alike if they are one")
+    return found
+
+
+def several_doubts(names: Iterable[str], what: str, advice: str) -> list[str]:
+    """Warnings of classes that may be several labels in one cell: what stands between their signs is a class, too."""
+    known = set(names)
+    several = sorted(name for name in known if len(parts := _parts(name)) > 1 and known & set(parts))
+    if not several:
+        return []
+    one = either(len(several), "is read as one class", "are read as one class each")
+    return [
+        f"{what} {join_names([shortened(name) for name in several])} {one}; if an example may have several, {advice}"
+    ]
+
+
+def _parts(name: str) -> list[str]:
+    for sign in SEVERAL:
+        name = name.replace(sign, SEVERAL[0])
+    return [part.strip() for part in name.split(SEVERAL[0]) if part.strip()]
+
+
+def _told_apart(name: str) -> str:
+    """Returns a name in which nothing is hidden: signs beyond ASCII by their numbers, spaces in quotes."""
+    return shortened(ascii(name))

@@ -1,0 +1,105 @@
+"""Names that people see as one, several labels in one cell, and numbers that leave the others no spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semivae.data.dataset import Dataset
+from semivae.data.formats.look_alikes import look_alikes, several_doubts
+from semivae.data.inputs.table_encoding import NumberColumn
+from semivae.data.sources import load_source
+from semivae.recipe.schema import FolderSource, TableSource
+
+TWO_CODES = ("caf\u00e9", "cafe\u0301")  # one accent as one sign, and as two
+
+
+def table(folder: Path, columns: dict[str, list[str]]) -> Dataset:
+    rows = zip(*columns.values(), strict=True)
+    (folder / "t.csv").write_text("\n".join(map(",".join, [list(columns), *rows])) + "\n", encoding="utf-8")
+    return load_source(TableSource(name="table", path="t.csv", label=list(columns)[-1]), folder)
+
+
+def of_classes(folder: Path, names: list[str]) -> Dataset:
+    """A table of one column of numbers, each class ten times."""
+    kinds = [name for name in names for _ in range(10)]
+    return table(folder, {"size": [f"{row}.5" for row in range(len(kinds))], "kind": kinds})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        TWO_CODES,
+        ("big elm", "big  elm"),
+        ("big elm", "big_elm"),
+        ("elm", "elm\u200b"),
+        ("oak", "o\u0430k"),  # a Cyrillic letter
+        ("1", "01"),
+        ("m2", "m\u00b2"),
+    ],
+)
+def test_names_that_look_alike_are_warned_of(tmp_path: Path, names: tuple[str, str]) -> None:
+    assert look_alikes([*names, "ash"]) == [names]
+    said = [warning for warning in of_classes(tmp_path, [*names, "ash"]).warnings if "look alike" in warning]
+    assert len(said) == 1 and "column kind: classes look alike but are different texts" in said[0]
+    assert all(ascii(name) in said[0] for name in names), "what hides the difference is written by its number"
+
+
+@pytest.mark.parametrize("names", [("elm", "elms"), ("1", "-1"), ("1", "10"), ("a-b", "ab"), ("neu", "nev"), ("0", "")])
+def test_names_that_look_different_are_not(names: tuple[str, str]) -> None:
+    assert look_alikes(names) == []
+
+
+def test_folders_and_categories_that_look_alike_are_warned_of(tmp_path: Path) -> None:
+    for number, name in enumerate((*TWO_CODES, "ash")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for row in range(4):
+            pixels = np.random.default_rng(4 * number + row).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / name / f"{row}.png")
+    said = load_source(FolderSource(name="folder", path="own", size=8, channels=1), tmp_path).warnings
+    assert any("classes look alike but are different texts: " in warning for warning in said)
+    columns = {"wood": ["big elm", "big  elm", "ash"] * 10, "kind": ["x", "y"] * 15}
+    assert any("column wood: categories look alike" in each for each in table(tmp_path, columns).warnings)
+
+
+def test_several_labels_in_one_cell_are_warned_of(tmp_path: Path) -> None:
+    said = of_classes(tmp_path, ["elm", "elm;tall", "ash"]).warnings
+    assert any("column kind: elm;tall is read as one class; if an example may have several" in each for each in said)
+    assert several_doubts(["elm; old", "ash; old"], "", "") == [], "no part of them is a class"
+
+
+def test_a_number_that_leaves_the_others_no_spread_is_warned_of(tmp_path: Path) -> None:
+    usual = [f"{value:.3f}" for value in np.random.default_rng(0).normal(size=40)]
+    kinds = ["x", "y"] * 20
+    assert not table(tmp_path, {"a": usual, "kind": kinds}).warnings
+    said = table(tmp_path, {"a": ["1e30", *usual[1:]], "kind": kinds}).warnings
+    assert any("column a: 1 number lies so far from the others" in each and "1e+30" in each for each in said)
+
+
+def test_very_small_numbers_are_no_column_of_one_value(tmp_path: Path) -> None:
+    """Their squares are 0, so that the usual deviation is, too."""
+    values = np.random.default_rng(0).normal(size=40)
+    data = table(tmp_path, {"a": [f"{value:.6f}e-300" for value in values], "kind": ["x", "y"] * 20})
+    assert data.encoding is not None and isinstance(column := data.encoding.columns[0], NumberColumn)
+    assert not data.warnings and 0.5e-300 < column.deviation < 2e-300
+    assert 0.8 < float(data.train["x"].std()) < 1.25
+
+
+@pytest.mark.parametrize(
+    ("names", "doubt"),
+    [
+        (("-0.285", "1.293", "2.1", "x"), True),  # the label is called as one of its classes is
+        (("3.1", "1.293", "2.1", "kind"), True),
+        (("400.5", "401", "402.5", "kind"), False),  # a spectrum
+        (("a", "b", "1.293", "kind"), False),
+    ],
+)
+def test_a_row_in_the_place_of_the_names_is_warned_of(tmp_path: Path, names: tuple[str, ...], doubt: bool) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 40))
+    columns = [*([f"{value:.3f}" for value in row] for row in values), ["x", "y"] * 20]
+    said = table(tmp_path, dict(zip(names, columns, strict=True))).warnings
+    assert [each for each in said if "if it is a row, write a line of names above it" in each] == list(said)
+    assert bool(said) == doubt
