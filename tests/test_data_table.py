@@ -104,6 +104,23 @@ def test_vectors_are_cells_again(tmp_path: Path) -> None:
     assert unseen[0, :3].tolist() == [0, 0, 0] and unseen[0, 3] > 100
 
 
+def test_decoded_numbers_have_the_digits_that_float32_holds() -> None:
+    """Near zero a cell of a wide column is known to a millionth of the deviation, and no better."""
+    style = CellStyle()
+    for mean, deviation, whole, text in [
+        (5.0, 1.25, False, "-0.004"),
+        (5.0, 1.25, False, "0"),
+        (3e6, 3e6, True, "1234567"),
+        (30.0, 4.0, True, "27"),
+        (1e-9, 1e-9, False, "1.5e-09"),
+        (0.0, 1e-300, False, "1e-300"),
+        (2e9, 1e9, False, "1e+09"),
+    ]:
+        column = NumberColumn(name="a", mean=mean, deviation=deviation, whole=whole, may_miss=False)
+        values = np.array([[(float(text) - mean) / deviation]], dtype=np.float32).astype(np.float64)
+        assert column.decode(values, style) == [text]
+
+
 def test_numbers_may_stand_for_categories_and_idle_columns_are_left_out(tmp_path: Path) -> None:
     text = "zone,same,size,kind\n1,x,2,a\n2,x,3,b\n1,x,4,a\n3,x,5,b\n"
     data = table(tmp_path, text, categorical=["zone"], ignore=["size"])

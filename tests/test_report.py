@@ -23,6 +23,7 @@ from semivae.errors import RunError
 from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
 from semivae.page.findings import findings_of, short_names
 from semivae.page.judged import Judged
+from semivae.page.looks import short_number
 from semivae.page.report import LARGEST, confusion, page_of, write_report
 from semivae.recipe.schema import Recipe
 from semivae.tasks.class_scores import scores_of
@@ -107,6 +108,31 @@ def test_json_holds_the_figures_of_evaluate_and_diagnose(tiny_run: Run, told: tu
     low, high = evaluated["last"]["error_interval"]
     assert f"{low:.2%} to {high:.2%}" in page.text
     assert run["left_out"] == []
+
+
+def test_the_page_begins_with_the_key_figures(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
+    evaluated, samples = tiny_run.evaluate(), tiny_run.diagnose()["samples"]["readers"]
+    text = " ".join(told[0].text.partition("Measured once")[0].split())
+    assert f"{evaluated['last']['error']:.2%} Error on 500 test examples, 95% interval" in text
+    assert f"{evaluated['twin']['error']:.2%} Error of the supervised twin" in text
+    sets = f"{evaluated['sets']['covered']:.1%} Covered by prediction sets asked for 95%; "
+    assert f"{sets}{evaluated['sets']['mean_size']:.2f} classes in a set" in text
+    assert f"{next(iter(samples.values()))['read_as_intended']:.1%} Samples read as intended by its own encoder" in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("0.713338", "0.7133"),
+        ("20041", "20041"),
+        ("20041.52", "20042"),
+        ("site.a", "site.a"),
+        ("", ""),
+        ("nan.", "nan."),
+    ],
+)
+def test_cells_are_shown_with_four_digits(cell: str, shown: str) -> None:
+    assert short_number(cell) == shown
 
 
 def test_the_worst_and_least_sure_are_those_of_the_classifier(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:

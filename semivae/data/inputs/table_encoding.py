@@ -64,8 +64,10 @@ class NumberColumn(BaseModel):
         return np.stack([missing, np.zeros_like(missing)] if self.may_miss else [missing], axis=1)
 
     def decode(self, values: NDArray[np.float64], style: CellStyle) -> list[str]:
+        numbers = values[:, 0] * self.deviation + self.mean
         finest = 6 - math.ceil(math.log10(self.deviation))  # decimals that float32 holds of so wide a column
-        numbers = (values[:, 0] * self.deviation + self.mean).round(finest) + 0.0  # of -0 it makes 0
+        if 0 <= finest <= 12:
+            numbers = numbers.round(finest) + 0.0  # of -0 it makes 0
         shown = [style.written(f"{number:.0f}" if self.whole else f"{number:.6g}") for number in numbers]
         lacking = values[:, 1] > 0.5 if self.may_miss else np.zeros(len(values), bool)
         return ["" if lacks else text for text, lacks in zip(shown, lacking, strict=True)]
