@@ -15,6 +15,11 @@ Sample = dict[str, "Tensor"]
 """A batch of some variables, name to tensor [batch, *shape]. A variable that is missing is an absent key."""
 
 
+def repeated(values: Tensor, count: int) -> Tensor:
+    """Returns `count` values of fewer [n, ...]: the first one count / n times, then the second, and so on."""
+    return values if len(values) == count else values.repeat_interleave(count // len(values), dim=0)
+
+
 def drawn_name(variable: str, view: str) -> str:
     """Returns the key under which a batch holds a stored draw of a view beside the variable itself."""
     return f"{variable}.{view}"

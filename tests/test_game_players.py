@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semivae.game.conditionals import NetworkConditional, Prior, network_inputs
+from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.ladder import LadderConditional
+from semivae.game.network_inputs import network_inputs
 from semivae.game.players import Player
 from semivae.nets import Mlp
 from semivae.nets.layers import without_head

@@ -15,6 +15,7 @@ from semivae.game.players import Player
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.game.teaching.teacher import StreamViews, Vote
 from semivae.game.teaching.vote import add_vote, decoder_vote, vote_on_likely
+from semivae.nets import Conv, Mlp
 from semivae.recipe import read_recipe
 from semivae.scenario.build import build_game
 from semivae.scenario.plan import plan_of
@@ -218,3 +219,29 @@ class Darker(nn.Module):
 
     def forward(self, images: Tensor | None, vectors: Tensor) -> Tensor:
         return torch.tensor([[0.9, 0.8], [0.3, 0.2]]).logit()[vectors.argmax(1)].view(-1, 1, 1, 2)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_vote_reads_an_image_once_for_all_classes(draws: int) -> None:
+    """And says what it says of a network that must be given the image with each of them."""
+    torch.manual_seed(0)
+    pixels = Variable("x", "bernoulli", (1, 6, 6))
+    label, code = Variable("y", "categorical", (), 3), Variable("h", "bernoulli", (4,))
+    decoder = Player([Prior(label), Prior(code), NetworkConditional(pixels, (label, code), Mlp(None, 7, (1, 6, 6)))])
+    reader = Conv((1, 6, 6), 3, (4,), channels=(8,), hidden=16).eval()
+    encoder = Player(
+        [
+            NetworkConditional(label, (pixels,), Mlp((1, 6, 6), 0, (3,))),
+            NetworkConditional(code, (pixels, label), reader),
+        ]
+    )
+    read: list[int] = []
+    reader.stages.register_forward_hook(lambda module, given, found: read.append(len(found)))
+    images = torch.rand(5, 1, 6, 6)
+    votes = []
+    for fewer in (True, False):
+        reader.takes_fewer_images = fewer
+        torch.manual_seed(1)
+        votes.append(decoder_vote(decoder, encoder, {"x": images}, "y", 3, draws))
+    torch.testing.assert_close(votes[0], votes[1])
+    assert read == [5, 15 * draws]

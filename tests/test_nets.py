@@ -109,6 +109,24 @@ def test_channels_last_changes_no_value_and_no_gradient(shape: tuple[int, ...]) 
     torch.testing.assert_close(channels_last(turned), turned, rtol=0, atol=0)
 
 
+FEWER = {
+    **{name: case for name, case in CASES.items() if case[1] is not None and case[2]},
+    "mlp with skip, on image and vector": (Mlp((1, 5, 7), 3, (4,), (8,), skip=True), (1, 5, 7), 3, (4,)),
+    "mlp without hidden layers, with vector": (Mlp((1, 5, 7), 3, (4,), ()), (1, 5, 7), 3, (4,)),
+    "wide_resnet with vector": (WideResnet((1, 8, 8), 5, (4,), depth=10, width=1), (1, 8, 8), 5, (4,)),
+}
+
+
+@pytest.mark.parametrize("case", FEWER)
+def test_each_of_fewer_images_goes_with_several_vectors(case: str) -> None:
+    net, image_shape, vector_size, _ = FEWER[case]
+    assert net.takes_fewer_images
+    (images, _), (_, vectors) = inputs(image_shape, vector_size, 4), inputs(None, vector_size, 12)
+    assert images is not None
+    net = net.eval()
+    torch.testing.assert_close(net(images, vectors), net(images.repeat_interleave(3, 0), vectors), rtol=1e-4, atol=1e-5)
+
+
 DROPPING: dict[str, dict[str, object]] = {
     "mlp": {"hidden": [64]},
     "conv": {"channels": [8], "hidden": 64},

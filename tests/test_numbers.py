@@ -15,9 +15,10 @@ from semivae.data.dataset import Dataset, LabelInfo, number_label
 from semivae.data.formats.number_labels import strata
 from semivae.data.sources import load_source
 from semivae.errors import DataError, RecipeError, RunError
-from semivae.game.conditionals import NetworkConditional, Prior, network_inputs
+from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.distributions import NormalNumbers, numbers_of
 from semivae.game.families import FAMILIES
+from semivae.game.network_inputs import network_inputs
 from semivae.game.players import Player
 from semivae.game.teaching.number_teacher import NumberTeacher, divergence, surest
 from semivae.game.teaching.teacher import StreamViews

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -19,8 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from semivae.game.distributions import with_evidence
 from semivae.game.families import FAMILIES
 from semivae.game.finite import finite
+from semivae.game.network_inputs import network_inputs
 from semivae.parallel.shards import sample_rows
-from semivae.variables import Around, Sample, Variable
+from semivae.variables import Around, Sample, Variable, repeated
 
 
 class Conditional(nn.Module, ABC):
@@ -154,7 +154,10 @@ class NetworkConditional(Conditional):
         self.net = net
 
     def parameters_of(self, sample: Sample) -> Tensor:
-        parameters: Tensor = self.net(*network_inputs(self.given, sample))
+        images, vectors = network_inputs(self.given, sample)
+        if images is not None and vectors is not None and not getattr(self.net, "takes_fewer_images", False):
+            images = repeated(images, len(vectors))
+        parameters: Tensor = self.net(images, vectors)
         return parameters
 
     def features(self, sample: Sample) -> Tensor:
@@ -165,26 +168,3 @@ class NetworkConditional(Conditional):
     def standalone(self) -> NetworkConditional:
         """Returns a copy that refers to no other module, for an export."""
         return copy.deepcopy(self)
-
-
-def network_inputs(
-    given: Iterable[Variable], sample: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Returns the given images, concatenated by channel, and all other given values as one vector; None for none.
-
-    Args:
-        given: the variables.
-        sample: their values, each [batch, *shape].
-        kept: by variable, [batch], 0 where a network must not see it and 1 where it may; others are seen.
-    """
-    images: list[Tensor] = []
-    vectors: list[Tensor] = []
-    for variable in given:
-        value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
-        if kept is not None and variable.name in kept:
-            value = value * kept[variable.name].view(-1, *[1] * (value.dim() - 1))
-        (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
-    return (
-        torch.cat(images, dim=1) if images else None,
-        torch.cat(vectors, dim=1) if vectors else None,
-    )

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from semivae.game.conditionals import Conditional, network_inputs
+from semivae.game.conditionals import Conditional
 from semivae.game.finite import finite
 from semivae.game.flow_ends import ENDS, Ends
+from semivae.game.network_inputs import network_inputs
 from semivae.parallel.shards import current_shard, drawn_rows, sample_rows
 from semivae.variables import Around, Sample, Variable, flow_inputs
 

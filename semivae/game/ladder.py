@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semivae.game.conditionals import Conditional, NetworkConditional, network_inputs
+from semivae.game.conditionals import Conditional, NetworkConditional
+from semivae.game.network_inputs import network_inputs
 from semivae.variables import Sample, Variable
 
 FEATURES = "bottom-up features"  # a key that no variable can have

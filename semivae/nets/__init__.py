@@ -7,6 +7,9 @@ Every network is a module with
 - `forward(images, vectors)`: images [batch, channels, height, width] or None, vectors [batch, size] or None, to
   parameters [batch, *output_shape];
 - `features(images, vectors)`: the representation below its last layer, [batch, features].
+
+A network that says `takes_fewer_images = True` may be given fewer images than vectors. Each image then goes with as
+many vectors as the others, one after the other, and is read once: the decoder's vote asks of each with every class.
 """
 
 from __future__ import annotations

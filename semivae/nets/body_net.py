@@ -42,6 +42,8 @@ class BodyNet(nn.Module):
         train, rate, decay: what of the body learns, and how fast (`Freezable.let_learn`).
     """
 
+    takes_fewer_images = True
+
     def __init__(
         self,
         body: Freezable,

@@ -26,6 +26,8 @@ class Conv(nn.Module):
         dropout: share of features that are dropped in training.
     """
 
+    takes_fewer_images = True
+
     def __init__(
         self,
         image_shape: Shape,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -116,9 +117,27 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
-    """Everything that is given, flattened: [batch, size]."""
+    """Returns everything that is given, flattened: [batch, size]. Of fewer images than vectors each is repeated."""
+    if images is not None and vectors is not None and _fewer(images, vectors):
+        images = images.repeat_interleave(len(vectors) // len(images), dim=0)
     parts = [part.flatten(1) for part in (images, vectors) if part is not None]
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def linear_of_joined(layer: nn.Linear, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+    """Returns layer(joined(images, vectors)); of fewer images than vectors each is multiplied once."""
+    if images is None or vectors is None or not _fewer(images, vectors):
+        whole: Tensor = layer(joined(images, vectors))
+        return whole
+    flat, times = images.flatten(1), len(vectors) // len(images)
+    of_images = F.linear(flat, layer.weight[:, : flat.shape[1]], layer.bias)
+    of_vectors = F.linear(vectors, layer.weight[:, flat.shape[1] :])
+    both: Tensor = (of_images.unsqueeze(1) + of_vectors.view(len(images), times, -1)).flatten(0, 1)
+    return both
+
+
+def _fewer(images: Tensor, vectors: Tensor) -> bool:
+    return not torch.compiler.is_compiling() and len(images) != len(vectors)  # an export has one batch size
 
 
 class SharedScale(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from semivae.nets.layers import ACTIVATIONS, Shape, joined, linear
+from semivae.nets.layers import ACTIVATIONS, Shape, joined, linear, linear_of_joined
 
 
 class Mlp(nn.Module):
@@ -24,6 +24,8 @@ class Mlp(nn.Module):
         skip: add a linear map of the inputs to the outputs.
         gain: scale of the last layer's first weights.
     """
+
+    takes_fewer_images = True
 
     def __init__(
         self,
@@ -48,7 +50,13 @@ class Mlp(nn.Module):
         self.skip = nn.Linear(sizes[0], math.prod(self.output_shape), bias=False) if skip else None
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
-        features: Tensor = self.body(joined(images, vectors))
+        if not self.body:
+            return joined(images, vectors)
+        first = self.body[0]
+        assert isinstance(first, nn.Linear)
+        features = linear_of_joined(first, images, vectors)
+        for layer in itertools.islice(self.body, 1, None):
+            features = layer(features)
         return features
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:

@@ -41,6 +41,8 @@ class PooledResnet(nn.Module):
         dropout: of the features.
     """
 
+    takes_fewer_images = True
+
     def __init__(
         self,
         image_shape: Shape,

@@ -29,6 +29,8 @@ class ValidConv(nn.Module):
         outside: what is fed beyond the border, which is black as the family feeds it; the authors feed and pad with 0.
     """
 
+    takes_fewer_images = True
+
     def __init__(
         self,
         image_shape: Shape,

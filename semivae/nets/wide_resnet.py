@@ -41,6 +41,8 @@ class WideResnet(nn.Module):
         dropout: inside the blocks.
     """
 
+    takes_fewer_images = True
+
     def __init__(
         self,
         image_shape: Shape,

@@ -24,7 +24,7 @@ from torch.distributions import Categorical
 from semivae.game.ladder import FEATURES, with_shared_features
 from semivae.game.players import Player
 from semivae.parallel.shards import sample_rows
-from semivae.variables import Sample
+from semivae.variables import Sample, repeated
 
 
 @torch.no_grad()
@@ -43,9 +43,12 @@ def decoder_vote(
     count, device = (value := next(iter(observed.values()))).shape[0], value.device
     voted = torch.arange(classes, device=device).expand(count, -1) if isinstance(classes, int) else classes
     # one row per image, draw and class; the class changes fastest
-    rows = {name: value.repeat_interleave(voted.shape[1] * draws, dim=0) for name, value in observed.items()}
+    rows = {name: repeated(value, voted.numel() * draws) for name, value in observed.items()}
     drawn = _codes_of(decoder, encoder, observed, label)
-    sample, scores = draw_and_score(encoder, {**rows, label: voted.repeat(1, draws).flatten()}, drawn)
+    # the encoder reads an image once for all classes, but where levels of a ladder lean on the decoder's
+    shown = rows if encoder.levels else observed
+    sample, scores = draw_and_score(encoder, {label: voted.repeat(1, draws).flatten(), **shown}, drawn)
+    sample = {**sample, **rows}
     codes = [name for name in sample if name not in observed and name != label]
     weight = torch.zeros(voted.numel() * draws, device=device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():
@@ -60,7 +63,7 @@ def draw_and_score(player: Player, sample: Sample, only: Collection[str]) -> tup
 
     Args:
         player: whose variables are drawn, in its order.
-        sample: the known variables, each [batch, *shape].
+        sample: the known variables, each [batch, *shape], the first of them at least.
         only: the variables that may be drawn.
 
     Returns:

@@ -1,0 +1,37 @@
+"""How given values are fed to a network: images by channel, and all else as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from semivae.game.families import FAMILIES
+from semivae.variables import Variable, repeated
+
+
+def network_inputs(
+    given: Iterable[Variable], sample: Mapping[str, Tensor], kept: Mapping[str, Tensor] | None = None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the given images, concatenated by channel, and all other given values as one vector; None for none.
+
+    Args:
+        given: the variables.
+        sample: their values, each [batch, *shape].
+        kept: by variable, [batch], 0 where a network must not see it and 1 where it may; others are seen.
+
+    Of values that several others share there may be fewer. As vectors they are repeated, as images they are not.
+    """
+    images: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for variable in given:
+        value = FAMILIES[variable.family].as_input(variable, sample[variable.name])
+        if kept is not None and variable.name in kept:
+            value = value * kept[variable.name].view(-1, *[1] * (value.dim() - 1))
+        (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
+    count = max(map(len, vectors), default=0)
+    return (
+        torch.cat(images, dim=1) if images else None,
+        torch.cat([repeated(vector, count) for vector in vectors], dim=1) if vectors else None,
+    )
