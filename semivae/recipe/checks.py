@@ -64,7 +64,7 @@ def check_decoder(variables: Variables, decoder: Mapping[str, Factor]) -> Iterat
         family = variables[name].family
         if isinstance(factor, ProbabilitiesSpec):
             if not has_classes(family):
-                yield Problem(("decoder", name), f"probabilities are for a variable of classes, {name} is {family}")
+                yield Problem(("decoder", name), f"probabilities are for a categorical variable, {name} is {family}")
             path: KeyPath = ("decoder", name, "probabilities")
             yield from check_weights(path, factor.probabilities, {name: variables[name]}, total=1.0)
         elif isinstance(factor, TableSpec):
