@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def features_of(images: NDArray[np.uint8], weights: Path) -> NDArray[np.float32]
 
     net: Any = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     net.load_state_dict({name: value for name, value in load_file(weights).items() if "classifier" not in name})
-    scales: dict[str, list[float]] = net.default_cfg  # type: ignore[assignment]
+    scales = cast(dict[str, list[float]], net.default_cfg)
     mean, deviation = (torch.tensor(scales[key])[:, None, None] for key in ("mean", "std"))
     found = []
     with torch.no_grad():
