@@ -136,8 +136,11 @@ def _quoted_rows(text: str, delimiter: str, before: int, path: Path) -> Rows:
 
 def _above(names: Sequence[str]) -> str:
     """What to do where the first line is no line of names, as a comment or a title is none."""
-    comment = names[0].lstrip().startswith(("#", "//", "%"))
-    return "; remove the lines above the names" if comment or len(names) == 1 else ""
+    return "; remove the lines above the names" if _is_comment(names) or len(names) == 1 else ""
+
+
+def _is_comment(names: Sequence[str]) -> bool:
+    return names[0].lstrip().startswith(("#", "//", "%"))
 
 
 def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
@@ -147,7 +150,7 @@ def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
     names = rows.pop(0)[1]
     width = len(names)
     widths = {len(row) for _, row in rows}
-    if widths == {width + 1}:
+    if widths == {width + 1} and not _is_comment(names):
         if any(row[-1].strip() for _, row in rows):
             raise DataError(
                 f"{path}: each row has {width + 1} cells, but the first line names "
