@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, Unet, ValidConv, ValidDeconv, WideResnet
-from semivae.nets.layers import Tanh, channels_last
+from semivae.nets.layers import Tanh, channels_last, mean_over_places
 from semivae.recipe.networks import Net
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
@@ -107,6 +107,19 @@ def test_channels_last_changes_no_value_and_no_gradient(shape: tuple[int, ...]) 
     torch.testing.assert_close(gradient, weights, rtol=0, atol=0)
     turned = torch.randn(shape).transpose(2, 3)
     torch.testing.assert_close(channels_last(turned), turned, rtol=0, atol=0)
+
+
+def test_the_mean_over_places_and_its_gradient_lie_as_the_images_do() -> None:
+    images = channels_last(torch.randn(4, 6, 5, 3)).requires_grad_()
+    found = mean_over_places(images)
+    torch.testing.assert_close(found, images.mean(dim=(2, 3)))
+    weights = torch.randn(4, 6)
+    gradients: list[torch.Tensor] = []
+    doubled = images * 2.0
+    doubled.register_hook(gradients.append)
+    (mean_over_places(doubled) * weights).sum().backward()
+    torch.testing.assert_close(gradients[0], (weights / 15.0)[:, :, None, None].expand_as(images))
+    assert gradients[0].stride(1) == 1 and gradients[0].stride(3) != 1
 
 
 FEWER = {

@@ -116,6 +116,15 @@ def channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+def mean_over_places(images: Tensor) -> Tensor:
+    """Returns the mean over height and width, [batch, channels], of images whose channels lie last.
+
+    Its gradient lies like them. That of `mean(dim=(2, 3))` does not, and the layer before it then walks through memory
+    in two orders at once: on CPUs five times as slow.
+    """
+    return images.movedim(1, -1).flatten(1, 2).mean(dim=1)
+
+
 def joined(images: Tensor | None, vectors: Tensor | None) -> Tensor:
     """Returns everything that is given, flattened: [batch, size]. Of fewer images than vectors each is repeated."""
     if images is not None and vectors is not None and _fewer(images, vectors):

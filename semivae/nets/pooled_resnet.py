@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, mean_over_places, norm
 from semivae.nets.wide_resnet import ResidualBlock
 
 
@@ -71,7 +71,7 @@ class PooledResnet(nn.Module):
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
         hidden = self.stages(self.stem(channels_last(images)))
-        pooled = F.leaky_relu(self.norm(hidden), 0.1).mean(dim=(2, 3))
+        pooled = mean_over_places(F.leaky_relu(self.norm(hidden), 0.1))
         return joined(self.dropout(pooled), vectors)
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:

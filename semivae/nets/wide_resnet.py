@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, mean_over_places, norm
 
 
 class ResidualBlock(nn.Module):
@@ -70,7 +70,7 @@ class WideResnet(nn.Module):
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
         hidden = self.blocks(self.stem(channels_last(images)))
-        return joined(F.leaky_relu(self.norm(hidden), 0.1).mean(dim=(2, 3)), vectors)
+        return joined(mean_over_places(F.leaky_relu(self.norm(hidden), 0.1)), vectors)
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         parameters: Tensor = self.head(self.features(images, vectors))
