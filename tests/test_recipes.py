@@ -34,6 +34,7 @@ SHAPES = {
     "fashion_mnist_1000labels_painted": (1, 28, 28),
     "cifar10_4000labels": (3, 32, 32),
     "cifar10_4000labels_cpu": (3, 32, 32),
+    "cifar10_4000labels_pretrained": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
 # their shapes are those of the data
@@ -61,11 +62,13 @@ def narrow(name: str) -> dict[str, object]:
         nets |= {
             f"{player}.{of}.net": factor.net for of, factor in factors.items() if isinstance(factor, ConditionalSpec)
         }
-    return {
+    light = {
         f"{place}.{option}": [LIGHT[option]] * len(value) if isinstance(value, tuple) else LIGHT[option]
         for place, net in nets.items()
         for option, value in net.model_dump(include=set(LIGHT), exclude_none=True).items()
     }
+    # random weights need no download
+    return light | {f"{place}.weights": "none" for place, net in nets.items() if hasattr(net, "weights")}
 
 
 def noise_images(shape: tuple[int, ...], count: int, seed: int) -> np.ndarray:
