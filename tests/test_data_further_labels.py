@@ -281,7 +281,7 @@ def test_a_table_beside_pictures_holds_further_labels(folder: Path) -> None:
     ("row", "message"),
     [
         ("0.png,lynx,dogs,lynx,", "0.png has cats and dogs in column family; give it one"),
-        ("9.png,lynx,cats,lynx,", "files that metadata.csv names are no images"),
+        ("9.png,lynx,cats,lynx,", "files that metadata.csv names is no image"),
         ("8.png,,dogs,,tiger|lynx", r"'tiger\|lynx' names tiger, which is no class of the label"),
         ("8.png,,dogs,,tiger|bear", r"'tiger\|bear' names bear, tiger, which are no classes of the label"),
     ],

@@ -133,7 +133,7 @@ def test_names_of_macos_are_those_of_other_systems(tmp_path: Path) -> None:
     [
         (["images/0.png,cat"], "name,label", r"metadata.csv has no column file_name \(source.file_column\)"),
         (["images/0.png,cat"], "file_name,kind", r"no column label \(source.label_column\); it has file_name, kind"),
-        (["0.png,cat", "images/1.png,dog"], None, r"1 of 2 files that metadata.csv names are no images in .*own: 0.png"
+        (["0.png,cat", "images/1.png,dog"], None, r"1 of 2 files that metadata.csv names is no image in .*own: 0.png"
          r"; there is images/0.png: write names relative to the table, with their ending"),
         (["images/0,cat", "images/1,dog"], None, "2 of 2 files .*: images/0, images/1; there is images/0.png"),
         (["images/0.png,cat", "images/0.png,dog"], None, "images/0.png is labelled cat and dog; give it one label"),

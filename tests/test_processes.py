@@ -183,7 +183,7 @@ def test_seeds_beside_each_other_are_those_one_after_the_other(tmp_path: Path) -
 def test_a_run_that_fails_beside_others_is_named_when_all_have_ended() -> None:
     lines: list[str] = []
     commands = {"one": ["recipes"], "two": ["show", "nothing.yaml"], "three": ["recipes"]}
-    with pytest.raises(RunError, match=r"1 of 3 runs have failed; the others are kept:\n- two: .*nothing\.yaml"):
+    with pytest.raises(RunError, match=r"1 of 3 runs has failed; the others are kept:\n- two: .*nothing\.yaml"):
         run_side_by_side(commands, ["0", "1"], lines.append)
     assert any(line.startswith("two: error:") for line in lines)
     found = run_side_by_side({"b": ["recipes"], "a": ["recipes"]}, ["0"], lines.append)
