@@ -128,7 +128,7 @@ def test_a_class_without_share_in_training_stays_without() -> None:
 
 
 def test_too_few_images_are_refused() -> None:
-    with pytest.raises(DataError, match="estimated from 50 images or more, here are 49; give more, or state it"):
+    with pytest.raises(DataError, match="estimated from 50 examples or more, here are 49; give more, or state it"):
         estimate_prior(log_posterior(OLD)[np.zeros(49, dtype=int)], OLD)
 
 
@@ -225,7 +225,7 @@ def test_shares_that_the_images_cannot_have_are_refused() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     with pytest.raises(DataError, match="no example of eel to test on; give it a share of 0"):
         shifted_rows(labels, OLD, CLASSES)
-    with pytest.raises(DataError, match="the rarest class would have no image"):
+    with pytest.raises(DataError, match="the rarest class would have no example"):
         shifted_rows(labels, np.array([0.99, 0.01, 0.0]), CLASSES)
 
 

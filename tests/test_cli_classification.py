@@ -40,7 +40,7 @@ def images(tiny_run: Run, tmp_path: Path) -> Path:
 def test_evaluate_shows_each_step_beside_the_model(run: Run) -> None:
     options = ["--calibrate", "--vote", "--prior", "estimate", "--test-prior", COUNTS]
     report = json.loads(run_command("evaluate", run.path, *options, "--json").stdout)
-    assert list(report)[:6] == ["run", "kind", "split", "count", "test_prior", "last"]
+    assert list(report)[:7] == ["run", "kind", "split", "count", "nouns", "test_prior", "last"]
     assert report["test_prior"]["0"] == pytest.approx(5 / 26)
     confusion = np.array(report["last"]["confusion"])
     assert report["count"] == confusion.sum() < 500
@@ -65,7 +65,7 @@ def test_evaluate_shows_each_step_beside_the_model(run: Run) -> None:
 
 
 def test_rows_are_only_those_that_are_asked_for(run: Run) -> None:
-    plain = {"run", "kind", "split", "count", "last", "selected", "twin"}
+    plain = {"run", "kind", "nouns", "split", "count", "last", "selected", "twin"}
     promises = {"sets", "risk_coverage"}  # without another prior
     assert set(run.evaluate(calibrate=True)) == plain | promises | {"calibrated"}
     assert set(run.evaluate(prior="ratio=3")) == plain | {"corrected"}
@@ -181,7 +181,7 @@ def test_a_large_validation_part_is_thinned_and_never_below_the_least(
         (["evaluate", "RUN", "--test-prior", "estimate"], 1, "test prior 'estimate': there is no such file"),
         (["evaluate", "RUN", "--calibrate", "--split", "validation"], 1, "these cannot measure them"),
         (["predict", "RUN", "IMAGES", "--prior", "0=0.5"], 1, "prior says nothing of 1"),
-        (["predict", "RUN", "FEW", "--prior", "estimate"], 1, "estimated from 50 images or more, here are 3"),
+        (["predict", "RUN", "FEW", "--prior", "estimate"], 1, "estimated from 50 examples or more, here are 3"),
         (
             ["predict", "RUN", "IMAGES", "--vote", "--checkpoint", "twin"],
             1,

@@ -84,7 +84,7 @@ def test_evaluate_json_has_the_promised_keys(tiny_run: Run) -> None:
     result = semivae("evaluate", tiny_run.path, "--json")
     report = json.loads(result.stdout)
     assert (set(report), report["split"], report["count"]) == (
-        {"run", "kind", "split", "count", "last", "selected", "twin", "sets", "risk_coverage"},
+        {"run", "kind", "nouns", "split", "count", "last", "selected", "twin", "sets", "risk_coverage"},
         "test",
         500,
     )

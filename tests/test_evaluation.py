@@ -25,7 +25,7 @@ def copied(run: Run, folder: Path) -> Run:
 
 def test_report_holds_what_is_promised(tiny_run: Run) -> None:
     report = evaluate(tiny_run)
-    parts = {"run", "kind", "split", "count", "last", "selected", "twin", "sets", "risk_coverage"}
+    parts = {"run", "kind", "nouns", "split", "count", "last", "selected", "twin", "sets", "risk_coverage"}
     assert set(report) == parts
     assert report["split"] == "test" and report["count"] == 500
     for checkpoint in ("last", "selected", "twin"):
