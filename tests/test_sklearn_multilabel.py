@@ -110,8 +110,11 @@ def test_thresholds_are_chosen_on_examples_that_are_set_aside(fitted: SemiVAEMul
     plain = SemiVAEMultilabelClassifier(steps=150, random_state=0).fit(x, y)
     assert (plain.thresholds_ == 0.5).all()
     assert f1_score(truth, plain.predict(x), average="macro") > 0.6
-    with pytest.raises(ValueError, match="validation_share=1 sets aside"):
-        SemiVAEMultilabelClassifier(validation_share=1).fit(x, y)
+    for share in (1, -0.1, np.nan, None, "0.2"):
+        with pytest.raises(ValueError, match=f"validation_share={share!r} is no fraction"):
+            SemiVAEMultilabelClassifier(validation_share=share).fit(x, y)
+    with pytest.raises(ValueError, match=r"validation_share=0\.99 sets aside 79 of 80 examples with a label"):
+        SemiVAEMultilabelClassifier(validation_share=0.99).fit(x, y)
 
 
 def test_marks_mean_the_same_in_every_type() -> None:
@@ -131,6 +134,8 @@ def test_a_frame_names_the_labels() -> None:
     for model in models[1:]:
         np.testing.assert_array_equal(model.predict_proba(x), models[0].predict_proba(x))
     assert models[1].classes_.tolist() == ["red", "rare", "far"]
+    with pytest.raises(ValueError, match="y has the columns far, rare, red, but was fitted with red, rare, far"):
+        models[1].score(x, frame[["far", "rare", "red"]])
     with pytest.raises(ValueError, match="two columns of one name"):
         read_indicators(pd.DataFrame(np.zeros((3, 2)), columns=["a", "a"]))
 
@@ -145,6 +150,7 @@ def test_a_frame_names_the_labels() -> None:
         (np.full((300, 2), 2), "holds 2; write 1 where a label holds"),
         (np.full((300, 2), "a"), "holds 'a'; write 1"),
         (np.zeros((300, 0)), "no column"),
+        (np.tile([0, -1, 1], (300, 1)), "no known entry of 1; label examples"),
         (np.zeros((299, 2)), "inconsistent numbers of samples"),
         (None, "requires y to be passed"),
     ],
@@ -158,6 +164,12 @@ def test_other_columns_and_other_recipes_are_refused(fitted: SemiVAEMultilabelCl
     x, truth, y = points()
     with pytest.raises(ValueError, match="y has 2 columns, but was fitted with 3"):
         fitted.score(x, truth[:, :2])
+    for measured in (fitted.score, fitted.average_precision):
+        for rows in (1, 299):
+            with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+                measured(x, truth[:rows])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        fitted.score(x, truth, np.ones(299))
     with pytest.raises(ValueError, match=r"recipe's y is categorical.*\{family: bernoulli\}"):
         SemiVAEMultilabelClassifier("table").fit(x, y)
 

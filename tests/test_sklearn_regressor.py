@@ -114,7 +114,8 @@ def test_intervals_need_examples_that_are_set_aside() -> None:
 @pytest.mark.parametrize(
     ("change", "y", "message"),
     [
-        ({"validation_share": 1.0}, None, "sets aside 133 of 133 examples with a number"),
+        ({"validation_share": 1.0}, None, "validation_share=1.0 is no fraction from 0 to below 1"),
+        ({"validation_share": 0.99}, None, "sets aside 132 of 133 examples with a number"),
         ({}, np.full(200, np.nan), "y holds a number for 0 samples; a minimum of 2 is required"),
         ({}, np.where(np.arange(200) == 5, np.inf, 1.0), "infinity"),
         ({}, ["a"] * 200, "could not convert string to float"),

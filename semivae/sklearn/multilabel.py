@@ -21,6 +21,7 @@ from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
 from semivae.sklearn.indicators import Indicators, read_indicators
 from semivae.sklearn.saving import MultilabelFacts, common_facts
 from semivae.tasks.kinds import ATTRIBUTES
+from semivae.text import join_names
 
 Floats = NDArray[np.float64]
 SMALLEST = 1e-9  # probability; nothing is certain
@@ -80,7 +81,8 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
             y: an indicator matrix [n, K], dense, sparse or a DataFrame: 1, 0, and -1, NaN or None where it is unknown.
 
         Raises:
-            ValueError: X or y is not of this kind, or fewer than two examples have a known label.
+            ValueError: X or y is not of this kind, a column is unknown throughout, or fewer than two examples have a
+                known label.
             SemivaeError: a recipe that is not valid, does not fit X, or whose training diverges.
         """
         if y is None:
@@ -90,6 +92,10 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
         check_consistent_length(given, found.values)
         self.classes_ = found.names
         known = (found.values >= 0).any(axis=1)
+        if unknown := [str(name) for name in found.names[~(found.values >= 0).any(axis=0)]]:
+            raise ValueError(
+                f"y holds no known entry of {join_names(unknown)}; label examples, or leave the column out"
+            )
         recipe = self._recipe_for(given, int(known.sum()))
         x = self._fitted_examples(given, recipe)
         self.thresholds_ = np.full(len(self.classes_), WITHOUT_VALIDATION)
@@ -121,6 +127,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
             ValueError: no label is known, or y has other columns.
         """
         answers, values = self.predict(X), self._indicators(y)
+        check_consistent_length(answers, values, sample_weight)
         known = values >= 0
         right = ((answers == values) | ~known).all(axis=1)
         rows = known.any(axis=1)
@@ -136,6 +143,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
         from semivae.tasks.attribute_scores import mean_average_precision, mean_of
 
         probabilities, values = self.predict_proba(X), self._indicators(y)
+        check_consistent_length(probabilities, values)
         return mean_of(mean_average_precision(probabilities, values))
 
     def sample_labels(self, labels: Any, n_samples: int = 1, *, noise: bool = False, random_state: Any = None) -> Any:
@@ -159,10 +167,15 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
         return self._form.given(drawn[self.run_.image])
 
     def _indicators(self, y: Any) -> NDArray[np.int64]:
-        values = read_indicators(y).values
-        if values.shape[1] != len(self.classes_):
-            raise ValueError(f"y has {values.shape[1]} columns, but was fitted with {len(self.classes_)}")
-        return values.astype(np.int64)
+        found = read_indicators(y)
+        if found.values.shape[1] != len(self.classes_):
+            raise ValueError(f"y has {found.values.shape[1]} columns, but was fitted with {len(self.classes_)}")
+        if self.classes_.dtype.kind == found.names.dtype.kind == "O" and (found.names != self.classes_).any():
+            raise ValueError(
+                f"y has the columns {join_names(found.names.tolist())}, but was fitted with "
+                f"{join_names(self.classes_.tolist())}, in this order"
+            )
+        return found.values.astype(np.int64)
 
     def _dataset(self, x: Tensor, found: Indicators, known: Tensor) -> Dataset:
         """All examples to train on; those without any label are the unlabelled ones."""
@@ -182,12 +195,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
         """The recipe as it is to be trained on all of X but what is set aside."""
         if known < 2:
             raise ValueError(f"y holds labels of {known} sample; a minimum of 2 is required")
-        aside = round(self.validation_share * known)
-        if not 0.0 <= self.validation_share < 1.0 or aside > known - 2:
-            raise ValueError(
-                f"validation_share={self.validation_share} sets aside {aside} of {known} examples with a label; give "
-                "a smaller fraction, from 0 to below 1"
-            )
+        aside = self._set_aside(self.validation_share, known, "a label")
         split = {"labelled": "all", "validation": aside}
         changes = {"split": split, "variables.y.shape": None}
         found = self._changed_recipe(("table_attributes", "arrays_attributes"), X, changes)

@@ -185,12 +185,7 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
 
     def _recipe_for(self, X: NDArray[Any], known: int) -> Recipe:  # noqa: N803
         """The recipe as it is to be trained on all of X but what is set aside."""
-        aside = round(self.validation_share * known)
-        if not 0.0 <= self.validation_share < 1.0 or aside > known - 2:
-            raise ValueError(
-                f"validation_share={self.validation_share} sets aside {aside} of {known} examples with a number; give "
-                "a smaller fraction, from 0 to below 1"
-            )
+        aside = self._set_aside(self.validation_share, known, "a number")
         split = {"labelled": "all", "validation": aside}
         return self._changed_recipe(("table_numbers", "arrays_numbers"), X, {"split": split, "variables.y.shape": None})
 
