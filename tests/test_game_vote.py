@@ -245,3 +245,52 @@ def test_a_vote_reads_an_image_once_for_all_classes(draws: int) -> None:
         votes.append(decoder_vote(decoder, encoder, {"x": images}, "y", 3, draws))
     torch.testing.assert_close(votes[0], votes[1])
     assert read == [5, 15 * draws]
+
+
+class Sees(nn.Module):
+    """A linear map of whatever is given."""
+
+    def __init__(self, inputs: int, output: tuple[int, ...]) -> None:
+        super().__init__()
+        self.head = nn.Linear(inputs, math.prod(output))
+        self.output = output
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        flat = torch.cat([given.flatten(1) for given in (images, vectors) if given is not None], dim=1)
+        found: Tensor = self.head(flat)
+        return found.view(-1, *self.output)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["mlp", "own network"])
+def test_a_vote_by_a_code_of_the_image_alone_draws_anew_for_every_class(own: bool) -> None:
+    """With many draws it is the exact likelihood, which draws that all classes or copies share would not reach."""
+    torch.manual_seed(0)
+    decoder, encoder = tiny_players(1.0)
+    net = Sees(2, (1,)) if own else Mlp((1, 1, 2), 0, (1,), (4,))
+    alone = Player([encoder["y"], NetworkConditional(BIT, (PIXELS,), net)])
+    exact = torch.stack([likelihood(0), likelihood(1)]).logsumexp(0) + math.log(0.5)
+    torch.testing.assert_close(decoder_vote(decoder, alone, {"x": IMAGES}, "y", 2, 20_000), exact, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["mlp", "own network"])
+def test_a_vote_reads_codes_and_rows_beside_an_image(own: bool) -> None:
+    """A code like an image joins the image by channel, and a row of numbers the vectors, for each class and draw."""
+    torch.manual_seed(0)
+    pixels, row = Variable("x", "bernoulli", (1, 4, 4)), Variable("t", "gaussian", (2,))
+    label, code = Variable("y", "categorical", (), 3), Variable("h", "bernoulli", (4,))
+    grid = Variable("z", "bernoulli", (2, 4, 4))
+    decoder = Player([Prior(grid), Prior(code), NetworkConditional(pixels, (label, code, grid), Sees(39, (1, 4, 4)))])
+    net = Sees(53, (4,)) if own else Mlp((3, 4, 4), 5, (4,), (8,))
+    encoder = Player(
+        [
+            NetworkConditional(label, (pixels, row), Mlp((1, 4, 4), 2, (3,))),
+            NetworkConditional(grid, (pixels, row, label), Mlp((1, 4, 4), 5, (2, 4, 4), (8,))),
+            NetworkConditional(code, (pixels, row, label, grid), net),
+        ]
+    )
+    observed = {"x": torch.rand(5, 1, 4, 4), "t": torch.randn(5, 2)}
+    votes = decoder_vote(decoder, seeded(encoder), observed, "y", 3, 2)
+    for conditional in (encoder["z"], encoder["h"]):
+        assert isinstance(conditional, NetworkConditional)
+        conditional.net.takes_fewer_images = False
+    torch.testing.assert_close(votes, decoder_vote(decoder, seeded(encoder), observed, "y", 3, 2))

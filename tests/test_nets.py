@@ -140,6 +140,13 @@ def test_each_of_fewer_images_goes_with_several_vectors(case: str) -> None:
     torch.testing.assert_close(net(images, vectors), net(images.repeat_interleave(3, 0), vectors), rtol=1e-4, atol=1e-5)
 
 
+def test_a_compiled_network_takes_fewer_images_too() -> None:
+    net = Mlp((1, 5, 7), 3, (4,), (8,)).eval()
+    compiled = torch.compile(net, backend="eager")
+    (images, _), (_, vectors) = inputs((1, 5, 7), 3, 4), inputs(None, 3, 12)
+    torch.testing.assert_close(compiled(images, vectors), net(images, vectors))
+
+
 DROPPING: dict[str, dict[str, object]] = {
     "mlp": {"hidden": [64]},
     "conv": {"channels": [8], "hidden": 64},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from semivae.game.families import FAMILIES
 from semivae.game.finite import finite
 from semivae.game.network_inputs import network_inputs
 from semivae.parallel.shards import sample_rows
-from semivae.variables import Around, Sample, Variable, repeated
+from semivae.variables import Around, Sample, Variable
 
 
 class Conditional(nn.Module, ABC):
@@ -53,6 +54,14 @@ class Conditional(nn.Module, ABC):
     def reads_alone(self) -> bool:
         """Whether it reads several samples one by one, because answers depend on the whole batch, by batch norm."""
         return any(isinstance(module, _BatchNorm) and module.training for module in self.modules())
+
+    def takes_fewer_of(self, names: Collection[str]) -> set[str]:
+        """Returns those of its parents of which it takes fewer values than of the others (`semivae.nets`).
+
+        Args:
+            names: the variables of which there are fewer values.
+        """
+        return set()
 
     def draw(self, sample: Sample, batch: int, sampled: bool = False) -> Tensor:
         """Returns a value of the target, [batch, *shape], as `value_of` takes it from its distribution.
@@ -154,11 +163,13 @@ class NetworkConditional(Conditional):
         self.net = net
 
     def parameters_of(self, sample: Sample) -> Tensor:
-        images, vectors = network_inputs(self.given, sample)
-        if images is not None and vectors is not None and not getattr(self.net, "takes_fewer_images", False):
-            images = repeated(images, len(vectors))
-        parameters: Tensor = self.net(images, vectors)
+        parameters: Tensor = self.net(*network_inputs(self.given, sample))
         return parameters
+
+    def takes_fewer_of(self, names: Collection[str]) -> set[str]:
+        images = {variable.name for variable in self.given if variable.is_image}
+        all_fewer = images.issubset(names) and len(images) < len(self.given)
+        return images if all_fewer and getattr(self.net, "takes_fewer_images", False) else set()
 
     def features(self, sample: Sample) -> Tensor:
         """Returns the representation below the last layer, [batch, features]."""

@@ -11,6 +11,7 @@ the same current decoder, and no gradient of the encoder's step reaches the deco
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
 
@@ -83,6 +84,9 @@ class LadderConditional(NetworkConditional):
             natural = natural.detach()  # a Prior returns the parameters themselves, which no_grad leaves attached
         evidence: Tensor = self.net(None, self.bottom_up_features(sample))
         return natural + evidence
+
+    def takes_fewer_of(self, names: Collection[str]) -> set[str]:
+        return set()  # the bottom-up network reads the image alone, for the decoder's prior of every other parent
 
     def features(self, sample: Sample) -> Tensor:
         features: Tensor = self.net.features(None, self.bottom_up_features(sample))  # type: ignore[operator]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semivae.game.families import FAMILIES
-from semivae.variables import Variable, repeated
+from semivae.variables import Variable
 
 
 def network_inputs(
@@ -20,8 +20,6 @@ def network_inputs(
         given: the variables.
         sample: their values, each [batch, *shape].
         kept: by variable, [batch], 0 where a network must not see it and 1 where it may; others are seen.
-
-    Of values that several others share there may be fewer. As vectors they are repeated, as images they are not.
     """
     images: list[Tensor] = []
     vectors: list[Tensor] = []
@@ -30,8 +28,4 @@ def network_inputs(
         if kept is not None and variable.name in kept:
             value = value * kept[variable.name].view(-1, *[1] * (value.dim() - 1))
         (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
-    count = max(map(len, vectors), default=0)
-    return (
-        torch.cat(images, dim=1) if images else None,
-        torch.cat([repeated(vector, count) for vector in vectors], dim=1) if vectors else None,
-    )
+    return torch.cat(images, dim=1) if images else None, torch.cat(vectors, dim=1) if vectors else None

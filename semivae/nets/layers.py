@@ -146,7 +146,7 @@ def linear_of_joined(layer: nn.Linear, images: Tensor | None, vectors: Tensor | 
 
 
 def _fewer(images: Tensor, vectors: Tensor) -> bool:
-    return not torch.compiler.is_compiling() and len(images) != len(vectors)  # an export has one batch size
+    return not torch.compiler.is_exporting() and len(images) != len(vectors)  # an export has one batch size
 
 
 class SharedScale(nn.Module):

@@ -45,10 +45,7 @@ def decoder_vote(
     # one row per image, draw and class; the class changes fastest
     rows = {name: repeated(value, voted.numel() * draws) for name, value in observed.items()}
     drawn = _codes_of(decoder, encoder, observed, label)
-    # the encoder reads an image once for all classes, but where levels of a ladder lean on the decoder's
-    shown = rows if encoder.levels else observed
-    sample, scores = draw_and_score(encoder, {label: voted.repeat(1, draws).flatten(), **shown}, drawn)
-    sample = {**sample, **rows}
+    sample, scores = draw_and_score(encoder, {label: voted.repeat(1, draws).flatten(), **rows}, drawn, observed)
     codes = [name for name in sample if name not in observed and name != label]
     weight = torch.zeros(voted.numel() * draws, device=device)
     for log_prob in decoder.log_prob(sample, [name for name in (*observed, *codes) if name in decoder]).values():
@@ -58,13 +55,16 @@ def decoder_vote(
     return weight.view(count, draws, -1).logsumexp(dim=1) - math.log(draws)
 
 
-def draw_and_score(player: Player, sample: Sample, only: Collection[str]) -> tuple[Sample, dict[str, Tensor]]:
+def draw_and_score(
+    player: Player, sample: Sample, only: Collection[str], fewer: Sample
+) -> tuple[Sample, dict[str, Tensor]]:
     """Draws variables that are absent from a sample, and scores the draws with the same reading of every network.
 
     Args:
         player: whose variables are drawn, in its order.
-        sample: the known variables, each [batch, *shape], the first of them at least.
+        sample: the known variables, each [batch, *shape].
         only: the variables that may be drawn.
+        fewer: known variables of which the batch repeats every value, once each: a network that can reads them so.
 
     Returns:
         The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
@@ -74,7 +74,8 @@ def draw_and_score(player: Player, sample: Sample, only: Collection[str]) -> tup
     scores: dict[str, Tensor] = {}
     for name in drawn:
         if all(given.name in completed for given in player[name].given):
-            distribution = player[name].to_draw(completed, len(next(iter(sample.values()))))
+            once = {image: fewer[image] for image in player[name].takes_fewer_of(fewer)}
+            distribution = player[name].to_draw({**completed, **once}, len(next(iter(sample.values()))))
             completed[name] = sample_rows(distribution)
             scores[name] = distribution.log_prob(completed[name])
     completed.pop(FEATURES, None)
