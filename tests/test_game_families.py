@@ -114,7 +114,7 @@ def test_logistic_is_finite_far_out_with_its_gradient() -> None:
     assert loc.grad is not None and torch.isfinite(loc.grad).all()
 
 
-def test_bits_in_float32_are_scored_as_exactly_as_torch_does() -> None:
+def test_bits_in_float32_are_scored_as_in_float64() -> None:
     """On CPUs they have a formula of their own; float64 keeps torch's, and is the truth here."""
     logits = torch.linspace(-120.0, 120.0, 20_001).requires_grad_()
     soft = torch.rand(len(logits), generator=torch.Generator().manual_seed(0)).requires_grad_()
