@@ -39,7 +39,8 @@ def network(name: str) -> Callable[[AnyType], AnyType]:
     The class is made from the shape of the given images (or None), the length of the given vectors, the shape of the
     output and its options. `forward(images, vectors)` returns parameters [batch, *output_shape], `features(images,
     vectors)` what lies below the last layer, [batch, features]; images are [batch, channels, height, width] or None,
-    vectors [batch, length] or None.
+    vectors [batch, length] or None. With `takes_fewer_images = True` (`semivae.nets`) it reads an image once for all
+    classes of a vote; a subclass with a `forward` or `features` of its own says so itself.
 
     Raises:
         RecipeError: the name is none, or the class lacks one of the methods.
@@ -52,10 +53,19 @@ def network(name: str) -> Callable[[AnyType], AnyType]:
                     f"network {name}: {made.__name__} must be a torch.nn.Module with forward(images, vectors) and "
                     f"features(images, vectors); add {method}"
                 )
+        if not _says_itself(made):
+            made.takes_fewer_images = False  # type: ignore[attr-defined]
         NETWORKS[_named("network", name)] = made
         return made
 
     return keep
+
+
+def _says_itself(made: type) -> bool:
+    """Returns whether what a class says of fewer images holds for its own methods, which it may not have inherited."""
+    said = next((base for base in made.__mro__ if "takes_fewer_images" in vars(base)), object)
+    later = made.__mro__[: made.__mro__.index(said)]
+    return not any(method in vars(base) for base in later for method in ("forward", "features"))
 
 
 def family(name: str, *, parameters: int) -> Callable[[AnyType], AnyType]:

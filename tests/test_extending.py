@@ -23,6 +23,7 @@ from semivae.game.losses import Losses
 from semivae.game.plan import Lesson
 from semivae.game.readings import Asking
 from semivae.game.teaching.class_teacher import ClassTeacher
+from semivae.nets import Mlp
 from semivae.recipe import dump_recipe, read_recipe
 from semivae.recipe.schema import Recipe
 from semivae.variables import Variable
@@ -91,6 +92,24 @@ def test_what_is_registered_is_of_its_kind() -> None:
     ):
         with pytest.raises(RecipeError, match=message):
             decorator(made)
+
+
+def test_a_subclass_takes_fewer_images_only_if_its_own_methods_do() -> None:
+    class Joins(Mlp):
+        def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+            assert images is not None and vectors is not None
+            return torch.cat([images.flatten(1), vectors], dim=1)
+
+    class Wider(Mlp):
+        pass
+
+    class Knows(Joins):
+        takes_fewer_images = True
+
+    for made, takes in ((Joins, False), (Wider, True), (Knows, True)):
+        extending.network(made.__name__.lower())(made)
+        assert made.takes_fewer_images is takes, made
+    assert Mlp.takes_fewer_images
 
 
 def test_networks_are_refused_for_their_options_and_their_shape(tmp_path: Path) -> None:
