@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import semivae
-import semivae.data.readers.folder as reader
+import semivae.data.readers.class_folders as reader
 import semivae.data.readers.parts as parts
 from semivae.api import Run
 from semivae.cli import app

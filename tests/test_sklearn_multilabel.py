@@ -112,7 +112,7 @@ def test_thresholds_are_chosen_on_examples_that_are_set_aside(fitted: SemiVAEMul
     assert f1_score(truth, plain.predict(x), average="macro") > 0.6
     for share in (1, -0.1, np.nan, None, "0.2"):
         with pytest.raises(ValueError, match=f"validation_share={share!r} is no fraction"):
-            SemiVAEMultilabelClassifier(validation_share=share).fit(x, y)
+            SemiVAEMultilabelClassifier(validation_share=share).fit(x, y)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"validation_share=0\.99 sets aside 79 of 80 examples with a label"):
         SemiVAEMultilabelClassifier(validation_share=0.99).fit(x, y)
 

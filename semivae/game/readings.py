@@ -43,10 +43,10 @@ def answered(askings: Sequence[Asking[T]]) -> list[T]:
 
 def distributions_of(conditional: Conditional, samples: Sequence[Sample]) -> list[Distribution]:
     """Returns the distribution of a factor's target given each of several samples, of any sizes."""
-    if len(samples) > 1 and not conditional.given:
-        return [conditional({})] * len(samples)
-    if len(samples) < 2 or conditional.reads_alone:
+    if len(samples) < 2 or conditional.reads_alone:  # a flow of nothing given, too, needs to know how many
         return [conditional(sample) for sample in samples]
+    if not conditional.given:
+        return [conditional({})] * len(samples)
     return _each(conditional, samples, _parameters_of(conditional, samples))
 
 

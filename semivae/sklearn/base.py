@@ -122,7 +122,7 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _set_aside(self, share: Any, known: int, what: str) -> int:
         """How many of the known examples are set aside for validation. Raises ValueError for all but a fraction."""
-        if not isinstance(share, Real) or not 0.0 <= share < 1.0:
+        if not isinstance(share, Real) or not 0.0 <= float(share) < 1.0:
             raise ValueError(f"validation_share={share!r} is no fraction from 0 to below 1")
         aside = round(float(share) * known)
         if aside > known - 2:
