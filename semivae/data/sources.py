@@ -50,7 +50,7 @@ def load_source(source: Source, data_root: Path, *, download: bool = True, tell:
 
     Args:
         source: the recipe's section.
-        data_root: the folder where data live (see `semivae.data.data_root`).
+        data_root: the folder where data live (see `semivae.data.paths.data_root`).
         download: whether official files that are missing may be downloaded into it.
         tell: called with what takes long, such as the packing of many large pictures (`semivae.data.packed`).
 

@@ -44,7 +44,7 @@ class Findings:
 
     Attributes:
         name: what the page calls it.
-        numbers: JSON-serialisable, see `semivae.page.report.report`.
+        numbers: JSON-serialisable, see `semivae.page.report.write_report`.
         kind: how its label is shown.
         words: its recipe.
         diagrams: its plan.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from semivae.data.formats.image_files import Pictures
+from semivae.data.formats.levels import Levels
 from semivae.data.formats.preprocessing import Preprocessing, lost_share
 from semivae.text import either, join_names
 
@@ -19,7 +20,7 @@ def remarks(parts: Sequence[Pictures], preprocessing: Preprocessing) -> tuple[st
 
 
 def _frames(parts: Sequence[Pictures]) -> str:
-    names = [name for part in parts for name, levels in zip(part.names, part.levels, strict=True) if levels.frames]
+    names = [name for name, levels in _files(parts) if levels.frames]
     if not names:
         return ""
     return (
@@ -29,22 +30,18 @@ def _frames(parts: Sequence[Pictures]) -> str:
 
 
 def _transparent(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
-    names = [name for part in parts for name, levels in zip(part.names, part.levels, strict=True) if levels.transparent]
+    names = [name for name, levels in _files(parts) if levels.transparent]
     if not names:
         return ""
     return (
         f"{_of(names, parts)} {either(len(names), 'has', 'have')} transparent places, which are shown "
-        f"{preprocessing.background} "
-        f"(source.background): {join_names(names, 3)}"
+        f"{preprocessing.background} (source.background): {join_names(names, 3)}"
     )
 
 
 def _dark(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
     deep = {
-        name: levels.brightest
-        for part in parts
-        for name, levels in zip(part.names, part.levels, strict=True)
-        if levels.brightest is not None and levels.bits == 16
+        name: levels.brightest for name, levels in _files(parts) if levels.brightest is not None and levels.bits == 16
     }
     most = max(deep.values(), default=DARK)
     if preprocessing.white is not None or most >= DARK:
@@ -52,8 +49,7 @@ def _dark(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
     white = next(2**bits - 1 for bits in (8, 10, 12, 14) if most < 2**bits)
     return (
         f"{_of(list(deep), parts)} {either(len(deep), 'has', 'have')} 16 bits and no value above {most:g}, which is "
-        f"nearly black; if {white} "
-        f"is white, say source.white: {white}"
+        f"nearly black; if {white} is white, say source.white: {white}"
     )
 
 
@@ -70,9 +66,13 @@ def _cropped(parts: Sequence[Pictures], preprocessing: Preprocessing) -> str:
     worst = max(lost, key=lambda name: lost[name])
     return (
         f"{_of(list(lost), parts)} {either(len(lost), 'is', 'are')} cropped by more than {LOST:.0%}, {worst} by "
-        f"{lost[worst]:.0%} of its area; "
-        "source.fit: pad or stretch keeps all of it"
+        f"{lost[worst]:.0%} of its area; source.fit: pad or stretch keeps all of it"
     )
+
+
+def _files(parts: Sequence[Pictures]) -> Iterator[tuple[str, Levels]]:
+    for part in parts:
+        yield from zip(part.names, part.levels, strict=True)
 
 
 def _of(names: Sequence[str], parts: Sequence[Pictures]) -> str:

@@ -66,8 +66,7 @@ class Rows:
         else:
             raise DataError(
                 f"the model takes rows of {count_of(self.shape[0], 'number', 'numbers')}, not images; give them in "
-                f"an .npy "
-                "or .npz file"
+                "an .npy or .npz file"
             )
         return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
 
