@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, new_table
+from semivae.cli.tables import NAMES, counted, new_table
 from semivae.tasks.modules import own_figures
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def figures_table(report: Mapping[str, Any], task: Task) -> Table:
     """Shows the figures of each checkpoint, with their intervals where there are some."""
     figures = own_figures(task)
-    title = f"{str(report['split']).capitalize()} images: {report['count']:,}"
-    table = new_table("", *(name for name, _ in figures.values()), title=title)
+    table = new_table("", *(name for name, _ in figures.values()), title=counted(report))
     for checkpoint, name in NAMES.items():
         if scores := report.get(checkpoint):
             table.add_row(name, *(written(scores, key, form) for key, (_, form) in figures.items()))
