@@ -166,6 +166,7 @@ def data_mistakes(recipe: str, changes: Sequence[str], data_root: Path | None) -
     from semivae.inspection.inspecting import inspect_source
     from semivae.recipe import read_recipe
     from semivae.scenario.build import resolve
+    from semivae.scenario.memory import looks_large
     from semivae.scenario.shapes import net_mistakes
     from semivae.tasks.splitting import prepared
 
@@ -175,7 +176,10 @@ def data_mistakes(recipe: str, changes: Sequence[str], data_root: Path | None) -
         inspected = inspect_source(read.source, find_data_root(data_root), read.split)
         found += inspected.report.mistakes
         if (dataset := inspected.shaped()) is not None:
-            found += net_mistakes(resolve(read, prepared(dataset, read)))
+            resolved = resolve(read, prepared(dataset, read))
+            found += net_mistakes(resolved)
+            if not found and looks_large(resolved):
+                refuse_too_large(resolved)
     except SemivaeError as error:
         found.append(str(error))
     return [f"{recipe}: {mistake}" for mistake in found]
