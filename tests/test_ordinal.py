@@ -124,6 +124,9 @@ def test_classes_are_put_into_the_order_of_the_grades_with_all_that_shares_them(
 def test_numbers_need_no_order() -> None:
     found = ORDINAL.prepare(graded(("10", "2", "1.5")), "y", spec())
     assert found.classes == ("1.5", "2", "10")
+    for twice in (("1", "2", "1.0"), ("1", "2", "nan")):
+        with pytest.raises(DataError, match="are the same number, or not a number"):
+            ORDINAL.prepare(graded(twice), "y", spec())
 
 
 @pytest.mark.parametrize(

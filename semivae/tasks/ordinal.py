@@ -6,6 +6,7 @@ The answer is the most likely grade. Beside what classes have, errors are counte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -131,14 +132,22 @@ def grade_scores(answers: Tensor, labels: Tensor) -> dict[str, Any]:
 
 
 def _numbers_in_order(name: str, classes: Sequence[str], data: str) -> tuple[str, ...]:
-    """Returns classes whose names are numbers, by value. Raises DataError for others."""
+    """Returns classes whose names are numbers, by value. Raises DataError for others, and for two of one value."""
     try:
-        return tuple(sorted(classes, key=float))
+        values = {each: float(each) for each in classes}
     except ValueError:
         raise DataError(
             f"variables.{name}: nothing says the order of the grades {join_names(classes)} of {data}; name them from "
             f"the lowest to the highest, as order: [{join_names(classes, 20)}]"
         ) from None
+    found = tuple(sorted(classes, key=values.__getitem__))
+    for one, other in pairwise(found):
+        if not values[one] < values[other]:
+            raise DataError(
+                f"variables.{name}: the grades {one} and {other} of {data} are the same number, or not a number; write "
+                "each grade in one way, or give their order, as order: [low, high]"
+            )
+    return found
 
 
 ORDINAL = Ordinal()
