@@ -283,7 +283,9 @@ def test_check_lists_what_is_wrong_with_the_data_if_it_is_told_where_they_are(tm
     assert result.exit_code == 1 and "split.validation asks for 50 examples" in result.stdout
     fine = ["--set", "split.validation=4"]
     assert run_command("check", recipe, "--data-root", tmp_path, *fine).stdout == f"{recipe}: ok\n"
-    large = run_command("check", recipe, "--data-root", tmp_path, *fine, "--set", "streams.labelled.batch=1000000000000")
+    large = run_command(
+        "check", recipe, "--data-root", tmp_path, *fine, "--set", "streams.labelled.batch=1000000000000"
+    )
     assert large.exit_code == 1 and "make the batch smaller" in large.stdout, "only the data say the shape"
     (tmp_path / "images" / "train" / "emu").mkdir()
     (tmp_path / "images" / "train" / "ant" / "0.png").write_bytes(b"x")
