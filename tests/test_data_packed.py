@@ -272,6 +272,40 @@ def test_other_settings_than_those_of_the_packing_are_refused(packed: Path) -> N
         load_source(masks, packed)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"source"', '"so5rce"', r"packed\.json is damaged \(source: Field required\); pack the data again"),
+        ('"files"', '"fi1es"', r"packed\.json is damaged \(files: Field required\)"),
+        ('"sha256"', '"sha25"', r"packed\.json is damaged \(files\..*sha256: Field required\)"),
+        ('"bytes": ', '"bytes": -0.5', r"packed\.json is damaged \(files\..*bytes: Input should be a valid integer"),
+        ('"labels": null', '"lab3ls": null', r"packed\.json is damaged \(source: "),
+        ('"labels": {', '"lab3ls": {', "its packed data are damaged"),
+    ],
+)
+def test_a_damaged_record_of_a_packing_is_refused(
+    packed: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    folder = Path(shutil.copytree(packed / "packed", tmp_path / "packed"))
+    text = (folder / PACKED_FILE).read_text(encoding="utf-8")
+    assert old in text
+    (folder / PACKED_FILE).write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_source(pets(folder), tmp_path)
+
+
+@pytest.mark.parametrize("line", [b'"\x01', b"[1]", b'"\xff"'])
+def test_a_damaged_name_is_refused_when_it_is_read(packed: Path, tmp_path: Path, line: bytes) -> None:
+    folder = Path(shutil.copytree(packed / "packed", tmp_path / "packed"))
+    first = (folder / "names.txt").read_bytes().split(b"\n", 1)[0]
+    damaged = (folder / "names.txt").read_bytes().replace(first, line.ljust(len(first)), 1)
+    (folder / "names.txt").write_bytes(damaged)
+    os.utime(folder / "names.txt", ns=(0, 0))  # older than the record, so that it is not hashed
+    names = load_source(pets(folder), tmp_path).names
+    with pytest.raises(DataError, match=r"names\.txt: line 1 (is damaged|holds no text).*pack the data again"):
+        list(names)
+
+
 def test_files_that_were_changed_are_refused_and_copies_are_not(packed: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(packed / "packed", tmp_path / "packed"))
     verify(folder)
@@ -350,7 +384,7 @@ def test_rows_that_lie_one_after_the_other_are_joined_without_a_copy() -> None:
 def test_texts_are_read_one_at_a_time(tmp_path: Path) -> None:
     texts = ["a.png", "größer/b\n.png", "", "c"]
     write_texts(tmp_path / "names.txt", texts)
-    stored = StoredTexts(tmp_path / "names.txt")
+    stored = StoredTexts(tmp_path / "names.txt", "pack again")
     assert list(stored) == texts and stored[-2] == "" and stored[1:3] == ("größer/b\n.png", "") and len(stored) == 4
     write_texts(tmp_path / "none.txt", [])
-    assert list(StoredTexts(tmp_path / "none.txt")) == []
+    assert list(StoredTexts(tmp_path / "none.txt", "pack again")) == []

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from semivae.errors import DataError
+
 
 class StoredTexts(Sequence[str]):
     """Many texts in a file, a JSON string a line, read one at a time.
 
     Args:
         path: the file, as `write_texts` wrote it; the place of each line lies beside it.
+        advice: what to do where a line cannot be read, for the DataError that is raised then.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, advice: str) -> None:
+        self._path, self._advice = path, advice
         self._lines = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
         self._ends = np.load(_ends_of(path), mmap_mode="r")
 
@@ -29,7 +33,13 @@ class StoredTexts(Sequence[str]):
             return tuple(self[place] for place in range(*index.indices(len(self))))
         place = range(len(self))[index]
         start = int(self._ends[place - 1]) if place else 0
-        return json.loads(self._lines[start : int(self._ends[place])].tobytes())
+        try:
+            text = json.loads(self._lines[start : int(self._ends[place])].tobytes())
+        except ValueError as error:
+            raise DataError(f"{self._path}: line {place + 1} is damaged ({error}); {self._advice}") from error
+        if not isinstance(text, str):
+            raise DataError(f"{self._path}: line {place + 1} holds no text; {self._advice}")
+        return text
 
 
 def write_texts(path: Path, texts: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,20 @@ PACKED_FILE, NAMES_FILE, LOCK_FILE = "packed.json", "names.txt", ".packing.lock"
 AGAIN = "pack the data again with semivae pack"
 
 PackableSource = FolderSource | MasksSource
+
+
+@dataclass(frozen=True)
+class _File:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What of `packed.json` is read before the arrays are."""
+
+    source: dict[str, Any]
+    files: dict[str, _File]
 
 
 def is_packed(path: Path) -> bool:
@@ -153,7 +167,7 @@ def _dataset(folder: Path, content: dict[str, Any]) -> Dataset:
         content["test_origin"],
         {key: opened_array(path_of(folder, "alone", key)) for key in content["alone"]},
         torch.from_numpy(np.load(validation)) if validation.exists() else None,
-        names=StoredTexts(folder / NAMES_FILE),
+        names=StoredTexts(folder / NAMES_FILE, AGAIN),
     )
     # hashed when they were packed; a data set that is made from this one hashes its own
     vars(dataset).update(digest=content["digest"], _digest_beside=content["digest_beside"])
@@ -170,6 +184,12 @@ def _content_of(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / PACKED_FILE).read_text(encoding="utf-8"))
         number = content["format"]
+        if number == FORMAT:
+            TypeAdapter(_Content).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{folder / PACKED_FILE} is damaged ({where}: {first['msg']}); {AGAIN}") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder / PACKED_FILE} is damaged ({error}); {AGAIN}") from error
     if number != FORMAT:
@@ -184,7 +204,11 @@ def _content_of(folder: Path) -> dict[str, Any]:
 def _refuse_other_settings(folder: Path, kept: dict[str, Any], source: PackableSource) -> None:
     try:
         before = settings_of(type(source).model_validate({**kept, "path": source.path}))
-    except ValidationError:
+    except ValidationError as error:
+        if kept.get("name") == source.name:
+            raise DataError(
+                f"{folder / PACKED_FILE} is damaged (source: {error.errors()[0]['msg']}); {AGAIN}"
+            ) from None
         raise DataError(
             f"{folder} holds data packed from a source: {kept.get('name')}, and the recipe's is {source.name}; "
             "write the name with which they were packed"
