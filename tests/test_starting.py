@@ -77,6 +77,10 @@ def test_wide_pictures_are_padded_and_a_part_for_validation_is_kept(pets: Path, 
         write(pets / "val" / "ab"[row % 2] / f"{row}.png", noise(100 + row, 20, 60))
     recipe = started(pets, tmp_path / "mine.yaml")
     assert recipe.source.fit == "pad" and recipe.split.validation == 0  # type: ignore[union-attr]
+    cropped = "the recipe says fit: pad, so that nothing is cropped"
+    assert cropped in run_command("start", pets, tmp_path / "again.yaml").stderr
+    asked = run_command("start", pets, tmp_path / "asked.yaml", "--set", "source.fit=crop").stderr
+    assert "are cropped by more than" in asked and cropped not in asked
 
 
 def test_nothing_is_written_over_a_file_or_for_data_with_mistakes(pets: Path, tmp_path: Path) -> None:

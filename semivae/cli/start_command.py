@@ -83,6 +83,8 @@ def start(
         note(warning, "warning")
     text = recipe_text(asked, inspected, quick, weights)
     write_file(target, text.encode())
+    if any("source.fit" in warning for warning in inspected.report.warnings) and ", fit: pad" in text:
+        note("the recipe says fit: pad, so that nothing is cropped")
     say(f"{target}: {asked.chosen}; {text.splitlines()[0].partition(': ')[2]}")
     if time:
         from semivae.cli.timing import time_estimate
