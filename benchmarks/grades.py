@@ -63,7 +63,9 @@ def measured(x: Array, grades: Array, labels: int, seed: int, family: str) -> di
 
 def main(data: Annotated[str, typer.Argument(help="diabetes or turned")] = "diabetes") -> None:
     """Prints the scores of each seed, and their means and deviations."""
-    x, grades = {"diabetes": diabetes, "turned": turned}[data]()
+    if data not in LABELS:
+        raise typer.BadParameter(f"{data} is neither diabetes nor turned")
+    x, grades = diabetes() if data == "diabetes" else turned()
     for family in ("categorical", "ordinal"):
         rows = []
         for seed in range(SEEDS):

@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="of timm's tf_efficientnet_lite0")
-    parser.add_argument("--features", type=Path, required=True, help="kept here, and used again")
+    parser.add_argument("--features", type=Path, required=True, help="an .npy file: they are kept here, and used again")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 20)))
     given = parser.parse_args()
     source = read_recipe("mnist_100labels", {"source.name": "fashion_mnist"}).source
@@ -91,7 +91,9 @@ def main() -> None:
     rows = np.random.default_rng(7).permutation(len(train["y"]))[:IMAGES]
     if not given.features.exists():
         images = train["x"][torch.from_numpy(rows)]
-        np.save(given.features, features_of(np.asarray(images, dtype=np.uint8)[:, 0], given.weights))
+        found = features_of(np.asarray(images, dtype=np.uint8)[:, 0], given.weights)
+        with given.features.open("wb") as file:  # of just this name: by a path, NumPy adds an ending
+            np.save(file, found)
     x, y = components(np.load(given.features)), train["y"][torch.from_numpy(rows)].numpy().astype(np.int64)
     errors: dict[tuple[str, int], list[float]] = {}
     for seed in given.seeds:

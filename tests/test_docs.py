@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import typer
 
+import semivae
+import semivae.sklearn
 from docs.figures import IMAGES, figures
 from semivae.cli import app
 
@@ -81,6 +83,26 @@ def test_benchmarks_are_modules_that_exist(page: Path) -> None:
     assert "python benchmarks/" not in text
     for name in re.findall(r"python -m (benchmarks\.\w+)", text):
         assert find_spec(name), name
+
+
+def test_every_benchmark_is_named_on_a_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    files = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
+    run = [path for path in files if path.name == "__main__.py" or "__main__" in path.read_text(encoding="utf-8")]
+    names = {path.parent.name if path.name == "__main__.py" else path.stem for path in run}
+    assert {"accuracy", "grades"} <= names
+    assert not {name for name in names if not re.search(rf"benchmarks\.{name}\b", text)}
+
+
+def test_the_first_page_leads_to_every_task() -> None:
+    found = set(re.findall(r"\]\(tasks/([\w-]+)\.md", prose(ROOT / "docs" / "index.md")))
+    assert found >= {page.stem for page in (ROOT / "docs" / "tasks").glob("*.md")}
+
+
+def test_the_reference_names_every_public_class_and_function() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert not {name for name in semivae.sklearn.__all__ if f"semivae.sklearn.{name}" not in text}
+    assert not {name for name in semivae.__all__ if not re.search(rf"semivae\..*\b{name}\b", text)}
 
 
 def test_every_command_has_a_section_with_an_example() -> None:
