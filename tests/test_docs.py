@@ -85,8 +85,9 @@ def test_benchmarks_are_modules_that_exist(page: Path) -> None:
         assert find_spec(name), name
 
 
-def test_every_benchmark_is_named_on_a_page() -> None:
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+def test_every_benchmark_is_named_where_they_are_listed() -> None:
+    pages = [ROOT / "docs" / "benchmarks.md", ROOT / "CONTRIBUTING.md"]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     files = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
     run = [path for path in files if path.name == "__main__.py" or "__main__" in path.read_text(encoding="utf-8")]
     names = {path.parent.name if path.name == "__main__.py" else path.stem for path in run}
