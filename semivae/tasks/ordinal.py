@@ -137,8 +137,8 @@ def _numbers_in_order(name: str, classes: Sequence[str], data: str) -> tuple[str
         values = {each: float(each) for each in classes}
     except ValueError:
         raise DataError(
-            f"variables.{name}: nothing says the order of the grades {join_names(classes)} of {data}; name them from "
-            f"the lowest to the highest, as order: [{join_names(classes, 20)}]"
+            f"variables.{name}: nothing says the order of the grades {join_names(classes)} of {data}; write order: "
+            f"[{join_names(classes, 20)}], and put them from the lowest to the highest"
         ) from None
     found = tuple(sorted(classes, key=values.__getitem__))
     for one, other in pairwise(found):
