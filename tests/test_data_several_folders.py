@@ -231,6 +231,17 @@ def test_mistakes_of_the_recipe_are_refused(options: dict[str, object], message:
 # Inspect and start ---------------------------------------------------------------------------------------------------
 
 
+def test_inspect_says_truly_why_images_of_a_test_part_are_not_used(pets: Path) -> None:
+    image(pets / "test" / "breeds" / "lion" / "40.png", 40)
+    image(pets / "test" / "breeds" / "puma" / "41.png", 41)
+    image(pets / "test" / "families" / "cats" / "42.png", 42)
+    report = semivae.inspect(pets)
+    (why,) = report.unused
+    assert why.names == ("test/breeds/puma/41.png", "test/families/cats/42.png")
+    assert why.reason == "without a class of y to train on, in a part to validate or test on"
+    assert any("the part test of breeds has classes that are not" in mistake for mistake in report.mistakes)
+
+
 def test_inspect_says_what_is_known_of_what(pets: Path) -> None:
     report = semivae.inspect(pets)
     assert [(each.label, each.folder, each.images, each.shared) for each in report.folders] == [

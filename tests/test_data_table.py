@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from semivae.cli import app
 from semivae.data.dataset import Dataset
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_cells import read_cells
+from semivae.data.formats.npz import load_arrays
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn, TableEncoding
 from semivae.data.sources import load_source
 from semivae.errors import DataError, RunError
@@ -193,6 +195,16 @@ def test_files_that_are_no_text_or_not_there(tmp_path: Path) -> None:
     for name, message in (("latin.csv", "no UTF-8 text"), ("none.csv", "there is no file")):
         with pytest.raises(DataError, match=message):
             load_source(TableSource(name="table", path=name, label="kind"), tmp_path)
+
+
+def test_a_folder_or_device_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name, message in (("pipe.csv", "is a pipe, a device or a socket; save"), ("folder.csv", "is a folder; give")):
+        with pytest.raises(DataError, match=message):
+            read_cells(tmp_path / name)
+        with pytest.raises(DataError, match=message):
+            load_arrays(tmp_path / name)
 
 
 def test_test_files_must_fit(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
         layout = arranged(files, source, mistakes.append)
         parts = _parts(layout, source, mistakes)
         found = look_at_files(files, parts.files, preprocessing_of(source))
-        kind: Kind = "classes" if source.labels is None else "table"
+        kind: Kind = "folders" if source.folders else "classes" if source.labels is None else "table"
         rest = unused(files, {*parts.files, *layout.copies, *_tables(files, source)}, kind)
     if found.unreadable:
         mistakes.append(f"{unreadable_text(files, found.unreadable, len(parts.files))}. {ADVICE}")

@@ -12,7 +12,7 @@ from semivae.data.formats.image_files import HEIF_SUFFIXES, is_image, why_no_ima
 from semivae.data.readers.parts import PARTS
 from semivae.inspection.facts import Unused
 
-Kind = Literal["classes", "masks", "table"]
+Kind = Literal["classes", "folders", "masks", "table"]
 LIKELY_PARTS: Mapping[str, str] = {
     **PARTS,
     "dev": "val", "eval": "val", "valset": "val", "holdout": "test", "tests": "test", "testset": "test", "tst": "test",
@@ -56,7 +56,8 @@ def unused(files: Files, used: Iterable[str], kind: Kind = "classes") -> tuple[U
     Args:
         files: all that lies there.
         used: what is read.
-        kind: what is looked for, folders of classes, images and masks, or images with a table of labels.
+        kind: what is looked for, folders of classes, several folders that each hold such ones, images and masks, or
+            images with a table of labels.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name in sorted(set(files.names) - set(used)):
@@ -88,6 +89,8 @@ def _why(name: str, kind: Kind) -> tuple[str, str]:
     if kind == "masks":
         return "in no folder images, masks or unlabelled", "move to one of these"
     place = next((place for place, folder in enumerate(folders) if folder.lower() in PARTS), None)
+    if kind == "folders" and place is not None and PARTS[folders[place].lower()] in ("val", "test"):
+        return "without a class of y to train on, in a part to validate or test on", "a folder of y must give one"
     if place is not None and place + 1 < len(folders):
         return f"the folder {folders[place + 1]} is no class of train", "rename it, or add the class to train"
     if not folders or place is not None:

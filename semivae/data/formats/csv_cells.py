@@ -13,8 +13,7 @@ from pathlib import Path
 from semivae.data.formats.arrow_tables import LARGE, has_arrow, quick_cells, read_parquet
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_dialect import dialect_of, refuse_no_text
-from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounded_lines, open_text
-from semivae.data.paths import reachable
+from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounded_lines, open_text, refuse_no_file
 from semivae.devices import free_memory
 from semivae.errors import DataError
 from semivae.text import count_of, join_names
@@ -35,8 +34,7 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
         DataError: no such file, no text, no row, names that are missing or double, quotes that do not match, a row of
             another length, or an empty line among the rows.
     """
-    if not reachable(path).is_file():
-        raise DataError(f"there is no file {path.absolute()}")
+    refuse_no_file(path)
     if path.suffix.lower() in PARQUET:
         return read_parquet(path)
     try:

@@ -10,8 +10,8 @@ from typing import IO, BinaryIO
 
 from numpy.lib import format as npy
 
+from semivae.data.formats.regular_files import refuse_no_file
 from semivae.data.inputs.pixels import Array
-from semivae.data.paths import reachable
 from semivae.devices import free_memory
 from semivae.errors import DataError
 from semivae.text import shortened
@@ -30,8 +30,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         DataError: no such file, not such a file, damaged, larger than the memory that is free, or it holds Python
             objects.
     """
-    if not reachable(path).is_file():
-        raise DataError(f"there is no file {path.absolute()}")
+    refuse_no_file(path)
     try:
         with path.open("rb") as stream:
             if zipfile.is_zipfile(stream):

@@ -10,11 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from semivae.data.paths import reachable
 from semivae.devices import free_memory
+from semivae.errors import DataError
 
 TEXT_MEMORY = 10  # bytes of memory that a byte of a table takes, as a list of texts
 LONGEST_LINE = 2**24  # characters
 MOST_BYTES = 2**30  # of one image, label or palette file; large data come as arrays, which have limits of their own
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raise a `DataError` where no regular file lies at `path`."""
+    if not reachable(path).exists():
+        raise DataError(f"there is no file {path.absolute()}")
+    if path.is_dir():
+        raise DataError(f"{path.absolute()} is a folder; give a file")
+    if not path.is_file():
+        raise DataError(f"{path.absolute()} is a pipe, a device or a socket; save what it gives as a file")
 
 
 def open_regular(path: str | Path) -> io.FileIO:
