@@ -71,6 +71,15 @@ def test_several_labels_in_one_cell_are_warned_of(tmp_path: Path) -> None:
     assert several_doubts(["elm; old", "ash; old"], "", "") == [], "no part of them is a class"
 
 
+def test_an_annotator_of_a_table_who_spells_a_class_otherwise_is_warned_of(tmp_path: Path) -> None:
+    rows = [f"{row}.5,{('zebar', 'horse')[row % 2]},{('zebra', 'horse')[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,ann,kind", *rows, ""]), encoding="utf-8")
+    source = TableSource(name="table", path="t.csv", label="kind", columns={"ann": "ann"})
+    assert any(
+        "ann may hold misspelt classes: zebar (zebra?)" in each for each in load_source(source, tmp_path).warnings
+    )
+
+
 def test_a_number_that_leaves_the_others_no_spread_is_warned_of(tmp_path: Path) -> None:
     usual = [f"{value:.3f}" for value in np.random.default_rng(0).normal(size=40)]
     kinds = ["x", "y"] * 20
@@ -99,11 +108,13 @@ def test_very_small_numbers_are_no_column_of_one_value(tmp_path: Path) -> None:
         (("-0.285", "1.293", "2.1", "x"), True),  # the label is called as one of its classes is
         (("3.1", "1.293", "2.1", "kind"), True),
         (("400.5", "401", "402.5", "kind"), False),  # a spectrum
+        (("402.5", "401", "400.5", "kind"), False),
+        (("a", "b", "c", "2.1", "3.5", "1.2", "kind"), False),  # as many texts as numbers
         (("a", "b", "1.293", "kind"), False),
     ],
 )
 def test_a_row_in_the_place_of_the_names_is_warned_of(tmp_path: Path, names: tuple[str, ...], doubt: bool) -> None:
-    values = np.random.default_rng(0).normal(size=(3, 40))
+    values = np.random.default_rng(0).normal(size=(len(names) - 1, 40))
     columns = [*([f"{value:.3f}" for value in row] for row in values), ["x", "y"] * 20]
     said = table(tmp_path, dict(zip(names, columns, strict=True))).warnings
     assert [each for each in said if "if it is a row, write a line of names above it" in each] == list(said)
