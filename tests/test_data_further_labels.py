@@ -440,6 +440,7 @@ def test_inspect_says_what_is_known_of_what(folder: Path) -> None:
         (("cat", "zebar"), "ann may hold misspelt classes: zebar (zebra?); correct the data if it does"),
         (("cat", "Zebra"), "ann may hold misspelt classes: Zebra (zebra?); correct the data if it does"),
         (("pet", "herd"), ""),  # no class of the label is among them: they are coarse ones
+        (("cats", "zebras"), ""),
     ],
 )
 def test_misspelt_classes_among_arrays_are_warned_of(tmp_path: Path, written: tuple[str, str], doubt: str) -> None:

@@ -231,6 +231,15 @@ def test_mistakes_of_the_recipe_are_refused(options: dict[str, object], message:
 # Inspect and start ---------------------------------------------------------------------------------------------------
 
 
+def test_inspect_asks_about_spellings_as_training_does(pets: Path) -> None:
+    copy(pets / "breeds" / "lynx" / "4.png", pets / "ann" / "lyxn" / "4.png")
+    for level in range(50, 55):
+        image(pets / "breeds" / "Wolf" / f"{level}.png", level)
+    for warnings in (semivae.inspect(pets).warnings, read(pets.parent).warnings):
+        assert any("ann may hold misspelt classes: lyxn (lynx?)" in each for each in warnings)
+        assert any("classes differ only in capital letters: Wolf, wolf" in each for each in warnings)
+
+
 def test_inspect_says_truly_why_images_of_a_test_part_are_not_used(pets: Path) -> None:
     image(pets / "test" / "breeds" / "lion" / "40.png", 40)
     image(pets / "test" / "breeds" / "puma" / "41.png", 41)
