@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semivae.data.dataset import Dataset
+from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.formats.look_alikes import look_alikes, several_doubts
+from semivae.data.inputs.further_labels import spelling_doubts
 from semivae.data.inputs.table_encoding import NumberColumn
 from semivae.data.sources import load_source
 from semivae.recipe.schema import FolderSource, TableSource
@@ -68,6 +69,8 @@ def test_folders_and_categories_that_look_alike_are_warned_of(tmp_path: Path) ->
 def test_several_labels_in_one_cell_are_warned_of(tmp_path: Path) -> None:
     said = of_classes(tmp_path, ["elm", "elm;tall", "ash"]).warnings
     assert any("column kind: elm;tall is read as one class; if an example may have several" in each for each in said)
+    for sign in ("|", ", "):
+        assert several_doubts(["elm", f"elm{sign}tall"], "", "")
     assert several_doubts(["elm; old", "ash; old"], "", "") == [], "no part of them is a class"
 
 
@@ -78,6 +81,11 @@ def test_an_annotator_of_a_table_who_spells_a_class_otherwise_is_warned_of(tmp_p
     assert any(
         "ann may hold misspelt classes: zebar (zebra?)" in each for each in load_source(source, tmp_path).warnings
     )
+
+
+def test_numbers_are_never_taken_for_misspelt_classes() -> None:
+    labels = {"y": LabelInfo("classes", ("1000000", "2000000")), "ann": LabelInfo("classes", ("1000000", "2000001"))}
+    assert spelling_doubts(labels, "t.csv") == []
 
 
 def test_a_number_that_leaves_the_others_no_spread_is_warned_of(tmp_path: Path) -> None:
