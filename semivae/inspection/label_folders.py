@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -65,17 +64,10 @@ def _share_an_image(files: Files, places: Iterable[str]) -> bool:
                 named.setdefault(PurePosixPath(name).name, {}).setdefault(place, name)
     for found in named.values():
         if len(found) > 1:
-            digests = {_digest(files, name) for name in found.values()}
+            digests = {files.same_bytes(name) for name in found.values()}
             if len(digests) < len(found):
                 return True
     return False
-
-
-def _digest(files: Files, name: str) -> bytes:
-    try:
-        return hashlib.sha256(files.read(name)).digest()
-    except (OSError, ValueError):
-        return name.encode()
 
 
 def _label(folder: str, taken: Mapping[str, str]) -> str:

@@ -5,7 +5,6 @@ Two files of the same bytes are one image, wherever they lie: it has a label by 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -30,7 +29,7 @@ from semivae.data.readers.parts import (
 )
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
-from semivae.text import count_of, join_names, nearest
+from semivae.text import count_of, either, join_names, nearest
 
 STRICTEST: tuple[Part, ...] = ("test", "val", "train", "unlabelled")  # the part of an image that lies in several
 SEVERAL = {"attributes": BETWEEN_ATTRIBUTES, "candidates": BETWEEN}  # kinds of which an image may be in several classes
@@ -179,11 +178,7 @@ def _images(files: Files, trees: Sequence[_Tree], alone: Iterable[str]) -> _Imag
 
     def image_of(name: str) -> str:
         if name not in images.of:
-            try:
-                digest = hashlib.sha256(files.read(name)).digest()
-            except (OSError, ValueError):  # whoever decodes it says so
-                digest = name.encode()
-            images.of[name] = first.setdefault(digest, name)
+            images.of[name] = first.setdefault(files.same_bytes(name), name)
         return images.of[name]
 
     for tree in trees:
@@ -240,7 +235,7 @@ def _two_classes(called: Mapping[str, Sequence[str]], tree: _Tree, kind: str) ->
     if not found or kind in SEVERAL:
         return ""
     first = " and ".join(called[found[0]])
-    verb = "lies" if len(found) == 1 else "lie"
+    verb = either(len(found), "lies", "lie")
     return (
         f"{count_of(len(found), 'image', 'images')} {verb} in two classes of {tree.folder}, so {tree.label} is not "
         f"known there: {join_names(found)} (in {first}); leave each in one class"
@@ -252,10 +247,10 @@ def _parts_differ(parts: Mapping[str, set[Part]]) -> list[str]:
     several = [image for image, held in found.items() if len(set(held) - {"unlabelled"}) > 1]
     if not several:
         return []
-    verb = "lies" if len(several) == 1 else "lie"
+    verb = either(len(several), "lies", "lie")
     return [
         f"{count_of(len(several), 'image', 'images')} {verb} in several parts and "
-        f"{'is' if len(several) == 1 else 'are'} used in one alone, test before val before train: {join_names(several)}"
+        f"{either(len(several), 'is', 'are')} used in one alone, test before val before train: {join_names(several)}"
     ]
 
 
