@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semivae.nets.freezing import Freezable
+from semivae.nets.layers import channels_last
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_CLASSES, IMAGENET_SIZE = 1000, 224
@@ -122,8 +123,7 @@ class Body(Freezable):
             before = images.shape[2], images.shape[3]
             if (sides := scaled_sides(before, self.scaled, self.square)) != before:
                 images = F.interpolate(images, sides, mode="bilinear", align_corners=False, antialias=True)
-        normalised = (images - self.mean) / self.deviation
-        return normalised.contiguous(memory_format=torch.channels_last)  # convolutions take half the time on CPUs
+        return channels_last((images - self.mean) / self.deviation)
 
 
 def scaled_sides(sides: tuple[int, int], size: int, square: bool) -> tuple[int, int]:
