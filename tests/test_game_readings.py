@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.flow import FlowConditional
 from semivae.game.game import Game
 from semivae.game.readings import Asking, answered, distributions_of, distributions_to_draw
 from semivae.game.tables import TableConditional
@@ -118,6 +119,12 @@ class Normed(nn.Module):
         self.seen.append(len(images))
         normed: Tensor = self.norm(images.flatten(1))
         return normed[:, :3]
+
+
+def test_a_flow_of_nothing_given_has_as_many_rows_as_each_sample() -> None:
+    flow = FlowConditional(H, (), nn.Linear(1, 1))
+    samples = [{"h": torch.zeros(count, *H.shape)} for count in (2, 5)]
+    assert [found.batch_shape for found in distributions_of(flow, samples)] == [(2,), (5,)]
 
 
 def test_a_lesson_that_asks_twice_is_a_fault() -> None:
