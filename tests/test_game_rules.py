@@ -156,6 +156,13 @@ def test_an_average_takes_statistics_and_keeps_what_is_shared() -> None:
     assert average.module.get_parameter("1.bias") is layer.bias and int(average.n_averaged) == 1
 
 
+def test_an_average_of_frozen_weights_alone_has_nothing_to_follow() -> None:
+    frozen = nn.Linear(2, 1).requires_grad_(False)
+    average = MovingAverage(frozen, 0.9)
+    average.follow(frozen)
+    assert average.module.get_parameter("weight") is frozen.weight and int(average.n_averaged) == 1
+
+
 def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
     game = make_game()
     play(game)

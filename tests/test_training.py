@@ -75,6 +75,16 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(DIGITS, set=SHORT, out=tmp_path_factory.mktemp("runs") / "whole").path
 
 
+def test_the_average_follows_the_step_that_was_just_made(tmp_path: Path) -> None:
+    """Its first update copies, so after one step it is the encoder as that step left it."""
+    kept = weights(train(DIGITS, set=SHORT | {"training.steps": 1}, out=tmp_path).path / "last.safetensors")
+    average, live = "game.encoder_average.module.", "game.encoder."
+    own = {name.removeprefix(average): value for name, value in kept.items() if name.startswith(average)}
+    assert own
+    for name, value in own.items():
+        assert torch.equal(value, kept[live + name]), name
+
+
 def test_the_twin_is_shown_beside_the_model_after_as_many_steps(uninterrupted: Path) -> None:
     records = Records(uninterrupted, "twin", Facts(), writes=False)
     records.rewind(8)

@@ -37,8 +37,9 @@ class MovingAverage(AveragedModel):
         decay = min(self.decay, (1.0 + count) / (10.0 + count)) if count else 0.0
         with torch.no_grad():
             pairs = zip(self.module.parameters(), module.parameters(), strict=True)
-            own, latest = zip(*((own, latest) for own, latest in pairs if own is not latest), strict=True)
-            torch._foreach_lerp_(own, latest, 1.0 - decay)
+            if moving := [(own, latest) for own, latest in pairs if own is not latest]:
+                own, latest = zip(*moving, strict=True)
+                torch._foreach_lerp_(own, latest, 1.0 - decay)
             for own_buffer, latest_buffer in zip(self.module.buffers(), module.buffers(), strict=True):
                 if own_buffer is not latest_buffer:
                     own_buffer.copy_(latest_buffer)
