@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from semivae.cli.options import DataRootOption, JsonOption, OverwriteOption, SetOption
+from semivae.cli.options import DataRootOption, JsonOption, LabelOption, OverwriteOption, SetOption
 from semivae.cli.showing import console, note, reply
 from semivae.cli.writing import check_target, write_file
 
@@ -19,15 +19,7 @@ def inspect(
             metavar="PATH_OR_RECIPE", help="A folder or .zip of images, a table, an .npz file; or a recipe."
         ),
     ],
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label",
-            metavar="COLUMN",
-            help="The column that holds the class, of a table or of one beside images; or the folder of the label y, "
-            "among several.",
-        ),
-    ] = None,
+    label: LabelOption = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
     out: Annotated[
         Path | None,

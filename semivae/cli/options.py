@@ -77,6 +77,15 @@ ImagesArgument = Annotated[
         metavar="EXAMPLES", help="A folder or .zip of images, one image, an .npy or .npz file, or the .csv of a table."
     ),
 ]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        metavar="COLUMN",
+        help="The column that holds the class, of a table or of one beside images; or the folder of the label y, "
+        "among several.",
+    ),
+]
 SetOption = Annotated[
     list[str],
     typer.Option(

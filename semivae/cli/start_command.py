@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semivae.cli.options import SetOption
+from semivae.cli.options import LabelOption, SetOption
 from semivae.cli.showing import note, say
 from semivae.cli.writing import check_target, write_file
 
@@ -31,15 +31,7 @@ def start(
     destination: Annotated[
         Path | None, typer.Argument(metavar="DEST", help="The recipe. Default: NAME.yaml in the current folder.")
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label",
-            metavar="COLUMN",
-            help="The column that holds the class, of a table or of one beside images; or the folder of the label y, "
-            "among several.",
-        ),
-    ] = None,
+    label: LabelOption = None,
     changes: SetOption = [],  # noqa: B006  typer copies it
     template: Annotated[
         ImageTemplate | None,

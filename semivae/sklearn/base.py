@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -119,17 +118,6 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             return found
         never = {f"training.{key}_every": found.training.steps for key in ("validate", "checkpoint")}
         return change_recipe(found, never)  # there is nothing to measure on the way
-
-    def _set_aside(self, share: Any, known: int, what: str) -> int:
-        """How many of the known examples are set aside for validation. Raises ValueError for all but a fraction."""
-        if not isinstance(share, Real) or not 0.0 <= float(share) < 1.0:
-            raise ValueError(f"validation_share={share!r} is no fraction from 0 to below 1")
-        aside = round(float(share) * known)
-        if aside > known - 2:
-            raise ValueError(
-                f"validation_share={share} sets aside {aside} of {known} examples with {what}; give a smaller fraction"
-            )
-        return aside
 
     def _fitted_examples(self, X: NDArray[Any], recipe: Recipe) -> Tensor:  # noqa: N803
         """X as examples of the recipe, after what it looks like was kept for later ones."""

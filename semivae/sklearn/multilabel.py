@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +15,8 @@ from torch import Tensor
 from semivae.api import Run
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.recipe import Recipe
-from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
+from semivae.sklearn.base import in_blocks, seed_of
+from semivae.sklearn.holding_out import HoldingOut
 from semivae.sklearn.indicators import Indicators, read_indicators
 from semivae.sklearn.saving import MultilabelFacts, common_facts
 from semivae.tasks.kinds import ATTRIBUTES
@@ -28,7 +27,7 @@ SMALLEST = 1e-9  # probability; nothing is certain
 WITHOUT_VALIDATION = 0.5
 
 
-class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc]
+class SemiVAEMultilabelClassifier(ClassifierMixin, HoldingOut):  # type: ignore[misc]
     """A multi-label classifier of rows or images that also learns from examples with unknown labels, and generates.
 
     Args:
@@ -52,25 +51,6 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
     """
 
     _kept_as: ClassVar = MultilabelFacts
-
-    def __init__(
-        self,
-        recipe: str | Path | Recipe | None = None,
-        *,
-        validation_share: float = 0.0,
-        steps: int | None = None,
-        set: Mapping[str, object] | None = None,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        self.recipe = recipe
-        self.validation_share = validation_share
-        self.steps = steps
-        self.set = set
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Trains the recipe on examples of which all, some or none of the labels are known.
@@ -195,7 +175,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, SemiVAEEstimator):  # type: i
         """The recipe as it is to be trained on all of X but what is set aside."""
         if known < 2:
             raise ValueError(f"y holds labels of {known} sample; a minimum of 2 is required")
-        aside = self._set_aside(self.validation_share, known, "a label")
+        aside = self._set_aside(known, "a label")
         split = {"labelled": "all", "validation": aside}
         changes = {"split": split, "variables.y.shape": None}
         found = self._changed_recipe(("table_attributes", "arrays_attributes"), X, changes)

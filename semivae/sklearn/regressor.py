@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,14 +17,15 @@ from semivae.classification.intervals import intervals_of
 from semivae.data.dataset import Dataset, number_label
 from semivae.errors import RunError
 from semivae.recipe import Recipe, change_recipe
-from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
+from semivae.sklearn.base import in_blocks, seed_of
+from semivae.sklearn.holding_out import HoldingOut
 from semivae.sklearn.saving import RegressorFacts, common_facts
 from semivae.tasks.number_intervals import Intervals
 
 Floats = NDArray[np.float64]
 
 
-class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
+class SemiVAERegressor(RegressorMixin, HoldingOut):  # type: ignore[misc]
     """A regressor of rows of a table or of images that also learns from examples without a number, and generates.
 
     Args:
@@ -47,25 +46,6 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
     """
 
     _kept_as: ClassVar = RegressorFacts
-
-    def __init__(
-        self,
-        recipe: str | Path | Recipe | None = None,
-        *,
-        validation_share: float = 0.0,
-        steps: int | None = None,
-        set: Mapping[str, object] | None = None,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = False,
-    ) -> None:
-        self.recipe = recipe
-        self.validation_share = validation_share
-        self.steps = steps
-        self.set = set
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Trains the recipe on examples with and without a number.
@@ -185,7 +165,7 @@ class SemiVAERegressor(RegressorMixin, SemiVAEEstimator):  # type: ignore[misc]
 
     def _recipe_for(self, X: NDArray[Any], known: int) -> Recipe:  # noqa: N803
         """The recipe as it is to be trained on all of X but what is set aside."""
-        aside = self._set_aside(self.validation_share, known, "a number")
+        aside = self._set_aside(known, "a number")
         split = {"labelled": "all", "validation": aside}
         return self._changed_recipe(("table_numbers", "arrays_numbers"), X, {"split": split, "variables.y.shape": None})
 
