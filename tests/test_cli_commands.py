@@ -72,6 +72,23 @@ def test_each_command_explains_itself(command: str) -> None:
     assert "Usage:" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "form"),
+    [
+        (["train", "digits_50labels", "--set", "split.seed=2", "training.steps=3"], "--set A --set B"),
+        (["train", "digits_50labels", "training.steps=3"], "--set A --set B"),
+        (["sample", "run", "--given", "y=3", "h=1", "--out", "a.png"], "--given A --given B"),
+        (["train", "digits_50labels", "mnist_100labels"], None),
+    ],
+)
+def test_a_second_value_without_its_option(arguments: list[str], form: str | None) -> None:
+    result = semivae(*arguments)
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert "unexpected extra argument" in shown
+    assert (form is None and "needs its option" not in shown) or f"each value needs its option, {form}" in shown
+
+
 def test_version_and_module() -> None:
     result = subprocess.run([sys.executable, "-m", "semivae", "--version"], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("semivae 0.")

@@ -60,7 +60,19 @@ class PlainFlags:
 
 
 class OneCommand(PlainFlags, TyperCommand):
-    pass
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the arguments; of one too many it says that an option is repeated with each of its values."""
+        given = set(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # click's UsageError, of which newer versions of typer hold a copy
+            message = getattr(error, "message", "")
+            several = [name for option in self.params if getattr(option, "multiple", False) for name in option.opts]
+            meant = [name for name in several if name in given or (name == "--set" and "=" in message)]
+            if "unexpected extra argument" in message and meant:
+                form = f"{meant[0]} A {meant[0]} B"
+                error.message = f"{message}: each value needs its option, {form}"  # type: ignore[attr-defined]
+            raise
 
 
 class Commands(PlainFlags, TyperGroup):
