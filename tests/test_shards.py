@@ -269,3 +269,25 @@ def test_a_checksum_sees_one_bit_and_one_exchange() -> None:
     ]
     assert len({checksum(weights), *(checksum(other) for other in others)}) == 4
     assert checksum(weights) == checksum([weights[0].clone(), weights[1]])
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bfloat16, torch.int16, torch.float32, torch.int64, torch.float64])
+def test_a_checksum_sees_every_bit_of_every_place(kind: torch.dtype) -> None:
+    values = torch.arange(4).to(kind)
+    for bit in range(8 * values.numel() * values.element_size()):
+        other = values.clone()
+        other.view(torch.uint8)[bit // 8] ^= 1 << bit % 8
+        assert checksum([other]) != checksum([values]), bit
+    assert checksum([values.view(2, 2).T]) == checksum([values[[0, 2, 1, 3]].view(2, 2)]), "not how it lies in memory"
+
+
+def test_a_checksum_tells_which_tensor_holds_what_and_is_exchanged_as_an_integer() -> None:
+    one, two, none, many = (torch.tensor([number]) for number in (1, 2, 0, 31))
+    for ours, theirs in (([one, two], [two, one]), ([two, none], [none, one]), ([one, none], [none, many])):
+        assert checksum(ours) != checksum(theirs)
+    large = [torch.full((4,), 1e30) for _ in range(40)]
+    assert 0 <= checksum(large) < 2**63
+    first = torch.zeros(70_000, dtype=torch.uint8)
+    last = first.clone()
+    first[0] = last[65_520] = 1
+    assert checksum([first]) != checksum([last])

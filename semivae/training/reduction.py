@@ -70,11 +70,14 @@ class Reduction:
 
 
 def checksum(tensors: Iterable[Tensor]) -> int:
-    """Returns a number that almost surely differs where one bit of tensors does: sums of their words and places."""
+    """Returns a number that differs where one bit of tensors does, and almost surely where several do.
+
+    It is made of sums of words times places. Words of 8 bytes would lose their upper bits, as a sum overflows.
+    """
     total = 0
     for place, tensor in enumerate(tensors):
         flat = tensor.detach().contiguous().view(-1)
-        words = flat.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()])
+        words = flat.view({1: torch.uint8, 2: torch.int16}.get(flat.element_size(), torch.int32))
         numbers = words.long()
         places = torch.arange(len(numbers), device=numbers.device) % 65_521 + 1
         total = (total * 31 + (place + 1) * int((numbers * places).sum())) % 2**61
