@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.distributions import categorical_of, with_evidence
 from semivae.game.evidence import evidence_of, log_likelihood, marginal_log_prob
+from semivae.game.families import FAMILIES
 from semivae.game.game import Game
 from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.lower_bound import LowerBound
+from semivae.game.ordinal import CumulativeLink
 from semivae.game.plan import Lesson, derive_plan
 from semivae.game.players import Player
 from semivae.game.tables import TableConditional
@@ -152,6 +154,8 @@ A = Variable("a", "categorical", (), classes=3)
 S = Variable("s", "bernoulli", (3,))
 N = Variable("n", "gaussian", (2,))
 H = Variable("h", "bernoulli", (2,))
+GRADE = Variable("y", "ordinal", (), classes=3)
+GRADED = Variable("a", "ordinal", (), classes=3)  # what somebody wrote down, a grade, too
 GROUPS = torch.tensor([[1.0, 1e-9], [1.0, 1e-9], [1e-9, 1.0]]).log()
 CONFUSION = torch.tensor([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])
 
@@ -169,6 +173,18 @@ def test_candidates_leave_the_classes_in_the_set_as_they_were() -> None:
     found = log_likelihood(sets, torch.tensor([[1, 1, 0], [VOID, VOID, VOID]], dtype=torch.int8))
     posterior = with_evidence(Categorical(torch.tensor([[0.2, 0.3, 0.5]]).repeat(2, 1)), found).probs
     torch.testing.assert_close(posterior, torch.tensor([[0.4, 0.6, 0.0], [0.2, 0.3, 0.5]]), atol=1e-6, rtol=0)
+
+
+def test_the_lowest_grades_as_candidates_are_a_point_of_the_cumulative_link() -> None:
+    """P(y <= 1) = sigmoid((c_2 - location) / scale), whatever the first threshold is."""
+    net = Mlp((1, 2, 2), 0, (2,), (8,))
+    encoder, images = NetworkConditional(GRADE, (X,), CumulativeLink(net, 3)), torch.rand(5, 1, 2, 2)
+    sets = log_likelihood(TableConditional(S, GRADE, 30.0 * torch.eye(3)), torch.tensor([[1, 1, 0]]).repeat(5, 1))
+    found = marginal_log_prob(encoder({"x": images}), sets)
+    location, raw_scale = net(2.0 * images - 1.0, None).chunk(2, dim=1)
+    scale = nn.functional.softplus(raw_scale + math.log(math.e - 1.0)) + 1e-2
+    expected = ((math.log(2.0) - location) / scale).sigmoid().log() - math.log(4.0)  # two bits of the set say nothing
+    torch.testing.assert_close(found, expected[:, 0])
 
 
 def test_networks_and_numbers_can_be_evidence() -> None:
@@ -225,23 +241,29 @@ def test_the_gradient_of_the_marginal_is_that_of_pairs_drawn_from_the_evidence()
 # One step ------------------------------------------------------------------------------------------------------------
 
 
+CLASSES_AND_GRADES = pytest.mark.parametrize(
+    ("label", "annotated"), [(Y, A), (GRADE, GRADED)], ids=["classes", "grades"]
+)
+
+
 def make(
-    views: StreamViews | None = None, kind: type[Game] = Game, learnable: bool = True, groups: Tensor = GROUPS
+    views: StreamViews | None = None, kind: type[Game] = Game, label: Variable = Y, annotated: Variable = A
 ) -> Game:
     torch.manual_seed(0)
     decoder = Player(
         [
-            Prior(Y),
-            TableConditional(C, Y, groups),
-            TableConditional(A, Y, CONFUSION.log(), learnable),
+            Prior(label),
+            TableConditional(C, label, GROUPS),
+            TableConditional(annotated, label, CONFUSION.log(), learnable=True),
             Prior(H),
-            NetworkConditional(X, (Y, H), Mlp(None, 5, (1, 2, 2), (8,))),
+            NetworkConditional(X, (label, H), Mlp(None, 5, (1, 2, 2), (8,))),
         ]
     )
+    reader = FAMILIES[label.family].linked(label, Mlp((1, 2, 2), 0, label.network_shape, (8,)))
     encoder = Player(
         [
-            NetworkConditional(Y, (X,), Mlp((1, 2, 2), 0, (3,), (8,))),
-            NetworkConditional(H, (X, Y), Mlp((1, 2, 2), 3, (2,), (8,))),
+            NetworkConditional(label, (X,), reader),
+            NetworkConditional(H, (X, label), Mlp((1, 2, 2), 3, (2,), (8,))),
         ]
     )
     streams = [
@@ -284,17 +306,19 @@ def likelihoods(sample: Sample) -> Tensor:
     return torch.stack(rows)
 
 
-def test_the_encoders_lesson_is_the_likelihood_of_what_is_seen() -> None:
-    game, data = make(), given()
+@CLASSES_AND_GRADES
+def test_the_encoders_lesson_is_the_likelihood_of_what_is_seen(label: Variable, annotated: Variable) -> None:
+    game, data = make(label=label, annotated=annotated), given()
     q = categorical_of(game.encoder["y"](data["labelled"])).probs
     played = play(game, data, STILL)
     expected = -(q * likelihoods(data["labelled"])).sum(-1).log().mean()
     torch.testing.assert_close(played.losses["encoder.labelled.y"], expected.detach())
 
 
-def test_the_decoder_learns_from_labels_that_agree_with_the_evidence() -> None:
+@CLASSES_AND_GRADES
+def test_the_decoder_learns_from_labels_that_agree_with_the_evidence(label: Variable, annotated: Variable) -> None:
     """Of c = 1 the label is 2; the lesson of a is then that of the third row alone."""
-    game, data = make(), given()
+    game, data = make(label=label, annotated=annotated), given()
     data["labelled"] |= {"c": torch.tensor([1, 1, 1, 1]), "a": torch.tensor([0, 1, 2, VOID])}
     played = play(game, data, STILL)
     expected = -(CONFUSION[2].log().sum()) / 4
@@ -303,9 +327,10 @@ def test_the_decoder_learns_from_labels_that_agree_with_the_evidence() -> None:
     assert gradient[:2].abs().max() == 0 and gradient[2].abs().max() > 0
 
 
-def test_labels_are_drawn_from_the_posterior_given_evidence() -> None:
+@CLASSES_AND_GRADES
+def test_labels_are_drawn_from_the_posterior_given_evidence(label: Variable, annotated: Variable) -> None:
     """20,000 draws: a frequency is off by 0.02 with a probability below 1e-7."""
-    game, data = make(), given()["labelled"]
+    game, data = make(label=label, annotated=annotated), given()["labelled"]
     rows = {name: value[2:].repeat_interleave(10_000, dim=0) for name, value in data.items()}
     torch.manual_seed(0)
     evidence = evidence_of(game.decoder, rows, ("c", "a"))
@@ -327,9 +352,10 @@ def test_no_gradient_of_the_encoders_lesson_reaches_the_decoders_table() -> None
     assert played.losses["encoder.labelled.y"] == 0, "what is not seen teaches nothing"
 
 
-def test_the_teacher_multiplies_its_posterior_by_the_evidence() -> None:
+@CLASSES_AND_GRADES
+def test_the_teacher_multiplies_its_posterior_by_the_evidence(label: Variable, annotated: Variable) -> None:
     pair = replace(PAIR, strong=Seen(lambda x: x), temperature=1.0)
-    game, data = make(pair), given()
+    game, data = make(pair, label=label, annotated=annotated), given()
     teacher = game.teachers["stream_labelled"]
     assert isinstance(teacher, ClassTeacher)
     q = categorical_of(game.ema_encoder["y"](data["labelled"])).probs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,24 @@ def test_zeros_make_all_grades_equally_likely() -> None:
             atol=6e-3,  # the smallest scale
             rtol=0,
         )
+
+
+def test_thresholds_start_where_grades_are_equally_likely_and_never_meet() -> None:
+    link = CumulativeLink(Same(), 5)
+    torch.testing.assert_close(link.thresholds(), torch.tensor([0.2, 0.4, 0.6, 0.8]).logit())
+    with torch.no_grad():
+        link.first.add_(0.05)
+        link.gaps.fill_(-20.0)
+    expected = math.log(0.25) + 0.4 + torch.tensor([0.0, 1e-3, 2e-3, 3e-3])  # eight times as far as the parameter
+    torch.testing.assert_close(link.thresholds(), expected, atol=1e-6, rtol=0)
+
+
+def test_no_answer_is_surer_than_the_smallest_scale() -> None:
+    given = torch.tensor([[-1.4, -100.0]])
+    found = CumulativeLink(Same(), 2)(None, given).exp()
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.0]]), atol=1e-6, rtol=0)
+    near = CumulativeLink(Same(), 2)(None, torch.tensor([[-0.01, -100.0]])).exp()
+    torch.testing.assert_close(near[0, 0], torch.tensor(1.0).sigmoid())
 
 
 def test_far_out_log_probabilities_and_their_gradients_are_finite() -> None:
