@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional, Prior
 from semivae.game.distributions import with_evidence
-from semivae.game.evidence import evidence_of, marginal_log_prob
+from semivae.game.evidence import log_likelihoods, marginal_log_prob
 from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.plan import Plan, derive_plan
 from semivae.game.players import Player
@@ -194,7 +194,7 @@ def expected_gradients_with_evidence(decoder: Player, encoder: Player) -> dict[s
     for lesson in plan_with_evidence().lessons:
         learner, rival = players[lesson.learner], players["encoder" if lesson.learner == "decoder" else "decoder"]
         observed, law = SEEN[lesson.stream]
-        evidence = evidence_of(decoder, sample, lesson.evidence)
+        evidence = log_likelihoods(decoder, sample, lesson.evidence)
         with torch.no_grad():
             chance = law[tuple(sample[name] for name in observed)]
             for name in lesson.draws:

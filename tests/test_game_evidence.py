@@ -13,7 +13,7 @@ from torch.distributions import Categorical
 from semivae.errors import RecipeError
 from semivae.game.conditionals import NetworkConditional, Prior
 from semivae.game.distributions import categorical_of, with_evidence
-from semivae.game.evidence import evidence_of, log_likelihood, marginal_log_prob
+from semivae.game.evidence import log_likelihood, log_likelihoods, marginal_log_prob
 from semivae.game.families import FAMILIES
 from semivae.game.game import Game
 from semivae.game.graphs import Factor, StreamGraph
@@ -220,11 +220,11 @@ def test_one_accuracy_is_shared_by_all_rows_and_a_table_moves_quickly() -> None:
 def test_several_annotators_multiply() -> None:
     decoder = Player([Prior(Y), TableConditional(C, Y, GROUPS), TableConditional(A, Y, CONFUSION.log(), True)])
     sample = {"c": torch.tensor([0, 1]), "a": torch.tensor([VOID, 1])}
-    both = evidence_of(decoder, sample, ("c", "a"))
+    both = log_likelihoods(decoder, sample, ("c", "a"))
     assert set(both) == {"y"} and not both["y"].requires_grad
     torch.testing.assert_close(both["y"][0], GROUPS[:, 0])
     torch.testing.assert_close(both["y"][1], GROUPS[:, 1] + CONFUSION[:, 1].log())
-    assert evidence_of(decoder, sample, ()) == {}
+    assert log_likelihoods(decoder, sample, ()) == {}
 
 
 def test_the_gradient_of_the_marginal_is_that_of_pairs_drawn_from_the_evidence() -> None:
@@ -333,7 +333,7 @@ def test_labels_are_drawn_from_the_posterior_given_evidence(label: Variable, ann
     game, data = make(label=label, annotated=annotated), given()["labelled"]
     rows = {name: value[2:].repeat_interleave(10_000, dim=0) for name, value in data.items()}
     torch.manual_seed(0)
-    evidence = evidence_of(game.decoder, rows, ("c", "a"))
+    evidence = log_likelihoods(game.decoder, rows, ("c", "a"))
     (drawn,) = game.encoder.complete_all([rows], [len(rows["x"])], evidence=[evidence])
     q = categorical_of(game.encoder["y"](data)).probs[2:]
     expected = q * likelihoods(data)[2:]

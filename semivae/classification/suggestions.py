@@ -100,7 +100,7 @@ def features_of(run: TrainedModel, images: Tensor | Examples) -> NDArray[np.floa
         return embed(run, images)
     for name in run.encoder.names:
         factor = run.encoder[name]
-        if isinstance(factor, NetworkConditional) and {each.name for each in factor.given} <= set(run.roles.inputs):
+        if isinstance(factor, NetworkConditional) and factor.parents.issubset(run.roles.inputs):
             parts = [factor.features(chunk).cpu() for chunk in batches(run, images, 512)]
             return np.asarray(torch.cat(parts), dtype=np.float32)
     raise RunError(f"{run.path}: no code of the encoder is given {' and '.join(run.roles.inputs)} alone")

@@ -35,6 +35,8 @@ class Conditional(nn.Module, ABC):
         super().__init__()
         self.target = target
         self.given = given
+        self.parents = frozenset(variable.name for variable in given)
+        """The names of the variables that are given."""
         self.family = FAMILIES[target.family]
 
     @abstractmethod

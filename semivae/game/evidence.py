@@ -41,7 +41,7 @@ def log_likelihood(conditional: Conditional, value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evidence_of(decoder: Player, sample: Sample, names: Iterable[str]) -> dict[str, Tensor]:
+def log_likelihoods(decoder: Player, sample: Sample, names: Iterable[str]) -> dict[str, Tensor]:
     """Returns the log-likelihood of all that is seen of each label, by label, [batch, classes], nats.
 
     Args:
@@ -65,6 +65,6 @@ def marginal_log_prob(posterior: Distribution, evidence: Tensor) -> Tensor:
 
     Args:
         posterior: q(y | x), batch shape [batch].
-        evidence: log p(c | y), [batch, classes] (`evidence_of`).
+        evidence: log p(c | y), [batch, classes] (`log_likelihoods`).
     """
     return (categorical_of(posterior).logits + evidence).logsumexp(dim=-1)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from semivae.game.distributions import BernoulliVector, Bits, DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.game.family import Family as Family
+from semivae.game.family import at_levels, one_hot, positive
 from semivae.game.ordinal import OrdinalFamily
 from semivae.variables import VOID, Variable
 
@@ -26,14 +26,14 @@ class BernoulliFamily(Family):
     In a vector, `VOID` stands for an unknown bit.
     """
 
-    levels = (-1.0, 1.0)
+    levels = (-1.0, 1.0)  # with such inputs, codes are used earlier than with 0 and 1 (docs/method.md, section 4)
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         kind = BernoulliVector if variable.is_bit_vector else Bits
         return _independent(kind(logits=parameters, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        signs = rescaled(value, 2.0, -1.0)  # with inputs -1/+1, codes are used earlier (docs/method.md, section 4)
+        signs = at_levels(value, self.levels)
         if not variable.is_bit_vector:
             return signs
         return F.threshold(signs, 2.0 * VOID, 0.0)  # 0, between both, where it is unknown: no other is as low
@@ -71,7 +71,7 @@ class GaussianFamily(Family):
     @classmethod
     def scale_of(cls, raw: Tensor) -> Tensor:
         """Returns standard deviations of any numbers; about 1 of zeros."""
-        return _positive(raw) + cls.smallest_scale
+        return positive(raw) + cls.smallest_scale
 
     def loc_and_scale(self, variable: Variable, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Returns means and standard deviations in the variable's unit, [..., *shape], of parameters."""
@@ -99,11 +99,11 @@ class DiscretizedLogisticFamily(Family):
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         raw_loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape))
-        scale = self.typical_scale * _positive(raw_scale) + self.smallest_scale
+        scale = self.typical_scale * positive(raw_scale) + self.smallest_scale
         return _independent(DiscretizedLogistic(0.5 + 0.5 * raw_loc, scale, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
-        return rescaled(value, 4.0, -2.0)
+        return at_levels(value, self.levels)
 
 
 FAMILIES: dict[str, Family] = {
@@ -119,25 +119,6 @@ def _independent(distribution: Distribution, variable: Variable) -> Distribution
     if not variable.shape:
         return distribution  # the posterior of a label stays a Categorical with its probs and logits
     return Independent(distribution, len(variable.shape), validate_args=False)
-
-
-def rescaled(value: Tensor, factor: float, offset: float) -> Tensor:
-    """Returns factor * value + offset, in one operation."""
-    value = value if value.is_floating_point() else value.float()
-    return torch.rsub(value, offset, alpha=-factor)
-
-
-def one_hot(classes: Tensor, count: int, height: float = 1.0) -> Tensor:
-    """Returns classes [batch, *shape] as floats [batch, count, *shape]: one of them is `height`, the others are 0.
-
-    `torch.nn.functional.one_hot` makes integers, after it has asked for the largest class.
-    """
-    zeros = torch.zeros(len(classes), count, *classes.shape[1:], device=classes.device)
-    return zeros.scatter_(1, classes.unsqueeze(1), height)
-
-
-def _positive(raw: Tensor) -> Tensor:
-    return F.softplus(raw + math.log(math.e - 1.0))  # 1 at 0
 
 
 def unit_of(variable: Variable, like: Tensor) -> tuple[Tensor, Tensor]:

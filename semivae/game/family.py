@@ -1,10 +1,13 @@
-"""What a family of distributions is (`semivae.game.families` lists them)."""
+"""What a family of distributions is, and what families are made with (`semivae.game.families` lists them)."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -28,3 +31,24 @@ class Family(ABC):
     def linked(self, variable: Variable, net: nn.Module) -> nn.Module:
         """Returns a network of parameters [batch, *parameter_shape] from one with outputs `variable.network_shape`."""
         return net
+
+
+def at_levels(value: Tensor, levels: tuple[float, float]) -> Tensor:
+    """Returns values of which 0 and 1 have become these levels, in one operation."""
+    value = value if value.is_floating_point() else value.float()
+    low, high = levels
+    return torch.rsub(value, low, alpha=low - high)
+
+
+def one_hot(classes: Tensor, count: int, height: float = 1.0) -> Tensor:
+    """Returns classes [batch, *shape] as floats [batch, count, *shape]: one of them is `height`, the others are 0.
+
+    `torch.nn.functional.one_hot` makes integers, after it has asked for the largest class.
+    """
+    zeros = torch.zeros(len(classes), count, *classes.shape[1:], device=classes.device)
+    return zeros.scatter_(1, classes.unsqueeze(1), height)
+
+
+def positive(raw: Tensor) -> Tensor:
+    """Returns positive numbers of any numbers; 1 of zeros."""
+    return F.softplus(raw + math.log(math.e - 1.0))

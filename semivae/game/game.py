@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from semivae.game.average import MovingAverage
-from semivae.game.evidence import evidence_of, marginal_log_prob
+from semivae.game.evidence import log_likelihoods, marginal_log_prob
 from semivae.game.graphs import PlayerName
 from semivae.game.ladder import with_shared_features
 from semivae.game.losses import Losses, Term, total_of
@@ -78,9 +78,7 @@ class Game(nn.Module):
         labelled_losses: Mapping[tuple[str, str], LabelledLoss] | None = None,
     ) -> None:
         super().__init__()
-        if {id(parameter) for parameter in decoder.parameters()} & {
-            id(parameter) for parameter in encoder.parameters()
-        }:
+        if not set(decoder.parameters()).isdisjoint(encoder.parameters()):
             raise ValueError("the decoder and the encoder share parameters; give each player networks of its own")
         self.decoder, self.encoder, self.plan = decoder, encoder, plan
         self.weights, self.views = dict(weights or {}), dict(views or {})
@@ -195,7 +193,7 @@ class Game(nn.Module):
 
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
         """Returns the log-likelihood of a lesson's evidence, by label, [batch, classes], nats."""
-        return evidence_of(self.decoder, sample, lesson.evidence)
+        return log_likelihoods(self.decoder, sample, lesson.evidence)
 
     def _teacher_loss(self, lesson: Lesson, step: Step) -> Asking[Losses]:
         """Returns the loss of the encoder on labels that the EMA teacher gives to one stream's images."""

@@ -92,7 +92,11 @@ def observed_after(
     name: str, factors: Sequence[Factor], evidence: Sequence[Factor], observed: Iterable[str]
 ) -> list[str]:
     """Returns the observed descendants of a variable, evidence included, but for evidence of the variable itself."""
-    after = _descendants((*factors, *evidence), name) - set(evidence_of((name,), evidence))
+    family = {name}
+    for factor in (*factors, *evidence):  # in ancestral order, so one pass reaches all descendants
+        if family & set(factor.given):
+            family.add(factor.target)
+    after = family - {name, *evidence_of((name,), evidence)}
     return [other for other in observed if other in after]
 
 
@@ -103,11 +107,3 @@ def with_ancestors(names: set[str], factors: Sequence[Factor]) -> set[str]:
         if factor.target in family:
             family |= set(factor.given)
     return family
-
-
-def _descendants(factors: Iterable[Factor], name: str) -> set[str]:
-    family = {name}
-    for factor in factors:  # in ancestral order, so one pass reaches all descendants
-        if family & set(factor.given):
-            family.add(factor.target)
-    return family - {name}

@@ -97,17 +97,17 @@ def lower_bound(decoder: Player, encoder: Player, observed: Sample) -> tuple[Ten
     shared = with_shared_features([encoder[name] for name in encoder.names if name not in observed], observed)
     scored = [name for name in decoder.names if name in observed]
     for name in encoder.names:
-        if name in sample or any(given.name not in sample for given in encoder[name].given):
+        if name in sample or not encoder[name].parents.issubset(sample):
             continue
         posterior = encoder[name]({**shared, **sample})
-        if all(given.name in sample for given in decoder[name].given):
+        if decoder[name].parents.issubset(sample):
             terms["encoder", name] = -divergence(posterior, decoder[name](sample))
         else:
             terms["encoder", name] = entropy(posterior)
             scored.append(name)
         sample[name] = differentiable_draw(posterior)
     for name in scored:
-        if all(given.name in sample for given in decoder[name].given):
+        if decoder[name].parents.issubset(sample):
             terms["decoder", name] = log_prob_of(decoder[name](sample), sample[name])
     batch = len(next(iter(observed.values())))
     return sum(terms.values(), start=torch.zeros(batch, device=next(iter(observed.values())).device)), terms
@@ -121,11 +121,11 @@ def leave_one_out_bound(
     sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated)
     log_q: dict[str, Tensor] = {}
     for name in encoder.names:
-        if name not in sample and all(given.name in sample for given in encoder[name].given):
+        if name not in sample and encoder[name].parents.issubset(sample):
             posterior = encoder[name](sample)
             sample = {**sample, name: sample_rows(posterior)}
             log_q[name] = posterior.log_prob(sample[name])
-    known = [name for name in decoder.names if {name, *(g.name for g in decoder[name].given)} <= set(sample)]
+    known = [name for name in decoder.names if {name, *decoder[name].parents}.issubset(sample)]
     log_p = decoder.log_prob(sample, known)
     start = torch.zeros(len(next(iter(repeated.values()))), device=next(iter(repeated.values())).device)
     sum_p, sum_q = sum(log_p.values(), start=start), sum(log_q.values(), start=start)

@@ -7,15 +7,13 @@ far up an example is, and how sure that is. Neighbouring grades share what is le
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from semivae.game.distributions import VoidableCategorical
-from semivae.game.family import Family
+from semivae.game.family import Family, positive
 from semivae.variables import Variable
 
 SMALLEST_SCALE = 1e-2
@@ -72,7 +70,7 @@ class CumulativeLink(nn.Module):
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         """Returns log-probabilities of the grades, [batch, classes], in float32."""
         location, raw_scale = self.net(images, vectors).float().chunk(2, dim=1)
-        scale = F.softplus(raw_scale + math.log(math.e - 1.0)) + SMALLEST_SCALE  # about 1 of zeros
+        scale = positive(raw_scale) + SMALLEST_SCALE
         return grade_log_probs((self.thresholds() - location) / scale)
 
 

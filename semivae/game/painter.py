@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from semivae.game.average import MovingAverage
 from semivae.game.conditionals import Conditional
-from semivae.game.evidence import evidence_of
+from semivae.game.evidence import log_likelihoods
 from semivae.game.flow import FlowConditional, FlowDistribution
 from semivae.game.game import Game, Step
 from semivae.game.graphs import PlayerName
@@ -98,7 +98,7 @@ class Painting(Game):
         self.painter_average.follow(self._painter[0].flow)
 
     def _evidence(self, lesson: Lesson, sample: Sample) -> dict[str, Tensor]:
-        return evidence_of(self._finished[0], sample, lesson.evidence)
+        return log_likelihoods(self._finished[0], sample, lesson.evidence)
 
     def _samples(self, lessons: Sequence[Lesson], step: Step) -> dict[Lesson, Sample]:
         """Returns what each lesson scores, with the decoder's draft beside it."""

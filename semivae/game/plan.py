@@ -97,19 +97,19 @@ def derive_plan(decoder: Sequence[Factor], encoder: Sequence[Factor], streams: S
 
 def _lessons(graphs: Graphs, stream: StreamGraph) -> Iterator[Lesson]:
     """Yields the lessons of one stream; some score nothing."""
-    yield _completed_lesson(graphs, stream, "decoder")
-    yield _completed_lesson(graphs, stream, "encoder")
-    yield from _evidence_lessons(graphs, stream)
+    evidence = evidence_in(graphs, stream.observes)
+    yield _completed_lesson(graphs, stream, "decoder", evidence)
+    yield _completed_lesson(graphs, stream, "encoder", ())  # the decoder draws nothing from evidence
+    yield from _evidence_lessons(graphs, stream, evidence)
     if stream.pseudo_label is not None:
         label = (stream.pseudo_label,)
-        evidence = evidence_of(label, evidence_in(graphs, stream.observes))
-        yield Lesson(stream.name, "encoder", label, label, self_training=True, vote=stream.vote, evidence=evidence)
+        seen = evidence_of(label, evidence)
+        yield Lesson(stream.name, "encoder", label, label, self_training=True, vote=stream.vote, evidence=seen)
 
 
-def _completed_lesson(graphs: Graphs, stream: StreamGraph, learner: PlayerName) -> Lesson:
+def _completed_lesson(graphs: Graphs, stream: StreamGraph, learner: PlayerName, evidence: Sequence[Factor]) -> Lesson:
     """Returns what a player scores on what the stream shows, completed by the other player where that may draw."""
     own, other, observed = graphs[learner], graphs[OTHER_PLAYER[learner]], stream.observes
-    evidence = evidence_in(graphs, observed) if learner == "decoder" else ()
     draws = drawable(other, observed)
     sees_all = (variables_of((*other, *evidence)) | stream.through).issuperset(observed)
     if not sees_all or any(observed_after(name, other, evidence, observed) for name in draws):
@@ -126,17 +126,16 @@ def _completed_lesson(graphs: Graphs, stream: StreamGraph, learner: PlayerName) 
     return Lesson(stream.name, learner, draws, scores, evidence=evidence_of(draws, evidence))
 
 
-def _evidence_lessons(graphs: Graphs, stream: StreamGraph) -> Iterator[Lesson]:
+def _evidence_lessons(graphs: Graphs, stream: StreamGraph, evidence: Sequence[Factor]) -> Iterator[Lesson]:
     """Yields the encoder's lessons from evidence of labels that the stream does not show, but that its images tell."""
-    evidence, observed = evidence_in(graphs, stream.observes), stream.observes
     for factor in graphs["encoder"]:
         label = (factor.target,)
         if (
             factor.learnable
-            and factor.target not in observed
-            and set(observed).issuperset(factor.given)
+            and factor.target not in stream.observes
+            and set(stream.observes).issuperset(factor.given)
             and ("encoder", factor.target) not in stream.without
-            and evidence_of(label, evidence)
-            and not observed_after(factor.target, graphs["encoder"], evidence, observed)
+            and (seen := evidence_of(label, evidence))
+            and not observed_after(factor.target, graphs["encoder"], evidence, stream.observes)
         ):
-            yield Lesson(stream.name, "encoder", (), label, evidence=evidence_of(label, evidence))
+            yield Lesson(stream.name, "encoder", (), label, evidence=seen)

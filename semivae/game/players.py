@@ -77,16 +77,15 @@ class Player(nn.Module):
         ]
         for name in self.names:
             conditional = self[name]
-            needed = {name, *(given.name for given in conditional.given)}
+            needed = {name, *conditional.parents}
             lacking = [index for index, sample in enumerate(completed) if needed - sample.keys() == {name}]
             given = [completed[index] for index in lacking]
             found = distributions_to_draw(conditional, given, [batches[index] for index in lacking])
             for index, distribution in zip(lacking, found, strict=True):
                 known = {} if evidence is None else evidence[index]
                 completed[index][name] = conditional.value_of(distribution, sampled, known.get(name))
-            for index, sample in enumerate(samples):
-                if self._may_fill(name, sample):
-                    completed[index][name] = self._filled(name, completed[index], sampled)
+            for shown, sample in zip(samples, completed, strict=True):
+                self._fill(name, shown, sample, sampled)
         for sample in completed:
             sample.pop(FEATURES, None)
         return completed
@@ -100,24 +99,22 @@ class Player(nn.Module):
         """
         filled = dict(sample)
         for name in self.names:
-            if self._may_fill(name, sample):
-                filled[name] = self._filled(name, filled)
+            self._fill(name, sample, filled)
         return filled
 
-    def _may_fill(self, name: str, sample: Sample) -> bool:
-        """Returns whether a known variable may have unknown bits that this player can draw."""
-        if name not in sample or not self[name].target.is_bit_vector:
-            return False
-        children = {other for other in self.names if name in {given.name for given in self[other].given}}
-        return sample.keys().isdisjoint(children) and sample.keys() >= {given.name for given in self[name].given}
-
-    def _filled(self, name: str, sample: Sample, sampled: bool = False) -> Tensor:
-        value = sample[name]
+    def _fill(self, name: str, shown: Sample, completed: Sample, sampled: bool = False) -> None:
+        """Draws the unknown bits of a vector that is shown into a sample, if they can be drawn given what is shown."""
+        if name not in shown or not self[name].target.is_bit_vector:
+            return
+        children = {other for other in self.names if name in self[other].parents}
+        if not children.isdisjoint(shown) or not self[name].parents.issubset(shown):
+            return
+        value = shown[name]
         unknown = value == VOID
         whole = current_shard().count == 1  # or all shards draw, so that they go on drawing alike
-        if whole and value.device.type == "cpu" and not unknown.any():  # on a GPU, to ask is to wait
-            return value
-        return torch.where(unknown, self[name].draw(sample, len(value), sampled).to(value), value)
+        if not whole or value.device.type != "cpu" or unknown.any():  # on a GPU, to ask is to wait
+            drawn = self[name].draw(completed, len(value), sampled).to(value)
+            completed[name] = torch.where(unknown, drawn, value)
 
     def log_prob(self, sample: Sample, targets: Iterable[str]) -> dict[str, Tensor]:
         """Returns the log-probability of each target given its parents, [batch], nats per sample."""

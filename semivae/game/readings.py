@@ -65,7 +65,7 @@ def distributions_to_draw(
 
 def _parameters_of(conditional: Conditional, samples: Sequence[Sample]) -> Tensor:
     """Returns the parameters of a factor with parents given several samples, one after the other."""
-    read = {*(variable.name for variable in conditional.given), *conditional.also_reads}
+    read = {*conditional.parents, *conditional.also_reads}
     together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0] if name in read}
     return conditional.parameters_of(together).float()  # for log-probabilities, also where networks run in bfloat16
 

@@ -191,7 +191,7 @@ def information_bits(decoder: Player, encoder: Player, codes: Iterable[str], sam
     bits = {}
     for name in codes:
         both = name in encoder and name in decoder
-        if not both or not {name, *(given.name for given in encoder[name].given)} <= set(sample):
+        if not both or not encoder[name].parents.union({name}).issubset(sample):
             continue
         gain = encoder.log_prob(sample, [name])[name] - decoder.log_prob(sample, [name])[name]
         bits[name] = gain.mean().item() / math.log(2.0)

@@ -20,7 +20,7 @@ def further_labels(run: TrainedModel) -> list[str]:
     known = set(run.roles.inputs)
     found: list[str] = []
     for name in run.encoder.names:
-        if name in run.roles.labels and known.issuperset(variable.name for variable in run.encoder[name].given):
+        if name in run.roles.labels and known.issuperset(run.encoder[name].parents):
             known.add(name)
             found.append(name)
     return [name for name in found if name != run.roles.label]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Categorical
 
-from semivae.game.families import one_hot
+from semivae.game.family import one_hot
 from semivae.parallel.shards import current_shard
 
 DECAY = 0.98  # of the running frequencies, per step: an average over some 50 batches

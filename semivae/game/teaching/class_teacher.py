@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from semivae.game.distributions import categorical_of, most_likely, with_evidence
-from semivae.game.families import one_hot
+from semivae.game.family import one_hot
 from semivae.game.players import Player
 from semivae.game.readings import Asking
 from semivae.game.teaching.alignment import align_distribution

@@ -73,7 +73,7 @@ def draw_and_score(
     completed = dict(with_shared_features([player[name] for name in drawn], sample))
     scores: dict[str, Tensor] = {}
     for name in drawn:
-        if all(given.name in completed for given in player[name].given):
+        if player[name].parents.issubset(completed):
             once = {image: fewer[image] for image in player[name].takes_fewer_of(fewer)}
             distribution = player[name].to_draw({**completed, **once}, len(next(iter(sample.values()))))
             completed[name] = sample_rows(distribution)
@@ -89,7 +89,7 @@ def _codes_of(decoder: Player, encoder: Player, observed: Collection[str], label
     while waiting:
         name = waiting.pop()
         players = (decoder,) if name in known else (decoder, encoder)
-        new = {given.name for player in players if name in player for given in player[name].given} - needed
+        new = {parent for player in players if name in player for parent in player[name].parents} - needed
         needed |= new
         waiting.extend(new)
     return needed - known
