@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -48,6 +49,7 @@ WARM = (
 OPTIONS = ("-x", "-q", "-o", "addopts=", "-m", "not slow", "-p", "no:cacheprovider")
 EQUIVALENT = re.compile(r"^- `(?P<file>[^`]+)`: `(?P<before>.+)` -> `(?P<after>.+)`: .+$", re.MULTILINE)
 SURVIVED, KILLED, SLOW = "survived", "killed", "out of time"
+OUT_OF_TIME = (signal.SIGXCPU, signal.SIGALRM)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,7 +61,7 @@ def main(
     ] = None,
     root: Annotated[Path, typer.Option(help="The tree to test; it is copied, and never changed.")] = Path(),
     log: Annotated[Path, typer.Option(help="Verdicts, one JSON object a line.")] = Path("runs/mutation.jsonl"),
-    limit: Annotated[int, typer.Option(help="Seconds that the tests of one mutant may take.")] = 120,
+    limit: Annotated[int, typer.Option(help="Seconds of a processor that the tests of one mutant may take.")] = 120,
     survivors: Annotated[bool, typer.Option(help="Test those again that have survived.")] = False,
     sample: Annotated[int | None, typer.Option(help="Test, and report, a random sample of so many.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of the sample.")] = 0,
@@ -139,7 +141,7 @@ def judge(tree: Path, covering: Covering, name: str, mutant: Mutant, limit: int,
     finally:
         path.write_text(original)
         os.utime(path, (written, written))
-    key, verdict = key_of(name, mutant), SURVIVED if code == 0 else SLOW if code == -signal.SIGALRM else KILLED
+    key, verdict = key_of(name, mutant), SURVIVED if code == 0 else SLOW if -code in OUT_OF_TIME else KILLED
     row = {
         "key": key,
         "file": name,
@@ -161,14 +163,16 @@ def run_tests(tree: Path, tests: Sequence[str], limit: int, plugins: Sequence[ob
     Args:
         tree: the folder to run in.
         tests: names of tests, those of a file side by side, or of files.
-        limit: seconds that they may take; 0: any.
+        limit: seconds of a processor that they may take, which a busy machine does not shorten; 0: any.
         plugins: of pytest, for a run that is recorded as one; others end with the first file that fails.
     """
     child = os.fork()
     if not child:
         try:
             os.chdir(tree)
-            signal.alarm(limit)
+            if limit:
+                resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
+                signal.alarm(10 * limit)  # for what waits for ever
             sys.path.insert(0, str(tree))
             sys.dont_write_bytecode = limit > 0
             for name in [name for name in sys.modules if name.split(".")[0] in ("semivae", "tests", "benchmarks")]:
