@@ -247,6 +247,7 @@ def test_a_name_may_look_like_a_number_or_a_sign() -> None:
     [
         ("beard", "y: attribute 'beard' is unknown; the attributes are smiling, hat, glasses; !NAME says"),
         ("!beard,hat", "attribute 'beard' is unknown"),
+        ("!smilling", "attribute 'smilling' is unknown; did you mean smiling\\?"),
         ([0, 2, 0], "attributes are 0, 1, or -1 where they are unknown"),
         ([0, -0.5, 0], "attributes are 0, 1, or -1 where they are unknown"),
         ([0, 1], "the value has shape"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -170,3 +171,7 @@ def test_places_that_are_no_folder_are_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "one.png", 0)
     with pytest.raises(DataError, match=r"neither a folder nor a .zip"):
         read(tmp_path, "one.png")
+    os.mkfifo(tmp_path / "pipe.zip")
+    for name in ("pipe.zip", os.devnull):
+        with pytest.raises(DataError, match=r"is a pipe, a device or a socket; save what it gives as a file"):
+            read(tmp_path, name)

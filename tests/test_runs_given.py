@@ -76,3 +76,16 @@ def test_classes_called_like_numbers_and_truth_are_given_as_they_are_written() -
         number("false")
     codes = numbers(UserValue("h", given_values(["h=[1e-1, 01]"])["h"], 3, CODE.model_copy(update={"shape": (2,)})))
     assert codes.tolist() == [[pytest.approx(0.1), 1.0]] * 3
+
+
+def test_a_class_that_is_nearly_named_is_asked_about() -> None:
+    variable, names = CLASS.model_copy(update={"classes": 3}), ("Cat", "dog", "12")
+
+    def refusal(value: object) -> str:
+        with pytest.raises(RunError) as error:
+            class_numbers(UserValue("y", value, 1, variable, names))
+        return str(error.value)
+
+    assert refusal("cats") == "y: class 'cats' is unknown; did you mean Cat?; the classes are Cat, dog, 12"
+    for value in ("bird", 13, False):
+        assert "did you mean" not in refusal(value)

@@ -19,7 +19,7 @@ from semivae.data.paths import reachable
 from semivae.errors import RunError
 from semivae.recipe.folder_source import Fit
 from semivae.recipe.schema import VariableSpec
-from semivae.text import count_of, join_names, short_repr
+from semivae.text import count_of, join_names, nearest, short_repr
 from semivae.variables import VOID
 
 
@@ -102,8 +102,14 @@ def class_number(name: str, entry: Any, classes: int, names: Sequence[str]) -> i
             return list(names).index(str(number))
     if number is None or not 0 <= number < classes:
         known = ", ".join(names) if names else f"0 to {classes - 1}"
-        raise RunError(f"{name}: class {short_repr(entry)} is unknown; the classes are {known}")
+        raise RunError(f"{name}: class {short_repr(entry)} is unknown{_meant(entry, names)}; the classes are {known}")
     return number
+
+
+def _meant(entry: Any, names: Sequence[str]) -> str:
+    """Returns `; did you mean NAME?` for a text that is nearly one of the names; otherwise nothing."""
+    near = nearest(entry, names) if isinstance(entry, str) else None
+    return f"; did you mean {near}?" if near else ""
 
 
 # Attributes ----------------------------------------------------------------------------------------------------------
@@ -133,8 +139,9 @@ def attribute_values(given: UserValue) -> Tensor:
             vector[list(names).index(name)] = 1.0 if name == entry else 0.0
         elif entry not in ("", OPEN):
             raise RunError(
-                f"{given.name}: attribute {short_repr(name)} is unknown; the attributes are {join_names(names, 20)}; "
-                f"{ABSENT}NAME says that one is absent, and {OPEN} that those not named are unknown"
+                f"{given.name}: attribute {short_repr(name)} is unknown{_meant(name, names)}; the attributes are "
+                f"{join_names(names, 20)}; {ABSENT}NAME says that one is absent, and {OPEN} that those not named are "
+                "unknown"
             )
     return vector.expand(given.count, -1).clone()
 

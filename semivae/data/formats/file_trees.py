@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from semivae.data.formats.regular_files import MOST_BYTES, read_regular
+from semivae.data.formats.regular_files import MOST_BYTES, read_regular, refuse_no_file
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 
@@ -71,6 +71,7 @@ def open_files(path: Path) -> Iterator[Files]:
         with archive:
             yield _in_zip(path, archive)
     elif path.exists():
+        refuse_no_file(path)
         raise DataError(f"{path.absolute()} is neither a folder nor a .zip file")
     else:
         raise DataError(f"there is no folder {path.absolute()}")
