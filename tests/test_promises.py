@@ -15,11 +15,13 @@ from typer.testing import CliRunner, Result
 import semivae
 from semivae.api import Run
 from semivae.classification import Classifier
+from semivae.classification.more_validation import more_validation
 from semivae.classification.trust import Validated, sets_of
 from semivae.cli import app
 from semivae.cli.kinds.class_promises import joined_set
 from semivae.errors import DataError, RunError
 from semivae.generative.features_novelty import distances, neighbour_distances, reference_features
+from semivae.recipe import change_recipe
 
 SMALL = """
 source: {name: digits}
@@ -177,7 +179,11 @@ def test_validation_images_are_no_references_and_familiar(tiny_run: Run) -> None
     [
         (["--coverage", "95"], 2, "'95' is no share between 0 and 1; write it as 95% or 0.95"),
         (["--at-most-error", "none"], 2, "'none' is no share"),
-        (["--coverage", "99.9%"], 1, "needs 999 or more: train with --set split.validation=999"),
+        (
+            ["--coverage", "99.9%"],
+            1,
+            "needs 999 or more, better ten times as many: train with --set split.validation=1247,",
+        ),
         (["--coverage", "99.9%"], 1, "ask for at most 99.5%"),
         (["--at-most-error", "1%"], 1, "it needs 299 without a mistake, and 200 promise 1.49% at best"),
         (["--at-most-error", "2%"], 1, "too many are taken wrongly; "),
@@ -218,6 +224,26 @@ def test_runs_without_validation_examples_say_so(tmp_path: Path) -> None:
     assert "no prediction sets" in command("evaluate", run.path).stdout
     with pytest.raises(RunError, match="0 validation images are too few to compare with; 20 are needed"):
         distances(run, run.dataset().test["x"][:2])
+
+
+@pytest.mark.parametrize(
+    ("labelled", "counts", "advice"),
+    [
+        (50, (50, 1047, 0), "train with --set split.validation=200, or leave it"),
+        (50, (50, 100, 0), "train with --set split.validation=100, or leave it"),
+        ("all", (90, 0, 0), "train with --set split.validation=45, or leave it"),
+        ("all", (6, 0, 0), "its data have 6 labelled images, too few for that, so leave it"),
+        (50, (50, 10, 9), "its data have 69 labelled images, too few for that, so leave it"),
+        ("all", (60, 0, 9), "put more examples into the validation part of its data, or leave it"),
+    ],
+)
+def test_no_more_validation_examples_are_asked_for_than_the_data_have(
+    tiny_run: Run, labelled: int | str, counts: tuple[int, int, int], advice: str
+) -> None:
+    own = 0 if advice.startswith("put") else counts[2]
+    run = Run.of(tiny_run)
+    run.recipe = change_recipe(run.recipe, {"split.labelled": labelled, "split.validation": own})
+    assert more_validation(run, instead="leave it", counts=counts) == advice
 
 
 def test_exports_hold_the_threshold(trained: Run, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_maps_cannot_be_calibrated_on_nothing(run: Run, data: Path, tmp_path: Pa
         (8, 0, "its data have 15 labelled images, too few for that, so go without calibration and vote"),
     ):
         with pytest.raises(RunError, match=advice):
-            refuse_few_validation_images(few, labelled, unlabelled, 7)
+            refuse_few_validation_images(few, (labelled, unlabelled, 7))
     unread = Run.load(few.path, device="cpu", data_root=tmp_path / "no data")  # the answer needs no data
     with pytest.raises(RunError, match="keeps 7 images for validation"):
         unread.classifier(calibrate=True)

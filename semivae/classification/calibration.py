@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
+from semivae.classification.more_validation import more_validation
 from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
 from semivae.data.splits import recorded_counts
 from semivae.errors import DataError, RunError
@@ -95,7 +96,7 @@ def _is_replaced(old: dict[str, Any], entry: dict[str, Any]) -> bool:
 def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
     """Returns a calibration as `calibration_of` does, but always chosen anew, and not kept."""
     if (counts := recorded_counts(run.path / SPLIT_FILE)) is not None:
-        refuse_few_validation_images(run, *counts)  # before the data are read, which may take minutes
+        refuse_few_validation_images(run, counts)  # before the data are read, which may take minutes
     try:
         dataset = run.dataset()
         split = run.split()
@@ -105,7 +106,7 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
             f"run `semivae evaluate {run.path} --calibrate` once where the data are:\n{error}"
         ) from error
     rows = split.validation
-    refuse_few_validation_images(run, len(split.labelled), len(split.unlabelled), len(rows))
+    refuse_few_validation_images(run, (len(split.labelled), len(split.unlabelled), len(rows)))
     least = run.task.fewest_to_calibrate
     places = math.prod(run.recipe.variables[run.label].shape or ())
     most = max(least, LARGEST_PART // (places * len(run.classes)))
@@ -130,26 +131,20 @@ def choose_calibration(run: TrainedModel, draws: int = 0) -> Calibration:
     )
 
 
-def refuse_few_validation_images(run: TrainedModel, labelled: int, unlabelled: int, validation: int) -> None:
+def refuse_few_validation_images(run: TrainedModel, counts: tuple[int, int, int]) -> None:
     """Raises RunError if a run has too few validation images for a calibration, with advice that its data allow.
 
     Args:
         run: the run.
-        labelled, unlabelled, validation: the sizes of the parts of its split; the labels of all three are known.
+        counts: of labelled, unlabelled and validation examples; the labels of all three are known.
     """
     least = run.task.fewest_to_calibrate
-    if validation >= least:
-        return
-    total = labelled + unlabelled + validation
-    free = total // 2 if run.recipe.split.labelled == "all" else total - labelled
-    advice = f"train with --set split.validation={min(4 * least, free)}, or go without calibration and vote"
-    if free < least:
-        known = count_of(total, *run.nouns, before="labelled")
-        advice = f"its data have {known}, too few for that, so go without calibration and vote"
-    raise RunError(
-        f"{run.path}: the split keeps {count_of(validation, *run.nouns)} for validation, and a calibration needs "
-        f"{least} or more; {advice}"
-    )
+    if counts[2] < least:
+        advice = more_validation(run, least, 4 * least, "go without calibration and vote", counts)
+        raise RunError(
+            f"{run.path}: the split keeps {count_of(counts[2], *run.nouns)} for validation, and a calibration needs "
+            f"{least} or more; {advice}"
+        )
 
 
 def known_places(terms: Sequence[Floats], labels: NDArray[np.int64]) -> tuple[list[Floats], NDArray[np.int64]]:

@@ -35,6 +35,7 @@ from semivae.classification.conformal import (
     threshold_of,
     uniform_of,
 )
+from semivae.classification.more_validation import more_validation
 from semivae.classification.posterior import refuse_by_kind
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
@@ -129,7 +130,7 @@ class Validated:
         if not len(rows):
             raise RunError(
                 f"{run.path}: the split keeps no labelled examples for validation, and nothing can be promised without "
-                "them; train with --set split.validation=200"
+                f"them; {more_validation(run)}"
             )
         images = run.examples({name: values[rows] for name, values in train.items()})
         labels = np.asarray(train[run.label][rows], dtype=np.int64)
@@ -163,11 +164,11 @@ class Validated:
         count, needed = len(chosen), fewest(coverage)
         if count < needed:
             enough = needed if score == "aps" else math.ceil(needed * TUNING / (TUNING - 1)) + 1
+            run, least = self.classifier.run, f"ask for at most {percent(_floored(count / (count + 1)))}"
             raise RunError(
-                f"{self.classifier.run.path}: {count_of(len(rows), *EXAMPLES, before='labelled validation')} cannot "
-                f"promise a coverage of "
-                f"{percent(coverage)}; it needs {enough} or more: train with --set split.validation={enough}, "
-                f"better ten times as many, or ask for at most {percent(_floored(count / (count + 1)))}"
+                f"{run.path}: {count_of(len(rows), *EXAMPLES, before='labelled validation')} cannot promise a coverage "
+                f"of {percent(coverage)}; it needs {enough} or more, better ten times as many: "
+                f"{more_validation(run, enough, 10 * enough, least)}"
             )
         probabilities, penalty = np.exp(self.log_posterior), NONE
         if score == "raps":
@@ -189,8 +190,8 @@ class Validated:
         found = choose_threshold(odds, right, at_most_error)
         if found is not None:
             return found
-        count, needed = len(self.labels), fewest_answered(at_most_error)
-        where = f"{self.classifier.run.path}: an error of at most {percent(at_most_error)} cannot be promised"
+        run, count, needed = self.classifier.run, len(self.labels), fewest_answered(at_most_error)
+        where = f"{run.path}: an error of at most {percent(at_most_error)} cannot be promised"
         at_best = least_promise(odds, right)
         instead = (
             "no error can be promised" if at_best is None else f"the least that can be promised is {percent(at_best)}"
@@ -199,8 +200,7 @@ class Validated:
             raise RunError(
                 f"{where} with {count_of(count, *EXAMPLES, before='labelled validation')}: with {CONFIDENCE:.0%} "
                 f"confidence it needs {needed} without a mistake, and {count} {either(count, 'promises', 'promise')} "
-                f"{least_error(count):.2%} at best; train with --set split.validation={2 * needed} or more. With "
-                f"these, {instead}"
+                f"{least_error(count):.2%} at best; {more_validation(run, needed, 2 * needed)}. With these, {instead}"
             )
         raise RunError(
             f"{where} with {CONFIDENCE:.0%} confidence: among the surest of the {count} labelled validation examples "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semivae.classification.conformal import p_values_of
+from semivae.classification.more_validation import more_validation
 from semivae.classification.posterior import embed, label_parameters, refuse_by_kind
 from semivae.data.hashing import random_subset
 from semivae.data.inputs.examples import Examples
@@ -56,8 +57,8 @@ def distances(run: TrainedModel, images: Tensor) -> Distances:
     if len(rows) < FEWEST:
         raise RunError(
             f"{run.path}: {count_of(len(rows), f'{one} is', f'{many} are', before='validation')} too few to compare "
-            f"with; {FEWEST} are needed: train with --set split.validation=200, or use `semivae novelty`, which "
-            f"compares with test {many}"
+            f"with; {FEWEST} are needed: "
+            + more_validation(run, FEWEST, instead=f"use `semivae novelty`, which compares with test {many}")
         )
     references = reference_features(run)
     found, familiar = (
