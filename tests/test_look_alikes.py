@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from semivae.data.dataset import Dataset, LabelInfo
-from semivae.data.formats.look_alikes import look_alikes, several_doubts
+from semivae.data.formats.look_alikes import look_alikes, several_doubts, yes_or_no_doubts
 from semivae.data.inputs.further_labels import spelling_doubts
 from semivae.data.inputs.table_encoding import NumberColumn
 from semivae.data.sources import load_source
@@ -52,6 +52,23 @@ def test_names_that_look_alike_are_warned_of(tmp_path: Path, names: tuple[str, s
 @pytest.mark.parametrize("names", [("elm", "elms"), ("1", "-1"), ("1", "10"), ("a-b", "ab"), ("neu", "nev"), ("0", "")])
 def test_names_that_look_different_are_not(names: tuple[str, str]) -> None:
     assert look_alikes(names) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("true", "1", "no"), "classes 1, true may stand for one answer, yes; write them alike if they do"),
+        (("Y", "N", "false"), "classes N, false may stand for one answer, no;"),
+    ],
+)
+def test_several_words_for_yes_or_no_are_warned_of(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    found = [warning for warning in of_classes(tmp_path, list(names)).warnings if "one answer" in warning]
+    assert len(found) == 1 and f"column kind: {said}" in found[0]
+
+
+@pytest.mark.parametrize("names", [("yes", "no"), ("0", "1"), ("t", "y", "x"), ("true", "1", "maybe"), ("True", "F")])
+def test_words_for_different_answers_are_not(names: tuple[str, ...]) -> None:
+    assert yes_or_no_doubts(names, "", "classes") == []
 
 
 def test_folders_and_categories_that_look_alike_are_warned_of(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from semivae.text import either, join_names, shortened
 TWINS = "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwАAВBЕEКKМMНHОOРPСCТTХXУYІIЈJЅSαaοoρpνvΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"  # noqa: RUF001
 LATIN = str.maketrans(TWINS[::2], TWINS[1::2])
 UNSEEN = ("Cf", "Cc", "Cn")  # Unicode's categories of signs that nobody sees
+YES_OR_NO = {"yes": {"yes", "y", "true", "t", "1"}, "no": {"no", "n", "false", "f", "0"}}  # as `as_seen` has them
 SEVERAL = ";|,"  # signs that part several labels of one example
 
 
@@ -30,13 +31,14 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def twin_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
-    """Warnings of names that look alike.
+    """Warnings of names that look alike, or that are words for one answer.
 
     Args:
         names: all of them.
         what: where they are, with a verb if it needs one.
         called: what several are called, such as classes.
     """
+    names = list(names)
     groups = look_alikes(names)
     capitals = [name for group in groups if len({name.casefold() for name in group}) == 1 for name in group]
     others = [name for group in groups for name in group if name not in capitals]
@@ -47,6 +49,19 @@ def twin_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
     if others:
         alike = f"look alike but are different texts: {join_names([_told_apart(name) for name in others])}"
         found.append(f"{what}{called} {alike}; write them alike if they are one")
+    return found + yes_or_no_doubts(names, what, called)
+
+
+def yes_or_no_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
+    """Warnings of several words for yes or for no, where all names are such words. Arguments as of `twin_doubts`."""
+    written = {name: as_seen(name) for name in dict.fromkeys(names)}
+    if not set(written.values()) <= YES_OR_NO["yes"] | YES_OR_NO["no"]:
+        return []
+    found = []
+    for meaning, words in YES_OR_NO.items():
+        if len(set(written.values()) & words) > 1:
+            alike = join_names(sorted(name for name, word in written.items() if word in words))
+            found.append(f"{what}{called} {alike} may stand for one answer, {meaning}; write them alike if they do")
     return found
 
 
