@@ -141,7 +141,7 @@ def test_wrong_structures_are_refused(tmp_path: Path) -> None:
     write_parts(tmp_path / "pets")
     pets = tmp_path / "pets"
     (pets / "train" / "bee").mkdir()
-    with pytest.raises(DataError, match="train has classes with no image: bee"):
+    with pytest.raises(DataError, match="train has classes with no image to train on: bee"):
         read(tmp_path, "pets")
     (pets / "train" / "bee").rmdir()
     write_image(pets / "test" / "dog" / "1.png", 0)

@@ -214,7 +214,10 @@ def test_all_mistakes_of_a_folder_are_listed_at_once_and_training_refuses_each(p
     (pets / "Test" / "bee" / "cut.png").write_bytes((pets / "Test" / "bee" / "10.png").read_bytes()[:90])
     report = semivae.inspect(pets)
     empty, unknown, broken = report.mistakes
-    assert "train has classes with no image: emu" in empty and "Test has classes that train has not: fox" in unknown
+    assert (
+        "train has classes with no image to train on: emu" in empty
+        and "Test has classes that train has not: fox" in unknown
+    )
     assert "2 of 44 image files" in broken and set(report.unreadable) == {"train/ant/broken.png", "Test/bee/cut.png"}
     for mistake in report.mistakes:
         with pytest.raises(DataError) as refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.label_files import ordered_classes
@@ -65,18 +65,38 @@ def members_in(files: Files, prefix: str) -> tuple[tuple[str, ...], Labelled]:
 
 
 def _train(files: Files, prefix: str, refuse: Refuse) -> tuple[tuple[str, ...], Labelled]:
-    place = f"{files.place}/{prefix}".rstrip("/")
     classes, members = members_in(files, prefix)
+    tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
+    name = tables[0].rpartition("/")[2] if tables else ""
+    hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
+    refuse_classes(f"{files.place}/{prefix}".rstrip("/"), classes, {label for _, label in members}, refuse, hint)
+    return classes, members
+
+
+def refuse_classes(place: str, classes: Sequence[str], shown: Set[str], refuse: Refuse, hint: str = "") -> None:
+    """Refuses fewer than two classes to train on, and classes without an image.
+
+    Args:
+        place: the folder of their folders.
+        classes: all of them.
+        shown: those that an image shows.
+        refuse: takes each mistake.
+        hint: what else may be meant, where there are fewer than two.
+    """
     if len(classes) < 2:
         held = f"only the folder {classes[0]}" if classes else "no folder"
-        tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
-        name = tables[0].rpartition("/")[2] if tables else ""
-        hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
         refuse(f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}")
-    empty = sorted(set(classes) - {label for _, label in members})
-    if empty:
-        refuse(f"{place} has classes with no image: {join_names(empty)}; add images or remove the folders")
-    return classes, members
+    if empty := sorted(set(classes) - shown):
+        refuse(f"{place} has classes with no image to train on: {join_names(empty)}; add images or remove the folders")
+
+
+def refuse_unknown(place: str, unknown: Sequence[str], classes: Sequence[str], refuse: Refuse) -> None:
+    """Refuses classes of a part to measure on that nothing is trained on."""
+    if unknown:
+        refuse(
+            f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
+            "Rename the folders, or add the classes to train"
+        )
 
 
 def _further(files: Files, prefix: str, classes: Sequence[str], refuse: Refuse) -> Labelled:
@@ -84,12 +104,7 @@ def _further(files: Files, prefix: str, classes: Sequence[str], refuse: Refuse) 
     place = f"{files.place}/{prefix}".rstrip("/")
     found, members = members_in(files, prefix)
     spelt = {composed(name): name for name in classes}
-    unknown = [name for name in found if composed(name) not in spelt]
-    if unknown:
-        refuse(
-            f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
-            "Rename the folders, or add the classes to train"
-        )
+    refuse_unknown(place, [name for name in found if composed(name) not in spelt], classes, refuse)
     if not members:
         refuse(f"{place} has no image in a class folder; add some, or remove it and a part of train is set aside")
     return [(name, spelt[composed(label)]) for name, label in members if composed(label) in spelt]

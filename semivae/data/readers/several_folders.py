@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.inputs.further_labels import BETWEEN, BETWEEN_ATTRIBUTES
-from semivae.data.readers.class_folders import members_in, parts_to_train
+from semivae.data.readers.class_folders import members_in, parts_to_train, refuse_classes, refuse_unknown
 from semivae.data.readers.parts import (
     LabelFolder,
     Labelled,
@@ -215,18 +215,12 @@ def _sorted(images: _Images, own: Mapping[str, str]) -> tuple[dict[Part, Labelle
 
 def _classes(files: Files, tree: _Tree, members: Mapping[Part, Labelled], refuse: Refuse) -> tuple[str, ...]:
     """The classes of y, those of its folder to train on; refuses fewer than two, empty ones, and others elsewhere."""
-    place = f"{files.place}/{tree.train[0]}".rstrip("/")
-    if len(tree.classes) < 2:
-        held = f"only the folder {tree.classes[0]}" if tree.classes else "no folder"
-        refuse(f"{place} holds {held}; the label y needs a folder of images for each class, and at least two classes")
-    if empty := sorted(set(tree.classes) - {called for _, called in members["train"]}):
-        refuse(f"{place} has classes with no image to train on: {join_names(empty)}; add images or remove the folders")
+    refuse_classes(
+        f"{files.place}/{tree.train[0]}".rstrip("/"), tree.classes, {called for _, called in members["train"]}, refuse
+    )
     for part in ("val", "test"):
-        if unknown := sorted({called for _, called in members[part]} - set(tree.classes)):
-            refuse(
-                f"{files.place}: the part {part} of {tree.folder} has classes that are not in its part to train on: "
-                f"{join_names(unknown)}; rename the folders, or add the classes there"
-            )
+        unknown = sorted({called for _, called in members[part]} - set(tree.classes))
+        refuse_unknown(f"{files.place}: the part {part} of {tree.folder}", unknown, tree.classes, refuse)
     return tree.classes
 
 
