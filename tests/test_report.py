@@ -93,6 +93,13 @@ def named_evil(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return semivae.train("table", set=changes, out=folder / "<i>run", data_root=folder, device="cpu")
 
 
+def page_with(run: Run, **changes: dict[str, Any]) -> str:
+    """The page of a run of which some of the diagnosis is changed."""
+    found = findings_of(run)
+    found.numbers["diagnosis"] |= changes
+    return page_of([found]).decode()
+
+
 # What it says ---------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +153,16 @@ def test_the_worst_and_least_sure_are_those_of_the_classifier(tiny_run: Run, tol
     assert likely[worst].max() <= likely[wrong].sort().values[len(worst) - 1] + 1e-6
     least = [row["sure"] for row in run["least_sure"]]
     assert least == pytest.approx(p.max(1).values.sort().values[: len(least)].tolist(), abs=1e-6)
+
+
+def test_codes_have_no_bits_below_none() -> None:
+    """A lower bound below 0 is shown as 0, by its number, in words and as a bar; `semivae diagnose` says so too."""
+    page = page_with(kept_run("table"), bits={"h": {"in_use": -7.25, "at_most": 4.0}})
+    section = page[page.index('<section id="codes">') : page.index('<section id="plan">')]
+    assert "7.25" not in section and '<td class="n">0.00</td>' in section
+    assert 'aria-label="0.00% of the most"' in section and 'class="bar" width="0.0"' in section
+    full = page_with(kept_run("table"), bits={"h": {"in_use": 3.0, "at_most": 4.0}})
+    assert 'aria-label="75.00% of the most"' in full and 'class="bar" width="120.0"' in full
 
 
 def test_counts_are_those_of_the_split(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
