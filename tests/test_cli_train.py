@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from semivae.api import Run
 from semivae.cli import app, main
+from semivae.cli.kinds import shown_as
 from semivae.cli.train_command import resume_hint, seed_numbers
 from semivae.display import ProgressDisplay, progress_table, with_last_validation
 from semivae.training.progress import Progress, clock, progress_line
@@ -95,6 +96,24 @@ def test_seeds_train_one_run_each(tmp_path: Path) -> None:
     again = train("--seeds", "1..2", "--out", tmp_path / "runs", *FEW_STEPS)
     assert again.exit_code == 1
     assert not (tmp_path / "runs/seed2").exists()  # refused before the first of them
+
+
+def test_figures_of_each_kind_are_shown_per_seed() -> None:
+    """Mean and sample standard deviation by hand; a checkpoint that one seed lacks has no column."""
+    for kind, key, shown in (
+        ("classes", "error", ("Test error per split seed", "0 10.00% 1 20.00%", "mean ± std 15.00% ± 7.07%")),
+        ("maps", "mean_iou", ("Mean IoU per split seed", "0 10.00% 1 20.00%", "mean ± std 15.00% ± 7.07%")),
+        ("attributes", "mean_average_precision", ("Mean average precision per split seed", "0 10.00% 1 20.00%")),
+        ("numbers", "rmse", ("RMSE per split seed", "0 0.1 1 0.2", "mean ± std 0.15 ± 0.07071")),
+        ("ordinal", "mae", ("MAE in grades per split seed", "0 0.100 1 0.200", "0.150 ± 0.071")),
+    ):
+        scores = ({key: 0.1, "error": 0.1}, {key: 0.2, "error": 0.2})
+        console = Console(width=200, record=True, file=io.StringIO())
+        reports = {0: {"last": scores[0], "twin": scores[0]}, 1: {"last": scores[1], "twin": None}}
+        console.print(*shown_as(kind).seeds(reports))
+        text = " ".join(console.export_text().replace("─", "").split())
+        assert all(part in text for part in shown), text
+        assert "model" in text and "twin" not in text
 
 
 @pytest.mark.parametrize(

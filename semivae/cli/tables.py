@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from semivae.game.plan import Plan
     from semivae.recipe.schema import Recipe
 
+BAR = 30  # signs of a full bar
 NAMES = {
     "last": "model",
     "calibrated": "model, calibrated",
@@ -84,6 +85,35 @@ def summary(figures: Sequence[float], form: str = ".2%") -> str:
     """Returns mean and sample standard deviation as text, written as `form` says."""
     spread = f" ± {stdev(figures):{form}}" if len(figures) > 1 else ""
     return f"{mean(figures):{form}}{spread}"
+
+
+def seeds_table(reports: Mapping[int, Mapping[str, Any]], key: str, form: str, name: str) -> Table:
+    """Shows a figure of each checkpoint for each split seed, and its mean and standard deviation.
+
+    Args:
+        reports: the evaluations, by seed; a checkpoint that one of them lacks is left out.
+        key: of the figure in the scores of a checkpoint.
+        form: how it is written.
+        name: what it is called.
+    """
+    figures = {
+        each: [report[each][key] for report in reports.values()]
+        for each in NAMES
+        if all(report.get(each) for report in reports.values())
+    }
+    table = new_table("split seed", *(NAMES[each] for each in figures), title=f"{name} per split seed")
+    for seed, *row in zip(reports, *figures.values(), strict=True):
+        table.add_row(str(seed), *(format(figure, form) for figure in row))
+    table.add_section()
+    table.add_row("mean ± std", *(summary(column, form) for column in figures.values()))
+    return table
+
+
+def bar_text(filled: float, mark: float) -> str:
+    """A bar of two fractions: filled as far as the one, with a stroke at the other."""
+    bar = ["━" if (place + 0.5) / BAR < filled else " " for place in range(BAR)]
+    bar[min(BAR - 1, int(mark * BAR))] = "┃"
+    return "".join(bar)
 
 
 def nouns_of(report: Mapping[str, Any]) -> Nouns:

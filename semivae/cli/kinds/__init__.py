@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from semivae.tasks.modules import module_of
+from semivae.tasks.modules import module_of, own_figures
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -82,10 +82,12 @@ def shown_as(kind: str) -> KindOfLabel:
     found: KindOfLabel = module.SHOWN
     if module.__name__.endswith(f".{kind}"):
         return found
-    from semivae.cli.kinds.figures import figures_table, headline_table
+    from semivae.cli.kinds.figures import figures_table
+    from semivae.cli.tables import seeds_table
 
+    key, (name, form) = next(iter(own_figures(task).items()))
     return replace(
         found,
         results=lambda report: [figures_table(report, task), *found.results(report)],
-        seeds=lambda reports: [headline_table(reports, task), *found.seeds(reports)],
+        seeds=lambda reports: [seeds_table(reports, key, form, f"{name[0].upper()}{name[1:]}"), *found.seeds(reports)],
     )

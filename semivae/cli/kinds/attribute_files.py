@@ -27,8 +27,7 @@ def predict_attributes(
     from semivae.classification.posterior import refuse_by_kind
 
     run, names = classifier.run, images.names
-    refuse_by_kind(run, sets=asked.coverage, doubt=asked.novelty)
-    refuse_by_kind(run, sets=asked.at_most_error)
+    refuse_by_kind(run, sets=asked.coverage or asked.at_most_error, doubt=asked.novelty)
     outputs = torch.cat(list(classifier.in_parts(images.values)))
     labels = run.task.named(run.task.predict(outputs, classifier.chosen).numpy(), run.classes).tolist()
     probabilities, facts = outputs.tolist(), classifier.facts() | thresholds_report(classifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, counted, new_table, summary, validation_count
+from semivae.cli.tables import NAMES, counted, new_table, validation_count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,15 +43,4 @@ def attribute_table(report: Mapping[str, Any]) -> Table:
         table.add_row(
             name, f"{row['positives']:,} of {row['known']:,}", precision, f"{row['threshold']:.2f}", f1, *numbers
         )
-    return table
-
-
-def attribute_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Shows mean average precision per split seed, with mean and standard deviation."""
-    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
-    table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean average precision per split seed")
-    for seed, report in reports.items():
-        table.add_row(str(seed), *(f"{report[key][KEY]:.2%}" for key in keys))
-    table.add_section()
-    table.add_row("mean ± std", *(summary([report[key][KEY] for report in reports.values()]) for key in keys))
     return table

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from semivae.cli.kinds.class_promises import choice_line
-from semivae.cli.tables import NAMES, counted, new_table, nouns_of, summary, validation_count
+from semivae.cli.tables import NAMES, bar_text, counted, new_table, nouns_of, validation_count
 from semivae.text import count_of, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-BAR = 30  # signs of a full bar
 
 
 def results_table(report: Mapping[str, Any]) -> Table:
@@ -63,20 +61,8 @@ def reliability_table(report: Mapping[str, Any]) -> Table:
     title = f"Reliability: {NAMES[key]}"
     table = new_table("confidence", nouns_of(report)[1], "right", "0% to 100%", title=title)
     for row in report[key]["reliability"]:
-        bar = ["━" if (place + 0.5) / BAR < row["right"] else " " for place in range(BAR)]
-        bar[min(BAR - 1, int(row["confidence"] * BAR))] = "┃"
-        table.add_row(f"{row['confidence']:.1%}", f"{row['count']:,}", f"{row['right']:.1%}", "".join(bar))
-    return table
-
-
-def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Shows the test error per split seed, with mean and standard deviation."""
-    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
-    table = new_table("split seed", *(NAMES[key] for key in keys), title="Test error per split seed")
-    for seed, report in reports.items():
-        table.add_row(str(seed), *(f"{report[key]['error']:.2%}" for key in keys))
-    table.add_section()
-    table.add_row("mean ± std", *(summary([report[key]["error"] for report in reports.values()]) for key in keys))
+        bar = bar_text(row["right"], row["confidence"])
+        table.add_row(f"{row['confidence']:.1%}", f"{row['count']:,}", f"{row['right']:.1%}", bar)
     return table
 
 

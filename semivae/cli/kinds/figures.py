@@ -30,13 +30,3 @@ def written(scores: Mapping[str, Any], key: str, form: str) -> str:
         return "-"
     interval = scores.get(f"{key}_interval")
     return f"{scores[key]:{form}}" + (f" ({interval[0]:{form}} to {interval[1]:{form}})" if interval else "")
-
-
-def headline_table(reports: Mapping[int, Mapping[str, Any]], task: Task) -> Table:
-    """Shows the first of these figures for each split seed."""
-    key, (name, form) = next(iter(own_figures(task).items()))
-    keys = [each for each in NAMES if all(report.get(each) for report in reports.values())]
-    table = new_table("split seed", *(NAMES[each] for each in keys), title=f"{name} per split seed")
-    for seed, report in reports.items():
-        table.add_row(str(seed), *(written(report[each], key, form) for each in keys))
-    return table

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from semivae.cli.showing import classifier_lines, console, reply
-from semivae.cli.writing import csv_bytes, write_file
-from semivae.errors import RunError
+from semivae.cli.writing import check_target_folder, csv_bytes, make_folder, write_file
 from semivae.text import count_of
 
 if TYPE_CHECKING:
@@ -29,10 +28,7 @@ def check_masks(out: Path | None, overwrite: bool) -> None:
         raise typer.BadParameter(
             "the label is a map, so masks and overlays are written: give a folder", param_hint="--out"
         )
-    if out.is_file():
-        raise RunError(f"{out}: this is a file; give the name of a folder")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise RunError(f"{out}: exists and is not empty; choose another folder, or replace files with --overwrite")
+    check_target_folder(out, overwrite)
 
 
 def predict_masks(
@@ -58,8 +54,7 @@ def predict_masks(
 
     assert out is not None
     run, names, row = classifier.run, images.names, 0
-    refuse_by_kind(run, sets=asked.coverage, doubt=asked.novelty)
-    refuse_by_kind(run, sets=asked.at_most_error)
+    refuse_by_kind(run, sets=asked.coverage or asked.at_most_error, doubt=asked.novelty)
     palette = run_palette(run)
     write_in(out, "palette.txt", palette_text(palette).encode())
     write_in(out, "legend.csv", csv_bytes(["number", "class", "red", "green", "blue"], legend_rows(palette)))
@@ -94,10 +89,7 @@ def mask_names(names: Sequence[str]) -> list[str]:
 
 def write_in(folder: Path, name: str, data: bytes) -> None:
     path = folder / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path.parent}: cannot be made: {error.strerror}") from None
+    make_folder(path.parent)
     write_file(path, data)
 
 

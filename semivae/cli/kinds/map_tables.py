@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, counted, new_table, summary
+from semivae.cli.tables import NAMES, counted, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,14 +47,3 @@ def painted_lines(report: Mapping[str, Any]) -> list[str]:
     return [
         f"Images generated for these masks: {painted['judge']} agrees with {painted['agreement']:.2%} of the pixels"
     ]
-
-
-def map_seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Shows mean IoU per split seed, with mean and standard deviation."""
-    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
-    table = new_table("split seed", *(NAMES[key] for key in keys), title="Mean IoU per split seed")
-    for seed, report in reports.items():
-        table.add_row(str(seed), *(f"{report[key]['mean_iou']:.2%}" for key in keys))
-    table.add_section()
-    table.add_row("mean ± std", *(summary([report[key]["mean_iou"] for report in reports.values()]) for key in keys))
-    return table

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from semivae.cli.tables import NAMES, counted, new_table, nouns_of, validation_count
+from semivae.cli.tables import NAMES, bar_text, counted, new_table, nouns_of, validation_count
 from semivae.text import percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-BAR = 30  # signs of a full bar
 
 
 def results_table(report: Mapping[str, Any]) -> Table:
@@ -42,10 +39,9 @@ def reliability_table(report: Mapping[str, Any]) -> Table:
     table = new_table("promised", "normal", "conformal", "0% to 100%", title="Reliability of intervals: model")
     for row in report["last"]["levels"]:
         held = row.get("covered")
-        bar = ["━" if (place + 0.5) / BAR < (held or 0.0) else " " for place in range(BAR)]
-        bar[min(BAR - 1, int(row["coverage"] * BAR))] = "┃"
+        bar = bar_text(held or 0.0, row["coverage"])
         conformal = "-" if held is None else f"{held:.1%}"
-        table.add_row(percent(row["coverage"]), f"{row['normal']:.1%}", conformal, "".join(bar))
+        table.add_row(percent(row["coverage"]), f"{row['normal']:.1%}", conformal, bar)
     return table
 
 
@@ -67,20 +63,6 @@ def interval_lines(report: Mapping[str, Any]) -> list[str]:
         f"intervals for a coverage of {percent(found['coverage'])} by {validation_count(report, found['count'])} hold "
         f"{found['covered']:.1%} of the numbers ({low:.1%} to {high:.1%})"
     ]
-
-
-def seeds_table(reports: Mapping[int, Mapping[str, Any]]) -> Table:
-    """Shows RMSE per split seed, with mean and standard deviation."""
-    keys = [key for key in NAMES if all(report.get(key) for report in reports.values())]
-    table = new_table("split seed", *(NAMES[key] for key in keys), title="RMSE per split seed")
-    for seed, report in reports.items():
-        table.add_row(str(seed), *(f"{report[key]['rmse']:.4g}" for key in keys))
-    table.add_section()
-    columns = [[report[key]["rmse"] for report in reports.values()] for key in keys]
-    spreads = [f" ± {stdev(column):.2g}" if len(column) > 1 else "" for column in columns]
-    means = [f"{mean(column):.4g}{spread}" for column, spread in zip(columns, spreads, strict=True)]
-    table.add_row("mean ± std", *means)
-    return table
 
 
 def details(report: Mapping[str, Any]) -> list[RenderableType]:
