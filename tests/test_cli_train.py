@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
@@ -107,9 +107,9 @@ def test_figures_of_each_kind_are_shown_per_seed() -> None:
         ("numbers", "rmse", ("RMSE per split seed", "0 0.1 1 0.2", "mean ± std 0.15 ± 0.07071")),
         ("ordinal", "mae", ("MAE in grades per split seed", "0 0.100 1 0.200", "0.150 ± 0.071")),
     ):
-        scores = ({key: 0.1, "error": 0.1}, {key: 0.2, "error": 0.2})
         console = Console(width=200, record=True, file=io.StringIO())
-        reports = {0: {"last": scores[0], "twin": scores[0]}, 1: {"last": scores[1], "twin": None}}
+        first, second = {key: 0.1, "error": 0.1}, {key: 0.2, "error": 0.2}
+        reports: dict[int, dict[str, Any]] = {0: {"last": first, "twin": first}, 1: {"last": second, "twin": None}}
         console.print(*shown_as(kind).seeds(reports))
         text = " ".join(console.export_text().replace("─", "").split())
         assert all(part in text for part in shown), text
