@@ -19,6 +19,7 @@ from semivae.game.losses import Term
 from semivae.game.lower_bound import LowerBound
 from semivae.game.plan import derive_plan
 from semivae.game.players import Player
+from semivae.game.teaching.alignment import RAREST
 from semivae.game.teaching.attribute_teacher import AttributeTeacher, align_bits, bit_curriculum_mask, fitting_offsets
 from semivae.game.teaching.teacher import StreamViews
 from semivae.nets import Mlp
@@ -240,6 +241,23 @@ def test_each_entry_is_learnt_where_the_teacher_is_sure_of_it() -> None:
     teacher, encoder = teacher_of(0.97, 0.5, 0.02, threshold=0.95)
     loss, rate = taught(teacher, encoder)
     assert (loss, rate) == pytest.approx((math.log(2.0) - math.log(0.25), 2 / 3))
+
+
+def test_an_entry_as_sure_as_the_threshold_is_learnt() -> None:
+    teacher, encoder = teacher_of(0.5, 0.5, 0.5, threshold=0.5)
+    assert taught(teacher, encoder)[1] == 1.0
+
+
+def test_attributes_take_no_evidence() -> None:
+    teacher, encoder = teacher_of(0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="the teacher of a takes no evidence"):
+        next(teacher.lesson(encoder, torch.zeros(8, 1, 2, 2), torch.Generator(), 0.0, torch.zeros(8, 3)))
+
+
+def test_an_attribute_that_all_or_none_have_is_aligned_to_all_but_a_thousandth() -> None:
+    spread = torch.linspace(-3.0, 3.0, 101)[:, None].repeat(1, 2)
+    fitted = (spread + fitting_offsets(spread, torch.tensor([0.0, 1.0]))).sigmoid().mean(dim=0)
+    torch.testing.assert_close(fitted, torch.tensor([RAREST, 1.0 - RAREST]), atol=1e-5, rtol=0)
 
 
 def test_soft_targets_keep_the_teachers_doubt() -> None:

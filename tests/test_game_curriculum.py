@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Categorical
 
+from semivae.game.conditionals import NetworkConditional
 from semivae.game.distributions import categorical_of
-from semivae.game.teaching.class_teacher import target_probabilities
+from semivae.game.players import Player
+from semivae.game.teaching.class_teacher import ClassTeacher, target_probabilities
 from semivae.game.teaching.curriculum import curriculum_mask
 from semivae.game.teaching.map_teacher import pixel_curriculum_mask
 from semivae.game.teaching.teacher import StreamViews
+from semivae.nets import Mlp
 from semivae.recipe.streams import PairOfViews
+from semivae.variables import Variable
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
 
 # log-odds of six labels: 1, 2, 3 and 4 for class 0, and 5 and 6 for class 1; class 2 is far behind
@@ -54,6 +59,18 @@ def test_certainty_is_the_margin_before_the_second_class() -> None:
     """The first label has the higher probability, the second the wider margin."""
     labels = Categorical(probs=torch.tensor([[0.52, 0.47, 0.01], [0.5, 0.25, 0.25]]))
     assert curriculum_mask(labels, 0.5).tolist() == [0, 1]
+
+
+def test_a_label_as_sure_as_the_threshold_is_learnt() -> None:
+    """Without weights the encoder's answer is one of four classes, with a probability of a quarter each."""
+    image, four = Variable("x", "bernoulli", (1, 2, 2)), Variable("y", "categorical", (), classes=4)
+    encoder = Player([NetworkConditional(four, (image,), Mlp((1, 2, 2), 0, (4,), ()))])
+    for parameter in encoder.parameters():
+        nn.init.zeros_(parameter)
+    for threshold, share in ((0.25, 1.0), (0.2501, 0.0)):
+        teacher = ClassTeacher("y", replace(PAIR, threshold=threshold), Player([]), encoder)
+        _, parts = teacher.loss(encoder, torch.zeros(3, 1, 2, 2), torch.Generator(), 0.5)
+        assert parts["mask_rate"] == share
 
 
 def test_two_classes_are_enough_for_an_order() -> None:

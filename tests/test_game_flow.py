@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from semivae.game.flow import NOISIEST, FlowConditional, Sampling, cleanest, draw_levels, end_terms, time_of
 from semivae.game.flow_ends import ENDS
@@ -177,8 +179,9 @@ def test_what_is_known_leads_to_what_is_missing() -> None:
 def test_guidance_leads_beyond_the_given_class() -> None:
     given = (Variable("y", "categorical", (), 2),)
     sample = {"y": torch.arange(2).repeat(4000)}
-    for guidance, expected in ((1.0, [2.0, 4.0]), (2.0, [3.0, 7.0]), (0.0, [1.0, 1.0])):
-        sampling = Sampling(steps=3, guidance=guidance, guides=("y",))
+    usual = Sampling(steps=3, guides=("y",))
+    for guidance, expected in ((usual.guidance, [2.0, 4.0]), (2.0, [3.0, 7.0]), (0.0, [1.0, 1.0])):
+        sampling = replace(usual, guidance=guidance)
         flow = FlowConditional(Variable("h", "gaussian", (1,)), given, GuidedVelocity(), sampling)
         torch.manual_seed(0)
         drawn = flow.picture(sample).view(4000, 2).mean(dim=0)
@@ -310,6 +313,16 @@ def test_levels_are_drawn_by_their_density() -> None:
         assert level.min() >= NOISIEST and level.max() <= highest
         assert (1.0 / density).mean().item() == pytest.approx(highest - NOISIEST, rel=0.01)
         assert (level / density).mean().item() == pytest.approx((highest**2 - NOISIEST**2) / 2, abs=0.5)
+
+
+def test_most_levels_lie_around_as_much_noise_as_signal() -> None:
+    """Nine of ten are normal about 0 with a deviation of 2, cut off at both ends; the others are even."""
+    highest = cleanest(ENDS["gaussian"])
+    level, _ = draw_levels(200_000, highest, torch.device("cpu"))
+    for end in (-2.0, 0.0, 2.0):
+        low, here, high = (Normal(0.0, 2.0).cdf(torch.tensor(each)).item() for each in (NOISIEST, end, highest))
+        expected = 0.1 * (end - NOISIEST) / (highest - NOISIEST) + 0.9 * (here - low) / (high - low)
+        assert (level < end).float().mean().item() == pytest.approx(expected, abs=1e-4)  # levels are evenly spread
 
 
 def test_time_and_level_agree() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import NetworkConditional, Prior
+from semivae.game.finite import finite
 from semivae.game.ladder import LadderConditional
 from semivae.game.network_inputs import network_inputs
 from semivae.game.players import Player
@@ -101,6 +102,13 @@ def test_what_is_not_finite_is_not_drawn_from(value: float) -> None:
     conditional = NetworkConditional(CODE, (CLASS, ROW), Fixed(0.0, value))
     with pytest.raises(FloatingPointError, match="the network of h given y, r returns values that are not finite"):
         conditional.draw({"y": torch.zeros(1).long(), "r": torch.zeros(1, 3)}, 1)
+
+
+def test_large_numbers_are_drawn_from_although_their_sum_overflows() -> None:
+    large = torch.full((2, 2), 3e38)
+    assert torch.equal(finite(large, "a network"), large)
+    with pytest.raises(FloatingPointError, match="a network returns values that are not finite"):
+        finite(torch.tensor([3e38, 3e38, -math.inf]), "a network")
 
 
 # Priors and networks -------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_the_average_teaches_without_dropout_although_the_encoder_has_it(again: 
     if again:
         assert game.eval() is game
         assert [player.training for player in (game.decoder, game.encoder)] == [False, False]
-    assert game.train() is game
+    assert game.train() is game and game.encoder_average.train() is game.encoder_average
     assert [player.training for player in (game.decoder, game.encoder)] == [True, True]
     images, generator = batches()["unlabelled"]["x"], torch.Generator()
 

@@ -425,6 +425,20 @@ def test_the_average_on_the_weak_view_teaches_the_encoder_on_the_strong_one() ->
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
 
 
+def test_the_teacher_of_a_number_takes_no_evidence() -> None:
+    views = StreamViews("x", weak=Plus(0.1), strong=Plus(0.5))
+    lesson = NumberTeacher("y", views, reader(1)).lesson(
+        reader(0), torch.zeros(3, 1, 2, 2), torch.Generator(), 0.5, torch.zeros(3, 2)
+    )
+    with pytest.raises(ValueError, match="the teacher of y takes no evidence"):
+        next(lesson)
+
+
+def test_a_teacher_that_is_too_sure_counts_as_sure_to_a_tenth_of_the_deviation() -> None:
+    target, learnt = normal([0.0, 0.0], [0.01, 2.0]), normal([3.0, 3.0], [1.0, 1.0])
+    torch.testing.assert_close(divergence(target, learnt, None), torch.tensor([0.5 * 3.0**2, 0.5 * 1.5**2]))
+
+
 def test_predictions_that_are_not_sure_count_as_nothing() -> None:
     encoder, average = reader(0), reader(1)
     images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -27,7 +27,7 @@ from semivae.data.readers.digits import read_digits
 from semivae.data.splits import load_split, save_split
 from semivae.errors import DataError, RecipeError, RunError, SemivaeError
 from semivae.game.teaching.logit_adjustment import adjust_logits
-from semivae.game.teaching.open_teacher import align_open
+from semivae.game.teaching.open_teacher import STRANGERS_DECAY, align_open
 from semivae.parallel.shards import Shard
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import Recipe
@@ -267,6 +267,19 @@ def test_known_classes_are_aligned_among_those_that_are_no_strangers() -> None:
         moved = align_open(posterior, prior, frequencies, offsets)
     found = torch.bincount(moved.logits.argmax(dim=1), minlength=4) / 4000
     assert (found - prior).abs().max() < 0.01 and (frequencies - prior).abs().max() < 0.01
+
+
+def test_one_alignment_with_strangers_by_hand() -> None:
+    """Of two images one is a stranger, and the other one alone says how frequent the known classes are."""
+    posterior = Categorical(logits=torch.tensor([[1.0, -3.0, 0.0], [-2.0, -5.0, 0.0]]))
+    prior, frequencies, offsets = torch.tensor([0.25, 0.25, 0.5]), torch.tensor([0.25, 0.25, 0.5]), torch.zeros(3)
+    moved = align_open(posterior, prior, frequencies, offsets)
+    torch.testing.assert_close(moved.probs, posterior.probs)  # the offsets are those of the next batch
+    torch.testing.assert_close(frequencies, torch.tensor([0.98 * 0.25 + 0.02 * 0.5, 0.98 * 0.25, 0.5]))
+    change = 0.3 * (math.log(0.5) - torch.tensor([0.51, 0.49]).log())
+    median = (1.0 - 2.0) / 2  # of the margins, as half are strangers
+    expected = [*(change - change.mean()).tolist(), (1.0 - STRANGERS_DECAY) * median]
+    torch.testing.assert_close(offsets, torch.tensor(expected))
 
 
 def test_shards_align_as_the_whole_batch_does() -> None:

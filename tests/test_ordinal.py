@@ -89,6 +89,11 @@ def test_no_answer_is_surer_than_the_smallest_scale() -> None:
     torch.testing.assert_close(near[0, 0], torch.tensor(1.0).sigmoid())
 
 
+def test_what_a_network_says_in_bfloat16_is_linked_in_float32() -> None:
+    link, given = CumulativeLink(Same(), 5), torch.tensor([[0.3, -0.7], [-1.1, 0.4]]).bfloat16()
+    assert torch.equal(link(None, given), link(None, given.float()))
+
+
 def test_far_out_log_probabilities_and_their_gradients_are_finite() -> None:
     ends = torch.tensor([[-80.0, -79.0, -78.5], [60.0, 60.1, 90.0], [0.0, 0.0, 0.0]], requires_grad=True)
     found = grade_log_probs(ends)
