@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from semivae.cli.freed_memory import keep_freed_memory
 from semivae.cli.importing import kept_modules
 from semivae.cli.launching import devices_asked, is_following, train_together, words_without
 from semivae.cli.options import (
@@ -168,6 +169,7 @@ def follow(recipe: str, changes: Sequence[str], out: Path | None, seeds: str | N
 
     folder = out or Path("runs") / Path(recipe).stem
     if seeds is None:
+        keep_freed_memory()
         api.train(recipe, set=changes, out=folder, progress=False, **options)
         return
     raise RunError("several processes train one run; give --seeds without torchrun, or with --devices alone")
@@ -189,6 +191,7 @@ def train_one(shown: Console, recipe: str, changes: Sequence[str], folder: Path,
     from semivae.recipe import read_recipe
 
     read = read_recipe(recipe, changes)  # before torch, whose import takes seconds
+    keep_freed_memory()
     with kept_modules():
         from semivae import api
     from semivae.scenario.plan import plan_of
