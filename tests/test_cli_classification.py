@@ -16,6 +16,7 @@ import semivae
 from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.cli import app
+from semivae.cli.kinds.class_files import predictions_csv
 from semivae.cli.kinds.class_tables import risk_table
 
 COUNTS = ",".join(f"{digit}={count}" for digit, count in enumerate([5, 4, 4, 3, 3, 2, 2, 1, 1, 1]))
@@ -104,6 +105,21 @@ def test_predict_writes_corrected_probabilities(run: Run, images: Path, tmp_path
     out = tmp_path / "labels.csv"
     written = run_command("predict", run.path, images, "--calibrate", "--prior", prior, "--out", out, "--json")
     assert out.read_text() == result.stdout and json.loads(written.stdout)["out"] == str(out)
+
+
+def test_names_of_files_and_classes_stay_in_one_cell_each() -> None:
+    """With commas, quotes, new lines, and bytes that are no UTF-8, as Python hands them over from old disks."""
+    names, classes = ["a,b.png", 'say "hi".png', "two\nlines.png", "caf\udce9.png"], ("x,y", '"q"')
+    labels, sets = ["x,y", '"q"', "", "x,y"], [["x,y"], [], ['"q"', "x,y"], ['"q"']]
+    probabilities = [[0.75, 0.25], [0.125, 0.875], [0.5, 0.5], [1.0, 0.0]]
+    table = predictions_csv(names, labels, {"set": sets}, probabilities, classes, ['gone,"1".png'])
+    assert b'caf\xe9.png,"x,y"' in table
+    header, *rows = csv.reader(io.StringIO(table.decode("utf-8", "surrogateescape"), newline=""))
+    assert header == ["name", "label", "set", "prob_x,y", 'prob_"q"']
+    assert [row[:2] for row in rows[:4]] == [[name, label] for name, label in zip(names, labels, strict=True)]
+    assert [row[2] for row in rows[:4]] == ["x,y", "", '"q"|x,y', '"q"']
+    assert [[float(cell) for cell in row[3:]] for row in rows[:4]] == probabilities
+    assert rows[4:] == [['gone,"1".png', "", "", "", ""]]
 
 
 def test_estimated_priors_of_predict_can_be_given_again(run: Run, images: Path, tmp_path: Path) -> None:

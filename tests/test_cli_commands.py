@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from semivae.api import Run
 from semivae.cli import app, main
-from semivae.cli.kinds.class_tables import per_class_table
+from semivae.cli.kinds.class_tables import confusion_table, per_class_table
 from semivae.cli.showing import console
 from semivae.cli.writing import write_arrays, write_file
 from semivae.errors import RunError
@@ -344,6 +344,18 @@ def test_names_are_shown_as_they_are() -> None:
     with shown.capture() as captured:
         shown.print(per_class_table({"last": scores}))
     assert all(name in captured.get() for name in names)
+
+
+def test_a_row_is_a_true_class_and_a_column_an_answer() -> None:
+    confusion = [[3, 1, 0], [0, 2, 0], [0, 0, 0]]  # one a is taken for b; there is no c
+    report = {"last": {"per_class": {"a": 0.25, "b": 0.0, "c": None}, "confusion": confusion}}
+    shown = console()
+    with shown.capture() as captured:
+        shown.print(per_class_table(report), confusion_table(report))
+    rows = [line.split() for line in captured.get().splitlines()]
+    assert [row for row in rows if row[:1] == ["a"]] == [["a", "4", "25.00%", "b", "(1)"], ["a", "3", "1", "."]]
+    assert [row for row in rows if row[:1] == ["b"]] == [["b", "2", "0.00%"], ["b", ".", "2", "."]]
+    assert [row for row in rows if row[:1] == ["c"]] == [["c", "0", "-"], ["c", ".", ".", "."]]
 
 
 def test_line_one_hundred_of_a_recipe_is_no_emoji(tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ def test_a_card_says_what_the_run_measured(tiny_run: Run) -> None:
     sets = report["sets"]
     assert f"by {sets['count']} validation examples, hold the class of {sets['covered']:.1%} [" in parsed.text
     assert 'semivae.load("tiny")' in parsed.text and "## Limits" in parsed.text
+    error = max(last["per_class"].values())
+    worst = next(name for name, share in last["per_class"].items() if share == error)
+    assert f"The class with most errors is {worst}: {error:.1%} of its test examples." in parsed.text
+    split = tiny_run.split()
+    assert f"1,047 unlabelled examples, {len(split.validation)} for validation, of digits\n" in parsed.text
+    assert f"- split seed 0; the data have the SHA-256 {split.dataset_digest}\n" in parsed.text
+    assert "- 20 of 20 steps, " in parsed.text and "On 500 test examples that nothing was chosen on" in parsed.text
 
 
 def test_a_licence_is_named_where_it_is_known(tiny_run: Run) -> None:

@@ -254,6 +254,10 @@ def test_exports_hold_the_threshold(trained: Run, tmp_path: Path) -> None:
     assert report["sets"] == expected.facts() | {"words": expected.words} and report["sets"]["count"] == 200
     with safe_open(tmp_path / "weights.safetensors", "pt") as file:
         assert json.loads(file.metadata()["sets"]) == report["sets"]
+    copy = Run.load(shutil.copytree(trained.path, tmp_path / "copy"), device="cpu")
+    sets = copy.export(tmp_path / "calibrated.safetensors", calibrate=True, coverage=0.95)["sets"]
+    calibrated = Validated.of(copy.classifier(calibrate=True)).sets(0.95)
+    assert sets["threshold"] == calibrated.threshold != expected.threshold, "of the probabilities that the file gives"
     result = command(
         "export", trained.path, "--out", tmp_path / "features.pt2", "--part", "features", "--coverage", "95%"
     )

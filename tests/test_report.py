@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections import Counter
@@ -24,6 +25,7 @@ from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
 from semivae.page.findings import findings_of, short_names
 from semivae.page.judged import Judged
 from semivae.page.looks import short_number
+from semivae.page.number_charts import number_charts
 from semivae.page.report import LARGEST, confusion, page_of, write_report
 from semivae.recipe.schema import Recipe
 from semivae.tasks.class_scores import scores_of
@@ -153,6 +155,23 @@ def test_the_worst_and_least_sure_are_those_of_the_classifier(tiny_run: Run, tol
     assert likely[worst].max() <= likely[wrong].sort().values[len(worst) - 1] + 1e-6
     least = [row["sure"] for row in run["least_sure"]]
     assert least == pytest.approx(p.max(1).values.sort().values[: len(least)].tolist(), abs=1e-6)
+
+
+def test_doubted_labels_are_rows_of_the_training_part(tiny_run: Run, told: tuple[Page, dict[str, Any]]) -> None:
+    doubted, train = told[1]["runs"][0]["doubted"], tiny_run.dataset().train
+    rows = torch.tensor([row["row"] for row in doubted["rows"]])
+    labelled = tiny_run.split().labelled
+    assert doubted["examined"] == len(labelled) and len(rows) and torch.isin(rows, labelled).all()
+    p, labels = tiny_run.classifier().probabilities(train["x"][rows]), train["y"][rows]
+    assert (p.argmax(dim=1) != labels).all()
+    likely = p[torch.arange(len(rows)), labels].tolist()
+    assert [row["likely"] for row in doubted["rows"]] == pytest.approx(likely, abs=1e-6) and likely == sorted(likely)
+
+
+def test_the_surest_are_shown_with_their_error(tiny_run: Run) -> None:
+    found = findings_of(tiny_run)
+    found.numbers["evaluation"]["risk_coverage"]["curve"] = [{"answered": 0.5, "error": 0.125}]
+    assert '<tr><td class="n">50%</td><td class="n">12.50%</td></tr>' in page_of([found]).decode()
 
 
 def test_codes_have_no_bits_below_none() -> None:
@@ -396,6 +415,18 @@ def test_whiskers_hold_their_values() -> None:
     model, twin = chart.rows
     assert model.low < model.value < model.high < twin.value == twin.low == twin.high
     assert "model 2.00%, 95% interval 1.00% to 4.00%" in chart.alt
+
+
+def test_a_number_predicted_too_large_lies_above_the_dashed_lines() -> None:
+    """Of the first example 1 is true and 3 predicted, of the second 2 is both; that of NaN is left out."""
+    predicted, residuals, coverage = number_charts([(1.0, 3.0), (2.0, 2.0), (math.nan, 9.0)], [], "kg")
+    assert predicted.title == "Predicted against true (kg)" and residuals.title == "Residuals (kg)"
+    for chart, places in ((predicted, ((1.0, 3.0), (2.0, 2.0))), (residuals, ((3.0, 2.0), (2.0, 0.0)))):
+        across = dict((text, place) for place, text in chart.x_ticks)
+        up = dict((text, place) for place, text in chart.y_ticks)
+        expected = "".join(f"M{across[f'{x:g}']} {up[f'{y:g}']}h0" for x, y in places)
+        assert chart.dots == ((expected, 0),), chart.title
+    assert coverage.curves == ()
 
 
 def numbers_of(found: Mapping[str, Any] | list[Any]) -> list[float]:

@@ -73,6 +73,10 @@ def test_examples_without_a_label_do_not_count_in_the_score(fitted: SemiVAEClass
     assert fitted.score(rows, np.where(known, y, np.nan)) == fitted.score(rows, y)
     with pytest.raises(ValueError, match="nothing to compare"):
         fitted.score(rows[:2], [-1, -1])
+    mixed, weights = np.where(known, (y + (np.arange(len(y)) % 3 == 0)) % 3, -1), np.arange(1.0, len(y) + 1)
+    right = (fitted.predict(rows) == mixed)[known]
+    assert fitted.score(rows, mixed, weights) == pytest.approx(np.average(right, weights=weights[known]))
+    assert fitted.score(rows, mixed, weights) != pytest.approx(right.mean())
 
 
 def test_texts_as_classes() -> None:
@@ -112,6 +116,8 @@ def test_the_class_prior_moves_predictions_and_what_is_drawn() -> None:
     assert plain.class_prior_ is None
     assert rare.predict_proba(rows)[:, 0].mean() > plain.predict_proba(rows)[:, 0].mean() + 0.01
     assert rare.run_.recipe.streams["labels"].values == ProbabilitiesSpec(probabilities=(0.98, 0.01, 0.01))
+    shares = SemiVAEClassifier(steps=1, random_state=0, class_prior={2: 0.2, 0: 0.5, 1: 0.3}).fit(rows, y).class_prior_
+    assert np.asarray(shares).tolist() == [0.5, 0.3, 0.2], "by class, in whatever order"
     counted = SemiVAEClassifier(steps=1, random_state=0).fit(rows, y, y_alone=[0, 0, 0, 2, 2, 0, 0])
     assert np.asarray(counted.class_prior_).tolist() == [0.6, 0.1, 0.3], "one more of each"
     with pytest.raises(ValueError, match="give one of them"):

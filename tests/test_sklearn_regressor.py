@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -51,6 +52,9 @@ def test_numbers_are_predicted_in_their_unit(fitted: SemiVAERegressor) -> None:
     assert fitted.score(X, y) > 0.8
     known = ~np.isnan(y)
     assert fitted.score(X, y) == pytest.approx(fitted.score(X[known], y[known])), "unknown numbers do not count"
+    weights = np.where(X[:, 0] > 0, 9.0, 1.0)
+    weighted = r2_score(y[known], predicted[known], sample_weight=weights[known])
+    assert fitted.score(X, y, weights) == pytest.approx(weighted) != pytest.approx(fitted.score(X, y))
     spec = fitted.run_.recipe.variables["y"]
     assert isinstance(spec.mean, tuple) and abs(spec.mean[0] - 100.0) < 8.0
 
