@@ -290,7 +290,7 @@ def test_check_lists_what_is_wrong_with_the_data_if_it_is_told_where_they_are(tm
     (tmp_path / "images" / "train" / "emu").mkdir()
     (tmp_path / "images" / "train" / "ant" / "0.png").write_bytes(b"x")
     lines = run_command("check", recipe, "--data-root", tmp_path, *fine).stdout.splitlines()
-    assert len(lines) == 2 and "with no image: emu" in lines[0] and "cannot be read" in lines[1]
+    assert len(lines) == 2 and "with no image to train on: emu" in lines[0] and "cannot be read" in lines[1]
     odd = run_command("check", recipe, "--data-root", tmp_path, *fine, "--set", "encoder.y.net.nam=conv", "--json")
     assert odd.exit_code == 2 and len(json.loads(odd.stdout)["recipes"][0]["errors"]) == 1  # the recipe's come first
     nothing = run_command("check", recipe, "--data-root", tmp_path / "none")

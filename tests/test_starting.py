@@ -15,7 +15,9 @@ import semivae
 from semivae.cli import app
 from semivae.cli.timing import duration
 from semivae.inspection import starting
+from semivae.inspection.one_line import flow, scalar
 from semivae.recipe import Recipe, read_recipe
+from semivae.recipe.parsing import parse_value
 
 NEEDS_TIMM = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 
@@ -92,7 +94,7 @@ def test_nothing_is_written_over_a_file_or_for_data_with_mistakes(pets: Path, tm
     (pets / "train" / "c").mkdir()
     result = run_command("start", pets, tmp_path / "other.yaml")
     assert result.exit_code == 1 and not (tmp_path / "other.yaml").exists()
-    assert "with no image: c" in result.stderr and "cannot be read: train/a/x.png" in result.stderr
+    assert "with no image to train on: c" in result.stderr and "cannot be read: train/a/x.png" in result.stderr
     assert run_command("start", pets, tmp_path / "a.txt").exit_code == 2
     odd = run_command("start", pets, tmp_path / "other.yaml", "--set", "training.steps=3")
     assert odd.exit_code == 2 and "only keys of source" in odd.stderr
@@ -221,3 +223,17 @@ def test_what_is_written_trains(kind: str, pets: Path, tmp_path: Path) -> None:
         tmp_path / "mine.yaml", set={"training.steps": 2}, out=tmp_path / "run", device="cpu", twin=False
     )
     assert run.evaluate()["count"] > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "/own/data 1", ".5", ".inf", "...", "null", "True", "yes", "a: b", "c, d", "{e}", "# f", "1e3", "\n"],
+)
+def test_a_text_on_one_line_is_read_as_it_was(text: str) -> None:
+    line = flow({text: text, "names": [text, 1, True, None], "more": {text: []}})
+    assert "\n" not in line and parse_value(line) == {text: text, "names": [text, 1, True, None], "more": {text: []}}
+    assert parse_value(scalar(text)) == text
+
+
+def test_plain_texts_have_no_quotes() -> None:
+    assert flow({"name": "folder", "path": "/own/x.csv", "size": 32}) == "{name: folder, path: /own/x.csv, size: 32}"

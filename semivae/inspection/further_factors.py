@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-
 import torch
 
 from semivae.data.dataset import Dataset
 from semivae.errors import DataError
+from semivae.inspection.one_line import flow
 from semivae.text import join_names
 from semivae.variables import VOID
 
@@ -53,11 +51,4 @@ def _factor(name: str, dataset: Dataset) -> str:
     groups = {called: [own[row] for row, column in enumerate(most) if column == place]
               for place, called in enumerate(info.classes)}  # fmt: skip
     sure = int((counts > 0).sum()) == len(own) and all(groups.values())
-    return f"{{given: [y], groups: {_flow(groups)}{'' if sure else ', learn: true'}}}"
-
-
-def _flow(groups: Mapping[str, list[str]]) -> str:
-    """Groups on one line; JSON's texts are YAML's."""
-    parts = [f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(members, ensure_ascii=False)}"
-             for name, members in groups.items()]  # fmt: skip
-    return "{" + ", ".join(parts) + "}"
+    return f"{{given: [y], groups: {flow(groups)}{'' if sure else ', learn: true'}}}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from semivae.errors import DataError, RecipeError
 from semivae.inspection.further_factors import with_further_labels
 from semivae.inspection.inspecting import Asked
+from semivae.inspection.one_line import flow, scalar
 from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.recipe import Recipe, find_recipe, read_recipe
@@ -25,8 +24,6 @@ MOST_VALIDATION = {"masks": 8}  # by template
 USUAL_VALIDATION = 200  # of all others
 SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
 LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
-PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # a text that YAML reads as it stands
-MEANT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
 def are_photographs(asked: Asked, inspected: Inspected) -> bool:
@@ -70,14 +67,14 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
         f"{report.parts['unlabelled']:,} unlabelled examples, {report.parts['test']:,} to test on"
     )
     text = head + "\n" + "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
-    text = _with_line(text, "about", _scalar(f"{asked.template} of {report.place}"))
-    text = _with_line(text, "source", _flow(_source(asked, report)))
-    text = _with_line(text, "split", _flow({"labelled": "all", "validation": _validation(asked, report)}))
+    text = _with_line(text, "about", scalar(f"{asked.template} of {report.place}"))
+    text = _with_line(text, "source", flow(_source(asked, report)))
+    text = _with_line(text, "split", flow({"labelled": "all", "validation": _validation(asked, report)}))
     few = report.parts["labelled"] + report.parts["unlabelled"]
     if asked.template == "photos" and few < 2 * COMPONENTS:
         text = text.replace(f"components: {COMPONENTS}", f"components: {max(1, few // 2)}")
     if weights is not None:
-        text = text.replace("weights: default", f"weights: {_scalar(str(weights.absolute()))}")
+        text = text.replace("weights: default", f"weights: {scalar(str(weights.absolute()))}")
     if quick:
         text = re.sub(r"\b(steps|validate_every): (\d+)", _fewer, text)
     if getattr(asked.source, "folders", None) and inspected.dataset is not None:
@@ -131,20 +128,3 @@ def _with_line(text: str, key: str, value: str) -> str:
     changed, count = re.subn(rf"^{key}: .*$", lambda _: f"{key}: {value}", text, flags=re.MULTILINE)
     assert count == 1, key
     return changed
-
-
-def _flow(section: Mapping[str, object]) -> str:
-    """A section on one line."""
-    return "{" + ", ".join(f"{key}: {_value(value)}" for key, value in section.items()) + "}"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, Mapping):
-        return _flow(value)
-    return _scalar(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _scalar(text: str) -> str:
-    return text if PLAIN.fullmatch(text) and text.lower() not in MEANT else json.dumps(text, ensure_ascii=False)
