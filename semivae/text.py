@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Nouns = tuple[str, str]  # what one of the user's examples is called, and several
 IMAGES: Nouns = ("image", "images")
 EXAMPLES: Nouns = ("example", "examples")
+PLAIN = re.compile(r"(?:[A-Za-z_/]|\.{1,2}/)[\w./-]*")  # a text that YAML reads as it stands; .5 and .inf are numbers
+MEANT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # likewise, but as something else
 
 
 def join_names(names: Sequence[str], most: int = 5) -> str:
@@ -63,6 +67,11 @@ def short_repr(value: object) -> str:
         return shortened(repr(value))
     except (ValueError, RecursionError):  # Python writes no whole number of thousands of digits
         return f"a {type(value).__name__} that is too long to show"
+
+
+def as_yaml(text: str) -> str:
+    """`text` as it is written in a recipe, in quotes where YAML would read something else: a: b as "a: b"."""
+    return text if PLAIN.fullmatch(text) and text.lower() not in MEANT else json.dumps(text, ensure_ascii=False)
 
 
 def in_gigabytes(count: int) -> str:

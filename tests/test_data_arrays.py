@@ -161,7 +161,7 @@ def test_images_that_are_black_but_for_their_scale_are_warned_of_wherever_they_a
         named = zip(("x_test", "x_unlabelled"), warnings[:2], strict=True)
         assert all(f": {name} holds" in warning and said in warning for name, warning in named)
         for shape in ((1, 8, 6), (1, 4, 4)):  # the second is resized
-            assert [said in note for note in inputs_of(shape).read(black).notes] == [True]
+            assert sum(said in note for note in inputs_of(shape).read(black).notes) == 1
     for fine in (np.zeros_like(BYTES), bits.astype(bool), bits / 1.0):  # a black picture is one
         assert inputs_of((1, 8, 6)).read(fine).notes == ()
     maps = read(tmp_path, x=bits, s=np.int64(BYTES > 99), xs=BYTES).warnings

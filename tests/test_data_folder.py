@@ -132,7 +132,8 @@ def test_corrupt_images_are_named(tmp_path: Path) -> None:
     whole = (tmp_path / "pets/train/cat/1.png").read_bytes()
     (tmp_path / "pets/train/cat/1.png").write_bytes(whole[:50])
     with pytest.raises(
-        DataError, match=r"2 of 10 image files .*train/ant/3.png \(not a PNG.* image\), train/cat/1.png \("
+        DataError,
+        match=r"2 of 10 image files .*train/ant/3.png \(not a PNG.* image but a web page.*\), train/cat/1.png \(",
     ):
         read(tmp_path, "pets")
 

@@ -213,7 +213,7 @@ def test_utf_16_with_its_mark_is_read_and_other_encodings_are_refused_with_the_w
         (b"PK\x03\x04...", "a workbook or an archive; save the sheet as CSV"),
         (b"\xd0\xcf\x11\xe0...", "an old Excel workbook"),
         (b"\x1f\x8b...", "compressed by gzip; unpack it"),
-        (b"PAR1...", "a Parquet file; call it so"),
+        (b"PAR1\x15\0", "a Parquet file; call it so"),
         (b"\n<!DOCTYPE html><html>", "a web page"),
         (b"x,kind\n1,u\n\n2,v\n", "t.csv:3 is an empty line among the rows; remove it, or"),
         (b'x,kind\n"1,u\n2,v\n', "t.csv:2: the quotes of the row that starts here do not match"),

@@ -15,9 +15,10 @@ import semivae
 from semivae.cli import app
 from semivae.cli.timing import duration
 from semivae.inspection import starting
-from semivae.inspection.one_line import flow, scalar
+from semivae.inspection.one_line import flow
 from semivae.recipe import Recipe, read_recipe
 from semivae.recipe.parsing import parse_value
+from semivae.text import as_yaml
 
 NEEDS_TIMM = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 
@@ -232,7 +233,7 @@ def test_what_is_written_trains(kind: str, pets: Path, tmp_path: Path) -> None:
 def test_a_text_on_one_line_is_read_as_it_was(text: str) -> None:
     line = flow({text: text, "names": [text, 1, True, None], "more": {text: []}})
     assert "\n" not in line and parse_value(line) == {text: text, "names": [text, 1, True, None], "more": {text: []}}
-    assert parse_value(scalar(text)) == text
+    assert parse_value(as_yaml(text)) == text
 
 
 def test_plain_texts_have_no_quotes() -> None:

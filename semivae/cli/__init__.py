@@ -9,7 +9,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ from semivae.cli.start_command import start
 from semivae.cli.strangers_command import strangers
 from semivae.cli.suggest_command import suggest
 from semivae.cli.train_command import train
-from semivae.errors import LostProcessError, RecipeError, SemivaeError
+from semivae.errors import LostProcessError, RecipeError, RunError, SemivaeError
 
 OF_THE_SYSTEM = {  # what a disk or its owner refuses, whatever the command
     errno.ENOSPC: "no space is left on the device; make room and try again",
@@ -60,11 +60,13 @@ class PlainFlags:
 
 
 class OneCommand(PlainFlags, TyperCommand):
+    """Reads ~ as the home folder wherever a shell does not, as in --out=~/a.csv, and keeps what is read from --out."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments; of one too many it says that an option is repeated with each of its values."""
         given = set(args)
         try:
-            return super().parse_args(ctx, args)
+            rest: list[str] = super().parse_args(ctx, [with_home(text) for text in args])
         except Exception as error:  # click's UsageError, of which newer versions of typer hold a copy
             message = getattr(error, "message", "")
             several = [name for option in self.params if getattr(option, "multiple", False) for name in option.opts]
@@ -73,6 +75,8 @@ class OneCommand(PlainFlags, TyperCommand):
                 form = f"{meant[0]} A {meant[0]} B"
                 error.message = f"{message}: each value needs its option, {form}"  # type: ignore[attr-defined]
             raise
+        refuse_own_input(ctx.params)
+        return rest
 
 
 class Commands(PlainFlags, TyperGroup):
@@ -102,6 +106,24 @@ class Commands(PlainFlags, TyperGroup):
         except KeyboardInterrupt:
             note("stopped by Ctrl-C; the same command starts again, and no file is left half written")
             raise typer.Exit(130) from None
+
+
+def with_home(text: str) -> str:
+    """Returns a word of the command line with the home folder for ~/ at the beginning of it or of an option's value."""
+    option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    return option + sign + (os.path.expanduser(value) if value.startswith("~/") else value)
+
+
+def refuse_own_input(values: Mapping[str, Any]) -> None:
+    """Raises RunError where --out is what the command reads: with --overwrite it would be lost."""
+    out = values.get("out")
+    if out is None or not os.path.exists(out):
+        return
+    for name in values.keys() - {"out", "recipe", "data_root"}:  # a run may be called as its recipe
+        given = values[name]
+        for path in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(path, str | os.PathLike) and os.path.exists(path) and os.path.samefile(path, out):
+                raise RunError(f"{out}: this is what the command reads; choose another name for --out")
 
 
 def status_of(error: SemivaeError) -> int:

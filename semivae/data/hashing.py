@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semivae.errors import DataError
+from semivae.text import join_names, shortened
 
 Item = TypeVar("Item")
 
@@ -59,13 +61,14 @@ def long_tail(classes: int, ratio: float) -> list[int]:
     return [max(1, round(1e9 * ratio ** (-k / max(1, classes - 1)))) for k in range(classes)]
 
 
-def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor, Tensor]:
+def hold_out(labels: Tensor, keys: Sequence[str], share: float, classes: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
     """Split examples into a part to train on and a part to test on, class by class, by the hash of their keys.
 
     Args:
         labels: int64 [n], the class of each example.
         keys: n strings that name the examples (a file's name, a row's number).
         share: the part to test on, in (0, 1), of every class; every class keeps at least one example to train on.
+        classes: their names, for the message; () where the label has none.
 
     Returns:
         int64 indices (train, test), sorted, disjoint, together all examples.
@@ -81,9 +84,14 @@ def hold_out(labels: Tensor, keys: Sequence[str], share: float) -> tuple[Tensor,
     if len(labels) == 1:
         raise DataError("no example can be set aside to test on: only one has a label; label more, or give a test part")
     if not test:
+        what = "every class has only one"
+        if classes:
+            what += f", such as {join_names([shortened(name, 30) for name in classes], 3)}"
+        numbers = all(re.fullmatch(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", name, re.IGNORECASE) for name in classes)
+        hint = ". If they are numbers that measure something, write source.kinds: {y: numbers}"
         raise DataError(
-            "no example can be set aside to test on: every class has only one; add examples, or give a test part. If "
-            "they are numbers that measure something, write source.kinds: {y: numbers}"
+            f"no example can be set aside to test on: {what}; add examples, or give a test part"
+            f"{hint if numbers else ', or choose another label'}"
         )
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[test] = True

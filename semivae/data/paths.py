@@ -17,7 +17,7 @@ def data_root(option: str | Path | None = None, kept: Path | None = None) -> Pat
     """
     if not option and kept is not None and kept.is_dir():
         return kept
-    return reachable(_expanded(option or os.environ.get("SEMIVAE_DATA") or "data"))
+    return reachable(expanded(option or os.environ.get("SEMIVAE_DATA") or "data"))
 
 
 def resolve(path: str, root: Path) -> Path:
@@ -26,10 +26,11 @@ def resolve(path: str, root: Path) -> Path:
     Raises:
         DataError: as `data_root`.
     """
-    return reachable(root / _expanded(path))
+    return reachable(root / expanded(path))
 
 
-def _expanded(path: str | Path) -> Path:
+def expanded(path: str | Path) -> Path:
+    """Returns a path with ~ for the home folder. Raises DataError for a name of a home folder that there is not."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from semivae.data.formats.csv_cells import PARQUET, cells_of, read_cells
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import is_image
+from semivae.data.formats.known_files import HEAD as START
+from semivae.data.formats.known_files import known_file
 from semivae.data.formats.npz import load_arrays
 from semivae.data.formats.number_labels import are_numbers
+from semivae.data.formats.regular_files import read_start
 from semivae.data.packed.store import is_packed, source_of
 from semivae.data.paths import reachable
 from semivae.data.readers.masks import part_of
 from semivae.data.readers.parts import folders_in, parts_in, top_of
 from semivae.errors import DataError
 from semivae.inspection.label_folders import label_folders
+from semivae.inspection.unused import unused
 from semivae.text import count_of, join_names
 
 LABELS = ("label", "labels", "class", "target", "y", "species", "category", "diagnosis", "outcome", "type", "kind")
@@ -67,8 +72,17 @@ def choose(path: Path, column: str | None = None) -> Choice:
     if suffix in TABLES:
         return _of_table(path, column)
     raise DataError(
-        f"{path.absolute()} is no data that are read: give a folder or .zip of images, a table (.csv, .tsv), or an .npz"
+        f"{path.absolute()} is no data that are read{_what_it_is(path)}: give a folder or .zip of images, a table "
+        "(.csv, .tsv), or an .npz"
     )
+
+
+def _what_it_is(path: Path) -> str:
+    """Words on a file that is neither a table, an archive nor arrays by its ending; "" if nothing is known of it."""
+    with suppress(OSError):
+        known = known_file(read_start(path, START))
+        return f" (it is {known[0]}; {known[1]})" if known else ""
+    return ""
 
 
 def _of_files(path: Path, column: str | None) -> Choice:
@@ -96,7 +110,12 @@ def _of_files(path: Path, column: str | None) -> Choice:
             reason = f"folders that each sort images by a label, {listed}; --label FOLDER names another y"
             return Choice("folder", {"name": "folder", **here, "folders": labelled}, reason)
         if not any(map(is_image, files.names)):
-            raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on)")
+            held = [
+                f"{join_names(rest.names, 2)} ({rest.reason}{': ' if rest.advice else ''}{rest.advice})"
+                for rest in unused(files, ())[:3]
+            ]
+            others = f"; it holds {', '.join(held)}" if held else ""
+            raise DataError(f"{path.absolute()} holds no image files (.png, .jpg and so on){others}")
     if column is not None:
         raise DataError(
             f"{path.absolute()} holds no table with a column {column} and one of files, such as file_name, nor several "

@@ -12,12 +12,12 @@ import torch
 from semivae.data.dataset import Dataset
 from semivae.data.formats.file_trees import Files, open_files
 from semivae.data.formats.image_files import ADVICE, unreadable_text
-from semivae.data.formats.look_alikes import twin_doubts
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
 from semivae.data.inputs.further_labels import spelling_doubts
 from semivae.data.readers.arranging import arranged
 from semivae.data.readers.folder import (
+    class_folder_doubts,
     class_numbers,
     further_labels,
     held_out,
@@ -66,7 +66,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
     facts = image_facts(found.names, found.looks, how)
     warnings = [*layout.warnings, *remarks([found.pictures()], how), *picture_doubts(facts, what)]
     warnings += [*class_doubts(layout.classes if source.labels is None else (), what), *near_doubts(equal, what)]
-    warnings += twin_doubts(layout.classes, f"{what}: ", "classes")
+    warnings += class_folder_doubts(layout.classes, source, what)
     count = None
     if dataset is not None:
         warnings += _split_doubts(dataset, examples, layout, what)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semivae.data.packed.store import is_packed
+from semivae.data.paths import expanded
 from semivae.data.sources import data_root as find_data_root
 from semivae.data.sources import load_source, place_of
-from semivae.errors import RecipeError
+from semivae.errors import DataError, RecipeError
 from semivae.inspection.choosing import choose
 from semivae.inspection.folders import inspect_folder
 from semivae.inspection.in_memory import inspect_arrays, inspect_dataset
@@ -89,7 +90,9 @@ def asked_for(
     if isinstance(place, Recipe):
         recipe = change_recipe(place, set)
         return Asked(recipe.source, recipe.split, "", recipe, root)
-    path = Path(place).expanduser()
+    if not str(place):
+        raise DataError("the path is empty, as that of a variable that is not set; give a path, . for this folder")
+    path = expanded(place)
     is_recipe = path.suffix.lower() in (".yaml", ".yml") or (str(place) in shipped_recipes() and not path.exists())
     if is_recipe and not bare:
         if label:

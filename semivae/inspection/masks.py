@@ -29,6 +29,7 @@ from semivae.data.readers.masks import (
     palette_files,
     palette_of,
     part_of,
+    turned_doubts,
     unreadable_masks,
     why_no_pairs,
 )
@@ -58,6 +59,7 @@ class MaskLooks:
     Attributes:
         numbers: of each mask that can be read, the different class numbers in it.
         sizes: width and height of each.
+        orientations: how each lies, 1 for upright.
         places: how many places have which number, -1 where it is not known.
         unreadable: the others, with the reasons.
         colours: of masks whose colours no palette explains, in how many each is.
@@ -65,6 +67,7 @@ class MaskLooks:
 
     numbers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     sizes: dict[str, Size] = field(default_factory=dict)
+    orientations: dict[str, int] = field(default_factory=dict)
     places: Counter[int] = field(default_factory=Counter)
     unreadable: dict[str, str] = field(default_factory=dict)
     colours: Counter[tuple[int, ...]] = field(default_factory=Counter)
@@ -85,6 +88,7 @@ def look_at_masks(files: Files, names: Sequence[str], palette: Palette, how: Pre
         values, counts = np.unique(mask.numbers, return_counts=True)
         found.numbers[name] = tuple(values[values >= 0].tolist())
         found.sizes[name] = mask.size
+        found.orientations[name] = mask.orientation
         found.places.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     return found
 
@@ -130,6 +134,9 @@ def inspect_masks(source: MasksSource, path: Path, spec: SplitSpec | None, chose
     equal = duplicates(examples)
     facts = image_facts(images.names, images.looks, how)
     warnings = [*remarks([images.pictures()], how), *picture_doubts(facts, what), *near_doubts(equal, what)]
+    lies = {name: look.levels.orientation for name, look in zip(images.names, images.looks, strict=True)}
+    both = [pair[1:] for pair in pairs if pair[1] in lies and pair[2] in masks.sizes]
+    warnings += turned_doubts([(name, lies[name], masks.orientations[of], masks.sizes[of]) for name, of in both], path)
     dataset, count = None, Counted({}, {})
     if classes and usable["train"] and usable["test"]:
         warnings += unseen_classes(seen, classes, f"{path}: the masks")

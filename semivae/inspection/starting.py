@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 from semivae.errors import DataError, RecipeError
 from semivae.inspection.further_factors import with_further_labels
 from semivae.inspection.inspecting import Asked
-from semivae.inspection.one_line import flow, scalar
+from semivae.inspection.one_line import flow
 from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.recipe import Recipe, find_recipe, read_recipe
 from semivae.scenario.build import resolve
 from semivae.scenario.shapes import net_mistakes
 from semivae.tasks.splitting import make_split
-from semivae.text import count_of, join_names
+from semivae.text import as_yaml, count_of, join_names
 
 COMPONENTS = 256  # of the template for photographs
 QUICK = 10  # times fewer steps
@@ -67,14 +67,14 @@ def recipe_text(asked: Asked, inspected: Inspected, quick: bool = False, weights
         f"{report.parts['unlabelled']:,} unlabelled examples, {report.parts['test']:,} to test on"
     )
     text = head + "\n" + "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
-    text = _with_line(text, "about", scalar(f"{asked.template} of {report.place}"))
+    text = _with_line(text, "about", as_yaml(f"{asked.template} of {report.place}"))
     text = _with_line(text, "source", flow(_source(asked, report)))
     text = _with_line(text, "split", flow({"labelled": "all", "validation": _validation(asked, report)}))
     few = report.parts["labelled"] + report.parts["unlabelled"]
     if asked.template == "photos" and few < 2 * COMPONENTS:
         text = text.replace(f"components: {COMPONENTS}", f"components: {max(1, few // 2)}")
     if weights is not None:
-        text = text.replace("weights: default", f"weights: {scalar(str(weights.absolute()))}")
+        text = text.replace("weights: default", f"weights: {as_yaml(str(weights.absolute()))}")
     if quick:
         text = re.sub(r"\b(steps|validate_every): (\d+)", _fewer, text)
     if getattr(asked.source, "folders", None) and inspected.dataset is not None:

@@ -21,6 +21,7 @@ from semivae.inspection.in_memory import examples_of
 from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.recipe.schema import SplitSpec, TableSource
+from semivae.text import as_yaml
 
 EXAMPLES = 3
 NEARLY_ALL = 0.95  # of the rows: a column of so many different texts names them
@@ -95,7 +96,7 @@ def _facts(name: str, cells: Sequence[str], source: TableSource, style: CellStyl
     remark = "nearly every row has its own, as names and numbers of rows have" if single else ""
     if distinct > MOST_CATEGORIES:
         remark = f"{distinct:,} different texts, of which at most {MOST_CATEGORIES} can be categories"
-        remark += f"; leave it out with source.ignore: [{name}], or repair cells that should be numbers"
+        remark += f"; leave it out with source.ignore: [{as_yaml(name)}], or repair cells that should be numbers"
         return ColumnFacts(name, "refused", *common, remark=remark)
     return ColumnFacts(name, "categories", *common, remark=remark)
 
@@ -105,7 +106,8 @@ def _of_numbers(name: str, column: Column, common: tuple[int, int, tuple[str, ..
     values = numbers.values[numbers.kinds == NUMBER]
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(values).all():
-        return ColumnFacts(name, "refused", *common, low, high, "inf is no finite number; leave the cell empty")
+        cell = column.cells[int(np.flatnonzero(np.isinf(numbers.values))[0])].strip()
+        return ColumnFacts(name, "refused", *common, low, high, f"{cell} is no finite number; leave the cell empty")
     if low == high:
         return ColumnFacts(name, "constant", *common, low, high, "one value, which says nothing")
     remark = ""

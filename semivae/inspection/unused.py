@@ -9,7 +9,8 @@ from typing import Literal
 
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import HEIF_SUFFIXES, is_image, why_no_image
-from semivae.data.readers.parts import PARTS
+from semivae.data.formats.label_files import NO_LABEL
+from semivae.data.readers.parts import IMAGE_FOLDERS, MASK_FOLDERS, PARTS
 from semivae.inspection.facts import Unused
 
 Kind = Literal["classes", "folders", "masks", "table"]
@@ -17,12 +18,10 @@ LIKELY_PARTS: Mapping[str, str] = {
     **PARTS,
     "dev": "val", "eval": "val", "valset": "val", "holdout": "test", "tests": "test", "testset": "test", "tst": "test",
     "trainset": "train", "trn": "train", "unlab": "unlabelled", "unsup": "unlabelled", "unsupervised": "unlabelled",
-    "nolabel": "unlabelled", "unannotated": "unlabelled", "unknown": "unlabelled",
+    "nolabel": "unlabelled", "unlabled": "unlabelled", "unlabeld": "unlabelled",
+    "unannotated": "unlabelled", "unknown": "unlabelled",
 }  # fmt: skip
 FILLERS = {"set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "part", "split", "folder"}
-MASK_FOLDERS = {"mask", "label", "labels", "annotation", "annotations", "gt", "groundtruth", "segmentation",
-                "segmentationclass", "seg"}  # fmt: skip
-IMAGE_FOLDERS = {"image", "img", "imgs", "photos", "pictures", "jpegimages", "jpgs", "inputs"}
 ADVICE: Mapping[str, tuple[set[str], str]] = {
     "a table": ({".csv", ".tsv", ".parquet", ".xlsx"}, "if it says the class of each image, name it in source.labels"),
     "an archive": ({".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"}, "unpack it"),
@@ -46,7 +45,7 @@ def class_doubts(classes: Iterable[str], what: str) -> list[str]:
     return [
         f"{what}: the folder {name} is read as a class; if it is the part {part}, call it {part}"
         for name in classes
-        if (part := likely_part(name))
+        if (part := likely_part(name)) and name.lower() not in NO_LABEL  # of these it is said already
     ]
 
 

@@ -221,9 +221,14 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise RecipeError(f"{path}: this is a folder, not a recipe file") from None
+        own = path / "recipe.yaml"
+        data = "; a recipe for data is written by semivae start"
+        hint = f"; it holds a run, whose recipe is {own}" if own.is_file() else data
+        raise RecipeError(f"{path}: this is a folder, not a recipe file{hint}") from None
     except UnicodeDecodeError:
-        raise RecipeError(f"{path}: this is not a text file (it is not UTF-8), so it is no recipe") from None
+        raise RecipeError(
+            f"{path}: this is not a text file (it is not UTF-8), so it is no recipe; for data, semivae start writes one"
+        ) from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     return text

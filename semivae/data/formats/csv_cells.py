@@ -11,14 +11,23 @@ from itertools import chain
 from pathlib import Path
 
 from semivae.data.formats.arrow_tables import LARGE, has_arrow, quick_cells, read_parquet
-from semivae.data.formats.cell_texts import CellStyle
-from semivae.data.formats.csv_dialect import dialect_of, refuse_no_text
-from semivae.data.formats.regular_files import LONGEST_LINE, TEXT_MEMORY, bounded_lines, open_text, refuse_no_file
+from semivae.data.formats.cell_texts import CellStyle, QuickCells
+from semivae.data.formats.csv_dialect import dialect_of, refuse_known, refuse_no_text
+from semivae.data.formats.known_files import HEAD
+from semivae.data.formats.regular_files import (
+    LONGEST_LINE,
+    TEXT_MEMORY,
+    UTF_16,
+    bounded_lines,
+    open_text,
+    refuse_no_file,
+)
 from semivae.devices import free_memory
 from semivae.errors import DataError
-from semivae.text import count_of, join_names
+from semivae.text import count_of, either, join_names
 
 MOST_COLUMNS = 100_000
+MARK, DOS_END = "\ufeff", "\x1a"  # what some programs write at the beginning, twice where files are joined, and the end
 PARQUET = (".parquet", ".pq")
 Rows = list[tuple[int, list[str]]]  # of each the line on which it starts, and its cells
 
@@ -38,11 +47,9 @@ def read_cells(path: Path) -> dict[str, Sequence[str]]:
     if path.suffix.lower() in PARQUET:
         return read_parquet(path)
     try:
-        refuse_no_text(path)
         with open_text(path) as stream:
+            refuse_no_text(path)
             text = stream.read()
-        if "\0" in text:
-            raise DataError(f"{path} holds zero bytes, so it is no text, or UTF-16 without a mark; save it in UTF-8")
         return _columns(text, path)
     except UnicodeDecodeError as error:
         raise DataError(
@@ -59,8 +66,9 @@ def cells_of(content: bytes, path: Path) -> dict[str, Sequence[str]]:
         raise DataError(
             f"{path} has {len(content):,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free"
         )
+    refuse_known(content[:HEAD], path)
     try:
-        return _columns(content.decode("utf-8-sig"), path)
+        return _columns(content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text; save the table as CSV in UTF-8") from error
     except (OSError, csv.Error) as error:
@@ -68,23 +76,30 @@ def cells_of(content: bytes, path: Path) -> dict[str, Sequence[str]]:
 
 
 def _columns(text: str, path: Path) -> dict[str, Sequence[str]]:
+    if "\0" in text:
+        raise DataError(f"{path} holds zero bytes, so it is no text, or UTF-16 without a mark; save it in UTF-8")
+    text = text.lstrip(MARK).rstrip(DOS_END)
     dialect = dialect_of(text)
     before = len(re.findall(r"\r\n|\r|\n", text[: dialect.start]))  # lines above the names
     text = text[dialect.start :]
-    quick = quick_cells(text, dialect.delimiter) if len(text) >= LARGE and has_arrow() else None
-    names, columns = quick or _slow_cells(text, dialect.delimiter, before, path)
-    names = [name.strip() for name in names]
+    spaced = '"' in text and re.search(f'{re.escape(dialect.delimiter)} +"', text) is not None
+    quick = quick_cells(text, dialect.delimiter) if len(text) >= LARGE and has_arrow() and not spaced else None
+    names, columns = quick or _slow_cells(text, dialect.delimiter, before, path, spaced)
+    names = [name.strip().strip(MARK) for name in names]
     while len(names) > 1 and not names[-1] and not any(map(str.strip, columns[-1])):
         names.pop()
         columns.pop()
     _refuse_names(names, path)
+    _refuse_repeated(names, columns, path)
     return dict(zip(names, columns, strict=True))
 
 
-def _slow_cells(text: str, delimiter: str, before: int, path: Path) -> tuple[list[str], list[Sequence[str]]]:
-    """Names and columns; `before` is the number of lines above the names."""
+def _slow_cells(
+    text: str, delimiter: str, before: int, path: Path, spaced: bool = False
+) -> tuple[list[str], list[Sequence[str]]]:
+    """Names and columns; `before` is the number of lines above the names, `spaced` whether spaces lie before quotes."""
     if '"' in text:
-        names, cells = _regular(_quoted_rows(text, delimiter, before, path), path)
+        names, cells = _regular(_quoted_rows(text, delimiter, before, path, spaced), path)
     else:
         names, cells = _plain_cells(text, delimiter, before, path)
     if len(names) > MOST_COLUMNS:
@@ -110,9 +125,10 @@ def _plain_cells(text: str, delimiter: str, before: int, path: Path) -> tuple[li
     return names, delimiter.join(lines).split(delimiter)[len(names) :]
 
 
-def _quoted_rows(text: str, delimiter: str, before: int, path: Path) -> Rows:
+def _quoted_rows(text: str, delimiter: str, before: int, path: Path, spaced: bool) -> Rows:
     """Rows of a text with quotes, in which cells may hold separators and ends of lines."""
-    reader = csv.reader(bounded_lines(io.StringIO(text, newline=""), path), delimiter=delimiter, strict=True)
+    lines = bounded_lines(io.StringIO(text, newline=""), path)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     rows: Rows = []
     start = 0
     try:
@@ -137,6 +153,15 @@ def _above(names: Sequence[str]) -> str:
     return "; remove the lines above the names" if _is_comment(names) or len(names) == 1 else ""
 
 
+def _odd_row(row: Sequence[str]) -> str:
+    """What to do about a row of another length than the names, where that can be seen."""
+    if _is_comment(row):
+        return "; if it is a comment, remove it"
+    if any(cell.lstrip().startswith("'") for cell in row) and any(cell.rstrip().endswith("'") for cell in row):
+        return "; cells are put between double quotes: write them in place of the single ones"
+    return ""
+
+
 def _is_comment(names: Sequence[str]) -> bool:
     return names[0].lstrip().startswith(("#", "//", "%"))
 
@@ -149,6 +174,8 @@ def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
     width = len(names)
     widths = {len(row) for _, row in rows}
     if widths == {width + 1} and not _is_comment(names):
+        if hint := _odd_row(rows[0][1]):
+            raise DataError(f"{path}: each row has {width + 1} cells, but the first line names {width}{hint}")
         if any(row[-1].strip() for _, row in rows):
             raise DataError(
                 f"{path}: each row has {width + 1} cells, but the first line names "
@@ -167,7 +194,7 @@ def _regular(rows: Rows, path: Path) -> tuple[list[str], list[str]]:
         if len(row) != len(names):
             raise DataError(
                 f"{path}:{line}: {count_of(len(row), 'cell', 'cells')}; the first line names "
-                f"{count_of(width, 'column', 'columns')}{_above(names)}"
+                f"{count_of(width, 'column', 'columns')}{_above(names) or _odd_row(row)}"
             )
     cells = list(chain.from_iterable(row for _, row in rows))
     if max(map(len, cells), default=0) > (limit := csv.field_size_limit()):
@@ -183,6 +210,26 @@ def _refuse_names(names: Sequence[str], path: Path) -> None:
     if doubles := sorted(name for name, count in Counter(names).items() if count > 1):
         hint = "; the first line seems to be a row: add a line of names above it" if look_like_a_row(names) else ""
         raise DataError(f"{path}: two columns are called {join_names(doubles)}; give each its own name{hint}")
+
+
+def _refuse_repeated(names: Sequence[str], columns: Sequence[Sequence[str]], path: Path) -> None:
+    """Raises DataError for a row that holds the names of the columns, as where tables were joined."""
+    named = [(name, column) for name, column in zip(names, columns, strict=True) if name]
+    if len(named) < 2:
+        return
+    (name, column), *_ = named
+    if isinstance(column, QuickCells) and all(_bare(text) != name for text in column.distinct()[0]):
+        return
+    said = [row for row, cell in enumerate(column) if _bare(cell) == name]
+    said = [row for row in said if all(_bare(column[row]) == name for name, column in named)]
+    if said:
+        more = f", and {count_of(len(said) - 1, 'other row', 'other rows')} too" if said[1:] else ""
+        raise DataError(f"{path}: row {said[0]} repeats the names of the columns{more}, as where files were joined; "
+                        f"remove {either(len(said), 'it', 'them')}")  # fmt: skip
+
+
+def _bare(cell: str) -> str:
+    return cell.strip().strip(MARK)
 
 
 def look_like_a_row(names: Sequence[str]) -> bool:

@@ -5,37 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semivae.data.formats.regular_files import open_regular
+from semivae.data.formats.known_files import HEAD as HEAD_OF_FILE
+from semivae.data.formats.known_files import known_file
+from semivae.data.formats.regular_files import read_start
 from semivae.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
+OTHERS = "^~:#!\x01\x1f"  # signs that part cells where a line `sep=` says so
+INSTEAD = "write commas or tabs in their place"
 SAMPLE, HEAD = 30, 2**20  # rows that are looked at, within so many characters
-NO_TEXT = (  # how files start that are no text, and what to do about them
-    (b"PK\x03\x04", "a workbook or an archive; save the sheet as CSV (UTF-8), or unpack the archive"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV (UTF-8)"),
-    (b"\x1f\x8b", "compressed by gzip; unpack it with gunzip"),
-    (b"BZh", "compressed by bzip2; unpack it with bunzip2"),
-    (b"\xfd7zXZ\x00", "compressed by xz; unpack it with unxz"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it with unzstd"),
-    (b"PAR1", "a Parquet file; call it so (.parquet)"),
-    (b"SQLite format 3", "a database; export the table as CSV (UTF-8)"),
-    (b"\x93NUMPY", "a NumPy array; call it .npy and use the source arrays"),
-    (b"%PDF", "a PDF; save the table as CSV (UTF-8)"),
-)
 
 
 def refuse_no_text(path: Path) -> None:
     """Raises DataError for a file that is known, by its first bytes, to be no text; OSError where it cannot be read."""
-    with open_regular(path) as stream:
-        start = stream.read(512)
-    for mark, what in NO_TEXT:
-        if start.startswith(mark):
-            raise DataError(f"{path} is {what}")
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise DataError(f"{path} is a web page or XML; get the file that the page speaks of, as CSV")
+    refuse_known(read_start(path, HEAD_OF_FILE), path)
+
+
+def refuse_known(start: bytes, path: Path) -> None:
+    """Raises DataError for a file that is known, by its first bytes, to be something else than a table of text."""
+    if start and (known := known_file(start)):
+        raise DataError(f"{path} is {known[0]}; {known[1]}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,8 @@ def _agreement(head: str, delimiter: str) -> tuple[float, int]:
     widths: list[int] = []
     whole = True
     try:
-        for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True):
+        lines = io.StringIO(head, newline="")
+        for row in csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True):
             widths += [len(row)] if row else []
             if len(widths) == SAMPLE:
                 break
@@ -87,3 +81,22 @@ def _agreement(head: str, delimiter: str) -> tuple[float, int]:
         return 0.0, 0
     agreeing = sum(width == widths[0] for width in widths) / len(widths)
     return (agreeing if whole else agreeing / 2), widths[0]
+
+
+def parted_otherwise(names: Sequence[str], wanted: str = "") -> str:
+    """A hint, with a semicolon before it, where a table has one column, whose name seems to be several; else "".
+
+    Args:
+        names: of all its columns.
+        wanted: a column that should be there; "" for any.
+    """
+    if len(names) != 1:
+        return ""
+    for sign in OTHERS:
+        parts = [part.strip() for part in names[0].split(sign)]
+        if len(parts) > 1 and all(parts) and (wanted in parts or not wanted):
+            instead = f"write the line sep={sign} above the names" if sign.isprintable() else INSTEAD
+            return f"; if cells are parted by {sign!r}, {instead}"
+    if wanted in names[0].split():
+        return f"; if cells are parted by spaces, {INSTEAD}"
+    return ""

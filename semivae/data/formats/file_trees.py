@@ -8,11 +8,12 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from semivae.data.formats.regular_files import MOST_BYTES, read_regular, refuse_no_file
+from semivae.data.formats.known_files import HEAD, known_file
+from semivae.data.formats.regular_files import MOST_BYTES, read_regular, read_start, refuse_no_file
 from semivae.data.paths import reachable
 from semivae.errors import DataError
 
@@ -67,6 +68,9 @@ def open_files(path: Path) -> Iterator[Files]:
         try:
             archive = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises more than BadZipFile, by the byte that is wrong
+            with suppress(OSError):
+                if known := known_file(read_start(path, HEAD)):
+                    raise DataError(f"{path} is no .zip file: it is {known[0]}; {known[1]}") from error
             raise DataError(f"{path} is no .zip file that can be read ({error}); get it again") from error
         with archive:
             yield _in_zip(path, archive)

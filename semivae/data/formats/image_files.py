@@ -15,9 +15,9 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from torch import Tensor
 
 from semivae.data.formats.file_trees import Files
-from semivae.data.formats.levels import Levels
+from semivae.data.formats.levels import Levels, orientation_of
 from semivae.data.formats.preprocessing import Preprocessing, Size, filled_part, fitted_picture, shown_part
-from semivae.data.formats.raster import HEIF_ADVICE, KINDS, LARGE, open_header, open_raster, reads_heif
+from semivae.data.formats.raster import HEIF_ADVICE, KINDS, LARGE, NoImageError, open_header, open_raster, reads_heif
 from semivae.errors import DataError
 from semivae.text import by_reason
 
@@ -113,7 +113,7 @@ def _averaged(image: Image.Image, factor: int, preprocessing: Preprocessing, lev
     for top in range(0, down, rows):
         band = image.crop((0, top, across, min(top + rows, down)))
         small.paste(levels.eight_bits(band).reduce(factor), (0, top // factor))
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = orientation_of(image)
     lies = orientation >= 5
     target = preprocessing.width, preprocessing.height
     upright = image.size[::-1] if lies else image.size
@@ -134,7 +134,7 @@ def _upright(opened: Image.Image, size: Size) -> Size:
     """The size of an image that was just opened, turned as its EXIF orientation says; a PNG is decoded for it."""
     if isinstance(opened, TiffImagePlugin.TiffImageFile):  # some versions of Pillow have turned its size already
         size = opened.tag_v2[ExifTags.Base.ImageWidth], opened.tag_v2[ExifTags.Base.ImageLength]
-    return size[::-1] if opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else size
+    return size[::-1] if orientation_of(opened) >= 5 else size
 
 
 @dataclass
@@ -252,7 +252,7 @@ def _threads_pay(files: Files, names: Sequence[str]) -> bool:
 
 def reason_of(error: Exception) -> str:
     """Why a file could not be read, in words for its user."""
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError) and not isinstance(error, NoImageError):
         return f"not a {KINDS} image"
     if (
         isinstance(error, OSError) and error.strerror

@@ -24,6 +24,7 @@ NO_LABEL = {
     *("unknown", "unlabelled", "unlabeled", "not labelled", "not labeled", "none", "missing", "undefined", "na", "n/a"),
     *("nan", "null", "nil", "?", "-", "--", "#n/a", "<na>", "-99", "-999", "-9999", "tbd", "todo", "not available"),
 }  # names of classes, in whatever case, that may mean that there is no label
+NOTHING = {99, 255, 999, 9999, 32767, 65535}  # likewise, beside classes called 0, 1, 2
 WHOLE = re.compile(r"[+-]?[0-9]{1,15}(?:\.0*)?")
 HEADERS = {"y", "label", "labels", "class", "classes", "name", "target"}
 
@@ -144,7 +145,7 @@ def _as_classes(labels: Array) -> str:
         return f"{lacking:,} are NaN: examples without a label belong in x_unlabelled, the others to .astype('int64')"
     if labels.dtype.kind == "f" and (fractions := labels[labels != np.rint(labels)]).size:
         return f"numbers such as {fractions[0]:g} are no classes; part them into ranges first, for example np.digitize"
-    return "convert with .astype('int64')"
+    return "convert with .astype('int64')" if labels.dtype.kind in "bf" else "write names of classes as strings"
 
 
 def ordered_classes(names: Iterable[str]) -> tuple[str, ...]:
@@ -185,11 +186,21 @@ def class_doubts(classes: Sequence[str], what: str, advice: str | None) -> list[
     doubtful = [name for name in classes if name.strip().lower() in NO_LABEL]
     if "-1" in classes and set(classes) != {"-1", "1"}:  # those two are how some write two classes
         doubtful.append("-1")
+    doubtful += _apart(classes)
     found = []
     if doubtful and advice is not None:
         read = either(len(doubtful), "is read as a class; if it means", "are read as classes; if they mean")
         found.append(f"{what}: {join_names(doubtful)} {read} that there is no label, {advice}")
     return found + twin_doubts(classes, f"{what}: ", "classes")
+
+
+def _apart(classes: Sequence[str]) -> list[str]:
+    """A class called by a number that often means nothing, where all others are called 0, 1, 2, ... or 1, 2, ..."""
+    numbers = sorted(int(name) for name in classes if name.isdecimal() and len(name) < 6)
+    if len(numbers) != len(classes) or len(numbers) < 3 or numbers[-1] not in NOTHING:
+        return []
+    rest = numbers[:-1]
+    return [str(numbers[-1])] if rest == list(range(rest[0], rest[0] + len(rest))) and rest[0] < 2 else []
 
 
 def _all(classes: Sequence[str]) -> str:

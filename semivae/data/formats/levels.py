@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from semivae.data.formats.preprocessing import Preprocessing
 
@@ -27,6 +27,8 @@ class Levels:
         alpha: the smallest and the largest, from 0 to 255; None where the file has none.
         shown: the darkest and the lightest level after all, from 0 to 255, of a file with alpha.
         frames: whether the file holds several frames or pages, of which the first one is read.
+        zero_is_white: whether a TIFF of more than 8 bits says so; of fewer bits Pillow turns them itself.
+        orientation: how the file says that the picture lies, 1 for upright.
     """
 
     preprocessing: Preprocessing
@@ -36,6 +38,8 @@ class Levels:
     alpha: tuple[int, int] | None = None
     shown: tuple[int, int] = (255, 0)
     frames: bool = False
+    zero_is_white: bool = False
+    orientation: int = 1
 
     @classmethod
     def of(cls, image: Image.Image, content: bytes, preprocessing: Preprocessing) -> Levels:
@@ -45,11 +49,15 @@ class Levels:
             ValueError: a kind of pixels of which nobody says what is white.
         """
         levels = cls(preprocessing)
-        levels.frames = _has_frames(image)
+        levels.frames = has_frames(image)
+        levels.orientation = orientation_of(image)
         if image.format == "PNG":
             levels.bits = content[BIT_DEPTH]
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
             levels.bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+            levels.zero_is_white = (
+                image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 and image.mode[0] in "IF"
+            )
             levels.signed = 2 in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
         elif image.mode in ("I", "I;16", "F"):
             levels.bits = 16
@@ -102,6 +110,8 @@ class Levels:
         white = self.preprocessing.white
         if white is None and 8 < self.bits < 16:
             white = 2.0**self.bits - 1
+        if self.zero_is_white:
+            values = np.clip((white or 2.0**16 - 1) - values, 0, None)
         if white is None:
             grey = Image.fromarray((values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         else:
@@ -136,12 +146,18 @@ class Levels:
             )
 
 
+def orientation_of(image: Image.Image) -> int:
+    """How a picture lies, from 1, upright, to 8; what is none of these turns nothing, as in Pillow."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     """The smallest and the largest value of each channel of 8 bits."""
     return [(int(low), int(high)) for low, high in (np.asarray(band.getextrema()) for band in image.split())]
 
 
-def _has_frames(image: Image.Image) -> bool:
+def has_frames(image: Image.Image) -> bool:
     """Returns whether a file is an animation or has several pages; what phones add to a JPEG (MPO) does not count."""
     if image.format not in ("GIF", "PNG", "TIFF", "WEBP"):
         return False

@@ -1,9 +1,11 @@
-"""Names that people see as one and programs as several: capitals, codes of accents, spaces, unseen signs, letters."""
+"""Names that people see as one and programs as several: capitals, codes of accents, spaces, unseen signs, letters; and
+names that a wrong encoding has spoilt."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from semivae.text import either, join_names, shortened
 
@@ -30,8 +32,8 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def twin_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
-    """Warnings of names that look alike, or that are words for one answer.
+def twin_doubts(names: Collection[str], what: str, called: str) -> list[str]:
+    """Warnings of names that look alike, or that are words for one answer, and of spoilt ones.
 
     Args:
         names: all of them.
@@ -49,6 +51,11 @@ def twin_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
     if others:
         alike = f"look alike but are different texts: {join_names([_told_apart(name) for name in others])}"
         found.append(f"{what}{called} {alike}; write them alike if they are one")
+    if spoilt := [name for name in names if _is_spoilt(name)]:
+        found.append(
+            f"{what}{called} hold letters that were saved or read in a wrong encoding: {join_names(spoilt)}; save the "
+            "data anew from where they come, in UTF-8"
+        )
     return found + yes_or_no_doubts(names, what, called)
 
 
@@ -63,6 +70,18 @@ def yes_or_no_doubts(names: Iterable[str], what: str, called: str) -> list[str]:
             alike = join_names(sorted(name for name, word in written.items() if word in words))
             found.append(f"{what}{called} {alike} may stand for one answer, {meaning}; write them alike if they do")
     return found
+
+
+def _is_spoilt(name: str) -> bool:
+    """Whether letters were lost, or are those of UTF-8 that was read as the encoding of Windows."""
+    if "\ufffd" in name:
+        return True
+    if name.isascii():
+        return False
+    for encoding in ("cp1252", "latin-1"):
+        with suppress(UnicodeError):
+            return name.encode(encoding).decode("utf-8") != name
+    return False
 
 
 def several_doubts(names: Iterable[str], what: str, advice: str) -> list[str]:

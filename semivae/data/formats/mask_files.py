@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageOps
 
-from semivae.data.formats.levels import BIT_DEPTH
+from semivae.data.formats.levels import BIT_DEPTH, has_frames, orientation_of
 from semivae.data.formats.palettes import MOST_CLASSES, Map, Palette, by_colour, class_map, fitted
 from semivae.data.formats.preprocessing import Size, contained, fitted_picture
 from semivae.data.formats.raster import LARGE, open_raster
@@ -27,11 +27,13 @@ class Mask:
         numbers: class numbers or `VOID`, int16 [height, width].
         size: width and height of the file's picture, upright.
         colours: of an indexed file, in which colour it shows each number that occurs, void aside.
+        orientation: how the file says that the mask lies, 1 for upright.
     """
 
     numbers: Map
     size: Size
     colours: Mapping[int, Colour] = field(default_factory=dict)
+    orientation: int = 1
 
 
 def decode_map(content: bytes, palette: Palette, height: int, width: int, fit: Fit = "crop") -> Map:
@@ -48,6 +50,9 @@ def decode_mask(content: bytes, palette: Palette, height: int, width: int, fit: 
     """
     with open_raster(content) as opened:
         _refuse_lossy(opened, content)
+        if has_frames(opened):
+            raise ValueError("several frames or pages, of which one would be read; save each mask in its own file")
+        orientation = orientation_of(opened)
         spread = 1
         if opened.format == "PNG" and opened.mode == "L" and content[BIT_DEPTH] < 8:
             spread = 255 // (2 ** content[BIT_DEPTH] - 1)  # Pillow makes 0, 85, 170, 255 of 0, 1, 2, 3
@@ -63,7 +68,7 @@ def decode_mask(content: bytes, palette: Palette, height: int, width: int, fit: 
         else:
             numbers, colours = _by_pixels(image, palette), {}
     found = class_map(numbers, palette, len(palette.names) or MOST_CLASSES)
-    return Mask(fitted(found, height, width, fit), size, colours)
+    return Mask(fitted(found, height, width, fit), size, colours, orientation)
 
 
 def _shrunk(image: Image.Image, target: Size, fit: Fit) -> Image.Image:

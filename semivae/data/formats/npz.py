@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from numpy.lib import format as npy
 
-from semivae.data.formats.regular_files import refuse_no_file
+from semivae.data.formats.known_files import HEAD, known_file
+from semivae.data.formats.regular_files import read_start, refuse_no_file
 from semivae.data.inputs.pixels import Array
 from semivae.devices import free_memory
 from semivae.errors import DataError
@@ -46,8 +48,17 @@ def load_arrays(path: Path) -> dict[str, Array]:
             "save plain arrays, for example strings as np.array(names, dtype=str)"
         ) from error
     except Exception as error:  # numpy and zipfile raise much, by the byte that is wrong
-        reason = shortened(str(error), 200) or type(error).__name__  # zipfile quotes what stands for a name
+        known = _known(path)
+        reason = "it is " + "; ".join(known) if known else shortened(str(error), 200) or type(error).__name__
         raise DataError(f"{path} is no .npy or .npz file that can be read ({reason})") from error
+
+
+def _known(path: Path) -> tuple[str, str] | None:
+    """What a file is that holds no arrays; None for one that begins as such files do, and for an unknown one."""
+    with suppress(OSError):
+        start = read_start(path, HEAD)
+        return None if start.startswith((npy.MAGIC_PREFIX, b"PK")) else known_file(start)
+    return None
 
 
 def _members(stream: BinaryIO, path: Path) -> dict[str, Array]:

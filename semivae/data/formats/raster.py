@@ -25,6 +25,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+from semivae.data.formats.known_files import HEAD, known_file
 from semivae.data.formats.png import refuse_short
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -45,6 +46,14 @@ TIFF_COMPRESSIONS = {
 TIFF_SMALL, TIFF_RATIO = 2**26, 2000  # bytes of pixels that any TIFF may hold, and how many a byte of a larger one
 TIFF_STRIP = 2**30  # bytes that are unpacked beside the picture
 _one_at_a_time = threading.RLock()
+
+
+class NoImageError(UnidentifiedImageError):
+    """A file of none of `FORMATS`; the message says what it is, if its first bytes do."""
+
+    def __init__(self, content: bytes) -> None:
+        known = known_file(content[:HEAD])
+        super().__init__(f"not a {KINDS} image" + (f" but {known[0]}: {known[1]}" if known else ""))
 
 
 @contextmanager
@@ -119,7 +128,7 @@ def open_header(content: bytes) -> Image.Image:
             raise ValueError(f"more pixels than are decoded ({most:,}); scale it down") from error
         except (SyntaxError, IndexError, TypeError, struct.error) as error:  # the plugin finds it to be none
             raise UnidentifiedImageError(str(error)) from error
-    raise UnidentifiedImageError(f"not a {KINDS} image")
+    raise NoImageError(content)
 
 
 @cache

@@ -16,6 +16,7 @@ from semivae.errors import DataError
 
 TEXT_MEMORY = 10  # bytes of memory that a byte of a table takes, as a list of texts
 LONGEST_LINE = 2**24  # characters
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how what Excel calls Unicode text starts
 MOST_BYTES = 2**30  # of one image, label or palette file; large data come as arrays, which have limits of their own
 
 
@@ -64,6 +65,12 @@ def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
         return stream.read()
 
 
+def read_start(path: str | Path, size: int) -> bytes:
+    """The first `size` bytes of a regular file; raises as `open_regular`."""
+    with open_regular(path) as stream:
+        return stream.read(size)
+
+
 def open_text(path: str | Path) -> TextIO:
     """A regular file, opened for reading as UTF-8, or UTF-16 where it starts with its mark, line ends as they are.
 
@@ -76,7 +83,7 @@ def open_text(path: str | Path) -> TextIO:
         stream.close()
         raise OSError(f"{path} has {size:,} bytes and takes {TEXT_MEMORY} times as many in memory; {memory:,} are free")
     buffered = io.BufferedReader(stream)
-    marked = buffered.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")  # what Excel calls Unicode text
+    marked = buffered.peek(2)[:2] in UTF_16
     return io.TextIOWrapper(buffered, encoding="utf-16" if marked else "utf-8-sig", newline="")
 
 

@@ -26,9 +26,9 @@ from semivae.data.formats.image_files import (
     read_pictures,
     why_no_image,
 )
-from semivae.data.formats.preprocessing import Preprocessing
+from semivae.data.formats.preprocessing import Preprocessing, Size, lost_share
 from semivae.data.formats.regular_files import read_regular
-from semivae.data.formats.remarks import remarks
+from semivae.data.formats.remarks import LOST, remarks
 from semivae.data.inputs.arrays import as_array, as_examples, image_size, read_array_file
 from semivae.data.inputs.pieces import Pieces, pieces_of
 from semivae.data.inputs.pixels import as_model_values, binarized, pixel_doubts
@@ -108,7 +108,19 @@ class Images:
             parts = [array[start : start + AT_A_TIME] for start in range(0, len(array), AT_A_TIME)]
         values = torch.cat([self._used(as_examples(part, self.shape, what, self.preprocessing)) for part in parts])
         names, sizes = [str(row) for row in range(len(values))], [image_size(array, self.shape)] * len(values)
-        return Reading(values, names, sizes, self.preprocessing.fit, notes=tuple(pixel_doubts(array, what)))
+        notes = (*pixel_doubts(array, what), *self._cropped(sizes[0], what))
+        return Reading(values, names, sizes, self.preprocessing.fit, notes=notes)
+
+    def _cropped(self, size: Size, what: str) -> list[str]:
+        """A note where much of arrays of this size is cut off, as there is one for files."""
+        target = self.preprocessing.width, self.preprocessing.height
+        share = lost_share(size, target, self.preprocessing.fit)
+        if share <= LOST:
+            return []
+        return [
+            f"{what}: images of {size[0]}x{size[1]} pixels are cropped by {share:.0%} of their area, as the run takes "
+            f"{target[0]}x{target[1]}; crop or fill them up yourself to keep what matters"
+        ]
 
     def _used(self, images: Tensor) -> Tensor:
         return images if self.use is None else self.use(images)

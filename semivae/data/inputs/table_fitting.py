@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semivae.data.formats.cell_texts import NUMBER, TEXT, CellStyle
+from semivae.data.formats.csv_dialect import parted_otherwise
 from semivae.data.formats.look_alikes import twin_doubts
 from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.table_encoding import CategoryColumn, NumberColumn, TableEncoding, marks_of
 from semivae.errors import DataError
-from semivae.text import count_of, join_names
+from semivae.text import as_yaml, count_of, join_names
 
 MOST_CATEGORIES = 100
 NEARLY_NUMBERS = 0.5  # of a column's cells look like numbers: then texts among them are mistakes rather than categories
@@ -61,6 +62,7 @@ def fit_encoding(
     if not fitted:
         raise DataError(
             f"{what}: no column beside {label} holds two different values, so there is nothing to learn from"
+            f"{parted_otherwise([label]) if not columns else ''}"
         )
     if idle:
         warnings.append(f"{what}: columns of one value are left out: {join_names(idle)}")
@@ -86,6 +88,12 @@ def _fitted(
 ) -> NumberColumn | CategoryColumn | None:
     kinds = column.numbers.kinds[rows]
     if not categorical and not (kinds == TEXT).any() and (kinds == NUMBER).any():
+        if (infinite := rows[np.isinf(column.numbers.values[rows])]).size:
+            cell = column.cells[int(infinite[0])].strip()
+            raise DataError(
+                f"{what}, row {infinite[0]}, column {name}: {cell!r} is no finite number; leave the cell empty if that "
+                "means no value"
+            )
         return _fitted_numbers(name, column.numbers.values[rows][kinds == NUMBER], len(rows), what)
     counts = column.coded.counts(rows)
     categories = sorted(text for text, count in zip(column.coded.texts, counts, strict=True) if count)
@@ -96,17 +104,13 @@ def _fitted(
         raise DataError(
             f"{what}: column {name} holds {len(categories):,} different texts, such as "
             f"{join_names(examples or categories, 3)}; at most {MOST_CATEGORIES} can be categories. Leave it out with "
-            f"source.ignore: [{name}], or repair cells that should be numbers ({advice})"
+            f"source.ignore: [{as_yaml(name)}], or repair cells that should be numbers ({advice})"
         )
     return CategoryColumn(name=name, categories=tuple(categories))
 
 
 def _fitted_numbers(name: str, values: NDArray[np.float64], rows: int, what: str) -> NumberColumn | None:
     """The column of some finite numbers, of so many rows; None where all are the same."""
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"{what}, column {name}: 'inf' is no finite number; leave the cell empty if that means no value"
-        )
     with np.errstate(over="ignore", invalid="ignore"):  # said below
         mean, deviation = float(values.mean()), float(values.std())
     if values.min() == values.max():
@@ -137,7 +141,7 @@ def _number_doubts(fitted: NumberColumn, column: Column, rows: Rows, what: str) 
     if fitted.whole and len(values) >= FEW_ROWS and bool((np.diff(values) == 1).all()):
         found.append(
             f"{what}: column {fitted.name} counts the rows, {values[0]:.0f}, {values[1]:.0f}, {values[2]:.0f} and so "
-            f"on; leave it out with source.ignore: [{fitted.name}]"
+            f"on; leave it out with source.ignore: [{as_yaml(fitted.name)}]"
         )
     far = _far_ones(values[rows][column.numbers.kinds[rows] == NUMBER])
     if far.size:
@@ -174,7 +178,7 @@ def _category_doubts(fitted: CategoryColumn, column: Column, rows: Rows, what: s
     if single:
         return [
             f"{what}: column {fitted.name} holds {len(fitted.categories):,} different texts, of which {once:,} occur "
-            f"once, so little can be learnt from it; leave it out with source.ignore: [{fitted.name}]"
+            f"once, so little can be learnt from it; leave it out with source.ignore: [{as_yaml(fitted.name)}]"
         ]
     return twin_doubts(fitted.categories, f"{what}: column {fitted.name}: ", "categories")
 

@@ -30,9 +30,16 @@ from semivae.data.readers.map_arrays import read_map_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
 from semivae.recipe.sources import ARRAYS, PARTS_OF_ARRAYS
-from semivae.text import EXAMPLES, count_of, join_names
+from semivae.text import EXAMPLES, as_yaml, count_of, join_names
 from semivae.variables import Sample, seen
 
+USUAL = {  # what others call our arrays, in lower case
+    "x": {"x", "x_train", "train_x", "images", "train_images", "data", "train_data", "features", "inputs", "arr_0"},
+    "y": {"y", "y_train", "train_y", "labels", "train_labels", "label", "target", "targets", "classes", "arr_1"},
+    "x_test": {"test_x", "test_images", "test_data", "images_test"},
+    "y_test": {"test_y", "test_labels", "labels_test", "test_targets"},
+    "x_unlabelled": {"x_unlabeled", "unlabelled", "unlabeled", "unlabeled_x", "unlabeled_images"},
+}
 NAMES = ("x", "y", "x_test", "y_test", "x_unlabelled")
 
 
@@ -88,7 +95,8 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
         return read_map_arrays(source, path, arrays)
     for given, missing in (("x", "y"), ("y", "x"), ("x_test", "y_test"), ("y_test", "x_test")):
         if missing not in arrays and (given in arrays or missing == "x"):
-            raise DataError(f"{path} has no array {missing}; it has {join_names(sorted(arrays)) or 'none'}")
+            has = join_names(sorted(arrays)) or "none"
+            raise DataError(f"{path} has no array {missing}; it has {has}{_likely_keys(arrays)}")
     examples = {
         name: examples_of(arrays[name], f"{path}: {name}") for name in NAMES if name[0] == "x" and name in arrays
     }
@@ -116,7 +124,7 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
         test = _rows(test, seen(test["y"]))
     else:
         groups = train["y"] if info.classes else hold_out_groups(train["y"])
-        kept, held = hold_out(groups, list(map(str, rows.tolist())), source.test_share)
+        kept, held = hold_out(groups, list(map(str, rows.tolist())), source.test_share, info.classes)
         train, test, rows = _rows(train, kept), _rows(train, held), rows[kept]
         origin = f"test split off by hash, {source.test_share:.0%}"
     known = (*NAMES, *(f"{name}{part}" for name in source.further for part in (*PARTS_OF_ARRAYS, "_names")))
@@ -125,6 +133,17 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
     warnings += spelling_doubts(labels, str(path))
     names = tuple(map(str, rows.tolist()))
     return Dataset(f"arrays:{path.name}", labels, train, test, unlabelled, tuple(warnings), origin, names=names)
+
+
+def _likely_keys(arrays: Mapping[str, Array]) -> str:
+    """A hint where the arrays have names that are usual elsewhere; "" where none stands for x or for y."""
+    found = {ours: name for ours, usual in USUAL.items() for name in arrays if name == ours or name.lower() in usual}
+    if not {"x", "y"} <= set(found):
+        return ""
+    for part in ("x_test", "y_test"):
+        if not {"x_test", "y_test"} <= set(found):
+            found.pop(part, None)
+    return "; write source.keys: {" + ", ".join(f"{ours}: {as_yaml(name)}" for ours, name in found.items()) + "}"
 
 
 def _rows(sample: Sample, rows: Tensor) -> Sample:

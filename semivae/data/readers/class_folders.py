@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence, Set
 
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.label_files import ordered_classes
 from semivae.data.readers.parts import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
     Labelled,
     Layout,
     Part,
@@ -40,8 +43,9 @@ def arrange(files: Files, refuse: Refuse = at_once) -> Layout:
     val, test = (_further(files, parts[part], classes, refuse) if part in parts else None for part in ("val", "test"))
     unlabelled = images_in(files, parts["unlabelled"]) if "unlabelled" in parts else []
     used = {*(name for part in (train, val or [], test or []) for name, _ in part), *unlabelled}
+    warnings = _outer_doubts(files, train_top, classes, train)
     rest = unused_files(files, used, "images lie in folders of classes, and parts are train, val, test, unlabelled")
-    return Layout(train_top, classes, train, val, test, unlabelled, unused=rest)
+    return Layout(train_top, classes, train, val, test, unlabelled, warnings, unused=rest)
 
 
 def parts_to_train(files: Files, top: str) -> dict[Part, str]:
@@ -86,6 +90,14 @@ def refuse_classes(place: str, classes: Sequence[str], shown: Set[str], refuse: 
     if len(classes) < 2:
         held = f"only the folder {classes[0]}" if classes else "no folder"
         refuse(f"{place} holds {held}; it needs a folder of images for each class, and at least two classes{hint}")
+    plain = {re.sub(r"[^a-z]", "", name.lower()) for name in classes}
+    if plain & IMAGE_FOLDERS and plain & MASK_FOLDERS and plain <= IMAGE_FOLDERS | MASK_FOLDERS:
+        refuse(
+            f"{place} holds {join_names(classes)}, which are no classes but images and what belongs to them. Masks are "
+            "read by the source masks, in folders called images and masks; boxes are not read; classes are folders of "
+            "images, one for each"
+        )
+        return
     if empty := sorted(set(classes) - shown):
         refuse(f"{place} has classes with no image to train on: {join_names(empty)}; add images or remove the folders")
 
@@ -97,6 +109,23 @@ def refuse_unknown(place: str, unknown: Sequence[str], classes: Sequence[str], r
             f"{place} has classes that train has not: {join_names(unknown)}; train has {join_names(classes)}. "
             "Rename the folders, or add the classes to train"
         )
+
+
+def _outer_doubts(files: Files, prefix: str, classes: Sequence[str], members: Labelled) -> tuple[str, ...]:
+    """A warning where every class holds several folders and no images of its own: these may be the classes."""
+    inner: dict[str, set[str]] = {name: set() for name in classes}
+    for name, label in members:
+        folder, slash, _ = name[len(prefix) + len(label) + 1 :].partition("/")
+        if not slash:
+            return ()
+        inner[label].add(folder)
+    if len(classes) < 2 or min(map(len, inner.values())) < 2:
+        return ()
+    first = sorted(inner[classes[0]])
+    return (
+        f"{files.place}/{prefix}".rstrip("/") + f": the classes are {join_names(classes)}, and in each lie folders "
+        f"alone, such as {join_names(first, 3)} in {classes[0]}; if those are the classes, move them up",
+    )
 
 
 def _further(files: Files, prefix: str, classes: Sequence[str], refuse: Refuse) -> Labelled:

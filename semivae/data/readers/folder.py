@@ -13,7 +13,7 @@ from semivae.data.dataset import Dataset, LabelInfo, PictureFiles, class_label, 
 from semivae.data.doubts import Checked, Names, seen_doubts, split_doubts
 from semivae.data.formats.file_trees import open_files
 from semivae.data.formats.image_files import read_pictures
-from semivae.data.formats.look_alikes import twin_doubts
+from semivae.data.formats.label_files import class_doubts
 from semivae.data.formats.number_labels import hold_out_groups
 from semivae.data.formats.preprocessing import preprocessing_of
 from semivae.data.formats.remarks import remarks
@@ -66,7 +66,7 @@ def read_folder(source: FolderSource, path: Path) -> Dataset:
     warnings = layout.warnings + layout.unused + remarks(parts, preprocessing)
     warnings += tuple(label_doubts(layout, train, test, unlabelled, str(path), names))
     warnings += tuple(spelling_doubts(label_info(layout) | labels, str(path)))
-    warnings += tuple(twin_doubts(layout.classes, f"{path}: ", "classes"))
+    warnings += tuple(class_folder_doubts(layout.classes, source, str(path)))
     if layout.val is not None:
         of_val = names | {"test": names["val"]}
         warnings += tuple(label_doubts(layout, train, val, {}, str(path), of_val, "validation"))
@@ -105,6 +105,12 @@ def further_labels(
         for sample, part in zip(samples, torch.split(values, [len(part) for part in parts]), strict=True):
             sample[name] = part
     return samples, labels
+
+
+def class_folder_doubts(classes: Sequence[str], source: FolderSource, what: str) -> list[str]:
+    """Warnings of classes that look alike, and of folders whose names may mean no label; a table says so of its own."""
+    advice = "move the images to a folder unlabelled, beside train" if source.labels is None else None
+    return class_doubts(classes, what, advice)
 
 
 def label_info(layout: Layout) -> dict[str, LabelInfo]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_cells import cells_of
+from semivae.data.formats.csv_dialect import parted_otherwise
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.label_files import ordered_classes
@@ -18,7 +20,7 @@ from semivae.data.inputs.table_labels import TableLabels
 from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
-from semivae.text import count_of, either, join_names
+from semivae.text import count_of, either, join_names, nearest
 from semivae.variables import VOID
 
 
@@ -121,7 +123,8 @@ def _columns(
             raise DataError(f"{path} cannot be read as a table of labels: {error}") from error
         for column, key in {source.file_column: "file_column", **wanted}.items():
             if column not in columns:
-                raise DataError(f"{path} has no column {column} (source.{key}); it has {join_names(list(columns), 12)}")
+                has = f"it has {join_names(list(columns), 12)}{_why_no_column(column, list(columns))}"
+                raise DataError(f"{path} has no column {column} (source.{key}); {has}")
         for written in columns[source.file_column]:
             name = composed(PurePosixPath(written.strip().replace("\\", "/")).as_posix())
             found = known.get(f"{composed(folder)}{name}")
@@ -138,11 +141,27 @@ def _columns(
     return names, cells
 
 
+def _why_no_column(wanted: str, columns: Sequence[str]) -> str:
+    """A hint where another column is probably meant, or the first line names none."""
+    if any(is_image(part) for name in columns for part in name.split()):
+        return "; the first line seems to be a row: add a line of names above it"
+    if parted := parted_otherwise(columns, wanted):
+        return parted
+    near = nearest(wanted, columns)
+    return f"; did you mean {near}?" if near else ""
+
+
 def _elsewhere(lacking: str, images: Sequence[str]) -> str:
-    """A hint where a file of almost this name is there."""
-    last = PurePosixPath(lacking.strip().replace("\\", "/")).name
-    near = [name for name in images if last in (PurePosixPath(name).name, PurePosixPath(name).stem)]
-    return f"; there is {near[0]}: write names relative to the table, with their ending" if near else ""
+    """A hint where a file of almost this name is there; names on the web may have a query behind them."""
+    last = PurePosixPath(re.split("[?#]", lacking.strip().replace("\\", "/"))[0]).name.casefold()
+    near = [name for name in images if last in (_last(name), PurePosixPath(name).stem.casefold())]
+    if not near:
+        return ""
+    return f"; there is {near[0]}: write names relative to the table, with their ending, in the same capitals"
+
+
+def _last(name: str) -> str:
+    return PurePosixPath(name).name.casefold()
 
 
 def one_or_more(column: str | Sequence[str]) -> tuple[str, ...]:

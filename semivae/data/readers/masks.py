@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -23,8 +23,10 @@ from semivae.data.readers.map_arrays import set_aside
 from semivae.data.readers.parts import composed, images_in, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import MasksSource
-from semivae.text import by_reason, either, join_names
+from semivae.text import by_reason, count_of, either, join_names
 from semivae.variables import Sample
+
+Lies = tuple[str, int, int, Size]  # name of an image, its orientation and that of its mask, and the mask's size
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Reader:
     palette: Palette
     pictures: list[Pictures] = field(default_factory=list)
     colours: SharedColours = field(default_factory=SharedColours)
+    turned: list[Lies] = field(default_factory=list)
 
     def images(self, names: Sequence[str]) -> Tensor:
         """Reads uint8 [n, channels, height, width]; raises DataError for what is no image."""
@@ -83,6 +86,8 @@ class Reader:
         masks = self._masks([mask for *_, mask in pairs])
         sizes = zip(self.pictures[-1].sizes, [mask.size for mask in masks], strict=True)
         self._refuse_other_ratios([mask for *_, mask in pairs], list(sizes))
+        for (_, image, _), levels, mask in zip(pairs, self.pictures[-1].levels, masks, strict=True):
+            self.turned.append((image, levels.orientation, mask.orientation, mask.size))
         return {"x": images, "s": torch.from_numpy(np.stack([mask.numbers for mask in masks]))}
 
     def _refuse_other_ratios(self, names: Sequence[str], sizes: Sequence[tuple[Size, Size]]) -> None:
@@ -117,6 +122,30 @@ def other_ratios(names: Sequence[str], sizes: Sequence[tuple[Size, Size]], place
         f"{len(wrong):,} of {len(names):,} masks in {place} {either(len(wrong), 'has', 'have')} another ratio of "
         f"sides than the "
         f"image: {join_names(wrong, 3)}. Crop both alike"
+    )
+
+
+def turned_doubts(pairs: Iterable[Lies], place: Path) -> tuple[str, ...]:
+    """A warning of images that are turned or mirrored as their files say, and whose masks are not, or nothing.
+
+    The ratio of sides would tell of it, unless it stays the same.
+
+    Args:
+        pairs: of each how image and mask lie.
+        place: where they lie.
+    """
+    names = [
+        name
+        for name, first, second, size in pairs
+        if first != second and (max(first, second) < 5 or len(set(size)) == 1)
+    ]
+    if not names:
+        return ()
+    return (
+        f"{place}: {count_of(len(names), 'image is', 'images are')} turned or mirrored, as EXIF says in "
+        f"{either(len(names), 'its file', 'their files')}, and {either(len(names), 'its mask is', 'their masks are')} "
+        f"not: {join_names(names, 3)}; if masks were drawn on the pictures as they lie in the files, remove their EXIF "
+        "orientation",
     )
 
 
@@ -176,7 +205,8 @@ def read_masks(source: MasksSource, path: Path) -> Dataset:
         known = {name: torch.cat([known[name], checked[name]]) for name in known}
     maps = torch.cat([part["s"].flatten() for part in (known, tested, alone) if part])
     classes = palette.names or numbered(maps, path)
-    warnings += remarks(read.pictures, read.preprocessing) + unseen_classes(maps, classes, f"{path}: the masks")
+    warnings += remarks(read.pictures, read.preprocessing) + turned_doubts(read.turned, path)
+    warnings += unseen_classes(maps, classes, f"{path}: the masks")
     return Dataset(
         f"masks:{path.name}", map_label(classes), known, tested, unlabelled, warnings, origin, alone, validation
     )

@@ -20,6 +20,10 @@ PARTS: Mapping[str, Part] = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
     "validation": "val", "unlabelled": "unlabelled", "unlabeled": "unlabelled",
 }  # fmt: skip
+# likewise, letters alone: what tools for masks and boxes call the folders of images, and of what belongs to them
+MASK_FOLDERS = {"mask", "label", "labels", "annotation", "annotations", "gt", "groundtruth", "segmentation",
+                "segmentationclass", "segmentationobject", "seg", "masks", "annots", "bboxes", "imagesets"}  # fmt: skip
+IMAGE_FOLDERS = {"image", "images", "img", "imgs", "photos", "pictures", "jpegimages", "jpgs", "inputs"}
 
 
 Labelled = list[tuple[str, str]]  # (file name, class name)

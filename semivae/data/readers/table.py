@@ -13,6 +13,7 @@ from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.doubts import part_doubts
 from semivae.data.formats.cell_texts import MISSING, CellStyle, joined_rows
 from semivae.data.formats.csv_cells import look_like_a_row, read_cells
+from semivae.data.formats.csv_dialect import parted_otherwise
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.further_labels import Cells as LabelCells
@@ -75,7 +76,9 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     held = torch.zeros(0, dtype=torch.int64)
     if test_path is None:
         keys = joined_rows(list(used.values()), "\x1f")
-        kept, held = hold_out(labels.groups(values), [keys[row] for row in known.tolist()], source.test_share)
+        kept, held = hold_out(
+            labels.groups(values), [keys[row] for row in known.tolist()], source.test_share, info.classes
+        )
         origin = f"test split off by hash, {source.test_share:.0%}"
     seen = np.ones(len(labels.codes), np.bool_)
     seen[known[held.numpy()]] = False
@@ -177,7 +180,7 @@ def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
             raise DataError(f"{path}: source.{key} names a column without a name; give it a name in the first line")
         if missing := [name for name in names if name not in cells and name != INDEX]:
             near = nearest(missing[0], cells)
-            hint = f"; did you mean {near}?" if near else ""
+            hint = parted_otherwise(list(cells), missing[0]) or (f"; did you mean {near}?" if near else "")
             if look_like_a_row(list(cells)):
                 hint = "; the first line seems to be a row: add a line of names above it"
             raise DataError(
