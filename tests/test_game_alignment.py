@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.game.conditionals import NetworkConditional
+from semivae.game.players import Player
 from semivae.game.teaching.alignment import align_distribution
+from semivae.game.teaching.class_teacher import ClassTeacher
+from semivae.nets import Mlp
+from tests.game_steps import PAIR, H, Y, players
 
 
 def given_after(posterior: Categorical, prior: Tensor, steps: int = 1200) -> Tensor:
@@ -69,3 +76,9 @@ def test_a_class_that_is_never_given_is_not_thrown_far() -> None:
         align_distribution(posterior, prior, shares.clone(), offsets)
         other = math.log(prior[0].item())
         torch.testing.assert_close(offsets[1] - offsets[0], torch.tensor(0.3 * (gain - other)))
+
+
+@pytest.mark.parametrize("decoder", [Player([]), Player([NetworkConditional(Y, (H,), Mlp(None, 2, (3,), ()))])])
+def test_without_a_prior_of_the_label_alignment_is_refused(decoder: Player) -> None:
+    with pytest.raises(ValueError, match="distribution alignment needs a prior of y in the decoder, which has none"):
+        ClassTeacher("y", replace(PAIR, distribution_alignment=True), decoder, players()[1])

@@ -248,6 +248,11 @@ def test_an_entry_as_sure_as_the_threshold_is_learnt() -> None:
     assert taught(teacher, encoder)[1] == 1.0
 
 
+def test_without_a_temperature_an_entry_is_taught_as_what_is_likelier() -> None:
+    teacher, encoder = teacher_of(0.6, 0.4, 0.6)
+    assert taught(teacher, encoder)[0] == pytest.approx(2 * math.log(2.0) - math.log(0.75))
+
+
 def test_attributes_take_no_evidence() -> None:
     teacher, encoder = teacher_of(0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="the teacher of a takes no evidence"):
