@@ -51,6 +51,15 @@ def net(size: int, output: tuple[int, ...], image: tuple[int, ...] | None = None
     return Mlp(image, size, output, hidden=(6,), activation="tanh")
 
 
+class Fair(torch.nn.Module):
+    """Logits of two fair coins, whatever is given."""
+
+    def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+        given = vectors if images is None else images
+        assert given is not None
+        return torch.zeros(len(given), 2)
+
+
 def two_levels(order: str) -> tuple[Player, Player]:
     torch.manual_seed(1)
     decoder = Player(
@@ -210,6 +219,24 @@ def test_straight_through_is_exact_for_quadratic_functions() -> None:
     chance = logits.detach().softmax(0)
     found = torch.autograd.grad((chance * quadratic(relaxed)).sum(), logits)[0]
     torch.testing.assert_close(found, exact)
+
+
+def test_a_map_of_one_hot_places_is_scored_as_its_classes() -> None:
+    maps = Independent(Categorical(logits=torch.randn(2, 4, 5, 3)), 2)
+    classes = torch.randint(3, (2, 4, 5))
+    one_hot = torch.nn.functional.one_hot(classes, 3).float()
+    torch.testing.assert_close(log_prob_of(maps, one_hot), maps.log_prob(classes))
+
+
+def test_each_draw_is_compared_with_the_mean_of_all_others() -> None:
+    """Where q is a fair coin, the score of all draws is one number, and the differences of a sample sum to zero."""
+    decoder, _ = two_levels("reverse")
+    encoder = Player([NetworkConditional(Z1, (X,), Fair()), NetworkConditional(Z0, (Z1,), Fair())])
+    torch.manual_seed(0)
+    surrogate, terms = leave_one_out_bound(decoder, encoder, {"x": IMAGE.expand(5, 1, 2, 2)}, draws=3)
+    log_p = torch.stack([term for (player, _), term in terms.items() if player == "decoder"]).sum(dim=0)
+    torch.testing.assert_close(surrogate.view(5, 3).sum(dim=1), log_p.view(5, 3).sum(dim=1))
+    assert log_p.view(5, 3).std(dim=1).max() > 0.01, "their bounds differ"
 
 
 def test_a_class_is_drawn_with_its_gradient_through_a_network() -> None:

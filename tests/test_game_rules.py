@@ -163,6 +163,16 @@ def test_an_average_of_frozen_weights_alone_has_nothing_to_follow() -> None:
     assert average.module.get_parameter("weight") is frozen.weight and int(average.n_averaged) == 1
 
 
+def test_an_average_has_the_statistics_themselves_of_layers_that_are_frozen_whole() -> None:
+    whole, half = nn.BatchNorm1d(2).requires_grad_(False), nn.BatchNorm1d(2)
+    half.bias.requires_grad_(False)
+    average = MovingAverage(nn.Sequential(whole, half), 0.9).module
+    assert average.get_buffer("0.running_mean") is whole.running_mean
+    assert (
+        average.get_parameter("1.bias") is half.bias and average.get_buffer("1.running_mean") is not half.running_mean
+    )
+
+
 def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
     game = make_game()
     play(game)
