@@ -35,6 +35,7 @@ SHAPES = {
     "cifar10_4000labels": (3, 32, 32),
     "cifar10_4000labels_cpu": (3, 32, 32),
     "cifar10_4000labels_pretrained": (3, 32, 32),
+    "cifar10_pictures": (3, 32, 32),
     "svhn_1000labels": (3, 32, 32),
 }
 # their shapes are those of the data
@@ -105,8 +106,10 @@ def test_three_steps_on_data_of_the_recipes_shape(name: str, tmp_path: Path) -> 
     )  # fmt: skip
     source = {"name": "arrays", "path": str(tmp_path / "noise.npz")}
     changes = {**SMALL, **narrow(name), "source": source, "split.labelled": 20, "split.validation": 10}
-    if "pictures" in read_recipe(name).streams:
-        changes["streams.pictures.batch"] = 4
+    streams = read_recipe(name).streams
+    changes |= {f"streams.{stream}.batch": 4 for stream in ("pictures", "pairs") if stream in streams}
+    if "unlabelled" not in streams:
+        del changes["streams.unlabelled.batch"]
     if read_recipe(name).painter is not None:
         changes |= {"painter.steps": 2, "painter.batch": 4}
     run = semivae.train(name, set=changes, out=tmp_path / "run")
