@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import semivae
@@ -132,6 +133,18 @@ def test_the_command_writes_a_column_for_each_attribute(trained: Run, tmp_path: 
     told = json.loads(command("predict", str(trained.path), str(images), "--json").stdout)
     assert told["thresholds_chosen_on"] == 100 and list(told["thresholds"]) == [str(k) for k in range(10)]
     assert [row["attributes"] for row in told["images"]] == [row["attributes"] for row in rows]
+
+
+def test_predict_says_the_same_of_files_in_pieces(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files").mkdir()
+    for row, pixels in enumerate(trained.dataset().test["x"][:7, 0].numpy()):
+        Image.fromarray(pixels).save(tmp_path / "files" / f"{row}.png")
+    at_once = command("predict", str(trained.path), str(tmp_path / "files")).output
+    monkeypatch.setattr("semivae.data.inputs.pieces.PIECE", 3)
+    assert command("predict", str(trained.path), str(tmp_path / "files")).output == at_once
+    assert len(at_once.splitlines()) >= 8
 
 
 def test_commands_show_attributes(trained: Run) -> None:

@@ -160,13 +160,15 @@ def test_a_training_on_packed_pictures_is_that_on_the_files(tmp_path: Path, monk
     trained = []
     for number, place in enumerate(("pets", "packed")):
         if place == "packed":
-            monkeypatch.setattr("semivae.data.streams.LARGE", 0)
+            monkeypatch.setattr("semivae.data.ahead.LARGE", 0)
         given = changes | {"source.path": str(tmp_path / place)}
         out = tmp_path / f"run{number}"
         trained.append(semivae.train("folder", set=given, out=out, device="cpu", progress=False, data_root=tmp_path))
     one, other = (run.encoder.state_dict() for run in trained)
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert rows_without_time(trained[0].path) == rows_without_time(trained[1].path)
+    reports = [run.evaluate() for run in trained]  # in memory, and read ahead
+    assert reports[0]["last"] == reports[1]["last"]
 
 
 def test_a_packing_that_was_stopped_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

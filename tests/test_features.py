@@ -337,6 +337,17 @@ def test_a_run_learns_on_features_and_serves_new_pictures_as_it_was_tested(run: 
     assert run.predict(one, names=True).tolist() == ["red"]
 
 
+def test_features_of_many_files_are_made_piece_by_piece(
+    run: semivae.Run, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = data_root / "colours" / "test"
+    at_once, found = run.embed(pictures), run.predict(pictures, names=True)
+    monkeypatch.setattr("semivae.data.inputs.pieces.PIECE", 4)
+    assert run.pieces(pictures) is not None
+    np.testing.assert_allclose(run.embed(pictures), at_once, atol=0.05)  # bfloat16, in batches of other sizes
+    assert (run.predict(pictures, names=True) == found).all()
+
+
 def test_a_run_needs_no_file_but_its_own(run: semivae.Run, data_root: Path, tmp_path: Path) -> None:
     pictures = data_root / "colours" / "test"
     elsewhere = semivae.load(run.path, data_root=tmp_path, device="cpu")

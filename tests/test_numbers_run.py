@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import semivae
@@ -184,6 +185,16 @@ def test_predict_writes_numbers_with_intervals(run: Run, images: Path, tmp_path:
     assert expected.high is not None and float(rows[2]["high"]) == pytest.approx(float(expected.high[2]), rel=1e-5)
     as_json = json.loads(invoke("predict", run.path, images, "--json"))
     assert (as_json["coverage"], as_json["unit"], len(as_json["images"])) == (0.9, "years", 4)
+
+
+def test_predict_says_the_same_of_files_in_pieces(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    for row, pixels in enumerate(arrays()["x"][:7]):
+        Image.fromarray(pixels).save(tmp_path / "files" / f"{row}.png")
+    words = ("predict", run.path, tmp_path / "files")
+    at_once = invoke(*words)
+    monkeypatch.setattr("semivae.data.inputs.pieces.PIECE", 3)
+    assert invoke(*words) == at_once and len(at_once.splitlines()) >= 8
 
 
 @pytest.mark.parametrize("label", BESIDE)

@@ -554,7 +554,7 @@ def test_predict_says_who_is_probably_a_stranger(folder: Path) -> None:
     assert sets[0].split(",")[2] == "set" and any(row.split(",")[2].endswith("|strangers") for row in sets[1:])
 
 
-def test_strangers_are_listed_drawn_and_copied_in_groups(folder: Path) -> None:
+def test_strangers_are_listed_drawn_and_copied_in_groups(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("strangers", folder / "run", folder / "images", "--groups", 2)
     out = command(*words, "--out", folder / "s.csv", "--sheet", folder / "s.png", "--copy-to", folder / "new")
     assert "examples are probably of no class that the run knows" in out
@@ -569,6 +569,8 @@ def test_strangers_are_listed_drawn_and_copied_in_groups(folder: Path) -> None:
     assert "149 groups are asked for" in many
     found = semivae.load(folder / "run").strangers(folder / "images", 2)
     assert list(found.names) == [row[0] for row in rows] and found.sizes.tolist() == report["groups"]
+    monkeypatch.setattr("semivae.data.inputs.pieces.PIECE", 40)
+    assert json.loads(command(*words, "--json")) == report
 
 
 def test_without_strangers_no_sheet_and_no_copies_are_reported(folder: Path, tmp_path: Path) -> None:

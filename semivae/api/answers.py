@@ -118,11 +118,12 @@ class AnsweringModel(TrainedModel):
         """
         if names and not self.classes:
             raise RunError(f"{self.path}: {self.label} is a {self.task.nouns[0]}, so it has no names; leave out names")
-        classifier, raw = self.classifier(calibrate=calibrate, vote=vote, prior=prior), self.read_all(images)[0]
-        if at_most_error is None:
-            numbers = classifier.predict(raw)
-            return self.task.named(numbers, self.classes) if names else numbers
-        numbers = predict_sure(classifier, raw, at_most_error)
+        classifier = self.classifier(calibrate=calibrate, vote=vote, prior=prior)
+        with self.examples_of(images, kept=vote) as (raw, _):
+            if at_most_error is None:
+                numbers = classifier.predict(raw)
+                return self.task.named(numbers, self.classes) if names else numbers
+            numbers = predict_sure(classifier, raw, at_most_error)
         return np.array([*self.classes, ""])[numbers] if names else numbers  # the last one is number -1
 
     @overload
@@ -173,7 +174,9 @@ class AnsweringModel(TrainedModel):
         Raises:
             RunError: the validation examples are too few for this coverage, or as `classifier` says.
         """
-        found = predict_sets(self.classifier(calibrate=calibrate, vote=vote), self.read_all(images)[0], coverage, score)
+        classifier = self.classifier(calibrate=calibrate, vote=vote)
+        with self.examples_of(images, kept=True) as (raw, _):
+            found = predict_sets(classifier, raw, coverage, score)
         return [tuple(np.array(self.classes)[row].tolist()) for row in found] if names else found
 
     def predict_numbers(self, images: Given, *, coverage: float | None = None) -> PredictedNumbers:
@@ -182,11 +185,14 @@ class AnsweringModel(TrainedModel):
         A coverage of None is 90%, or no intervals where the run has too few validation examples. Raises `RunError` as
         `semivae.classification.intervals.predict_numbers`.
         """
-        return predict_numbers(self.classifier(), self.read_all(images)[0], coverage)
+        classifier = self.classifier()
+        with self.examples_of(images) as (raw, _):
+            return predict_numbers(classifier, raw, coverage)
 
     def embed(self, images: Given) -> NDArray[np.float32]:
         """Features below the classifier's last layer, float32 (n, features).
 
         Raises `RunError` if the label depends on more than the image, `DataError` if the images do not fit.
         """
-        return embed(self, self.read_all(images)[0])
+        with self.examples_of(images) as (raw, _):
+            return embed(self, raw)

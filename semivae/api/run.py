@@ -161,7 +161,10 @@ class Run(AnsweringModel):
             RunError: the checkpoint is a twin, a prior is known by samples only, or there are below 20 test images.
             DataError: the data are missing, or the images do not fit.
         """
-        return novelty(self, self.with_pictures(self.read(images)[0], images), draws, count, seed)
+        if self.shown != self.image:
+            return novelty(self, self.with_pictures(self.read(images)[0], images), draws, count, seed)
+        with self.examples_of(images, kept=True) as (values, _):
+            return novelty(self, values, draws, count, seed)
 
     def suggest(self, images: Given, n: int = COUNT, *, seed: int = 0) -> Suggestions:
         """Which `n` unlabelled images to label next: typical and unsure ones, no two alike, the first ones first.
@@ -173,8 +176,8 @@ class Run(AnsweringModel):
             RunError: a label that is a map, or an encoder that gives no features of the images alone.
             DataError: the images do not fit, or fewer than `n` of them differ.
         """
-        values, names = self.read_all(images)
-        return suggest(self, values, names, n, seed)
+        with self.examples_of(images, kept=True) as (values, names):
+            return suggest(self, values, names, n, seed)
 
     def strangers(self, images: Given, groups: int | None = None, *, seed: int = 0) -> Strangers:
         """Which images belong to none of the classes, in groups that may be new classes.
@@ -188,8 +191,8 @@ class Run(AnsweringModel):
             RunError: the run knows no strangers (`variables.y.strangers`).
             DataError: the images do not fit, or there are fewer strangers than groups.
         """
-        values, names = self.read_all(images)
-        return strangers(self, values, names, groups, seed)
+        with self.examples_of(images, kept=True) as (values, names):
+            return strangers(self, values, names, groups, seed)
 
     def doubts(
         self,

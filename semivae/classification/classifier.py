@@ -22,8 +22,7 @@ from semivae.classification.posterior import (
 )
 from semivae.classification.priors import change_prior, read_prior, trained_prior
 from semivae.classification.shift import PriorEstimate, estimate_prior
-from semivae.data.inputs.examples import Examples
-from semivae.data.inputs.pieces import Pieces
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import DataError, RunError
 from semivae.runs.folder import read_calibrations, write_calibrations
 from semivae.runs.model import TrainedModel
@@ -106,7 +105,7 @@ class Classifier:
             calibration = calibration_of(run, draws if vote else 0)
         return cls(run, calibration, stated, None if prior is None else trained_prior(run))
 
-    def log_posterior(self, images: Tensor | Examples) -> Floats:
+    def log_posterior(self, images: AnyExamples) -> Floats:
         """log p(y | x) before any change of prior, float64 (n, K), of maps (n, K, H, W), nats.
 
         Raises:
@@ -121,18 +120,13 @@ class Classifier:
     def answer(self, images: object) -> Answer:
         """Returns class probabilities of images, as `TrainedModel.read` takes or returns them, with the prior.
 
-        Images may also come in pieces (`semivae.data.inputs.pieces`), of a classifier without votes, whose draws depend
-        on the order of all images.
+        Images may also come in pieces (`semivae.data.inputs.pieces`), which votes look at twice: those have to be kept.
 
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` raise them.
         """
-        if isinstance(images, Pieces):
-            return self._answer(np.concatenate([self.log_posterior(piece) for piece in images]))
-        raw = images if isinstance(images, Tensor | Examples) else self.run.read_all(images)[0]
-        return self._answer(self.log_posterior(raw))
-
-    def _answer(self, uncorrected: Floats) -> Answer:
+        raw = images if isinstance(images, AnyExamples) else self.run.read_all(images)[0]
+        uncorrected = self.log_posterior(raw)
         if self.prior is None:
             return Answer(self._outputs(uncorrected), self._outputs(uncorrected), uncorrected)
         assert self.trained_prior is not None
@@ -151,7 +145,7 @@ class Classifier:
         """Returns whether a step needs all images at once: votes draw codes in order, EM estimates a prior on them."""
         return bool(self.calibration.draws) or self.prior is not None
 
-    def in_parts(self, images: Tensor | Examples) -> Iterator[Tensor]:
+    def in_parts(self, images: AnyExamples) -> Iterator[Tensor]:
         """Yields the outputs for images (for classes, probabilities [n, K, ...]) in parts that fit into memory."""
         if self.looks_at_all:
             yield self.probabilities(images)
@@ -189,7 +183,7 @@ class Classifier:
         write_calibrations(run.path, [*others, *same, entry | {"chosen": chosen}])
         return chosen
 
-    def predict(self, images: Tensor | Examples) -> NDArray[Any]:
+    def predict(self, images: AnyExamples) -> NDArray[Any]:
         """Returns the most likely class number of every image, [n], or pixel, [n, height, width]; or its number."""
         chosen = self.chosen
         return np.concatenate([self.run.task.predict(part, chosen).numpy() for part in self.in_parts(images)])

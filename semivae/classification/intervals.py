@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.classification.classifier import Classifier
-from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.tasks.kinds import NUMBERS
 from semivae.tasks.number_intervals import COVERAGE, Intervals
@@ -63,14 +62,12 @@ class PredictedNumbers:
         return {"unit": self.unit, "coverage": self.coverage, "calibrated_on": self.count}
 
 
-def predict_numbers(
-    classifier: Classifier, images: Tensor | Examples, coverage: float | None = None
-) -> PredictedNumbers:
+def predict_numbers(classifier: Classifier, images: AnyExamples, coverage: float | None = None) -> PredictedNumbers:
     """Returns the predictions of images, with intervals.
 
     Args:
         classifier: of a run whose label is a number.
-        images: as `TrainedModel.read` returns them.
+        images: as `TrainedModel.read` returns them, or in pieces.
         coverage: of the intervals, in (0, 1). None: 90%, or no intervals if the run has too few validation examples.
 
     Raises:

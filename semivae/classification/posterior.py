@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from semivae.data.inputs.examples import Examples, split_rows
-from semivae.data.inputs.pieces import Pieces
+from semivae.data.ahead import is_slow, one_ahead
+from semivae.data.inputs.pieces import AnyExamples, Pieces, in_batches
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.game.players import Player
@@ -51,12 +51,24 @@ def label_factor(run: TrainedModel) -> NetworkConditional:
     return factor
 
 
-def batches(run: TrainedModel, images: Tensor | Examples, batch: int) -> Iterator[Sample]:
-    """Inputs as `TrainedModel.read` gives them, as the model takes them, in parts: by input, float32 on its device.
+def batches(run: TrainedModel, images: AnyExamples, batch: int | None = None) -> Iterator[Sample]:
+    """Inputs as the model takes them, in parts: by input, float32 on its device.
+
+    What is not in memory is read one part ahead: pieces of many files, and arrays on a disk or another device.
+
+    Args:
+        run: the run.
+        images: as `TrainedModel.read` gives them, or in pieces.
+        batch: rows of a part; None: `IMAGES`.
 
     Raises:
-        DataError: an input is missing or has another shape than the run's, or there are none.
+        DataError: an input is missing or has another shape than the run's, or there are none; or pieces that cannot
+            be read.
     """
+    chunks = in_batches(images, batch or IMAGES)
+    if isinstance(images, Pieces):
+        yield from map(run.values, chunks)
+        return
     parts = {run.image: images} if isinstance(images, Tensor) else images.parts
     if lacking := [name for name in run.roles.inputs if name not in parts]:
         raise DataError(f"{run.path} starts from {' and '.join(run.roles.inputs)}; give {join_names(lacking)} too")
@@ -67,8 +79,8 @@ def batches(run: TrainedModel, images: Tensor | Examples, batch: int) -> Iterato
                 f"{run.path} expects {name} of shape (n, {', '.join(map(str, shape or ()))}); given "
                 f"{tuple(parts[name].shape)}"
             )
-    for chunk in split_rows(images, batch):
-        yield run.values(chunk)
+    slow = any(is_slow(part, run.device) for part in parts.values())
+    yield from one_ahead(run.values, chunks) if slow else map(run.values, chunks)
 
 
 def refuse_by_kind(run: TrainedModel, **options: Any) -> None:
@@ -86,7 +98,7 @@ def at_a_time(run: TrainedModel) -> int:
 
 
 @torch.no_grad()
-def label_parameters(run: TrainedModel, images: Tensor | Examples, batch: int | None = None) -> Iterator[Tensor]:
+def label_parameters(run: TrainedModel, images: AnyExamples, batch: int | None = None) -> Iterator[Tensor]:
     """Parameters of q(label | image) of images (n, C, H, W) in parts, float64 [n, *parameter_shape] on the CPU.
 
     Args:
@@ -103,13 +115,13 @@ def label_parameters(run: TrainedModel, images: Tensor | Examples, batch: int | 
         yield factor.parameters_of(chunk).cpu().double()
 
 
-def encoder_log_posterior(run: TrainedModel, images: Tensor | Examples, batch: int | None = None) -> Floats:
+def encoder_log_posterior(run: TrainedModel, images: AnyExamples, batch: int | None = None) -> Floats:
     """log q(label | image) of images (n, C, H, W), float64 (n, K, ...), nats, as `Task.log_posterior` lays it out."""
     parts = [run.task.log_posterior(parameters) for parameters in label_parameters(run, images, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float64)
 
 
-def vote_of_decoder(run: TrainedModel, images: Tensor | Examples, draws: int) -> Floats:
+def vote_of_decoder(run: TrainedModel, images: AnyExamples, draws: int) -> Floats:
     """Returns the decoder's vote on images (n, C, H, W): log p(x | y) up to a constant per image, float64 (n, K), nats.
 
     Repeatable: the codes are drawn from a fixed seed, and torch's global generator is left alone.
@@ -177,17 +189,16 @@ def any_posterior(run: TrainedModel, name: str, observed: Mapping[str, Any]) -> 
     return distribution
 
 
-def embed(run: TrainedModel, images: Tensor | Examples | Pieces, batch: int = 512) -> NDArray[np.float32]:
+@torch.no_grad()
+def embed(run: TrainedModel, images: AnyExamples, batch: int | None = None) -> NDArray[np.float32]:
     """Returns the features below the classifier's last layer, float32 (n, D), as the part `features` of an export.
 
-    Images are (n, C, H, W), bytes or floats in [0, 1].
+    Images are (n, C, H, W), bytes or floats in [0, 1], or in pieces.
 
     Raises:
         RunError: the label depends on more than the image.
         DataError: the images' shape is not the run's.
     """
     factor = label_factor(run)
-    pieces = images if isinstance(images, Pieces) else [images]
-    with torch.no_grad():
-        parts = [factor.features(chunk).cpu() for piece in pieces for chunk in batches(run, piece, batch)]
+    parts = [factor.features(chunk).cpu() for chunk in batches(run, images, batch)]
     return np.asarray(torch.cat(parts), dtype=np.float32)

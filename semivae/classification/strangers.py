@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.classification.posterior import embed, encoder_log_posterior
 from semivae.classification.suggesting import Floats, clustered
-from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import DataError, RunError
 from semivae.runs.model import TrainedModel
 from semivae.text import count_of, either
@@ -63,14 +62,14 @@ def refuse_without_strangers(run: TrainedModel) -> None:
 
 
 def strangers(
-    run: TrainedModel, images: Tensor | Examples, names: Sequence[str], groups: int | None = None, seed: int = 0
+    run: TrainedModel, images: AnyExamples, names: Sequence[str], groups: int | None = None, seed: int = 0
 ) -> Strangers:
     """Examples that are more likely strangers than of any class, in groups that may be new classes.
 
     Args:
         run: the run.
-        images: as `TrainedModel.read_all` gives them, n of them.
-        names: of the images, n.
+        images: as `TrainedModel.read_all` gives them, n of them, or in pieces that are kept.
+        names: of the images, n; of pieces, what becomes their names.
         groups: how many groups; None: as many as there seem to be.
         seed: of k-means.
 

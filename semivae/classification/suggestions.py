@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.classification.posterior import batches, embed, encoder_log_posterior, refuse_by_kind
 from semivae.classification.suggesting import Floats, entropy, pick
-from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.runs.model import TrainedModel
@@ -48,7 +47,7 @@ class Suggestions:
 
 
 def suggest(
-    run: TrainedModel, images: Tensor | Examples, names: Sequence[str], count: int = COUNT, seed: int = 0
+    run: TrainedModel, images: AnyExamples, names: Sequence[str], count: int = COUNT, seed: int = 0
 ) -> Suggestions:
     """Examples to label next, by the rule of `semivae.classification.suggesting`, in features scaled to length one.
 
@@ -56,8 +55,8 @@ def suggest(
 
     Args:
         run: the run.
-        images: as `TrainedModel.read_all` gives them, n of them.
-        names: of the images, n.
+        images: as `TrainedModel.read_all` gives them, n of them, or in pieces that are kept.
+        names: of the images, n; of pieces, what becomes their names.
         count: how many to suggest.
         seed: of k-means.
 
@@ -89,7 +88,7 @@ def suggest(
 
 
 @torch.no_grad()
-def features_of(run: TrainedModel, images: Tensor | Examples) -> NDArray[np.float32]:
+def features_of(run: TrainedModel, images: AnyExamples) -> NDArray[np.float32]:
     """Features of images as `embed` gives them; without a label, those below the first code that needs images alone.
 
     Raises:
@@ -101,6 +100,6 @@ def features_of(run: TrainedModel, images: Tensor | Examples) -> NDArray[np.floa
     for name in run.encoder.names:
         factor = run.encoder[name]
         if isinstance(factor, NetworkConditional) and factor.parents.issubset(run.roles.inputs):
-            parts = [factor.features(chunk).cpu() for chunk in batches(run, images, 512)]
+            parts = [factor.features(chunk).cpu() for chunk in batches(run, images)]
             return np.asarray(torch.cat(parts), dtype=np.float32)
     raise RunError(f"{run.path}: no code of the encoder is given {' and '.join(run.roles.inputs)} alone")

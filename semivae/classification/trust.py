@@ -37,7 +37,7 @@ from semivae.classification.conformal import (
 )
 from semivae.classification.more_validation import more_validation
 from semivae.classification.posterior import refuse_by_kind
-from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples, Pieces
 from semivae.errors import DataError, RunError
 from semivae.runs.model import TrainedModel
 from semivae.text import EXAMPLES, count_of, either, percent
@@ -208,9 +208,10 @@ class Validated:
         )
 
 
-def uniform_in(run: TrainedModel, images: Tensor | Examples) -> Floats:
-    """`uniform_of` inputs as `TrainedModel.read_all` gives them, on the CPU: bytes and floats of an image are alike."""
-    parts = {run.image: images} if isinstance(images, Tensor) else images.parts
+def uniform_in(run: TrainedModel, images: AnyExamples) -> Floats:
+    """`uniform_of` inputs as `TrainedModel.read_all` gives them, or of kept pieces: bytes and floats are alike."""
+    given = images.whole if isinstance(images, Pieces) else images
+    parts = {run.image: given} if isinstance(given, Tensor) else given.parts
     values = [run.inputs_of(name).values(parts[name]).float().flatten(1).cpu().numpy() for name in run.roles.inputs]
     return uniform_of(np.concatenate(values, axis=1))
 
@@ -221,14 +222,14 @@ def sets_of(threshold: SetThreshold, log_posterior: Floats, u: Floats) -> NDArra
 
 
 def predict_sets(
-    classifier: Classifier, images: Tensor | Examples, coverage: float, score: Score = "aps"
+    classifier: Classifier, images: AnyExamples, coverage: float, score: Score = "aps"
 ) -> NDArray[np.bool_]:
     """Which classes the set of each example holds, [n, K]; see `Validated.sets`."""
     threshold = Validated.of(classifier).sets(coverage, score)
     return sets_of(threshold, classifier.log_posterior(images), uniform_in(classifier.run, images))
 
 
-def predict_sure(classifier: Classifier, images: Tensor | Examples, at_most_error: float) -> NDArray[np.int64]:
+def predict_sure(classifier: Classifier, images: AnyExamples, at_most_error: float) -> NDArray[np.int64]:
     """The most likely class number of each example, [n], or -1 where it is not answered; see `Validated.answering`."""
     answering = Validated.of(classifier).answering(at_most_error)
     log_posterior = classifier.log_posterior(images)

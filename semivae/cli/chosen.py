@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semivae.cli.copying import check_copies, copy_files, places_in
-from semivae.cli.opening import open_run, read_given
+from semivae.cli.opening import given_examples, open_run
 from semivae.cli.options import Checkpoint
 from semivae.cli.sheets import check_sheet, picture, pictures_of, refuse_sheet
 from semivae.cli.showing import note
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from semivae.api import Run
+    from semivae.data.inputs.pieces import Pieces
     from semivae.data.inputs.reading import Reading
 
 
@@ -46,11 +47,11 @@ class Targets:
 
     def read(
         self, path: Path, images: Path, checkpoint: Checkpoint, device: str, skip_unreadable: bool
-    ) -> tuple[Run, Reading]:
-        """Opens a run and reads a user's images; refuses a sheet of what are no pictures before they are read."""
+    ) -> tuple[Run, Reading | Pieces]:
+        """Opens a run, and a user's images; refuses a sheet of what are no pictures before they are read."""
         run = open_run(path, checkpoint, device)
         refuse_sheet(run, self.sheet, run.canvas)
-        return run, read_given(run, images, skip_unreadable=skip_unreadable)
+        return run, given_examples(run, images, skip_unreadable=skip_unreadable, kept=True)
 
     def draw(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.opening import head, open_run, read_given
+from semivae.cli.opening import given_examples, head, once_used, open_run
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -230,11 +230,16 @@ def codes(
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.codes import draw_codes
 
-    pixels = opened.dataset().train[opened.image] if images is None else read_given(opened, images).values
-    arrays = draw_codes(opened, pixels, seed)
+    if images is None:
+        arrays = draw_codes(opened, opened.dataset().train[opened.image], seed)
+    else:
+        given = given_examples(opened, images, skip_unreadable=False)
+        arrays = draw_codes(opened, given.examples, seed)
+        once_used(given)
     write_arrays(out, arrays)
-    report = head(opened, out=str(out), count=len(pixels), seed=seed, variables=list(arrays))
-    counted = count_of(len(pixels), *opened.nouns)
+    count = len(next(iter(arrays.values())))
+    report = head(opened, out=str(out), count=count, seed=seed, variables=list(arrays))
+    counted = count_of(count, *opened.nouns)
     text = f"{out}: {', '.join(arrays)} of {counted}; take them as values: {{file: {out.name}}} of a stream"
     reply(report, as_json, console(), text)
 

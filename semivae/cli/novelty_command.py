@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from semivae.cli.opening import open_run, read_given
+from semivae.cli.opening import given_examples, once_used, open_run, read_given
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -67,9 +67,14 @@ def novelty(
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.novelty import novelty as measure
 
-    given = read_given(opened, images, skip_unreadable=skip_unreadable)
-    examples = opened.with_pictures(given.values, images, skip_unreadable=skip_unreadable)
-    found = measure(opened, examples, draws, count, seed)
+    if opened.shown == opened.image:
+        read = given_examples(opened, images, skip_unreadable=skip_unreadable, kept=True)
+        found = measure(opened, read.examples, draws, count, seed)
+        given = once_used(read)
+    else:
+        given = read_given(opened, images, skip_unreadable=skip_unreadable)
+        examples = opened.with_pictures(given.values, images, skip_unreadable=skip_unreadable)
+        found = measure(opened, examples, draws, count, seed)
     if out is not None:
         write_file(out, novelty_csv(given.names, found, list(given.unreadable)))
     report = found.report | ({"out": str(out)} if out else {}) | given.report()

@@ -70,9 +70,24 @@ def head(run: Run, **facts: Any) -> dict[str, Any]:
     return {"run": str(run.path), "checkpoint": run.checkpoint, **facts}
 
 
-def pieces_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Pieces | None:
-    """Returns many image files that a user gives to a run, read a piece at a time; None for all else."""
-    return None if run.roles.further else run.inputs.pieces(given, skip_unreadable=skip_unreadable)
+def given_examples(run: Run, given: Path, *, skip_unreadable: bool, kept: bool = False) -> Reading | Pieces:
+    """Returns what a user gives to a run; many image files in pieces, which are read while others are computed on.
+
+    Args:
+        run: the run.
+        given: the path.
+        skip_unreadable: pass over image files that cannot be read, and name them.
+        kept: whether pieces stay in memory, for whoever looks at them again.
+    """
+    pieces = run.pieces(given, skip_unreadable=skip_unreadable, kept=kept)
+    return read_given(run, given, skip_unreadable=skip_unreadable) if pieces is None else pieces
+
+
+def once_used(found: Reading | Pieces) -> Reading:
+    """Returns what was read, when all of it was used; of pieces, remarks become notes now."""
+    from semivae.data.inputs.pieces import Pieces
+
+    return noted(found.reading()) if isinstance(found, Pieces) else found
 
 
 def read_given(run: Run, given: Path, *, skip_unreadable: bool = False) -> Reading:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from semivae.cli.kinds import Asked, shown_as
-from semivae.cli.opening import given_values, noted, open_run, pieces_given, read_given
+from semivae.cli.opening import given_examples, given_values, once_used, open_run, read_given
 from semivae.cli.options import (
     AtMostErrorOption,
     CalibrateOption,
@@ -120,10 +120,11 @@ def predict(
 
     shown = shown_as(opened.task.name)
     shown.check_out(out, overwrite)
-    pieces = None
-    if shown.predicts_pieces and not vote and not novelty and coverage is None:  # which look at all images at once
-        pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
-    found = read_given(opened, images, skip_unreadable=skip_unreadable) if pieces is None else pieces
+    if shown.predicts_pieces:
+        kept = vote or novelty or coverage is not None  # which look at the images more than once
+        found = given_examples(opened, images, skip_unreadable=skip_unreadable, kept=kept)
+    else:
+        found = read_given(opened, images, skip_unreadable=skip_unreadable)
     classifier = Classifier.of(opened, calibrate=calibrate, vote=vote, prior=prior)
     shown.predict(classifier, found, out, overwrite, as_json, Asked(coverage, at_most_error, novelty, sets.value))
 
@@ -195,13 +196,9 @@ def embed(
     opened = open_run(run, checkpoint, device)
     from semivae.classification.posterior import embed as embed_images
 
-    pieces = pieces_given(opened, images, skip_unreadable=skip_unreadable)
-    if pieces is None:
-        found = read_given(opened, images, skip_unreadable=skip_unreadable)
-        features = embed_images(opened, found.values)
-    else:
-        features = embed_images(opened, pieces)
-        found = noted(pieces.reading())
+    given = given_examples(opened, images, skip_unreadable=skip_unreadable)
+    features = embed_images(opened, given.examples)
+    found = once_used(given)
     passed = {"unreadable": np.asarray(list(found.unreadable))} if found.unreadable else {}
     write_arrays(out, {"features": features, "names": np.asarray(found.names), **passed})
     count, size = features.shape

@@ -9,6 +9,7 @@ import typer
 
 from semivae.cli.chosen import Targets
 from semivae.cli.listing import reply_list
+from semivae.cli.opening import once_used
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -61,10 +62,11 @@ def strangers(
     """
     targets = Targets(out, sheet, copy_to)
     targets.check(images, overwrite)
-    opened, given = targets.read(run, images, checkpoint, device, skip_unreadable)
+    opened, read = targets.read(run, images, checkpoint, device, skip_unreadable)
     from semivae.classification.strangers import strangers as find
 
-    found = find(opened, given.values, given.names, groups, seed)
+    found = find(opened, read.examples, read.names, groups, seed)
+    given = once_used(read)
     if len(found.rows):
         first = [place for place, group in enumerate(found.groups) if (found.groups[:place] == group).sum() < SHOWN]
         titles = [title(group) for group in found.groups[first]]

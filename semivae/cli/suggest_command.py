@@ -10,6 +10,7 @@ import typer
 
 from semivae.cli.chosen import Targets
 from semivae.cli.listing import reply_list
+from semivae.cli.opening import once_used
 from semivae.cli.options import (
     Checkpoint,
     CheckpointOption,
@@ -60,10 +61,11 @@ def suggest(
         raise typer.BadParameter("give the folder of the copies too (--copy-to FOLDER)", param_hint="--flat")
     targets = Targets(out, sheet, copy_to)
     targets.check(images, overwrite)
-    opened, given = targets.read(run, images, checkpoint, device, skip_unreadable)
+    opened, read = targets.read(run, images, checkpoint, device, skip_unreadable)
     from semivae.classification.suggestions import suggest as choose
 
-    found = choose(opened, given.values, given.names, count, seed)
+    found = choose(opened, read.examples, read.names, count, seed)
+    given = once_used(read)
     titles = [label or UNKNOWN for label in found.labels]
     places = targets.places(None if flat else titles, found.names, "copy all classes into one folder (--flat)")
     order = [label or UNKNOWN for label in dict.fromkeys(sorted(found.labels, key=[*opened.classes, ""].index))]

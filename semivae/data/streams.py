@@ -10,12 +10,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from semivae.data.ahead import is_slow
 from semivae.data.inputs.pixels import as_model_values
 from semivae.recipe.schema import NormalSpec, RangeSpec
 from semivae.seeds import seed_for
 from semivae.variables import VOID, Sample, drawn_name
 
-LARGE = 2**30  # bytes of an array, of which a part may have to come from the disk
 DEVICE_SHARE = 0.5  # of a device's free memory, the most that the data may take
 
 
@@ -109,8 +109,7 @@ class ArrayStream(Stream):
 
     @property
     def is_slow(self) -> bool:
-        arrays = self._arrays.values()
-        return any(array.device.type != self._device.type or array.nbytes > LARGE for array in arrays)
+        return any(is_slow(array, self._device) for array in self._arrays.values())
 
     def batch(self, step: int) -> Sample:
         return self.part(step, 0, self.batch_size)

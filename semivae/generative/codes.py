@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.classification.posterior import batches
 from semivae.data.formats.label_files import class_number
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.generative.features import BATCH
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
 
 
 @torch.no_grad()
-def draw_codes(run: TrainedModel, images: Tensor, seed: int) -> dict[str, NDArray[Any]]:
+def draw_codes(run: TrainedModel, images: AnyExamples, seed: int) -> dict[str, NDArray[Any]]:
     """One draw from q(all latents | image) for every image: arrays [n, ...] by variable; bits and classes as integers.
 
     Labels are written as the classes' names where a number could be taken for another class: called 1, 2, 3.

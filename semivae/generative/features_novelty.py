@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from semivae.classification.conformal import p_values_of
 from semivae.classification.more_validation import more_validation
 from semivae.classification.posterior import embed, label_parameters, refuse_by_kind
 from semivae.data.hashing import random_subset
-from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.runs.model import TrainedModel
 from semivae.text import count_of
@@ -44,7 +43,7 @@ class Distances:
     count: int
 
 
-def distances(run: TrainedModel, images: Tensor) -> Distances:
+def distances(run: TrainedModel, images: AnyExamples) -> Distances:
     """Distances of images [n, ...] in features, beside those of the run's validation images, labelled or not.
 
     Raises:
@@ -89,7 +88,7 @@ def neighbour_distances(features: NDArray[np.float32], references: NDArray[np.fl
     return np.asarray(search.kneighbors(_unit(features))[0][:, -1], dtype=np.float64)
 
 
-def energy(run: TrainedModel, images: Tensor | Examples) -> Floats:
+def energy(run: TrainedModel, images: AnyExamples) -> Floats:
     """-log sum exp of the logits of q(label | image), nats, [n]; higher is more novel."""
     return np.concatenate([-parameters.logsumexp(1).numpy() for parameters in label_parameters(run, images)])
 

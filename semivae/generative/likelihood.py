@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semivae.classification.posterior import batches
 from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.family_facts import is_discrete
 from semivae.generative.chain import refuse_unread
@@ -61,7 +62,7 @@ def likelihood(run: TrainedModel, images: Tensor, draws: int, seed: int) -> dict
 
 
 @torch.no_grad()
-def image_bounds(run: TrainedModel, images: Tensor | Examples, draws: int, seed: int) -> NDArray[np.float64]:
+def image_bounds(run: TrainedModel, images: AnyExamples, draws: int, seed: int) -> NDArray[np.float64]:
     """Returns the lower bound of log p(image) of each image, nats, [n]. Raises as `likelihood` does."""
     refuse_without_likelihood(run)
     parts = []

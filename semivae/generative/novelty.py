@@ -19,6 +19,7 @@ from semivae.classification.conformal import p_values_of
 from semivae.classification.posterior import batches, embed, encoder_log_posterior
 from semivae.data.hashing import random_subset
 from semivae.data.inputs.examples import Examples
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.generative.features_novelty import energy, neighbour_distances, reference_features
 from semivae.generative.likelihood import image_bounds, picture_scores
@@ -77,12 +78,12 @@ class Novelty:
     report: dict[str, Any]
 
 
-def novelty(run: TrainedModel, images: Tensor | Examples, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
+def novelty(run: TrainedModel, images: AnyExamples, draws: int = 4, count: int = 1000, seed: int = 0) -> Novelty:
     """Scores images [n, ...] against `count` test images, unknown to the run.
 
     Args:
         run: the run, at a checkpoint that has a decoder.
-        images: the images to score, as `TrainedModel.with_pictures` returns them.
+        images: the images to score, as `TrainedModel.with_pictures` returns them, or in pieces that are kept.
         draws: codes for each image, for the bound of log p (`semivae.generative.likelihood`).
         count: the largest number of test images to compare with, and of training images to fit the slope on.
         seed: of the draws.
@@ -112,7 +113,7 @@ def novelty(run: TrainedModel, images: Tensor | Examples, draws: int = 4, count:
     report = {
         "run": str(run.path),
         "checkpoint": run.checkpoint,
-        "count": len(images),
+        "count": len(found.decoder),
         "familiar": len(test),
         "draws": draws,
         "seed": seed,
@@ -161,7 +162,7 @@ def _picture_complexity(run: TrainedModel, examples: Examples) -> Floats:
     return run.shown_inputs.complexity(pictures)
 
 
-def _scores(run: TrainedModel, images: Tensor | Examples, fitted: Fitted, draws: int, seed: int) -> Scores:
+def _scores(run: TrainedModel, images: AnyExamples, fitted: Fitted, draws: int, seed: int) -> Scores:
     decoder = surprise(run, images, fitted.slope, draws, seed)
     pictures = None
     if isinstance(images, Examples):
@@ -174,7 +175,7 @@ def _scores(run: TrainedModel, images: Tensor | Examples, fitted: Fitted, draws:
     return Scores(decoder, doubt, distances, energy(run, images), pictures)
 
 
-def surprise(run: TrainedModel, images: Tensor | Examples, slope: float, draws: int, seed: int) -> Floats:
+def surprise(run: TrainedModel, images: AnyExamples, slope: float, draws: int, seed: int) -> Floats:
     """Nats by which -log p(image) exceeds what its complexity explains, [n]; higher is more novel."""
     nats = -image_bounds(run, images, draws, seed) - slope * complexity(run, images)
     return np.nan_to_num(nats, nan=NOVEL, posinf=NOVEL)
@@ -185,9 +186,9 @@ def classifies(run: TrainedModel) -> bool:
     return run.roles.image_label is not None and takes(run.task, "doubt")
 
 
-def complexity(run: TrainedModel, images: Tensor | Examples) -> Floats:
+def complexity(run: TrainedModel, images: AnyExamples) -> Floats:
     """Returns the nats that a general-purpose compressor needs for each example, [n]."""
-    return np.concatenate([run.inputs.complexity(part[run.image]) for part in batches(run, images, 512)])
+    return np.concatenate([run.inputs.complexity(part[run.image]) for part in batches(run, images)])
 
 
 def slope_of(size: Floats, surprise: Floats) -> float:

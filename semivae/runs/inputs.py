@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from semivae.data.formats.preprocessing import Preprocessing, preprocessing_of
 from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.features import Features
 from semivae.data.inputs.inputs import Inputs, inputs_of, pictures_of_inputs
+from semivae.data.inputs.pieces import AnyExamples, Pieces
 from semivae.data.inputs.reading import Reading
 from semivae.errors import DataError, DataWarning, RunError
 from semivae.recipe import Recipe
@@ -147,6 +149,29 @@ class ModelInputs:
             DataError: nothing there, or what does not fit.
         """
         return self.inputs.read(given, skip_unreadable=skip_unreadable)
+
+    def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> Pieces | None:
+        """Many image files that are read a piece at a time, beside what is computed of them; None for all else.
+
+        Args:
+            given, skip_unreadable: as for `reading`.
+            kept: whether the pieces stay in memory, for whoever looks at them again.
+        """
+        return None if self.roles.further else self.inputs.pieces(given, skip_unreadable=skip_unreadable, kept=kept)
+
+    @contextmanager
+    def examples_of(self, given: object, *, kept: bool = False) -> Iterator[tuple[AnyExamples, list[str]]]:
+        """As `read_all`, but many image files come in pieces (`pieces`), whose names are there when all were used.
+
+        Raises:
+            DataError: as `read_all`; of files in pieces when they are used.
+        """
+        found = self.pieces(given, kept=kept)
+        if found is None:
+            yield self.read_all(given)
+            return
+        yield found, found.names
+        _said(found.reading())
 
     def read_all(self, given: object) -> tuple[Tensor | Examples, list[str]]:
         """As `read`; of a run of several inputs, `given` maps the name of each to what `read` takes.

@@ -53,7 +53,7 @@ class KindOfLabel:
         check_out: refuses a place where predictions cannot or may not be written (out, overwrite).
         predict: writes and shows what a classifier says of images (classifier, images, out, overwrite, as_json,
             and what else was asked for).
-        predicts_pieces: whether `predict` also takes images in pieces, where nothing else is asked for.
+        predicts_pieces: whether `predict` also takes images in pieces.
         picture: what is shown of samples, images [n, channels, height, width].
         arrays: of imputed images, what is kept of their labels, by name.
         imputed: writes what else is kept of imputed labels, and returns what is shown of images with their fillings

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semivae.cli.listing import reply_predictions
+from semivae.cli.opening import once_used
 from semivae.cli.showing import classifier_lines
 from semivae.cli.writing import csv_bytes
 from semivae.text import Nouns, count_of
@@ -14,21 +15,24 @@ from semivae.text import Nouns, count_of
 if TYPE_CHECKING:
     from semivae.classification import Classifier
     from semivae.cli.kinds import Asked
+    from semivae.data.inputs.pieces import Pieces
     from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 
 def predict_attributes(
-    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+    classifier: Classifier, given: Reading | Pieces, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
 ) -> None:
     """Writes OUT.csv, or shows it: rows `name,attributes,prob_ATTRIBUTE...`; as JSON the rows too without a file."""
     import torch
 
     from semivae.classification.posterior import refuse_by_kind
 
-    run, names = classifier.run, images.names
+    run = classifier.run
     refuse_by_kind(run, sets=asked.coverage or asked.at_most_error, doubt=asked.novelty)
-    outputs = torch.cat(list(classifier.in_parts(images.values)))
+    outputs = torch.cat(list(classifier.in_parts(given.examples)))
+    images = once_used(given)
+    names = images.names
     labels = run.task.named(run.task.predict(outputs, classifier.chosen).numpy(), run.classes).tolist()
     probabilities, facts = outputs.tolist(), classifier.facts() | thresholds_report(classifier)
     header = ["name", "attributes", *(f"prob_{name}" for name in run.classes)]

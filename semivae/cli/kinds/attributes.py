@@ -18,4 +18,5 @@ SHOWN = KindOfLabel(
     picture=image_alone,
     arrays=share_arrays,
     imputed=images_alone,
+    predicts_pieces=True,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from semivae.cli.kinds.class_promises import beside, joined_set
 from semivae.cli.listing import reply_predictions
-from semivae.cli.opening import noted
+from semivae.cli.opening import once_used
 from semivae.cli.showing import classifier_lines
 from semivae.cli.writing import check_target, csv_bytes
 
@@ -37,10 +37,8 @@ def predict_csv(
     asked: Asked,
 ) -> None:
     """Writes OUT.csv, or shows it; as JSON the rows too where there is no file."""
-    from semivae.data.inputs.pieces import Pieces
-
-    answer = classifier.answer(given if isinstance(given, Pieces) else given.values)
-    images = noted(given.reading()) if isinstance(given, Pieces) else given
+    answer = classifier.answer(given.examples)
+    images = once_used(given)
     run, names = classifier.run, images.names
     more = beside(classifier, images, answer, asked)
     probabilities, facts = answer.probabilities.tolist(), classifier.facts(answer) | more.facts

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semivae.cli.listing import reply_predictions
+from semivae.cli.opening import once_used
 from semivae.cli.writing import csv_bytes
 from semivae.text import count_of, percent
 
 if TYPE_CHECKING:
     from semivae.classification import Classifier
     from semivae.cli.kinds import Asked
+    from semivae.data.inputs.pieces import Pieces
     from semivae.data.inputs.reading import Reading
     from semivae.generative.imputation import Imputed
 
 
 def predict_numbers(
-    classifier: Classifier, images: Reading, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
+    classifier: Classifier, given: Reading | Pieces, out: Path | None, overwrite: bool, as_json: bool, asked: Asked
 ) -> None:
     """Writes OUT.csv with mean, standard deviation and interval of every image, or shows it; as JSON the rows too.
 
@@ -30,9 +32,11 @@ def predict_numbers(
     from semivae.classification.intervals import predict_numbers as predicted
     from semivae.classification.posterior import refuse_by_kind
 
-    run, names = classifier.run, images.names
+    run = classifier.run
     refuse_by_kind(run, sets=asked.at_most_error)
-    found = predicted(classifier, images.values, asked.coverage)
+    found = predicted(classifier, given.examples, asked.coverage)
+    images = once_used(given)
+    names = images.names
     columns: dict[str, Sequence[float]] = dict(found.columns(run.label))
     notes, facts = [], found.facts()
     if found.coverage is not None:

@@ -17,4 +17,5 @@ SHOWN = KindOfLabel(
     picture=image_alone,
     arrays=number_arrays,
     imputed=images_alone,
+    predicts_pieces=True,
 )

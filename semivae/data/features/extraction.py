@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivae.data.ahead import one_ahead
 from semivae.data.features.network import AT_A_TIME, FeatureNetwork, as_pictures, ready
 from semivae.data.features.pictures import Pictures
 from semivae.data.features.store import TYPE, Pass, Store
@@ -94,9 +94,12 @@ def _fit(job: Job) -> None:
         )
     rows = [row * job.drawn // count for row in range(count)]
     raw = []
+
+    def read(some: Sequence[int]) -> Tensor:
+        return torch.cat([job.pictures.read(range(row, row + 1)) for row in some])
+
     with ready(job.network, job.device):
-        for start in range(0, count, AT_A_TIME):
-            chunk = torch.cat([job.pictures.read(range(row, row + 1)) for row in rows[start : start + AT_A_TIME]])
+        for chunk in one_ahead(read, [rows[start : start + AT_A_TIME] for start in range(0, count, AT_A_TIME)]):
             raw.append(job.network.raw(as_pictures(chunk, job.device)).cpu())
     job.network.cpu().fit(torch.cat(raw))
 
@@ -111,7 +114,8 @@ def _run(job: Job, missing: Sequence[Pass], store: Store, size: int, tell: Tell)
     started = told = saved = time.monotonic()
     work = [sum(max(0, min(job.rows(one), rows.stop) - rows.start) for one in missing) for rows in chunks]
     with ready(job.network, job.device):
-        for number, (rows, images) in enumerate(_read_ahead(job.pictures, chunks[first:]), start=first):
+        pictures = one_ahead(job.pictures.read, chunks[first:])
+        for number, (rows, images) in enumerate(zip(chunks[first:], pictures, strict=True), start=first):
             _one_chunk(job, arrays, rows, images, number)
             now, done = time.monotonic(), sum(work[first : number + 1])
             left = (now - started) / max(done, 1) * sum(work[number + 1 :])
@@ -153,18 +157,6 @@ def _one_chunk(job: Job, arrays: dict[Pass, MappedArray], rows: range, images: T
             with torch.autocast(job.device.type, enabled=False):
                 seen = View(one.view)(seen, generator).contiguous(memory_format=torch.channels_last)
         array[rows.start : rows.start + count] = job.network(seen).cpu().numpy().astype(TYPE)
-
-
-def _read_ahead(pictures: Pictures, chunks: Sequence[range]) -> Iterator[tuple[range, Tensor]]:
-    """Chunks of pictures; the next one is decoded while the network works on this one."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting = reader.submit(pictures.read, chunks[0]) if chunks else None
-        for number, rows in enumerate(chunks):
-            assert waiting is not None
-            images = waiting.result()
-            if number + 1 < len(chunks):
-                waiting = reader.submit(pictures.read, chunks[number + 1])
-            yield rows, images
 
 
 def _chunks_done(progress: Path, missing: Sequence[Pass], most: int) -> int:

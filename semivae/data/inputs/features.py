@@ -13,6 +13,7 @@ from torch import Tensor
 from semivae.data.features.network import FeatureNetwork, in_chunks
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.inputs.images import Images
+from semivae.data.inputs.pieces import Pieces
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.reading import Reading
 
@@ -49,9 +50,9 @@ class Features:
         """Features, float32 [n, size], of pictures [n, channels, height, width] in [0, 1], such as a decoder's."""
         return self._reader.read(pictures.detach().cpu().clamp(0.0, 1.0).float().numpy()).values
 
-    def pieces(self, given: object, *, skip_unreadable: bool = False) -> None:
-        """Pictures go through the network as they are read, all at once."""
-        return None
+    def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> Pieces | None:
+        """Features of many picture files, a piece at a time; None for all else."""
+        return self._reader.pieces(given, skip_unreadable=skip_unreadable, kept=kept)
 
     def masks(self) -> Images:
         """Masks of the pictures, at the size that the network sees."""

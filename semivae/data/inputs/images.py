@@ -95,11 +95,11 @@ class Images:
             return joined(list(zip(places, parts, strict=True)))
         return self._from_array(given)
 
-    def pieces(self, given: object, *, skip_unreadable: bool = False) -> Pieces | None:
+    def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> Pieces | None:
         """The image files of a large folder or .zip a piece at a time; None for all else."""
         if not isinstance(given, str | Path) or not reachable(Path(given)).exists():
             return None
-        return pieces_of(Path(given), self.preprocessing, skip_unreadable)
+        return pieces_of(Path(given), self.preprocessing, skip_unreadable, self.use, kept)
 
     def _from_array(self, given: object, what: str = "the array") -> Reading:
         array = as_array(given, self.shape, what)

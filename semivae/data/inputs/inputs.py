@@ -43,8 +43,13 @@ class Inputs(Protocol):
         """
         ...
 
-    def pieces(self, given: object, *, skip_unreadable: bool = False) -> Pieces | None:
-        """Returns many image files a piece at a time; None for all else, which `read` reads at once."""
+    def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> Pieces | None:
+        """Returns many image files a piece at a time; None for all else, which `read` reads at once.
+
+        Args:
+            given, skip_unreadable: as for `read`.
+            kept: whether the pieces stay in memory, for whoever looks at them again.
+        """
         ...
 
     def masks(self) -> Inputs:

@@ -36,6 +36,15 @@ class Reading:
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def examples(self) -> Tensor:
+        """The values, as `Pieces.examples` is what is read in pieces."""
+        return self.values
+
+    def reading(self) -> Reading:
+        """They themselves, as `Pieces.reading` says what was read in pieces."""
+        return self
+
     def remarks(self) -> list[str]:
         """All that somebody who reads the answer should know, in lines."""
         lines = list(self.notes)

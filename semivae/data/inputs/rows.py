@@ -70,7 +70,7 @@ class Rows:
             )
         return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
 
-    def pieces(self, given: object, *, skip_unreadable: bool = False) -> None:
+    def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> None:
         """Rows of a table are read at once."""
         return None
 
