@@ -16,18 +16,21 @@ from torch import Tensor, nn
 import semivae
 from semivae.api import Run
 from semivae.errors import RecipeError
+from semivae.game import lower_bound
 from semivae.game.conditionals import Conditional, NetworkConditional, Prior
 from semivae.game.game import Game
 from semivae.game.graphs import Factor, StreamGraph
 from semivae.game.ladder import LadderConditional
 from semivae.game.plan import Plan, derive_plan
 from semivae.game.players import Player
+from semivae.game.teaching.vote import decoder_vote, draw_and_score
+from semivae.generative.likelihood import weights
 from semivae.nets import Conv, Mlp
 from semivae.nets.layers import without_head
 from semivae.recipe import change_recipe, read_recipe
 from semivae.recipe.schema import Recipe
 from semivae.runs.folder import read_metrics
-from semivae.variables import Sample, Variable
+from semivae.variables import Sample, Variable, repeated
 
 DIGITS_LADDER = """\
 source: {name: digits}
@@ -105,6 +108,62 @@ REVERSE_ORDER = [Factor("z1", ("x",)), Factor("z0", ("z1",))]
 def some_sample(decoder: Player, batch: int = 6) -> Sample:
     with torch.no_grad():
         return decoder.complete({}, batch)
+
+
+def rows_read(network: nn.Module) -> list[int]:
+    """Returns the list that every reading of a network's first layer adds its number of rows to."""
+    read: list[int] = []
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    first.register_forward_hook(lambda module, given, found: read.append(len(found)))
+    return read
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_vote_reads_an_image_once_for_all_classes(run: Run, draws: int) -> None:
+    encoder, images = copy.deepcopy(run.encoder), torch.rand(5, 1, 8, 8)
+    read = rows_read(next(iter(encoder.levels.values())).bottom_up)
+    rows = {"y": torch.arange(3).repeat(5 * draws), "x": repeated(images, 15 * draws)}
+    found = []
+    for fewer in ({"x": images}, rows):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            found.append(draw_and_score(encoder, rows, ["z0", "z1"], fewer))
+    torch.testing.assert_close(*(sample for sample, _ in found))
+    torch.testing.assert_close(*(scores for _, scores in found))
+    assert read == [5, 15 * draws] and set(found[0][1]) == {"z0", "z1"}
+    decoder_vote(run.decoder, encoder, {"x": images}, "y", 3, draws)
+    assert read[2:] == [5]
+
+
+def test_a_bound_of_many_draws_reads_an_image_once(run: Run) -> None:
+    read = rows_read(next(iter(run.encoder.levels.values())).bottom_up)
+    images = torch.rand(5, 1, 8, 8)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        found, _, rates = weights(run, images, 4)
+        assert read == [5]
+        torch.manual_seed(1)
+        sample = run.encoder.complete({"x": images.repeat_interleave(4, dim=0)}, sampled=True)
+        names = ["y", "z0", "z1"]
+        log_q, log_p = run.encoder.log_prob(sample, names), run.decoder.log_prob(sample, ["x", *names])
+    for name in names:
+        torch.testing.assert_close(rates[name].float(), log_q[name] - log_p[name], rtol=1e-4, atol=1e-4)
+    expected = sum(log_p.values()) - sum(log_q.values())
+    torch.testing.assert_close(found.float(), expected.view(5, 4), rtol=1e-5, atol=1e-3)
+
+
+def test_the_leave_one_out_bound_reads_an_image_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, encoder = ladder_players()
+    read = rows_read(encoder.levels["z0"].bottom_up)
+    gradients, whole = [], lower_bound.with_shared_features
+    for each_draw in (False, True):
+        torch.manual_seed(1)
+        if each_draw:
+            monkeypatch.setattr(lower_bound, "with_shared_features", lambda levels, sample, _: whole(levels, sample))
+        surrogate, _ = lower_bound.leave_one_out_bound(decoder, encoder, {"x": torch.rand(5, 1, 4, 4)}, 2)
+        gradients.append(torch.autograd.grad(surrogate.mean(), list(encoder.parameters())))
+    assert read == [5, 10]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
 def test_a_level_adds_its_own_natural_parameters_to_the_decoders() -> None:

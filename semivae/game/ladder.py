@@ -11,7 +11,7 @@ the same current decoder, and no gradient of the encoder's step reaches the deco
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional, NetworkConditional
 from semivae.game.network_inputs import network_inputs
-from semivae.variables import Sample, Variable
+from semivae.variables import Sample, Variable, repeated
 
 FEATURES = "bottom-up features"  # a key that no variable can have
 
@@ -70,7 +70,7 @@ class LadderConditional(NetworkConditional):
         assert self._reference is not None, "build_players connects every level to the decoder"
         return self._reference.conditional
 
-    def bottom_up_features(self, sample: Sample) -> Tensor:
+    def bottom_up_features(self, sample: Mapping[str, Tensor]) -> Tensor:
         """Returns the features that all levels share, [batch, features], computed only if the sample has none yet."""
         if FEATURES in sample:
             return sample[FEATURES]
@@ -100,12 +100,20 @@ class LadderConditional(NetworkConditional):
         return own
 
 
-def with_shared_features(conditionals: list[Conditional], sample: Sample) -> Sample:
+def with_shared_features(
+    conditionals: list[Conditional], sample: Sample, fewer: Mapping[str, Tensor] | None = None
+) -> Sample:
     """Returns the sample, with the bottom-up features of its image if one of the conditionals is a ladder level.
 
     A player calls this once for all levels, so the bottom-up network runs once.
+
+    Args:
+        conditionals: that are asked for something of the sample.
+        sample: each variable [batch, *shape].
+        fewer: known variables of which the batch repeats every value, once each: an image among them is read so.
     """
     for conditional in conditionals:
-        if isinstance(conditional, LadderConditional) and conditional.image.name in sample:
-            return {**sample, FEATURES: conditional.bottom_up_features(sample)}
+        if isinstance(conditional, LadderConditional) and (name := conditional.image.name) in sample:
+            features = conditional.bottom_up_features(fewer if fewer is not None and name in fewer else sample)
+            return {**sample, FEATURES: repeated(features, len(sample[name]))}
     return sample

@@ -118,7 +118,7 @@ def leave_one_out_bound(
 ) -> tuple[Tensor, Bounds]:
     """Returns a surrogate whose gradient estimates that of the bound without bias, [batch], and the bound's terms."""
     repeated = {name: value.repeat_interleave(draws, dim=0) for name, value in observed.items()}
-    sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated)
+    sample = with_shared_features([encoder[name] for name in encoder.names if name not in observed], repeated, observed)
     log_q: dict[str, Tensor] = {}
     for name in encoder.names:
         if name not in sample and encoder[name].parents.issubset(sample):

@@ -15,11 +15,13 @@ from semivae.data.inputs.examples import Examples
 from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import RunError
 from semivae.family_facts import is_discrete
+from semivae.game.teaching.vote import draw_and_score
 from semivae.generative.chain import refuse_unread
 from semivae.generative.features import BATCH
 from semivae.generative.prior_samples import prior_samples
 from semivae.runs.model import TrainedModel
 from semivae.seeds import seeded
+from semivae.variables import repeated
 
 ROWS = 2048  # images times draws that are held at a time
 
@@ -113,9 +115,10 @@ def weights(run: TrainedModel, images: Tensor, draws: int) -> tuple[Tensor, Tens
 
     Nats, float64 on the CPU: not every device has it.
     """
-    sample = run.encoder.complete({run.image: images.repeat_interleave(draws, dim=0)}, sampled=True)
-    latents = list(run.encoder.names)
-    log_q = {name: value.cpu().double() for name, value in run.encoder.log_prob(sample, latents).items()}
+    latents, observed = list(run.encoder.names), {run.image: images}
+    rows = {name: repeated(value, len(images) * draws) for name, value in observed.items()}
+    sample, scores = draw_and_score(run.encoder, rows, latents, observed)
+    log_q = {name: value.cpu().double() for name, value in scores.items()}
     log_p = {name: value.cpu().double() for name, value in run.decoder.log_prob(sample, [run.image, *latents]).items()}
     rate = {name: log_q[name] - log_p[name] for name in latents}
     log_weight = log_p[run.image] - torch.stack(list(rate.values())).sum(dim=0)

@@ -70,7 +70,7 @@ def draw_and_score(
         The new sample, and the log-probability of each variable that was drawn, [batch], nats per sample.
     """
     drawn = [name for name in player.names if name not in sample and name in only]
-    completed = dict(with_shared_features([player[name] for name in drawn], sample))
+    completed = dict(with_shared_features([player[name] for name in drawn], sample, fewer))
     scores: dict[str, Tensor] = {}
     for name in drawn:
         if player[name].parents.issubset(completed):
