@@ -39,7 +39,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "data/inputs/inputs.py": (1, "the kind of x is chosen here"),
         "data/inputs/arrays.py": (4, "layouts of arrays"),
         "data/inputs/pixels.py": (2, "layouts of arrays"),
-        "data/inputs/rows.py": (4, "rows of a table file, or of an array, and what is said of each"),
+        "data/inputs/rows.py": (5, "rows of a table file or data frame, or of an array, and what is said of each"),
         "data/summary.py": (1, "the head of a training says the sides of an image, or how many numbers a row has"),
         "data/views.py": (2, "a view of rows adds noise alone"),
         "scenario/nouns.py": (1, "what messages call one example is chosen here"),

@@ -11,16 +11,20 @@ from torch import Tensor
 
 from semivae.data.dataset import Dataset
 from semivae.data.formats.csv_cells import read_cells
+from semivae.data.formats.frame_cells import frame_cells, is_frame
 from semivae.data.formats.image_files import is_image
 from semivae.data.inputs.arrays import as_examples, read_array_file
 from semivae.data.inputs.pixels import as_model_values
 from semivae.data.inputs.reading import Reading
-from semivae.data.inputs.table_encoding import TableEncoding
+from semivae.data.inputs.table_encoding import Cells, TableEncoding
 from semivae.data.paths import reachable
 from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.recipe.schema import PairOfViews, Recipe
 from semivae.text import count_of
+
+AS_THE_MODEL = "rows of an array are taken as the model has them, numbers with mean 0 and deviation 1"
+OTHERWISE = "give a .csv or a DataFrame for rows as they are in the table"
 
 
 class Rows:
@@ -32,12 +36,15 @@ class Rows:
     """
 
     are_images = False
+    called = "rows"
 
     def __init__(self, shape: tuple[int, ...], encoding: TableEncoding | None = None) -> None:
         self.shape, self.encoding = shape, encoding
 
     def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
-        """Rows of another table file (of a run that learnt from one), of an .npy or .npz, or of an array.
+        """Rows of another table file or data frame (of a run that learnt from a table), of an .npy, .npz or array.
+
+        Columns of files and frames go by their names. Rows of arrays are taken as the model has them.
 
         Returns:
             float32 [n, columns], and the numbers of the rows, from 0.
@@ -47,20 +54,15 @@ class Rows:
         """
         notes: tuple[str, ...] = ()
         if not isinstance(given, str | Path):
-            rows = as_examples(given, self.shape)
+            rows, notes = self._in_memory(given)
         elif self.encoding is not None and self.reads_cells(Path(given)):
             if is_image(str(given)) or reachable(Path(given)).is_dir():
                 raise DataError(f"{given}: the model takes rows of a table, not images; give a .csv, .npy or .npz file")
-            columns = self.encoding.read(read_cells(Path(given)), str(given))
-            rows = torch.from_numpy(self.encoding.encode(columns, str(given)))
-            notes = tuple(self.encoding.doubts(columns, str(given)))
+            rows, notes = encode_cells(self.encoding, read_cells(Path(given)), str(given))
         elif Path(given).suffix.lower() in (".npy", ".npz"):
             rows = as_examples(read_array_file(Path(given)), self.shape, str(given))
             if self.encoding is not None:
-                notes = (
-                    f"{given}: rows of an array are taken as the model has them, numbers with mean 0 and deviation 1, "
-                    "as in imputed.npz; give a .csv for rows as they are in the table",
-                )
+                notes = (f"{given}: {AS_THE_MODEL}, as in imputed.npz; {OTHERWISE}",)
         elif not reachable(Path(given)).exists():
             raise DataError(f"there is no file or folder {Path(given).absolute()}")
         else:
@@ -69,6 +71,17 @@ class Rows:
                 "an .npy or .npz file"
             )
         return Reading(rows, [str(row) for row in range(len(rows))], notes=notes)
+
+    def _in_memory(self, given: object) -> tuple[Tensor, tuple[str, ...]]:
+        """Rows of a data frame, by the names of its columns, or of an array; and what a user should know of them."""
+        encoding = self.encoding
+        if encoding is None:
+            return as_examples(given, self.shape), ()
+        if is_frame(given):
+            return encode_cells(encoding, frame_cells(given, encoding.style), "the data frame")
+        rows = as_examples(given, self.shape)
+        raw = encoding.looks_raw(rows.numpy().astype(np.float64))
+        return rows, (f"the array: {AS_THE_MODEL}, but these look like rows of the table; {OTHERWISE}",) * raw
 
     def pieces(self, given: object, *, skip_unreadable: bool = False, kept: bool = False) -> None:
         """Rows of a table are read at once."""
@@ -120,3 +133,9 @@ class Rows:
                 raise DataError(
                     f"streams.{name}.views.cutmix: patches are of images, but {dataset.name} holds a table; remove it"
                 )
+
+
+def encode_cells(encoding: TableEncoding, cells: Cells, what: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Returns rows of a table as the model takes them, and what a user should know of them; `what` names the table."""
+    columns = encoding.read(cells, what)
+    return torch.from_numpy(encoding.encode(columns, what)), tuple(encoding.doubts(columns, what))

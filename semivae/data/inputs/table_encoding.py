@@ -23,6 +23,7 @@ from semivae.errors import DataError
 from semivae.text import count_of, either, join_names
 
 MOST_DEVIATIONS = 1e9  # a number farther out stands for something else, or for nothing
+RAW = 0.25  # of the mean square that is left, if numbers were a table's own; standardised ones would grow
 Cells = Mapping[str, Sequence[str]]  # column name -> its cells, row by row
 
 
@@ -216,6 +217,12 @@ class TableEncoding(BaseModel):
         whole = np.array([isinstance(column, NumberColumn) and column.whole for column in self.columns])
         rows = values * deviations + means
         return np.where(whole, rows.round(), rows)
+
+    def looks_raw(self, rows: NDArray[np.float64]) -> bool:
+        """Whether numbers [n, width] are rather a table's own than the model's: encoding brings them nearer to 0."""
+        if any(isinstance(column, CategoryColumn) or column.may_miss for column in self.columns):
+            return False  # then the table has another width
+        return bool(np.square(self.encode_numbers(rows)).mean() < RAW * np.square(rows).mean())
 
     def _scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         numbers = [column for column in self.columns if isinstance(column, NumberColumn)]
