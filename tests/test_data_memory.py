@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import semivae
 from semivae.cli import app
+from semivae.data.readers.memory import dataset_in_memory
 from semivae.data.sources import load_source
 from semivae.errors import DataError
 from semivae.recipe import read_recipe
@@ -40,6 +41,24 @@ def test_arrays_in_memory_train_like_the_file_that_holds_them(run: semivae.Run, 
     assert run.classes == other.classes == ("cat", "dog")
     assert all(torch.equal(value, other.encoder.state_dict()[key]) for key, value in run.encoder.state_dict().items())
     assert run.evaluate()["last"] == other.evaluate()["last"]
+
+
+def test_objects_are_texts_or_numbers_as_pandas_keeps_them() -> None:
+    given = arrays()
+    found = dataset_in_memory(given | {"y": given["y"].astype(object)})
+    assert torch.equal(found.train["y"], dataset_in_memory(given).train["y"])
+    assert found.labels["y"].classes == ("cat", "dog")
+    lacking = given["y"].astype(object)
+    lacking[::9] = None
+    with pytest.raises(DataError, match="y lacks values; examples without a label belong in x_unlabelled"):
+        dataset_in_memory(given | {"y": lacking})
+    numbers = np.arange(120).astype(object)
+    numbers[::9] = None
+    assert dataset_in_memory(given | {"y": numbers}).labels["y"].kind == "numbers", "NaN: a number that is not known"
+    with pytest.raises(DataError, match="y holds Python objects"):
+        dataset_in_memory(given | {"y": np.array([{}] * 120)})
+    with pytest.raises(DataError, match="y has 5 labels for 120 examples"):
+        dataset_in_memory(given | {"y": given["y"][:5]})
 
 
 def test_a_dataset_trains_like_its_source(tmp_path: Path, tiny_run: semivae.Run) -> None:

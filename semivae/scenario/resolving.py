@@ -61,7 +61,11 @@ def _resolved(name: str, spec: schema.VariableSpec, dataset: Dataset) -> schema.
     if name in dataset.labels and not (task := kind_of_data(dataset.labels[name].kind)).fits(
         name, spec.model_copy(update={"shape": shape})
     ):
-        advice = f"write source.kinds: {{{name}: numbers}}" if spec.family == "gaussian" else "the source"
+        advice = "the source"
+        if spec.family == "gaussian":
+            advice = f"write source.kinds: {{{name}: numbers}}"
+        elif task.family == "gaussian":
+            advice = "give classes as whole numbers or texts, and examples without a label in x_unlabelled"
         raise DataError(
             f"variables.{name} is {spec.family}, but {name} of {dataset.name} holds {task.name}, which are "
             f"{task.family}; change its family, or {advice}"

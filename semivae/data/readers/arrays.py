@@ -106,14 +106,14 @@ def _dataset_of_called(arrays: dict[str, Array], source: ArraysSource, path: Pat
                 f"{path}: one {name} is {list(x.shape[1:])}, but one x is {list(examples['x'].shape[1:])}; "
                 "all need the same shape"
             )
+    for name, y in ((name, arrays[name]) for name in ("y", "y_test") if name in arrays):
+        if y.ndim and len(y) != len(x := examples[name.replace("y", "x")]):
+            given = count_of(len(y), "label", "labels")
+            raise DataError(f"{path}: {name} has {given} for {count_of(len(x), *EXAMPLES)}; give one for each")
     kind = source.kinds.get("y") or ("numbers" if are_numbers(arrays["y"]) else "classes")
     if kind != "numbers" and holds_attributes(arrays, source):
         return read_attribute_arrays(source, path, arrays, examples)
     info, values = _number_labels(arrays, path) if kind == "numbers" else _class_labels(arrays, path)
-    for name, y in values.items():
-        if len(y) != len(x := examples[name.replace("y", "x")]):
-            given = count_of(len(y), "label", "labels")
-            raise DataError(f"{path}: {name} has {given} for {count_of(len(x), *EXAMPLES)}; give one for each")
     train = {"x": examples["x"], "y": values["y"]}
     unlabelled = {"x": examples["x_unlabelled"]} if "x_unlabelled" in examples else {}
     test = {"x": examples["x_test"], "y": values["y_test"]} if "x_test" in examples else {}

@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from semivae.data.dataset import Dataset, class_label
+from semivae.data.formats.frame_cells import is_missing
+from semivae.data.inputs.pixels import Array
 from semivae.data.readers.arrays import dataset_of_arrays
 from semivae.errors import DataError
 from semivae.recipe.schema import ArraysSource
@@ -47,10 +49,7 @@ def dataset_in_memory(given: GivenData) -> Dataset:
             arrays[str(name)] = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         except ValueError as error:
             raise DataError(f"dataset: {name} is no regular array: {error}") from error
-        if arrays[str(name)].dtype == object:
-            raise DataError(
-                f"dataset: {name} holds Python objects; give numbers, or texts as np.array(names, dtype=str)"
-            )
+        arrays[str(name)] = _plain(arrays[str(name)], f"dataset: {name}")
     found = dataset_of_arrays(arrays, ArraysSource(name="arrays", path="dataset"), Path("dataset"))
     return replace(found, name="data in memory")
 
@@ -76,3 +75,24 @@ def dataset_without_test(
         test_origin="none",
         encoding=encoding,
     )
+
+
+def _plain(array: Array, what: str) -> Array:
+    """An array of Python objects as one of texts, of truths or of numbers, as pandas keeps these; others as they are.
+
+    Raises:
+        DataError: objects of another kind; `what` names the array.
+    """
+    if array.dtype != object:
+        return array
+    lacking = np.array([is_missing(value) for value in array.flat], dtype=np.bool_).reshape(array.shape)
+    known = array[~lacking]
+    if known.size and all(isinstance(value, bool | int | float | np.number | np.bool_) for value in known):
+        return np.array(
+            np.where(lacking, np.nan, array).tolist()
+        )  # of truths and whole numbers alone it makes no floats
+    if lacking.any():
+        raise DataError(f"{what} lacks values; examples without a label belong in x_unlabelled")
+    if all(isinstance(value, str) for value in known):
+        return array.astype(np.str_)
+    raise DataError(f"{what} holds Python objects; give numbers, or texts as np.array(names, dtype=str)")
