@@ -270,6 +270,13 @@ def test_the_client_for_tables_answers_like_the_run(table_run: Run, tmp_path: Pa
     np.testing.assert_allclose([float(line[1]) for line in lines], expected.max(1).values, atol=1e-5)
 
 
+def test_without_preprocessing_the_input_is_called_rows_too(table_run: Run, tmp_path: Path) -> None:
+    report = table_run.export(tmp_path / "model.onnx")
+    assert report["input"] == {"name": "rows", "dtype": "float32", "shape": ["n", 6]}
+    (given,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()
+    assert given.name == "rows"
+
+
 def test_rows_in_torch_and_what_a_file_says_of_them(table_run: Run, tmp_path: Path) -> None:
     table_run.export(tmp_path / "model.pt2", with_preprocessing=True)
     about = {"preprocessing.txt": ""}

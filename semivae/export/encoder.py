@@ -113,7 +113,9 @@ def export(
     factor = label_factor(run).standalone().cpu()
     front = run.feature_networks.get(run.image)
     front = None if front is None else front.cpu().to(memory_format=torch.contiguous_format)
-    model = EncoderPart(factor, run.image, known_part, temperature, run.threshold, run.task, front).eval()
+    model = EncoderPart(
+        factor, run.image, known_part, temperature, run.threshold, run.task, front, run.canvas.called
+    ).eval()
     inputs = check_inputs(run)
     exported: Exported = model
     if with_preprocessing:

@@ -24,8 +24,6 @@ from semivae.variables import Sample
 Part = Literal["classifier", "features"]
 Format = Literal["onnx", "pt2", "safetensors"]
 
-INPUT_NAME = "images"
-
 
 class EncoderPart(nn.Module):
     """One factor q(label | image) as a plain module: a tensor in, a tensor out; probabilities at a temperature.
@@ -43,9 +41,11 @@ class EncoderPart(nn.Module):
         threshold: float | None = None,
         task: Task = CLASSES,
         front: nn.Module | None = None,
+        input_name: str = "images",
     ) -> None:
         super().__init__()
         self.front = front
+        self.input_name = input_name
         self.task = task
         self.conditional = conditional
         self.image = image
@@ -64,8 +64,6 @@ class EncoderPart(nn.Module):
         if self.part == "features":
             return self.conditional.features(sample)
         return self.task.outputs(self.conditional.target, self.conditional.parameters_of(sample), self.temperature)
-
-    input_name = INPUT_NAME
 
     def sample(self, images: Tensor) -> Sample:
         """What the factor is given of images."""

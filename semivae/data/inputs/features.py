@@ -32,6 +32,7 @@ class Features:
     """
 
     are_images = False
+    called = "images"
 
     def __init__(self, network: FeatureNetwork, preprocessing: Preprocessing, device: torch.device) -> None:
         self.network, self.device = network, device

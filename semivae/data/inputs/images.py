@@ -54,6 +54,7 @@ class Images:
     """
 
     are_images = True
+    called = "images"
 
     def __init__(
         self,

@@ -26,10 +26,12 @@ class Inputs(Protocol):
     Attributes:
         shape: of one x: (channels, height, width), or (columns,).
         are_images: whether it can be shown as a picture.
+        called: what exported files call their input.
     """
 
     shape: tuple[int, ...]
     are_images: bool
+    called: str
 
     def read(self, given: object, *, skip_unreadable: bool = False) -> Reading:
         """Examples in files or arrays as they are kept, bytes or floats [n, *shape], with their names.
