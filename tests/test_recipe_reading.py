@@ -370,7 +370,9 @@ def test_shipped_recipes_are_found_by_name_and_are_valid() -> None:
     assert {"digits_50labels", "svhn_1000labels"} <= set(shipped)
     for name, path in shipped.items():
         assert find_recipe(name).samefile(path)
-        assert read_recipe(name).about, f"{name} says nothing about itself"
+        about = read_recipe(name).about
+        assert about, f"{name} says nothing about itself"
+        assert "this file" not in about, f"{name}: reports and model cards quote it"
     with pytest.raises(RecipeError, match=r"did you mean digits_50labels\?"):
         find_recipe("digits_50label")
 
