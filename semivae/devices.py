@@ -20,6 +20,7 @@ from semivae.errors import RunError
 OUT_OF_MEMORY = re.compile(
     r"DefaultCPUAllocator|could not create a primitive(?! desc)|std::bad_alloc|Cannot allocate memory|os error 12\b"
 )
+KINDS = ("cpu", "cuda", "mps")
 PrecisionName = Literal["float32", "bfloat16"]
 
 CLEARLY = 0.85  # of the time: less is not worth the rounding
@@ -36,11 +37,13 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(_own_gpu() if name == "cuda" else name)
-        if device.type not in ("cpu", "cuda", "mps") or (device.type == "cpu" and device.index):
+        if device.type not in KINDS or (device.type == "cpu" and device.index):
             raise RuntimeError
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
-        raise RunError(f"device {name}: not to be had on this machine; use --device auto or --device cpu") from None
+        known = name.partition(":")[0] in KINDS
+        what = "this machine has none" if known else f"there is no such kind; the kinds are {', '.join(KINDS)}"
+        raise RunError(f"device {name}: {what}; use the device auto or cpu") from None
     return device
 
 

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, make_blobs
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 import semivae
 from semivae.data.readers.digits import read_digits
-from semivae.errors import RecipeError, RunError
+from semivae.errors import DataError, DataWarning, RecipeError, RunError
 from semivae.recipe import read_recipe
 from semivae.recipe.schema import ProbabilitiesSpec
 from semivae.sklearn import SemiVAEClassifier
@@ -235,6 +235,78 @@ def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+class StopError(Exception):
+    """Stands for Ctrl-C."""
+
+
+def test_a_fit_that_ends_early_changes_nothing(fitted: SemiVAEClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise StopError
+
+    rows, y = table()
+    known, other = pickle.loads(pickle.dumps(fitted)), np.array(["a", "b", "c", None], dtype=object)[y]
+    monkeypatch.setattr("semivae.sklearn.base.train", stop)
+    new = SemiVAEClassifier(steps=2)
+    for estimator in (known, new):
+        with pytest.raises(StopError):
+            estimator.fit(rows[:, :3], other)
+    with pytest.raises(NotFittedError):
+        new.predict(rows)
+    assert known.predict(rows).tolist() == fitted.predict(rows).tolist()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"set": {"training.stepz": 1}}, "^set: training.stepz: unknown key; did you mean steps"),
+        ({"set": ["training.steps=1"]}, r"^set=\['training.steps=1'\] is no mapping"),
+        ({"steps": 0}, "^steps=0 is no whole number of 1 or more"),
+        ({"steps": 2.5}, "^steps=2.5 is no whole number"),
+        ({"recipe": "tabel"}, "did you mean table"),
+        ({"class_prior": [0.5, 0.5]}, r"class_prior has shape \[2\]"),
+        (
+            {"device": "gpu"},
+            "device gpu: there is no such kind; the kinds are cpu, cuda, mps; use the device auto or cpu",
+        ),
+        ({"strangers": 2.0}, "share: must be less than 1"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_parameter_is_a_value_error(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SemiVAEClassifier(**parameters).fit(*table())
+
+
+def test_what_a_fitted_one_cannot_answer_is_a_value_error(fitted: SemiVAEClassifier) -> None:
+    with pytest.raises(ValueError, match="cannot draw 0 samples"):
+        fitted.sample_class(0, n_samples=0)
+    with pytest.raises(ValueError, match="holds numbers beyond"):
+        fitted.predict(table()[0] * 1e300)
+
+
+def test_its_run_says_that_rows_of_an_array_are_standardised(fitted: SemiVAEClassifier) -> None:
+    rows = table()[0]
+    with pytest.warns(DataWarning, match="look like rows of the table; give a .csv or a DataFrame"):
+        fitted.run_.predict(rows)
+    standardised = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    assert (fitted.run_.predict(standardised) == fitted.predict(rows)).all(), "and no warning"
+
+
+def test_a_column_vector_of_texts_is_scored(fitted: SemiVAEClassifier) -> None:
+    rows, y = table()
+    texts = np.array(["a", "b", "c", None], dtype=object)[y][:, None]
+    with pytest.warns(DataConversionWarning):
+        estimator = SemiVAEClassifier(steps=60, random_state=0).fit(rows, texts)
+    assert estimator.score(rows, texts) == estimator.score(rows, texts.ravel()) > 0.8
+
+
+def test_classes_of_the_largest_numbers_are_saved(tmp_path: Path) -> None:
+    rows, y = table()
+    labels = (y + 1).astype(np.uint64) + np.uint64(2**63)
+    SemiVAEClassifier(steps=1, unlabelled=None).fit(rows, labels).save(tmp_path / "kept")
+    assert SemiVAEClassifier.load(tmp_path / "kept").classes_.tolist() == np.unique(labels).tolist()
+
+
 def test_it_is_silent_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
     SemiVAEClassifier(steps=2, random_state=0).fit(*table())
     assert capfd.readouterr() == ("", "")
@@ -272,6 +344,27 @@ def test_columns_of_a_data_frame_have_their_names(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "rows.csv", index=False)
     run = semivae.load(tmp_path / "kept")
     assert run.predict(tmp_path / "rows.csv", names=True).tolist() == estimator.predict(frame).tolist()
+
+
+def test_columns_without_numbers_are_named() -> None:
+    pandas = pytest.importorskip("pandas")
+    rows, y = table()
+    frame = pandas.DataFrame(rows, columns=["a", "b", "c", "d"])
+    kinds = frame.assign(soil=["clay", "sand"] * 75, when=pandas.date_range("2020", periods=150))
+    with pytest.raises(ValueError, match="the columns soil, when hold no numbers; encode texts and dates first"):
+        SemiVAEClassifier(steps=1).fit(kinds, y)
+    with pytest.raises(ValueError, match="the column soil holds no numbers"):
+        SemiVAEClassifier(steps=1).fit(frame.assign(soil=kinds["soil"].astype("category")), y)
+
+
+def test_the_run_reads_a_data_frame_by_its_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+    rows, y = table()
+    frame = pandas.DataFrame(rows, columns=["a", "b", "c", "d"])
+    estimator = SemiVAEClassifier(steps=60, random_state=0).fit(frame, y)
+    assert (estimator.run_.predict(frame[["d", "b", "a", "c"]]) == estimator.predict(frame)).all()
+    with pytest.raises(DataError, match="the data frame has no column a, d"):
+        estimator.run_.predict(frame[["b", "c"]])
 
 
 def test_importing_semivae_does_not_import_it() -> None:

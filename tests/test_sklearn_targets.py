@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 
+from semivae.errors import DataWarning
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
 
 NONE = -1
@@ -23,7 +25,7 @@ NONE = -1
         (np.array([True, False, None], dtype=object), [False, True], [1, 0, NONE]),
         (np.array([True, False]), [False, True], [1, 0]),
         (np.array([0, 255, 7], dtype=np.uint8), [0, 7, 255], [0, 2, 1]),
-        (np.array(["None", "nan", "-1"], dtype=object), ["-1", "None", "nan"], [1, 2, 0]),  # objects: meant as texts
+        (np.array(["None of these", "1"], dtype=object), ["1", "None of these"], [1, 0]),
     ],
     ids=str,
 )
@@ -31,6 +33,33 @@ def test_marks_are_no_classes(y: Any, classes: list[Any], numbers: list[int]) ->
     found = read_targets(y)
     assert found.classes.tolist() == classes
     assert found.numbers.tolist() == numbers
+
+
+def test_texts_that_may_mean_no_label_are_warned_of_in_an_array_of_objects() -> None:
+    y = np.array(["None", "Unlabeled", "-1", "ham"], dtype=object)
+    with pytest.warns(
+        DataWarning, match="y: None, Unlabeled, -1 are read as classes; if they mean that there is no label"
+    ):
+        assert read_targets(y).numbers.tolist() == [1, 2, 0, 3]
+    assert read_targets(y, unlabelled="Unlabeled").numbers.tolist() == [1, NONE, 0, 2], "the user has said which does"
+    assert read_targets(y, unlabelled=None).numbers.tolist() == [1, 2, 0, 3]
+
+
+def test_dates_are_refused() -> None:
+    for days in (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), [date(2020, 1, 1), date(2020, 1, 2)]):
+        with pytest.raises(ValueError, match=r"y holds dates, .*y\.astype\(str\)"):
+            read_targets(days)
+
+
+def test_pandas_own_types_keep_their_kind() -> None:
+    pandas = pytest.importorskip("pandas")
+    for kind, values in (("Int64", [3, None, 5]), ("boolean", [True, None, False])):
+        found = read_targets(pandas.Series(values, dtype=kind))
+        assert type(found.classes.tolist()[0]) is type(values[0]) and (found.numbers >= 0).tolist() == [
+            True,
+            False,
+            True,
+        ]
 
 
 def test_another_mark_may_be_chosen() -> None:
@@ -44,7 +73,7 @@ def test_another_mark_may_be_chosen() -> None:
     ("y", "message"),
     [
         ([-1, -1], "holds no label"),
-        ([2, -1, 2], "one class, .*2.*at least two classes"),
+        ([2, -1, 2], "one class, 2; .*at least two classes"),
         ([0.5, 1.2, 3.7], "Unknown label type"),
         (["a", "b", ""], "empty texts; write None"),
         (np.array(["a", "b", -1]), "the text '-1'.*dtype=object"),

@@ -140,6 +140,7 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
     problems: list[Problem] = []
     if isinstance(changes, str):
         changes = [changes]
+    place = "set" if isinstance(changes, Mapping) else "--set"
     pairs = list(changes.items()) if isinstance(changes, Mapping) else [_pair(text, problems) for text in changes]
     for pair in pairs:
         if pair is None:
@@ -147,8 +148,8 @@ def _apply(document: Document, changes: Changes) -> list[Problem]:
         key, value = pair
         path: KeyPath = tuple(key.split("."))
         if not all(path):
-            problems.append(Problem((), "not a key; write keys as training.steps", f"--set {shortened(key)}"))
-        elif problem := document.put(path, value, "--set"):
+            problems.append(Problem((), "not a key; write keys as training.steps", f"{place} {shortened(key)}"))
+        elif problem := document.put(path, value, place):
             problems.append(problem)
     return problems
 

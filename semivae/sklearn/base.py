@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,8 +22,10 @@ from semivae.classification.posterior import embed
 from semivae.data.dataset import Dataset
 from semivae.recipe import Recipe, change_recipe, read_recipe, shipped_recipes
 from semivae.sklearn.examples import Form
+from semivae.sklearn.fitting import value_errors
 from semivae.sklearn.kept import Files, open_run, train_in_memory
 from semivae.sklearn.saving import Facts, read_estimator, write_estimator
+from semivae.text import either, join_names
 from semivae.training.progress import Progress
 
 BLOCK = 64  # rows that are computed together, so that a row's answer does not depend on the others
@@ -109,9 +112,15 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             changes: what is changed in any case; `steps` and `set` come after.
         """
         asked: dict[str, object] = {"variables.x.shape": None, "training.seed": seed_of(self.random_state), **changes}
-        if self.steps is not None:
-            asked["training.steps"] = self.steps
-        asked |= self.set or {}
+        steps: Any = self.steps
+        if steps is not None:
+            if not isinstance(steps, Integral) or int(steps) < 1:
+                raise ValueError(f"steps={steps!r} is no whole number of 1 or more")
+            asked["training.steps"] = int(steps)
+        changed: Any = self.set
+        if changed is not None and not isinstance(changed, Mapping):
+            raise ValueError(f"set={changed!r} is no mapping; write set={{'training.weight_decay': 0.01}}")
+        asked |= changed or {}
         recipe = shipped_recipes()[templates[X.ndim > 2]] if self.recipe is None else self.recipe
         found = change_recipe(recipe, asked) if isinstance(recipe, Recipe) else read_recipe(recipe, asked)
         if found.split.validation:
@@ -148,20 +157,50 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 if hasattr(self, "feature_names_in_"):
                     del self.feature_names_in_
         else:
-            found = validate_data(self, X, reset=reset)
+            try:
+                found = validate_data(self, X, reset=reset)
+                found = found.astype(np.float64) if found.dtype.kind == "O" else found  # of pandas' categories
+            except (TypeError, ValueError) as error:
+                refuse_texts(X, error)
+                raise
         if not reset and found.shape[1:] != self._form.shape:
             raise ValueError(
-                f"one X has shape {found.shape[1:]}, but {type(self).__name__} was fitted on {self._form.shape}"
+                f"examples of X have shape {found.shape[1:]}, but {type(self).__name__} was fitted on those of "
+                f"shape {self._form.shape}"
             )
         return np.asarray(found)
 
     def _examples(self, X: Any) -> Tensor:  # noqa: N803
         check_is_fitted(self)
-        return self._form.examples(self._read(X, reset=False))
+        with value_errors():
+            return self._form.examples(self._read(X, reset=False))
 
     def _column_names(self) -> list[str]:
         names = getattr(self, "feature_names_in_", None)
         return [f"x{column}" for column in range(self.n_features_in_)] if names is None else list(map(str, names))
+
+
+def refuse_texts(X: Any, error: Exception) -> None:  # noqa: N803
+    """Raises ValueError if columns of pandas' DataFrame hold no numbers, which scikit-learn's `error` does not name."""
+    if not hasattr(X, "iloc") or not hasattr(X, "columns"):
+        return
+    texts = [str(name) for place, name in enumerate(X.columns) if not _holds_numbers(X.iloc[:, place])]
+    if texts:
+        raise ValueError(
+            f"X: {either(len(texts), 'the column', 'the columns')} {join_names(texts)} "
+            f"{either(len(texts), 'holds', 'hold')} no numbers; encode texts and dates first, for example by a "
+            "ColumnTransformer with a OneHotEncoder"
+        ) from error
+
+
+def _holds_numbers(column: Any) -> bool:
+    if getattr(column.dtype, "kind", "O") in "mM":
+        return False
+    try:
+        np.asarray(column.dropna(), dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def seed_of(random_state: Any) -> int:

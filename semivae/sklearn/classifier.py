@@ -22,6 +22,7 @@ from semivae.generative.likelihood import image_bounds
 from semivae.generative.novelty import complexity, slope_of, surprise
 from semivae.recipe import Recipe, change_recipe
 from semivae.sklearn.base import SemiVAEEstimator, in_blocks, seed_of
+from semivae.sklearn.fitting import all_or_nothing, value_errors
 from semivae.sklearn.saving import CLASS_TYPES, ClassifierFacts, common_facts
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
 
@@ -82,6 +83,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         self.device = device
         self.verbose = verbose
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, y_alone: Any = None) -> Self:  # noqa: N803
         """Trains the recipe on labelled and unlabelled examples.
 
@@ -94,7 +96,8 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
 
         Raises:
             ValueError: X or y is not of this kind, or fewer than two classes have a label.
-            SemivaeError: a recipe that is not valid, does not fit X, or whose training diverges.
+            RecipeError: a recipe that is not valid, or does not fit X; a ValueError too.
+            TrainingError: training diverges.
         """
         if y is None:
             raise ValueError("SemiVAEClassifier requires y to be passed, but the target y is None")
@@ -154,7 +157,9 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         Raises:
             ValueError: no example has a label.
         """
-        known = labelled(np.asarray(y), self.unlabelled)
+        y = np.asarray(y)
+        y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+        known = labelled(y, self.unlabelled)
         if not known.any():
             raise ValueError("y holds no label, so there is nothing to compare predictions with")
         if known.all():
@@ -162,7 +167,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         rows = np.flatnonzero(known)
         truth = self.classes_.dtype.type if self.classes_.dtype.kind in "iufb" else object
-        return float(super().score(_safe_indexing(X, rows), np.asarray(y)[rows].astype(truth), weights))
+        return float(super().score(_safe_indexing(X, rows), y[rows].astype(truth), weights))
 
     def score_samples(self, X: Any) -> Floats:  # noqa: N803
         """How familiar each example is, nats, [n]: higher is more normal, as of scikit-learn's detectors.
@@ -177,6 +182,7 @@ class SemiVAEClassifier(ClassifierMixin, SemiVAEEstimator):  # type: ignore[misc
         x = self._examples(X)
         return -np.concatenate([surprise(self.run_, x[row : row + 1], self._slope, DRAWS, 0) for row in range(len(x))])
 
+    @value_errors()
     def sample_class(self, label: Any, n_samples: int = 1, *, noise: bool = False, random_state: Any = None) -> Any:
         """Draws x of a class from the decoder, in the form of X: its units, shape and, of bytes, type.
 

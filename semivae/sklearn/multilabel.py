@@ -16,6 +16,7 @@ from semivae.api import Run
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.recipe import Recipe
 from semivae.sklearn.base import in_blocks, seed_of
+from semivae.sklearn.fitting import all_or_nothing, value_errors
 from semivae.sklearn.holding_out import HoldingOut
 from semivae.sklearn.indicators import Indicators, read_indicators
 from semivae.sklearn.saving import MultilabelFacts, common_facts
@@ -52,6 +53,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, HoldingOut):  # type: ignore[
 
     _kept_as: ClassVar = MultilabelFacts
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Trains the recipe on examples of which all, some or none of the labels are known.
 
@@ -63,7 +65,8 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, HoldingOut):  # type: ignore[
         Raises:
             ValueError: X or y is not of this kind, a column is unknown throughout, or fewer than two examples have a
                 known label.
-            SemivaeError: a recipe that is not valid, does not fit X, or whose training diverges.
+            RecipeError: a recipe that is not valid, or does not fit X; a ValueError too.
+            TrainingError: training diverges.
         """
         if y is None:
             raise ValueError("SemiVAEMultilabelClassifier requires y to be passed, but the target y is None")
@@ -126,6 +129,7 @@ class SemiVAEMultilabelClassifier(ClassifierMixin, HoldingOut):  # type: ignore[
         check_consistent_length(probabilities, values)
         return mean_of(mean_average_precision(probabilities, values))
 
+    @value_errors()
     def sample_labels(self, labels: Any, n_samples: int = 1, *, noise: bool = False, random_state: Any = None) -> Any:
         """Draws x for given labels from the decoder, in the form of X: its units, shape and, of bytes, type.
 

@@ -15,9 +15,11 @@ from torch import Tensor
 from semivae.api import Run
 from semivae.classification.intervals import intervals_of
 from semivae.data.dataset import Dataset, number_label
+from semivae.data.formats.frame_cells import is_missing
 from semivae.errors import RunError
 from semivae.recipe import Recipe, change_recipe
 from semivae.sklearn.base import in_blocks, seed_of
+from semivae.sklearn.fitting import all_or_nothing, value_errors
 from semivae.sklearn.holding_out import HoldingOut
 from semivae.sklearn.saving import RegressorFacts, common_facts
 from semivae.tasks.number_intervals import Intervals
@@ -47,6 +49,7 @@ class SemiVAERegressor(RegressorMixin, HoldingOut):  # type: ignore[misc]
 
     _kept_as: ClassVar = RegressorFacts
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Trains the recipe on examples with and without a number.
 
@@ -57,7 +60,8 @@ class SemiVAERegressor(RegressorMixin, HoldingOut):  # type: ignore[misc]
 
         Raises:
             ValueError: X or y is not of this kind, or fewer than two examples have a number.
-            SemivaeError: a recipe that is not valid, does not fit X, or whose training diverges.
+            RecipeError: a recipe that is not valid, or does not fit X; a ValueError too.
+            TrainingError: training diverges.
         """
         if y is None:
             raise ValueError("SemiVAERegressor requires y to be passed, but the target y is None")
@@ -141,6 +145,7 @@ class SemiVAERegressor(RegressorMixin, HoldingOut):  # type: ignore[misc]
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(super().score(_safe_indexing(X, rows), numbers[rows], weights))
 
+    @value_errors()
     def sample_number(self, number: Any, n_samples: int = 1, *, noise: bool = False, random_state: Any = None) -> Any:
         """Draws x for a number from the decoder, in the form of X: its units, shape and, of bytes, type.
 
@@ -178,9 +183,8 @@ def read_numbers(y: Any) -> Floats:
     """
     values = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
     if values.dtype.kind == "O":
-        values = np.array([np.nan if value is None else value for value in values.ravel()], dtype=np.float64).reshape(
-            values.shape
-        )
+        numbers = [np.nan if is_missing(value) else value for value in values.ravel()]
+        values = np.array(numbers, dtype=np.float64).reshape(values.shape)
     if values.ndim != 2 or values.shape[1] == 1:
         values = column_or_1d(values, warn=True, dtype=None)
     found = check_array(values, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")

@@ -17,10 +17,10 @@ from semivae.sklearn.examples import Form
 from semivae.sklearn.kept import Files
 
 ESTIMATOR_FILE = "estimator.json"
-ClassType = Literal["int64", "float64", "bool", "object", "str"]
+ClassType = Literal["int64", "uint64", "float64", "bool", "object", "str"]
 CLASS_TYPES: dict[str, ClassType] = {
     "i": "int64",
-    "u": "int64",
+    "u": "uint64",
     "f": "float64",
     "b": "bool",
     "O": "object",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
+
+from semivae.data.formats.frame_cells import is_missing
+from semivae.data.formats.label_files import class_doubts
+from semivae.errors import DataWarning
 
 WRITTEN = ("-1", "nan", "None", "<NA>")  # what NumPy makes of the marks in an array of texts
 
@@ -51,6 +57,8 @@ def read_targets(y: Any, unlabelled: Any = -1) -> Targets:
             f"y should be a 1d array, got an array of shape {shape} instead; several yes-or-no labels of each "
             "example are learnt by SemiVAEMultilabelClassifier"
         )
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own types: numbers or marks
+        y = np.asarray(y, dtype=object)
     labels = column_or_1d(y, warn=True, dtype=None)
     known = labelled(labels, unlabelled)
     found = _plain(labels[known])
@@ -61,7 +69,7 @@ def read_targets(y: Any, unlabelled: Any = -1) -> Targets:
     classes, places = np.unique(found, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"y holds one class, {classes[0]!r}; a classifier needs labelled examples of at least two classes"
+            f"y holds one class, {classes.tolist()[0]!r}; a classifier needs labelled examples of at least two classes"
         )
     numbers = np.full(len(labels), -1, dtype=np.int64)
     numbers[known] = places
@@ -99,10 +107,10 @@ def names_of(classes: NDArray[Any]) -> tuple[str, ...]:
 
 
 def _is_mark(value: Any, unlabelled: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    if is_missing(value):
         return True
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
-        return bool(value != value) or (isinstance(unlabelled, int | float | np.number) and bool(value == unlabelled))
+        return isinstance(unlabelled, int | float | np.number) and bool(value == unlabelled)
     return isinstance(value, str) and isinstance(unlabelled, str) and value == unlabelled
 
 
@@ -123,6 +131,10 @@ def _refuse_doubtful(labels: NDArray[Any], given: np.dtype[Any], unlabelled: Any
     """Raises ValueError for what is no class, and for texts that were most likely meant as: no label."""
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError("y contains infinity, which is no class")
+    if np.issubdtype(labels.dtype, np.datetime64) or (
+        labels.dtype.kind == "O" and any(isinstance(label, date) for label in labels)
+    ):
+        raise ValueError("y holds dates, but classes are numbers or texts; give y.astype(str)")
     if labels.dtype.kind not in "OUS":
         return
     if len(kinds := {type(label).__name__ for label in labels}) > 1:
@@ -138,3 +150,6 @@ def _refuse_doubtful(labels: NDArray[Any], given: np.dtype[Any], unlabelled: Any
             f"y holds the text {doubtful[0]!r}, which NumPy makes of a mark among texts; give an array of objects, "
             "np.array(labels, dtype=object), with None where there is no label"
         )
+    advice = None if unlabelled is None or isinstance(unlabelled, str) else "write None there, or unlabelled=TEXT"
+    for doubt in class_doubts(sorted(texts), "y", advice):
+        warnings.warn(doubt, DataWarning, stacklevel=5)  # where `fit` is called
