@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ def pytest_configure() -> None:
     """One thread for every process that tests, as torch will read it: networks so small lose time by a second one.
 
     What is compiled is kept: of the many commands that tests start, each would compile all of semivae again.
+    Nothing that is imported to collect tests becomes garbage: it is looked through neither now nor later.
     """
+    gc.disable()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -39,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         repeated = of_regressor or any(word in item.name for word in REPEATED)
         if item.name.startswith("test_every_check_passes[") and repeated:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
