@@ -27,9 +27,11 @@ from semivae.nets import Mlp
 from semivae.recipe import dump_recipe, read_recipe
 from semivae.recipe.schema import Recipe
 from semivae.variables import Variable
+from tests import narrow
 
 pytestmark = pytest.mark.usefixtures("registrations_end")
 SHORT: dict[str, object] = {"training.steps": 3, "training.validate_every": 3, "training.twin": False}
+SHORT |= {key: value for key, value in narrow.DIGITS.items() if not key.startswith("encoder.y")}
 Shape = tuple[int, ...]
 
 

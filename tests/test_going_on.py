@@ -25,8 +25,9 @@ from semivae.runs.folder import read_metrics
 from semivae.runs.history import MoreSteps, history_of
 from semivae.training.length import Length
 from semivae.training.progress import Progress
+from tests import narrow
 
-TINY: dict[str, object] = {
+TINY: dict[str, object] = narrow.DIGITS | {
     "training.steps": 6,
     "training.validate_every": 2,
     "training.checkpoint_every": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from semivae.loggers import logger as loggers
 from semivae.loggers.logger import AboutRun, Picture, flat
 from semivae.runs.folder import LOGGERS_FILE, read_metrics
 from semivae.training.progress import Progress
+from tests import narrow
 
-TINY: dict[str, object] = {
+TINY: dict[str, object] = narrow.DIGITS | {
     "training.steps": 6,
     "training.validate_every": 2,
     "training.checkpoint_every": 1,
@@ -117,13 +119,14 @@ def test_a_run_that_is_resumed_goes_on_under_its_id_and_repeats_no_step(tmp_path
     assert again.about is not None and again.about.id is None
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"mine": 3}', '{"mine": {"id": 5, "logged": []}}'])
-def test_a_damaged_file_of_ids_starts_a_new_run_of_the_tracker(tmp_path: Path, damage: str) -> None:
-    arguments: dict[str, Any] = {"set": TINY, "out": tmp_path / "run", "device": "cpu", "progress": quiet}
-    semivae.train("digits_50labels", **arguments, loggers=[Mine()])
-    (tmp_path / "run" / LOGGERS_FILE).write_text(damage)
-    semivae.train("digits_50labels", **arguments, loggers=[mine := Mine()], resume=True)
-    assert mine.about is not None and mine.about.id is None
+def test_a_damaged_file_of_ids_starts_a_new_run_of_the_tracker(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"set": TINY, "device": "cpu", "progress": quiet}
+    whole = semivae.train("digits_50labels", **arguments, out=tmp_path / "whole", loggers=[Mine()]).path
+    for number, damage in enumerate(("", "[]", '{"mine": 3}', '{"mine": {"id": 5, "logged": []}}')):
+        copy = Path(shutil.copytree(whole, tmp_path / f"run{number}"))
+        (copy / LOGGERS_FILE).write_text(damage)
+        semivae.train("digits_50labels", **arguments, out=copy, loggers=[mine := Mine()], resume=True)
+        assert mine.about is not None and mine.about.id is None, damage
 
 
 def test_a_logger_that_fails_is_warned_of_once_and_training_goes_on(tmp_path: Path) -> None:

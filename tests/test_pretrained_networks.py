@@ -32,7 +32,9 @@ from semivae.scenario.plan import plan_of
 from semivae.training.optimizer import Optimizers, PlayerOptimizer, shares_of
 
 MODEL = "shufflenet_v2_x0_5"  # the smallest of torchvision, of five stages
-FEW = {"training.steps": 3, "training.validate_every": 3, "streams.unlabelled.vote": None, "training.twin": False}
+FEW = {"training.steps": 3, "training.validate_every": 3, "streams.unlabelled.vote": None, "training.twin": False,
+       "split.validation": 20, "streams.labelled.batch": 4, "streams.unlabelled.batch": 4, "streams.labels.batch": 4,
+       "decoder.x.net.hidden": [16], "encoder.h.net.hidden": [16]}  # fmt: skip
 BODY: dict[str, object] = {"name": "torchvision", "model": MODEL, "size": 32, "hidden": [16]}
 
 
