@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -192,10 +193,12 @@ def test_a_mat_file_that_takes_all_memory_is_stopped(tmp_path: Path, monkeypatch
 def test_idx_files_that_unpack_without_end_or_have_too_many_axes_are_refused(tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in mnist.MNIST.files:
-        with gzip.open(raw / file.name, "wb", compresslevel=1) as stream:
-            for _ in range(17):
-                stream.write(bytes(2**24))
+    first, *others = (raw / file.name for file in mnist.MNIST.files)
+    with gzip.open(first, "wb", compresslevel=1) as stream:
+        for _ in range(17):
+            stream.write(bytes(2**24))
+    for other in others:
+        shutil.copy(first, other)
     with pytest.raises(DataError, match="unpacks to more than 268,435,456 bytes"):
         read("mnist", tmp_path)
     with pytest.raises(DataError, match="is not an IDX file"):
