@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +64,16 @@ def run_client(client: str, folder: Path, *arguments: Path) -> list[list[str]]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
+
+
+def run_here(client: str, folder: Path, *arguments: Path) -> list[list[str]]:
+    """As `run_client`, in this process: nothing that is new to it need be imported."""
+    (folder / "client.py").write_text(client)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(sys, "argv", ["client.py", *map(str, arguments)])
+        patch.setitem(sys.modules, "semivae", None)  # whose import raises an error then
+        runpy.run_path(str(folder / "client.py"), run_name="__main__")
+    return [line.split() for line in printed.getvalue().splitlines()]
 
 
 # Pictures ------------------------------------------------------------------------------------------------------------
@@ -122,12 +135,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@pytest.fixture(scope="module")
+def exported(own: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of the run's files with preprocessing and sets, and what was said of each."""
+    folder = tmp_path_factory.mktemp("exported")
+    options: dict[str, Any] = {"with_preprocessing": True, "coverage": 0.7}
+    return folder, {ending: own.export(folder / f"model.{ending}", **options) for ending in ("onnx", "pt2")}
+
+
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
-def test_clients_of_the_docs_answer_like_the_run(own: Run, pictures: list[Path], tmp_path: Path, ending: str) -> None:
-    report = own.export(tmp_path / f"model.{ending}", with_preprocessing=True)
+def test_clients_of_the_docs_answer_like_the_run(
+    own: Run, exported: tuple[Path, dict[str, Any]], pictures: list[Path], tmp_path: Path, ending: str
+) -> None:
+    folder, report = exported[0], exported[1][ending]
     assert report["input"] == {"name": "images", "dtype": "uint8", "shape": ["n", "height", "width", 3]}
     assert report["largest_difference"] < 1e-5
-    lines = run_client(CLIENTS[ending], tmp_path, tmp_path / f"model.{ending}", *pictures)
+    lines = run_client(CLIENTS[ending], tmp_path, folder / f"model.{ending}", *pictures)
     assert [line[0] for line in lines] == [str(path) for path in pictures]
     assert [line[1] for line in lines] == own.predict(list(pictures), names=True).tolist()
     expected = own.classifier().probabilities(list(pictures)).max(1).values
@@ -141,7 +164,7 @@ def test_the_docs_client_of_sets_gives_the_runs_own_sets(tiny_run: Run, tmp_path
     places = [tmp_path / f"{number}.png" for number in range(len(images))]
     for place, image in zip(places, images, strict=True):
         Image.fromarray(np.asarray(image)[0]).save(place)
-    lines = run_client(CLIENTS["sets"], tmp_path, tmp_path / "model.onnx", *places)
+    lines = run_here(CLIENTS["sets"], tmp_path, tmp_path / "model.onnx", *places)
     expected = tiny_run.predict_sets(images, coverage=0.9, calibrate=True, names=True)
     assert [sorted(line[1:]) for line in lines] == [sorted(names) for names in expected]
     assert len({len(names) for names in expected}) > 1, "all sets are of one size, which tells little"
@@ -171,16 +194,16 @@ def test_regularised_sets_reach_the_metadata(tiny_run: Run, tmp_path: Path) -> N
     assert sets["count"] == 160  # a fifth of the 200 validation images chose the penalty: these are no adaptive scores
 
 
-def test_sets_of_colour_pictures_follow_the_metadata_of_pt2(own: Run, pictures: list[Path], tmp_path: Path) -> None:
-    own.export(tmp_path / "model.pt2", coverage=0.7)
-    own.export(tmp_path / "model.onnx", coverage=0.7, with_preprocessing=True)
+def test_sets_of_colour_pictures_follow_the_metadata_of_pt2(
+    own: Run, exported: tuple[Path, dict[str, Any]], pictures: list[Path], tmp_path: Path
+) -> None:
     kept = {"sets.txt": ""}
-    torch.export.load(tmp_path / "model.pt2", extra_files=kept)
+    torch.export.load(exported[0] / "model.pt2", extra_files=kept)
     sets = json.loads(kept["sets.txt"])
     assert sets["coverage"] == 0.7 and sets["count"] == 4 and f"at most {sets['threshold']:.6g}" in sets["words"]
     mine = [tmp_path / "own.png", *pictures]
     picture(0, 7, (8, 12)).save(mine[0])  # of the run's own size: the same number u
-    lines = run_client(CLIENTS["sets"], tmp_path, tmp_path / "model.onnx", *mine)
+    lines = run_here(CLIENTS["sets"], tmp_path, exported[0] / "model.onnx", *mine)
     assert sorted(lines[0][1:]) == sorted(own.predict_sets([mine[0]], coverage=0.7, names=True)[0])
     assert [line[0] for line in lines] == [str(path) for path in mine]
 
@@ -303,4 +326,4 @@ def test_rows_of_arrays_have_nothing_to_prepare(tmp_path: Path) -> None:
     run = semivae.train("table", set=changes, out=tmp_path / "run", data_root=tmp_path, device="cpu")
     with pytest.raises(ExportError, match="such rows are used as they are; leave out the preprocessing"):
         run.export(tmp_path / "model.onnx", with_preprocessing=True)
-    assert "nothing is done to them" in run.export(tmp_path / "model.pt2")["preprocessing"]["words"]
+    assert "nothing is done to them" in run.export(tmp_path / "model.safetensors")["preprocessing"]["words"]

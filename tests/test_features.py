@@ -80,6 +80,14 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data with their features, to be copied."""
+    root = colours(tmp_path_factory.mktemp("extracted"))
+    attached(read(tmp_path_factory.mktemp("recipe")), root)
+    return root
+
+
+@pytest.fixture(scope="module")
 def run(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> semivae.Run:
     folder = tmp_path_factory.mktemp("runs") / "colours"
     return semivae.train(recipe_of(tmp_path_factory.mktemp("recipe")), out=folder, data_root=data_root, device="cpu")
@@ -136,9 +144,8 @@ def test_a_second_time_features_are_read_and_nothing_is_computed(data_root: Path
 
 
 @pytest.mark.parametrize("name", ["plain.npy", "scale.safetensors", "draw"])
-def test_stored_features_that_are_damaged_are_named(tmp_path: Path, name: str) -> None:
-    recipe, root = read(tmp_path), colours(tmp_path / "data")
-    attached(recipe, root)
+def test_stored_features_that_are_damaged_are_named(extracted: Path, tmp_path: Path, name: str) -> None:
+    recipe, root = read(tmp_path), Path(shutil.copytree(extracted, tmp_path / "data"))
     folder = next((root / "features").iterdir())
     place = next(folder.glob("strong-*-1.npy")) if name == "draw" else folder / name
     whole = place.read_bytes()
@@ -153,10 +160,9 @@ def test_stored_features_that_are_damaged_are_named(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("name", ["plain.npy", "strong-*-1.npy", "scale.safetensors"])
 def test_one_changed_bit_of_stored_features_is_found(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    extracted: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, root = read(tmp_path), colours(tmp_path / "data")
-    attached(recipe, root)
+    recipe, root = read(tmp_path), Path(shutil.copytree(extracted, tmp_path / "data"))
     folder = next((root / "features").iterdir())
     place = next(folder.glob(name))
     content = bytearray(place.read_bytes())
@@ -173,8 +179,8 @@ def test_one_changed_bit_of_stored_features_is_found(
     attached(recipe, root)
 
 
-def test_a_record_of_progress_does_not_count_without_its_arrays(tmp_path: Path) -> None:
-    recipe, root = read(tmp_path), colours(tmp_path / "data")
+def test_a_record_of_progress_does_not_count_without_its_arrays(extracted: Path, tmp_path: Path) -> None:
+    recipe, root = read(tmp_path), Path(shutil.copytree(extracted, tmp_path / "data"))
     expected, _ = attached(recipe, root)
     folder = next((root / "features").iterdir())
     names = sorted(path.stem for path in folder.glob("*.npy"))
@@ -207,24 +213,23 @@ def test_draws_differ_and_are_the_same_every_time(data_root: Path, tmp_path: Pat
         assert not torch.equal(draws[0], draws[1])
 
 
-@pytest.mark.parametrize("record", ["of other passes", "of more chunks than there are", "of fewer than none"])
 def test_a_record_of_progress_that_cannot_be_right_does_not_count(
-    tmp_path: Path, record: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One of other passes, of more chunks than there are, and of fewer than none."""
     monkeypatch.setattr(extraction, "AT_A_TIME", 16)  # so that there are four chunks
     recipe, root = read(tmp_path), colours(tmp_path / "data")
     kept = attached(recipe, root)[0].train["f"].clone()
     folder = next((root / "features").iterdir())
     finished = sorted(folder.glob("*.npy"))
-    for path in finished:  # as two extractions leave them that take turns: whole in size, and nothing in them
-        np.save(path.with_suffix(".writing.npy"), np.zeros_like(np.load(path)))
-        path.unlink()
     names = [path.stem for path in finished]
     passes = [name for start in ("plain", "weak", "strong") for name in names if name.startswith(start)]
-    chunks = {"of other passes": 1, "of more chunks than there are": 5, "of fewer than none": -1}[record]
-    passes = passes[:-1] if record == "of other passes" else passes
-    (folder / "progress.json").write_text(json.dumps({"passes": passes, "chunks": chunks}))
-    assert torch.equal(attached(recipe, root)[0].train["f"], kept)
+    for recorded, chunks in ((passes[:-1], 1), (passes, 5), (passes, -1)):
+        for path in finished:  # as two extractions leave them that take turns: whole in size, and nothing in them
+            np.save(path.with_suffix(".writing.npy"), np.zeros_like(np.load(path)))
+            path.unlink()
+        (folder / "progress.json").write_text(json.dumps({"passes": recorded, "chunks": chunks}))
+        assert torch.equal(attached(recipe, root)[0].train["f"], kept), chunks
 
 
 class Stopping(ArrayPictures):
@@ -538,8 +543,8 @@ def test_the_template_for_photographs_paints_them_and_is_reported(data_root: Pat
         "features.f": {"net": {"name": "torchvision", "model": "shufflenet_v2_x0_5", "weights": "none"}, "size": 32},
         "features.f.draws": {"weak": 1, "strong": 1},
         "decoder.x.net": {"name": "deconv", "channels": [8, 8]},
-        "training.steps": 20,
-        "training.validate_every": 10,
+        "training.steps": 4,
+        "training.validate_every": 2,
     }
     run = semivae.train("photos", set=changes, out=tmp_path / "run", data_root=data_root, device="cpu")
     assert run.roles.pictures == "x" and run.codes == ()

@@ -26,8 +26,10 @@ from semivae.errors import DataError, RunError
 from semivae.label_errors.doubting import doubts_of
 from semivae.label_errors.doubts import Doubts, judged
 from semivae.label_errors.folds import _showing, by_features, dealt
+from semivae.recipe import read_recipe
 from semivae.recipe.schema import SplitSpec
 from semivae.tasks.kinds import MAPS
+from semivae.tasks.splitting import make_split
 from semivae.tasks.task import reason
 
 SHORT: dict[str, object] = {
@@ -174,8 +176,7 @@ def test_a_label_alone_in_its_class_is_not_judged() -> None:
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, set[int]]:
     """Digits of which 20 of the 200 labelled, and 10 of the 100 for validation, show a wrong label; their rows."""
     clean = read_digits()
-    run = semivae.train("digits_50labels", set=SHORT, out=tmp_path_factory.mktemp("clean") / "run", device="cpu")
-    split = run.split()
+    split = make_split(clean, read_recipe("digits_50labels", SHORT).split)
     wrong = torch.cat([split.labelled[::10], split.validation[::10]])
     labels = clean.train["y"].clone()
     labels[wrong] = (labels[wrong] + 3) % 10
@@ -230,20 +231,20 @@ def test_what_a_run_refuses(noisy: tuple[Run, set[int]]) -> None:
 # The command ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def of_folder(tmp_path: Path) -> tuple[Path, Path]:
-    """A run of digits in folders, 12 of each of three classes, and the folder; one 0 lies among the 1s."""
-    data = load_digits()
+@pytest.fixture(scope="module")
+def of_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of digits in folders, 12 of each of three classes, and the folder; one 0 lies among the 1s. Read only."""
+    data, root = load_digits(), tmp_path_factory.mktemp("folder")
     for name in range(3):
         for number, digit in enumerate(data.images[data.target == name][:12]):
             place = 1 if (name, number) == (0, 5) else name
-            file = tmp_path / "digits" / "train" / str(place) / f"{name}-{number}.png"
+            file = root / "digits" / "train" / str(place) / f"{name}-{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((digit / 16 * 255).astype(np.uint8)).save(file)
     source = {"name": "folder", "path": "digits", "size": 8, "channels": 1, "test_share": 0.1}
     changes = SHORT | {"source": source, "split": {"labelled": "all", "validation": 0}, "variables.y.classes": None}
-    run = semivae.train("digits_50labels", set=changes, out=tmp_path / "run", data_root=tmp_path, progress=False)
-    return run.path, tmp_path / "digits"
+    run = semivae.train("digits_50labels", set=changes, out=root / "run", data_root=root, progress=False)
+    return run.path, root / "digits"
 
 
 def test_list_sheet_and_copies_name_the_files(of_folder: tuple[Path, Path], tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from semivae.tasks.open_classes import stranger_scores
 from semivae.tasks.splitting import make_split, prepared
 
 NET = {"name": "mlp", "hidden": [32]}
+QUICK: dict[str, Any] = {"steps": 75, "random_state": 0, "set": {"training.learning_rate": 0.02}}
 VIEWS = {"weak": {"shift": 0.06}, "strong": {"shift": 0.12, "rotate": 15, "noise": 0.1}}
 PAIRS = {"observe": ["x", "y"], "batch": 40}
 PAIR = {"threshold": 0, "temperature": 0.5, "ramp": 0.6, "align": True}
@@ -459,7 +460,7 @@ def test_an_estimator_of_scikit_learn_takes_strangers_that_have_no_label() -> No
     kinds = np.arange(300) % 3
     x = centres[kinds] + np.random.default_rng(0).normal(size=(300, 2))
     y = np.where((np.arange(300) < 90) & (kinds < 2), kinds, -1)
-    model = SemiVAEClassifier(strangers=0.45, steps=300, random_state=0).fit(x, y)
+    model = SemiVAEClassifier(strangers=0.45, **QUICK).fit(x, y)
     assert model.classes_.tolist() == [0, 1] and model.predict_proba(x).shape == (300, 2)
     np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1.0)
     assert roc_auc_score(kinds == 2, model.stranger_proba(x)) > 0.95
@@ -501,24 +502,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_evaluate_tells_strangers_from_errors(folder: Path) -> None:
-    report = json.loads(command("evaluate", folder / "run", "--json"))
+@pytest.fixture(scope="module")
+def evaluated(folder: Path) -> tuple[dict[str, Any], str]:
+    """What evaluate reports, and what it shows."""
+    return json.loads(command("evaluate", folder / "run", "--json")), command("evaluate", folder / "run")
+
+
+def test_evaluate_tells_strangers_from_errors(evaluated: tuple[dict[str, Any], str]) -> None:
+    report, shown = evaluated
     assert report["kind"] == "open_classes" and report["last"]["strangers"] == 96
     assert report["last"]["strangers_auroc"] > 0.9 and report["last"]["error"] < 0.12
     assert list(report["last"]["per_class"]) == list("01234567")
-    shown = command("evaluate", folder / "run")
     assert "Strangers: 96 of 500 images; errors are of the other 404" in shown and "AUROC" in shown
 
 
-def test_sets_promise_something_of_known_classes_and_say_what_becomes_of_strangers(folder: Path) -> None:
-    sets = json.loads(command("evaluate", folder / "run", "--json"))["sets"]
+def test_sets_promise_something_of_known_classes_and_say_what_becomes_of_strangers(
+    folder: Path, evaluated: tuple[dict[str, Any], str]
+) -> None:
+    sets = evaluated[0]["sets"]
     assert sum(sets["sizes"]) == 404, "known test digits alone"
     low, high = sets["expected_interval"]
     assert low - 0.02 <= sets["covered"] <= high + 0.02
     other = sets["beyond"]
     assert other["count"] == 96 and 0.0 <= other["alone"] <= other["named"] and other["named"] + other["missed"] <= 1.0
     assert other["named"] > 0.5
-    shown = " ".join(command("evaluate", folder / "run").split())
+    shown = " ".join(evaluated[1].split())
     assert "strangers, of which nothing is promised: of 96 sets" in shown and "of 404 images" in shown
     said = CliRunner().invoke(app, ["predict", str(folder / "run"), str(folder / "images"), "--coverage", "0.9"])
     assert said.exit_code == 0 and "strangers are promised nothing" in " ".join(said.output.split())

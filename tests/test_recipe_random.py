@@ -18,6 +18,7 @@ from semivae.recipe.schema import Recipe
 
 TEXT = find_recipe("mnist_100labels").read_text(encoding="utf-8")
 DATA: Any = parse_value(TEXT)
+RECIPE = read_recipe("mnist_100labels")
 WORDS = (
     "x",
     "y",
@@ -36,7 +37,7 @@ WORDS = (
 SIGNS = "{}[],:&*!|>%@`\"'#-?<~=\\ \n\t0179.eExX_abcxyz\0\x85\ufeff\U0001f600"
 # the same cases in every run, so that a change is to blame for what it breaks
 quick = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 numbers = st.one_of(
@@ -86,7 +87,7 @@ def test_a_value_is_replaced_by_any_other(place: tuple[Any, ...], value: Any, ad
         section[value if isinstance(value, str) else "more"] = value
     else:
         section[place[-1]] = value
-    recipe = read(lambda: change_recipe(read_recipe("mnist_100labels"), {key: data[key] for key in data if key != ""}))
+    recipe = read(lambda: change_recipe(RECIPE, {key: data[key] for key in data if key != ""}))
     assert recipe is None or isinstance(recipe, Recipe)
 
 

@@ -65,9 +65,9 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def opened(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> tuple[Any, list[str]]:
+def opened(browser: Any, path: Path) -> tuple[Any, list[str]]:
     """The page, and all that it complains of or asks for from outside."""
-    view = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+    view = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light").new_page()
     complaints: list[str] = []
     view.on("console", lambda message: complaints.append(message.text))
     view.on("pageerror", lambda error: complaints.append(str(error)))
@@ -76,9 +76,16 @@ def opened(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -
     return view, complaints
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_it_renders_and_asks_for_nothing(browser: Any, pages: Path, name: str) -> None:
-    view, complaints = opened(browser, pages / f"{name}.html")
+@pytest.fixture(scope="module", params=PAGES)
+def shown(browser: Any, pages: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, list[str]]]:
+    """Each page, opened once; its window and its colours may be changed."""
+    view, complaints = opened(browser, pages / f"{request.param}.html")
+    yield request.param, view, complaints
+    view.context.close()
+
+
+def test_it_renders_and_asks_for_nothing(shown: tuple[str, Any, list[str]]) -> None:
+    name, view, complaints = shown
     assert complaints == []
     assert view.title()
     sizes = view.eval_on_selector_all("img", "images => images.map(image => [image.naturalWidth, image.naturalHeight])")
@@ -88,25 +95,25 @@ def test_it_renders_and_asks_for_nothing(browser: Any, pages: Path, name: str) -
     assert boxes and min(boxes) > 0
 
 
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("width", [390, 320])
-def test_a_phone_scrolls_down_only(browser: Any, pages: Path, name: str, width: int) -> None:
-    view, _ = opened(browser, pages / f"{name}.html", width)
-    assert view.evaluate("document.documentElement.scrollWidth") <= width
+def test_a_phone_scrolls_down_only(shown: tuple[str, Any, list[str]]) -> None:
+    for width in (390, 320):
+        shown[1].set_viewport_size({"width": width, "height": 900})
+        assert shown[1].evaluate("document.documentElement.scrollWidth") <= width
+    shown[1].set_viewport_size({"width": 1280, "height": 900})
 
 
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(browser: Any, pages: Path, name: str, scheme: str) -> None:
-    view, _ = opened(browser, pages / f"{name}.html", scheme=scheme)
-    contrast, where = view.evaluate(LOWEST_CONTRAST)
-    assert contrast >= 4.5, where  # WCAG 2, level AA
+def test_text_stands_out(shown: tuple[str, Any, list[str]]) -> None:
+    for scheme in ("light", "dark"):
+        shown[1].emulate_media(color_scheme=scheme)
+        contrast, where = shown[1].evaluate(LOWEST_CONTRAST)
+        assert contrast >= 4.5, (scheme, where)  # WCAG 2, level AA
 
 
 def test_dark_is_dark_and_paper_is_white(browser: Any, pages: Path) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
-    light = opened(browser, pages / "digits.html")[0].evaluate(ground)
-    view, _ = opened(browser, pages / "digits.html", scheme="dark")
+    view, _ = opened(browser, pages / "digits.html")
+    light = view.evaluate(ground)
+    view.emulate_media(color_scheme="dark")
     dark = view.evaluate(ground)
     view.emulate_media(media="print", color_scheme="dark")
     assert dark != light and view.evaluate(ground) == light
