@@ -313,7 +313,7 @@ def test_runs_of_one_name_are_told_apart(tiny_run: Run, tmp_path: Path) -> None:
 
 def test_pictures_shrink_until_the_page_is_small_enough(tiny_run: Run) -> None:
     found = findings_of(tiny_run)
-    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     for looks in found.looks.values():
         looks[:] = [type(look)(noise, title=look.title, alt=look.alt) for look in looks]
     whole = len(page_of([found], 10**9))
