@@ -47,7 +47,7 @@ RECIPE: dict[str, Any] = {
         },
         "labels": {"observe": ["y"], "batch": 64, "loss_weights": {"y": {"encoder": 0}}},
     },
-    "training": {"steps": 120, "learning_rate": 5e-3, "validate_every": 60, "twin": True},
+    "training": {"steps": 60, "learning_rate": 1e-2, "validate_every": 30, "twin": True},
 }
 
 

@@ -61,7 +61,8 @@ def blobs(path: Path, rows: int = 240, labelled: int | None = None, seed: int = 
 CHANGES = [
     "source={name: table, path: plants.csv, label: kind, ignore: [id]}",
     "split.labelled=12",
-    "training.steps=200",
+    "training.steps=60",
+    "training.learning_rate=0.01",
     "training.validate_every=200",
     "training.twin=false",
 ]

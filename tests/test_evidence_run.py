@@ -63,7 +63,7 @@ def recipe() -> Recipe:
                 "unlabelled": {"observe": ["x"], "batch": 16},
                 "labels": {"observe": ["y"], "batch": 16, "values": "uniform", "loss_weights": {"y": 0}},
             },
-            "training": {"steps": 250, "learning_rate": 5e-3, "validate_every": 125, "twin": True},
+            "training": {"steps": 100, "learning_rate": 1e-2, "validate_every": 50, "twin": True},
         }
     )  # fmt: skip
 

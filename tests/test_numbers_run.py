@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         variables={**recipe().variables, "y": {"family": "gaussian", "unit": "years"}},
         split={"labelled": 60, "validation": 40},
         streams=streams,
-        training={"steps": 150, "validate_every": 50, "learning_rate": 5e-3, "ema_decay": 0.9, "twin": True},
+        training={"steps": 60, "validate_every": 20, "learning_rate": 1e-2, "ema_decay": 0.9, "twin": True},
     )
     folder = tmp_path_factory.mktemp("numbers") / "run"
     return semivae.train(asked, dataset=arrays(), out=folder, progress=False)

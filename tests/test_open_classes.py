@@ -329,7 +329,7 @@ def toy_recipe(**changes: object) -> Recipe:
         "variables__y": {"family": "categorical", "strangers": {"share": 0.3, "classes": [2]}},
         "split": {"labelled": 40},
         "views": {"weak": {"noise": 0.1}, "strong": {"noise": 0.3}},
-        "training": {"steps": 500, "validate_every": 500, "learning_rate": 3e-3, "ema_decay": 0.98},
+        "training": {"steps": 100, "validate_every": 100, "learning_rate": 2e-2, "ema_decay": 0.98},
         "decoder__x": {"given": ["y", "h"], "net": NET, "scale": "shared"},
     }
     return recipe(**rows | changes)
@@ -490,7 +490,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("strangers")
-    steps = {"steps": 300, "validate_every": 150, "learning_rate": 3e-3, "ema_decay": 0.98, "twin": True}
+    steps = {"steps": 80, "validate_every": 40, "learning_rate": 1.5e-2, "ema_decay": 0.98, "twin": True}
     views = {**PAIR, "weight": {"weight": 1, "start": 0.1, "full": 0.5}}
     asked = document(training=steps, encoder__y__net={"name": "mlp", "hidden": [128]}, streams__unlabelled__views=views)
     (folder / "r.yaml").write_text(json.dumps(asked))

@@ -232,7 +232,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     order = "[poor, fair, good, fine, superb]"
     command("copy", "table_grades", folder / "r.yaml")
     sets = [f"variables.y={{family: ordinal, order: {order}}}", "source.path=t.csv", "split.validation=40",
-            "training.steps=150", "training.validate_every=50"]  # fmt: skip
+            "training.steps=60", "training.validate_every=20", "training.learning_rate=0.01"]  # fmt: skip
     options = [word for each in sets for word in ("--set", each)]
     command("train", folder / "r.yaml", *options, "--out", folder / "run", "--data-root", folder, "--device", "cpu")
     return folder
@@ -285,7 +285,9 @@ def test_reports_cards_and_exports_know_of_grades(folder: Path) -> None:
 
 def test_scikit_learn_takes_grades() -> None:
     x, y = rows(200)
-    model = SemiVAEClassifier(steps=100, random_state=0, set={"variables.y.family": "ordinal"})
+    model = SemiVAEClassifier(
+        steps=30, random_state=0, set={"variables.y.family": "ordinal", "training.learning_rate": 0.02}
+    )
     model.fit(x, np.where(np.arange(200) < 80, y * 10, -1))
     assert model.classes_.tolist() == [0, 10, 20, 30, 40]
     assert np.abs(model.predict(x) / 10 - y).mean() < 0.7

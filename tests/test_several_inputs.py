@@ -43,7 +43,7 @@ RECIPE: dict[str, Any] = {
         "unlabelled": {"observe": ["x", "r"], "batch": 32},
         "labels": {"observe": ["y"], "batch": 16},
     },
-    "training": {"steps": 150, "validate_every": 75, "learning_rate": 0.01, "twin": True},
+    "training": {"steps": 60, "validate_every": 30, "learning_rate": 0.02, "twin": True},
 }
 
 

@@ -19,7 +19,7 @@ REASONS = {
 @parametrize_with_checks([SemiVAEClassifier(steps=3, unlabelled=None)])  # type: ignore[untyped-decorator]
 def test_every_check_passes(estimator: SemiVAEClassifier, check: Any) -> None:
     if check.func.__name__ in LEARN:
-        estimator.set_params(steps=80)
+        estimator.set_params(steps=25, set={"training.learning_rate": 0.02})
     check(estimator)
 
 

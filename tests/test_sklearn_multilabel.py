@@ -26,6 +26,7 @@ from semivae.sklearn import SemiVAEClassifier, SemiVAEMultilabelClassifier
 from semivae.sklearn.indicators import read_indicators
 
 Array = NDArray[Any]
+QUICK: dict[str, Any] = {"steps": 40, "random_state": 0, "set": {"training.learning_rate": 0.02}}
 CHECKS = [
     "check_classifiers_multilabel_representation_invariance",
     "check_classifiers_multilabel_output_format_predict",
@@ -72,7 +73,7 @@ def without_marks(y: Array) -> Array:
 @pytest.fixture(scope="module")
 def fitted() -> SemiVAEMultilabelClassifier:
     x, _, y = points()
-    return SemiVAEMultilabelClassifier(steps=150, validation_share=0.3, random_state=0).fit(x, y)
+    return SemiVAEMultilabelClassifier(**QUICK, validation_share=0.3).fit(x, y)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -107,7 +108,7 @@ def test_it_learns_from_known_entries_alone(fitted: SemiVAEMultilabelClassifier)
 def test_thresholds_are_chosen_on_examples_that_are_set_aside(fitted: SemiVAEMultilabelClassifier) -> None:
     x, truth, y = points()
     assert fitted.thresholds_.shape == (3,) and (fitted.thresholds_ != 0.5).any()
-    plain = SemiVAEMultilabelClassifier(steps=150, random_state=0).fit(x, y)
+    plain = SemiVAEMultilabelClassifier(**QUICK).fit(x, y)
     assert (plain.thresholds_ == 0.5).all()
     assert f1_score(truth, plain.predict(x), average="macro") > 0.6
     for share in (1, -0.1, np.nan, None, "0.2"):

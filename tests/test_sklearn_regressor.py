@@ -26,7 +26,7 @@ LEARN = ("check_regressors_train", "check_supervised_y_2d")
 @parametrize_with_checks([SemiVAERegressor(steps=3)])  # type: ignore[untyped-decorator]
 def test_every_check_passes(estimator: SemiVAERegressor, check: Any) -> None:
     if check.func.__name__ in LEARN:
-        estimator.set_params(steps=80)
+        estimator.set_params(steps=25, set={"training.learning_rate": 0.02})
     check(estimator)
 
 
@@ -41,7 +41,9 @@ def line(count: int = 200, unknown: int = 3) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def fitted() -> SemiVAERegressor:
     X, y = line()  # noqa: N806
-    return SemiVAERegressor(steps=200, random_state=0, validation_share=0.3).fit(X, y)
+    return SemiVAERegressor(steps=100, random_state=0, validation_share=0.3, set={"training.learning_rate": 0.005}).fit(
+        X, y
+    )
 
 
 def test_numbers_are_predicted_in_their_unit(fitted: SemiVAERegressor) -> None:
