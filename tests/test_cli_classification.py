@@ -18,6 +18,7 @@ from semivae.classification import Classifier
 from semivae.cli import app
 from semivae.cli.kinds.class_files import predictions_csv
 from semivae.cli.kinds.class_tables import risk_table
+from tests import narrow
 
 COUNTS = ",".join(f"{digit}={count}" for digit, count in enumerate([5, 4, 4, 3, 3, 2, 2, 1, 1, 1]))
 
@@ -138,7 +139,7 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 20)
     np.savez(folder / "mine.npz", x=generator.random((200, 8, 8), dtype=np.float32), y=labels)
-    changes = {
+    changes = narrow.DIGITS | {
         "source": {"name": "arrays", "path": str(folder / "mine.npz")},
         "training.steps": 3, "split.labelled": 20, "split.validation": 60, "training.twin": False,
     }  # fmt: skip

@@ -15,8 +15,11 @@ from semivae.data.readers.memory import dataset_in_memory
 from semivae.data.sources import load_source
 from semivae.errors import DataError
 from semivae.recipe import read_recipe
+from tests import narrow
 
-SHORT: dict[str, object] = {"training.steps": 4, "training.validate_every": 4, "training.twin": False}
+SHORT: dict[str, object] = narrow.DIGITS | {
+    "training.steps": 4, "training.validate_every": 4, "training.twin": False,
+}  # fmt: skip
 SMALL: dict[str, object] = {**SHORT, "split": {"labelled": 20, "validation": 10}, "variables.y.classes": None}
 
 

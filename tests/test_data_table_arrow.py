@@ -75,7 +75,7 @@ def test_cells_are_the_same_with_and_without_pyarrow(
     assert joined_rows(quick[1], "\x1f") == joined_rows(slow[1], "\x1f")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.text(alphabet='a1,"\n\r .;', max_size=24), st.sampled_from(",;"))
 @example('a,b\n1,"5"x\n', ",")
 @example('a,b\n1,"abc', ",")
@@ -94,7 +94,7 @@ def test_whatever_pyarrow_reads_is_what_is_read_without_it(body: str, delimiter:
             assert slowly(text, delimiter) == (names, [list(column) for column in columns])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.text(alphabet="0123456789+-.eE_ infa\u0663", max_size=8), min_size=1, max_size=3))
 def test_numbers_found_by_pyarrow_are_those_of_the_grammar(cells: list[str]) -> None:
     quick = plain_numbers(ArrowCells(pyarrow.array(cells)), CellStyle())

@@ -138,7 +138,7 @@ def test_underscores_between_digits_make_a_text(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.text(alphabet="0123456789+-.eE_ infa\u0663", max_size=8), min_size=1, max_size=3))
 @example(["1", "1_2"])
 @example(["1", "\u0663"])

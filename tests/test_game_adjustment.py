@@ -16,8 +16,10 @@ from semivae.game.distributions import categorical_of
 from semivae.game.teaching.logit_adjustment import adjust_logits
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
+from tests import narrow
 from tests.game_steps import STILL, batches, certain_players, make_game, play
 
+FEW = narrow.DIGITS | {"training.steps": 4, "training.validate_every": 4, "split.balance": {"ratio": 5}}
 P_X_GIVEN_Y = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], dtype=torch.float64)
 PRIOR = torch.tensor([0.8, 0.2], dtype=torch.float64)  # not uniform: a constant added to all logits changes nothing
 SHARES = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -83,12 +85,7 @@ def test_a_class_that_never_comes_keeps_its_logit() -> None:
 
 @pytest.fixture(scope="module")
 def long_tailed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    changes = [
-        "training.steps=4",
-        "training.validate_every=4",
-        "split.balance={ratio: 5}",
-        "streams.labelled.adjust=true",
-    ]
+    changes = FEW | {"streams.labelled.adjust": True}
     return semivae.train("digits_50labels", set=changes, out=tmp_path_factory.mktemp("runs") / "tail", device="cpu")
 
 
@@ -99,8 +96,7 @@ def test_a_run_knows_which_prior_it_was_trained_under(long_tailed_run: Run) -> N
 
 
 def test_adjusting_changes_what_pairs_teach(long_tailed_run: Run, tmp_path: Path) -> None:
-    changes = ["training.steps=4", "training.validate_every=4", "split.balance={ratio: 5}"]
-    plain = semivae.train("digits_50labels", set=changes, out=tmp_path / "plain", device="cpu")
+    plain = semivae.train("digits_50labels", set=FEW, out=tmp_path / "plain", device="cpu")
     images = plain.dataset().test["x"][:20]
     usual, adapted = (categorical_of(run.posterior("y", x=images)).probs for run in (plain, long_tailed_run))
     assert not torch.equal(usual, adapted)

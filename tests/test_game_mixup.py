@@ -17,9 +17,10 @@ from semivae.game.teaching.class_teacher import ClassTeacher, target_probabiliti
 from semivae.game.teaching.mixing import BOX_AREA, mix_examples, paste_boxes, random_boxes
 from semivae.recipe import read_recipe
 from semivae.scenario.plan import plan_of
+from tests import narrow
 from tests.game_steps import PAIR, STILL, batches, certain_players, make_game, play
 
-SHORT = ["training.steps=4", "training.validate_every=4"]
+SHORT = [f"{key}={value}" for key, value in narrow.DIGITS.items()] + ["training.steps=4", "training.validate_every=4"]
 
 
 def test_mixtures_lie_between_an_image_and_its_partner() -> None:

@@ -76,7 +76,7 @@ def test_odd_headers_warn_of_nothing_and_what_is_quoted_of_files_is_short(tmp_pa
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_damaged_arrays_are_an_error_for_users_or_still_arrays(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -81,7 +81,7 @@ def test_a_pickle_of_anything_else_is_refused(content: bytes, message: str) -> N
         read_array_pickle(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_a_damaged_batch_is_an_error_for_users_or_still_a_batch(data: st.DataObject) -> None:
     content = bytearray(pickle.dumps(batch(2), data.draw(st.sampled_from([0, 2, 4]))))
