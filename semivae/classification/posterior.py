@@ -6,7 +6,7 @@ A class is a map without places: arrays are [n, K] or [n, K, height, width] alik
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,14 @@ def batches(run: TrainedModel, images: AnyExamples, batch: int | None = None) ->
             )
     slow = any(is_slow(part, run.device) for part in parts.values())
     yield from one_ahead(run.values, chunks) if slow else map(run.values, chunks)
+
+
+def beside(parts: Iterable[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields each part of answers [n, ...] with its labels, of all labels in order."""
+    start = 0
+    for part in parts:
+        yield part, labels[start : start + len(part)]
+        start += len(part)
 
 
 def refuse_by_kind(run: TrainedModel, **options: Any) -> None:

@@ -58,7 +58,7 @@ def inspect_folder(source: FolderSource, path: Path, spec: SplitSpec | None, cho
         kind: Kind = "folders" if source.folders else "classes" if source.labels is None else "table"
         rest = unused(files, {*parts.files, *layout.copies, *_tables(files, source)}, kind)
     if found.unreadable:
-        mistakes.append(f"{unreadable_text(files, found.unreadable, len(parts.files))}. {ADVICE}")
+        mistakes.append(f"{unreadable_text(files.place, found.unreadable, len(parts.files))}. {ADVICE}")
     what, how = str(path), preprocessing_of(source)
     examples = parts.examples(layout, found.names, Likeness(found.looks))
     equal = duplicates(examples)

@@ -16,7 +16,7 @@ from PIL import Image
 from semivae.data.dataset import Dataset, map_label
 from semivae.data.doubts import seen_doubts
 from semivae.data.formats.file_trees import Files, open_files
-from semivae.data.formats.image_files import ADVICE, reason_of
+from semivae.data.formats.image_files import ADVICE, reason_of, unreadable_text
 from semivae.data.formats.mask_files import Mask, SharedColours, decode_mask
 from semivae.data.formats.palettes import Palette, unseen_classes
 from semivae.data.formats.preprocessing import Preprocessing, Size, preprocessing_of
@@ -44,7 +44,7 @@ from semivae.inspection.report import DataReport
 from semivae.inspection.result import Inspected
 from semivae.inspection.unused import unused
 from semivae.recipe.schema import MasksSource, SplitSpec
-from semivae.text import by_reason, join_names
+from semivae.text import join_names
 from semivae.variables import VOID
 
 Pair = tuple[str, str, str]  # name, image file, mask file
@@ -177,10 +177,7 @@ def _mistakes(pairs: Sequence[Pair], images: Looks, masks: MaskLooks, path: Path
     found = []
     if images.unreadable:
         count = len(images.names) + len(images.unreadable)
-        found.append(
-            f"{len(images.unreadable):,} of {count:,} image files in {path} cannot be read: "
-            f"{by_reason(images.unreadable)}. {ADVICE}"
-        )
+        found.append(f"{unreadable_text(path, images.unreadable, count)}. {ADVICE}")
     if masks.unreadable:
         count = len(masks.numbers) + len(masks.unreadable)
         found.append(unreadable_masks(masks.unreadable, count, path))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from semivae.text import percent
+
 Points = Sequence[tuple[float, float]]
 Tick = tuple[float, str]  # where, and its text
 
@@ -114,10 +116,6 @@ def ticks_between(low: float, high: float, most: int = 4) -> list[float]:
 def plain(value: float) -> str:
     """A number on an axis: thousands as k, and as many digits as set it apart from its neighbours."""
     return f"{value / 1000:,.6g}k" if abs(value) >= 10_000 else f"{value:,.6g}"
-
-
-def percent(value: float) -> str:
-    return f"{value * 100:.6g}%"
 
 
 def line_chart(title: str, lines: Mapping[str, Points], share: bool = False, zero: bool = False) -> LineChart | None:

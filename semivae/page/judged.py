@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from semivae.classification.posterior import beside
 from semivae.tasks.task import Task
 
 
@@ -63,8 +64,7 @@ class Judged:
 
 def judged_of(task: Task, parts: Iterable[Tensor], labels: Tensor) -> Judged:
     """The same of answers in parts, and all labels."""
-    found, start = Judged(task), 0
-    for part in parts:
-        found(part, labels[start : start + len(part)])
-        start += len(part)
+    found = Judged(task)
+    for part in beside(parts, labels):
+        found(*part)
     return found

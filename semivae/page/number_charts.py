@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from semivae.page.charts import EDGE, SQUARE, Points, Scale, Tick, percent, plain, ticks_between
-from semivae.text import EXAMPLES, count_of
+from semivae.page.charts import EDGE, SQUARE, Points, Scale, Tick, plain, ticks_between
+from semivae.text import EXAMPLES, count_of, percent
 
 MARGIN = 0.04  # of the range, beyond the outermost points
 LABELS = 44.0  # room for numbers at the left of a chart

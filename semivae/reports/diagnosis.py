@@ -245,11 +245,11 @@ def _other_meanings(
     count: int,
     context: Context,
 ) -> list[Failure]:
+    if not context.headline.fraction:  # other figures are no fraction of the samples, so nothing can be compared
+        return []
     found: list[Failure] = []
     for name in [name for name in read if name in readers and name != OWN]:
         error = errors[name] if name in errors else last_validation_error(readers[name])
-        if not context.headline.fraction:  # other figures are no fraction of the samples, so nothing can be compared
-            continue
         found += other_meaning(read[OWN], read[name], error, count, name, str(context.label))
     return found
 
@@ -296,11 +296,11 @@ def _figures(
     measured: Mapping[str, LabelMetrics], errors: Mapping[str, float], context: Context
 ) -> dict[str, dict[str, Any]]:
     """Returns the headline figure of each reader with its interval."""
-    intervals = {name: figure_interval(asdict(measured[name]), context) for name in errors}
-    return {
-        name: {"error": error, "interval": list(ends) if math.isfinite(ends[0]) else None}
-        for (name, error), ends in zip(errors.items(), intervals.values(), strict=True)
-    }
+    found = {}
+    for name, error in errors.items():
+        ends = figure_interval(asdict(measured[name]), context)
+        found[name] = {"error": error, "interval": list(ends) if math.isfinite(ends[0]) else None}
+    return found
 
 
 def _consistencies(shares: Mapping[str, float], count: int) -> dict[str, dict[str, Any]]:

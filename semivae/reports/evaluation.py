@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification import Classifier
-from semivae.classification.posterior import refuse_by_kind
+from semivae.classification.posterior import beside, refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.classification.trust import Score
@@ -137,19 +137,16 @@ def scores(
     classifier: Classifier, images: Tensor | Examples, labels: Tensor, watch: Watcher | None = None
 ) -> dict[str, Any]:
     """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them."""
-    parts = _beside(classifier.in_parts(images), labels, watch)
-    return classifier.run.task.scores(parts, classifier.run.classes, classifier.chosen)
+    parts = beside(classifier.in_parts(images), labels)
+    return classifier.run.task.scores(_watched(parts, watch), classifier.run.classes, classifier.chosen)
 
 
-def _beside(parts: Iterable[Tensor], labels: Tensor, watch: Watcher | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields each part with its labels, which a watcher sees too."""
-    start = 0
+def _watched(parts: Iterable[tuple[Tensor, Tensor]], watch: Watcher | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields each part and its labels, which a watcher sees too."""
     for part in parts:
-        beside = labels[start : start + len(part)]
         if watch is not None:
-            watch(part, beside)
-        yield part, beside
-        start += len(part)
+            watch(*part)
+        yield part
 
 
 def _steps(classifier: Classifier, images: Tensor | Examples, labels: Tensor, *, both: bool) -> dict[str, Any]:

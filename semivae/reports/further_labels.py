@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semivae.classification.posterior import IMAGES, batches
+from semivae.classification.posterior import IMAGES, batches, beside
 from semivae.data.inputs.examples import Examples
 from semivae.game.conditionals import Conditional
 from semivae.runs.model import TrainedModel
@@ -58,15 +58,9 @@ def _scores(run: TrainedModel, name: str, part: Sample, validation: Sample) -> d
     task, chosen = run.roles.labels[name], None
     if task.chooses and len(validation.get(name, ())) and (rows := seen(validation[name])).any():
         there = {key: values[rows] for key, values in validation.items()}
-        chosen = task.choose(_beside(run, name, there))
-    return task.scores(_beside(run, name, part), run.dataset().labels[name].classes, chosen)
-
-
-def _beside(run: TrainedModel, name: str, part: Sample) -> Iterator[tuple[Tensor, Tensor]]:
-    start = 0
-    for outputs in _outputs(run, name, run.examples(part)):
-        yield outputs, part[name][start : start + len(outputs)]
-        start += len(outputs)
+        chosen = task.choose(beside(_outputs(run, name, run.examples(there)), there[name]))
+    parts = beside(_outputs(run, name, run.examples(part)), part[name])
+    return task.scores(parts, run.dataset().labels[name].classes, chosen)
 
 
 @torch.no_grad()

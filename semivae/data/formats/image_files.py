@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -193,7 +193,7 @@ def read_pictures(
     unreadable = {name: one for name, one in zip(names, found, strict=True) if isinstance(one, str)}
     kept = [(name, *one) for name, one in zip(names, found, strict=True) if not isinstance(one, str)]
     if unreadable and (not skip or not kept):
-        raise DataError(f"{unreadable_text(files, unreadable, len(names))}. {advice}")
+        raise DataError(f"{unreadable_text(files.place, unreadable, len(names))}. {advice}")
     whole = torch.cat([part for part in parts if len(part)]) if len(parts) > 1 else parts[0]
     return Pictures(
         whole, [name for name, _, _ in kept], [size for _, size, _ in kept], [levels for *_, levels in kept], unreadable
@@ -233,9 +233,9 @@ def each_picture(
         return list(rows)
 
 
-def unreadable_text(files: Files, unreadable: Mapping[str, str], count: int) -> str:
+def unreadable_text(place: Path, unreadable: Mapping[str, str], count: int) -> str:
     """Names the first five of the files that cannot be read for each reason, of `count`."""
-    return f"{len(unreadable):,} of {count:,} image files in {files.place} cannot be read: {by_reason(unreadable)}"
+    return f"{len(unreadable):,} of {count:,} image files in {place} cannot be read: {by_reason(unreadable)}"
 
 
 def read_pixels(files: Files, names: Sequence[str], preprocessing: Preprocessing) -> Tensor:

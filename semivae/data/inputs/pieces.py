@@ -122,7 +122,7 @@ class Pieces:
                 self._found.pixels = self._found.pixels[rows]
             if unreadable and (not self.skip_unreadable or not self._found.names):
                 advice = f"{ADVICE}, or pass over them (--skip-unreadable)"
-                raise DataError(f"{unreadable_text(files, unreadable, len(names))}. {advice}")
+                raise DataError(f"{unreadable_text(files.place, unreadable, len(names))}. {advice}")
 
     def _read(self, files: Files, wanted: tuple[Sequence[str], Tensor | None]) -> Tensor:
         """Returns the pixels of some files, which are written to where there is room for them."""

@@ -231,5 +231,5 @@ def _decode(
         array.flush()
     done.save()
     if done.unreadable:
-        raise DataError(f"{unreadable_text(files, done.unreadable, len(names))}. {ADVICE}")
+        raise DataError(f"{unreadable_text(files.place, done.unreadable, len(names))}. {ADVICE}")
     return looked
