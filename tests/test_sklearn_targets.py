@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from semivae.errors import DataWarning
+from semivae.sklearn.indicators import read_indicators
+from semivae.sklearn.regressor import read_numbers
 from semivae.sklearn.targets import class_numbers, labelled, names_of, read_targets
 
 NONE = -1
@@ -101,3 +103,18 @@ def test_attributes_are_refused_with_advice() -> None:
         ValueError, match=r"should be a 1d array, got .*\(4, 2\).*learnt by SemiVAEMultilabelClassifier"
     ):
         read_targets(np.array([[0, 1], [1, 1], [0, 0], [1, 0]]))
+
+
+class NAType:
+    """Stands for pandas' NA, which is neither None nor a number, and equal to nothing."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, np.float32("nan"), NAType()], ids=["None", "nan", "nan32", "NA"])
+def test_every_estimator_takes_each_mark_of_what_is_not_known(missing: Any) -> None:
+    assert read_targets(np.array([3, missing, 5], dtype=object)).numbers.tolist() == [0, NONE, 1]
+    assert read_indicators(np.array([[1, missing], [0, 1]], dtype=object)).values.tolist() == [[1, NONE], [0, 1]]
+    numbers = read_numbers(np.array([1.5, missing, 2], dtype=object))
+    assert numbers.dtype == np.float64 and np.array_equal(numbers, [1.5, np.nan, 2.0], equal_nan=True)

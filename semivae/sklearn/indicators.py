@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from semivae.data.formats.frame_cells import is_missing
 from semivae.variables import VOID
 
 ADVICE = "write 1 where a label holds, 0 where it does not, and -1 or NaN where nobody knows"
@@ -64,13 +65,10 @@ def _is_continuous(entry: Any) -> bool:
 
 def _value(entry: Any) -> int:
     """1, 0 or `VOID`. Raises ValueError for all else."""
-    if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
+    if is_missing(entry):
         return VOID
-    if isinstance(entry, bool | int | float | np.bool_ | np.number):
-        if entry != entry:
-            return VOID
-        if entry in (0, 1, VOID):
-            return int(entry)
+    if isinstance(entry, bool | int | float | np.bool_ | np.number) and entry in (0, 1, VOID):
+        return int(entry)
     if _is_continuous(entry):
         raise ValueError(f"Unknown label type: continuous. y holds {entry}; {ADVICE}")
     raise ValueError(f"y holds {entry!r}; {ADVICE}")

@@ -56,7 +56,7 @@ class SemiVAERegressor(RegressorMixin, HoldingOut):  # type: ignore[misc]
         Args:
             X: rows [n, columns]; or images [n, height, width] or with 1 or 3 channels before or after these, bytes or
                 floats in [0, 1].
-            y: a number for each example, [n], or a row of numbers, [n, K]; NaN (or None) where it is not known.
+            y: a number for each example, [n], or a row of numbers, [n, K]; NaN, None or NA where it is not known.
 
         Raises:
             ValueError: X or y is not of this kind, or fewer than two examples have a number.
