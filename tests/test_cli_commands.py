@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from semivae.api import Run
 from semivae.cli import app, main
 from semivae.cli.kinds.class_tables import confusion_table, per_class_table
+from semivae.cli.launching import words_without
 from semivae.cli.showing import console
 from semivae.cli.writing import write_arrays, write_file
 from semivae.errors import RunError
@@ -344,6 +346,15 @@ def test_names_are_shown_as_they_are() -> None:
     with shown.capture() as captured:
         shown.print(per_class_table({"last": scores}))
     assert all(name in captured.get() for name in names)
+
+
+def test_every_place_of_results_has_the_short_name_too() -> None:
+    """-o, as --help lists it; of `train` as well, whose processes get a place of their own behind it."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = [(name, option.opts) for name, command in commands.items() for option in command.params]
+    assert {name: opts for name, opts in found if "--out" in opts and "-o" not in opts} == {}
+    shared = words_without(["train", "r", "-o", "runs", "--seeds", "0..1"], ["--seeds", "--out", "-o"])
+    assert shared == ["train", "r"]
 
 
 def test_a_row_is_a_true_class_and_a_column_an_answer() -> None:

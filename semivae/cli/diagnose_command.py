@@ -27,7 +27,7 @@ def diagnose(
 ) -> None:
     """Look for signs of failure.
 
-    Collapsed codes, drifting labels, lost classes, a useless decoder.
+    It finds collapsed codes, drifting labels, lost classes and a useless decoder.
     """
     opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.cli.diagnosis_tables import shown

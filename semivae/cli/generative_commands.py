@@ -185,7 +185,7 @@ def quality(
 ) -> None:
     """Compare samples with test examples.
 
-    By the Frechet distance, precision and recall of their features.
+    They are compared by the Frechet distance, the precision and the recall of their features.
     """
     opened = open_run(run, checkpoint, device, data_root)
     from semivae.generative.features import quality as measure

@@ -32,7 +32,7 @@ def card(
 ) -> None:
     """Write a run's model card.
 
-    It tells of the data, the error beside the twin, calibration, use and limits.
+    It describes the data, the error beside the twin's, calibration, use and limits.
     """
     opened = open_run(run, Checkpoint.last, device, data_root)
     from semivae.reports.card import card as card_of

@@ -60,8 +60,8 @@ def novelty(
 ) -> None:
     """Find what is unlike the training data.
 
-    By the decoder's likelihood, the encoder's doubt, the distance to training images in features, and the energy of the
-    logits; each score has a p-value.
+    It scores the decoder's likelihood, the encoder's doubt, the distance to training examples in features, and the
+    energy of the logits; each score has a p-value.
     """
     check_target(out, overwrite, ".csv")
     opened = open_run(run, checkpoint, device, data_root)

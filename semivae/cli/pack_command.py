@@ -26,7 +26,7 @@ def pack(
 ) -> None:
     """Decode pictures once into arrays on disk.
 
-    For data larger than memory, and for shorter starts.
+    Training then takes data larger than memory, and starts sooner.
     """
     from semivae.data.packed.packing import pack as write
     from semivae.data.packed.store import verify as compare

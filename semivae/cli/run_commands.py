@@ -92,7 +92,10 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE.csv", help="File for the result; for masks, a folder. Default: standard output."
+            "--out",
+            "-o",
+            metavar="FILE.csv",
+            help="File for the result; for masks, a folder. Default: standard output.",
         ),
     ] = None,
     calibrate: CalibrateOption = False,

@@ -36,7 +36,9 @@ def train(
     changes: SetOption = [],  # noqa: B006  typer copies it
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME in the current folder."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="The run's folder. Default: runs/RECIPE-NAME in the current folder."
+        ),
     ] = None,
     data_root: DataRootOption = None,
     split: Annotated[
@@ -149,7 +151,7 @@ def train_side_by_side(
     from semivae.runs.folder import is_run_folder
 
     read_recipe(recipe, changes)  # a mistake in it is said once
-    shared = words_without(sys.argv[1:], ["--devices", "--seeds", "--out"], ["--resume", "--json"])
+    shared = words_without(sys.argv[1:], ["--devices", "--seeds", "--out", "-o"], ["--resume", "--json"])
     commands = {}
     for seed in seeds:
         folder = base / f"seed{seed}"

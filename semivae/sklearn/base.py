@@ -139,8 +139,8 @@ class SemiVAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Trains and keeps the run; `use` is called with it while its data are there."""
 
         def trained(folder: Path) -> Run:
-            told = show if self.verbose else False
-            run = train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=told)
+            progress = show if self.verbose else False
+            run = train(recipe, out=folder, dataset=data, twin=False, device=self.device, progress=progress)
             use(run)
             return run
 

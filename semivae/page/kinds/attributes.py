@@ -40,8 +40,8 @@ def judged(run: TrainedModel, part: Sample) -> list[Look]:
     found = []
     for look, p, label, answer in zip(looks, outputs, labels, answers, strict=True):
         wrong = torch.nonzero((label != VOID) & (answer != label)).flatten().tolist()
-        told = [f"{'+' if answer[k] else '-'}{run.classes[k]} ({float(p[k]):.0%})" for k in wrong]
-        title, note = names_of(run, label), join_names(told, MOST_NAMED) if told else "all right"
+        mistakes = [f"{'+' if answer[k] else '-'}{run.classes[k]} ({float(p[k]):.0%})" for k in wrong]
+        title, note = names_of(run, label), join_names(mistakes, MOST_NAMED) if mistakes else "all right"
         found.append(look.saying(title, note, f"An example with {title}; the answer is wrong about: {note}"))
     return found
 
