@@ -24,7 +24,7 @@ from semivae.errors import RunError
 from semivae.page.charts import Scale, line_chart, ticks_between, whisker_chart
 from semivae.page.findings import findings_of, short_names
 from semivae.page.judged import Judged
-from semivae.page.looks import short_number
+from semivae.page.looks import Look, short_number, strips_by
 from semivae.page.number_charts import number_charts
 from semivae.page.report import LARGEST, confusion, page_of, write_report
 from semivae.recipe.schema import Recipe
@@ -415,6 +415,17 @@ def test_whiskers_hold_their_values() -> None:
     model, twin = chart.rows
     assert model.low < model.value < model.high < twin.value == twin.low == twin.high
     assert "model 2.00%, 95% interval 1.00% to 4.00%" in chart.alt
+
+
+def test_samples_stand_under_what_they_were_drawn_for() -> None:
+    pictures = [Look(np.full((1, 1, 1), level, np.uint8)) for level in range(6)]
+    strips = strips_by(pictures, ["a", "b"], "3 drawn for")
+    assert [(strip.title, strip.alt) for strip in strips] == [("a", "3 drawn for a"), ("b", "3 drawn for b")]
+    assert [strip.picture.ravel().tolist() for strip in strips if strip.picture is not None] == [[0, 1, 2], [3, 4, 5]]
+    rows = strips_by([Look(cells={"width": str(level)}) for level in range(6)], ["a", "b"], "3 drawn for")
+    assert [(row.title, row.cells["width"]) for row in rows] == [
+        (title, str(level)) for level, title in enumerate("aaabbb")
+    ]
 
 
 def test_a_number_predicted_too_large_lies_above_the_dashed_lines() -> None:

@@ -67,6 +67,16 @@ def strips_of(looks: Sequence[Look], title: str, alt: str) -> list[Look]:
     return [look.saying(title) for look in looks[:ROWS_OF_STRIP]]
 
 
+def strips_by(looks: Sequence[Look], titles: Sequence[str], alt: str) -> list[Look]:
+    """The same of as many looks for each title, one title after the other; `alt` comes before it."""
+    each = len(looks) // len(titles)
+    return [
+        drawn
+        for place, title in enumerate(titles)
+        for drawn in strips_of(looks[place * each : (place + 1) * each], title, f"{alt} {title}")
+    ]
+
+
 def looks_of(run: TrainedModel, values: Tensor, inputs: Inputs) -> list[Look]:
     """What is seen of examples as the model takes them, [n, *shape], without titles; `inputs` says what they are."""
     if inputs.are_images:

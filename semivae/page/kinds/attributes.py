@@ -8,7 +8,7 @@ from torch import Tensor
 from semivae.classification import Classifier
 from semivae.generative.sampling import draw
 from semivae.page.kinds import KindOnPage, Score, labelled_and_not
-from semivae.page.looks import Look, drawn_looks, raw_looks, strips_of
+from semivae.page.looks import Look, drawn_looks, raw_looks, strips_by
 from semivae.runs.model import TrainedModel
 from semivae.text import join_names
 from semivae.variables import VOID, Sample
@@ -53,12 +53,7 @@ def samples(run: TrainedModel) -> list[Look]:
     given = torch.full((len(names), len(run.classes)), float(VOID) if drawn_by_prior else 0.0)
     given[torch.arange(len(names)), torch.arange(len(names))] = 1.0
     drawn = draw(run, EACH * len(names), {run.label: given.repeat_interleave(EACH, dim=0)}, seed=0)
-    looks = drawn_looks(run, drawn)
-    found: list[Look] = []
-    for place, name in enumerate(names):
-        drawn_for = looks[place * EACH : (place + 1) * EACH]
-        found += strips_of(drawn_for, name, f"{EACH} samples that the decoder draws with {name}")
-    return found
+    return strips_by(drawn_looks(run, drawn), names, f"{EACH} samples that the decoder draws with")
 
 
 SHOWN = KindOnPage(

@@ -10,7 +10,7 @@ from torch import Tensor
 from semivae.classification import Classifier
 from semivae.generative.sampling import draw
 from semivae.page.kinds import KindOnPage, Score, labelled_and_not
-from semivae.page.looks import Look, drawn_looks, raw_looks, strips_of
+from semivae.page.looks import Look, drawn_looks, raw_looks, strips_by
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample
 
@@ -47,12 +47,7 @@ def samples(run: TrainedModel) -> list[Look]:
     """`EACH` samples of each of the first classes, a strip or some rows each."""
     names = run.classes[:MOST_CLASSES]
     drawn = draw(run, EACH * len(names), {run.label: list(range(len(names)))}, seed=0)
-    looks = drawn_looks(run, drawn)
-    found: list[Look] = []
-    for place, name in enumerate(names):
-        drawn_for = looks[place * EACH : (place + 1) * EACH]
-        found += strips_of(drawn_for, name, f"{EACH} samples that the decoder draws for {name}")
-    return found
+    return strips_by(drawn_looks(run, drawn), names, f"{EACH} samples that the decoder draws for")
 
 
 def coloured(labels: Tensor) -> Sequence[int]:

@@ -12,7 +12,7 @@ from semivae.classification import Classifier
 from semivae.classification.intervals import predict_numbers
 from semivae.generative.sampling import draw
 from semivae.page.kinds import KindOnPage, Score, labelled_and_not
-from semivae.page.looks import Look, drawn_looks, raw_looks, strips_of
+from semivae.page.looks import Look, drawn_looks, raw_looks, strips_by
 from semivae.page.number_charts import SquareChart, number_charts
 from semivae.runs.model import TrainedModel
 from semivae.variables import Sample, seen
@@ -64,14 +64,8 @@ def samples(run: TrainedModel) -> list[Look]:
     rows = [int((first - first.quantile(step)).abs().argmin()) for step in STEPS]
     chosen = known[rows]
     drawn = draw(run, EACH * len(rows), {run.label: chosen.repeat_interleave(EACH, dim=0)}, seed=0)
-    looks = drawn_looks(run, drawn)
-    found: list[Look] = []
-    for place, value in enumerate(chosen):
-        text = text_of(run, value)
-        found += strips_of(
-            looks[place * EACH : (place + 1) * EACH], text, f"{EACH} samples that the decoder draws for {text}"
-        )
-    return found
+    titles = [text_of(run, value) for value in chosen]
+    return strips_by(drawn_looks(run, drawn), titles, f"{EACH} samples that the decoder draws for")
 
 
 def charts(run: TrainedModel, report: Mapping[str, Any]) -> list[SquareChart]:
