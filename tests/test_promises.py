@@ -261,4 +261,4 @@ def test_exports_hold_the_threshold(trained: Run, tmp_path: Path) -> None:
     result = command(
         "export", trained.path, "--out", tmp_path / "features.pt2", "--part", "features", "--coverage", "95%"
     )
-    assert "features make no prediction sets" in " ".join(result.stderr.split())
+    assert "features have no prediction sets" in " ".join(result.stderr.split())

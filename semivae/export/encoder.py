@@ -50,7 +50,7 @@ IMAGES_CHECKED = 64
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CheckedImages:
     """Images for the check, float32 (n, C, H, W), and what they are in words."""
 
     images: Tensor
@@ -96,20 +96,15 @@ def export(
     known_format = _format_of(path, format)
     refuse_occupied(path, overwrite, error=ExportError)
     run.require_one_input("an export")
-    if calibrate and known_part == "features":
-        raise ExportError("features have no probabilities to calibrate; leave out calibrate, or export the classifier")
-    if coverage is not None and known_part == "features":
-        raise ExportError("features make no prediction sets; leave out coverage, or export the classifier")
+    if known_part == "features" and (calibrate or coverage is not None):
+        lack, option = ("probabilities to calibrate", "calibrate") if calibrate else ("prediction sets", "coverage")
+        raise ExportError(f"features have no {lack}; leave out {option}, or export the classifier")
     if with_preprocessing and known_format == "safetensors":
         raise ExportError(
             "a safetensors file holds weights alone, no preprocessing; write .onnx or .pt2, or leave it out"
         )
     temperature = calibration_of(run).temperature if calibrate else 1.0
-    promised = {}
-    if coverage is not None:
-        threshold = Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage, sets)
-        held = {"of": run.task.promised} if run.task.promised else {}
-        promised = {"sets": threshold.facts() | held | {"words": threshold.words}}
+    promised = {} if coverage is None else {"sets": _sets(run, calibrate, coverage, sets)}
     factor = label_factor(run).standalone().cpu()
     front = run.feature_networks.get(run.image)
     front = None if front is None else front.cpu().to(memory_format=torch.contiguous_format)
@@ -153,6 +148,13 @@ def export(
     }
 
 
+def _sets(run: TrainedModel, calibrate: bool, coverage: float, score: Score) -> dict[str, Any]:
+    """What whoever runs the file needs to make prediction sets of its probabilities."""
+    threshold = Validated.of(Classifier.of(run, calibrate=calibrate)).sets(coverage, score)
+    held = {"of": run.task.promised} if run.task.promised else {}
+    return threshold.facts() | held | {"words": threshold.words}
+
+
 Case = tuple[Tensor, Tensor]  # an input of the file, and what the model says of it
 
 
@@ -190,7 +192,7 @@ def check(exported: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
     return difference
 
 
-def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
+def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> CheckedImages:
     """Up to `count` validation images of the run (training images where it has none); random ones without the data."""
     if run.feature_networks:
         return _pictures(run, count)
@@ -199,31 +201,31 @@ def check_inputs(run: TrainedModel, count: int = IMAGES_CHECKED) -> Inputs:
     except DataError:
         shape = run.recipe.variables[run.image].shape or ()
         random = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
-        return Inputs(random, f"random {run.nouns[1]}, because the run's data or its split cannot be read")
+        return CheckedImages(random, f"random {run.nouns[1]}, because the run's data or its split cannot be read")
     origin = f"validation {run.nouns[1]}"
     if len(rows) < 2:
         rows, origin = torch.arange(min(count, len(train))), f"training {run.nouns[1]}"
     images = next(batches(run, train[rows], count))[run.image].cpu()
-    if len(images) == 1:
-        images = (
-            images.repeat(2, 1, 1, 1) if images.ndim == 4 else images.repeat(2, 1)
-        )  # a lone one is a batch frozen in
+    if len(images) == 1:  # of a lone one the size of the batch would be frozen in
+        images = torch.cat([images, images])
     if run.threshold is None:
-        return Inputs(images, origin)
+        return CheckedImages(images, origin)
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
-    return Inputs((images + noise) / 2, f"{origin} and noise, half each")  # greys: the file makes them black and white
+    return CheckedImages(
+        (images + noise) / 2, f"{origin} and noise, half each"
+    )  # greys: the file makes them black and white
 
 
-def _pictures(run: TrainedModel, count: int) -> Inputs:
+def _pictures(run: TrainedModel, count: int) -> CheckedImages:
     """Up to `count` training pictures of a run that starts from their features; random ones without the data."""
     seen = pictures_of_inputs(run.inputs)
     assert seen is not None
     try:
         with pictures_of(run.dataset(), seen.preprocessing) as pictures:
-            return Inputs(as_model_values(pictures.read(range(min(count, len(pictures))))), "training images")
+            return CheckedImages(as_model_values(pictures.read(range(min(count, len(pictures))))), "training images")
     except DataError:
         random = torch.rand((count, *seen.shape), generator=torch.Generator().manual_seed(0))
-        return Inputs(random, "random images, because the run's data cannot be read")
+        return CheckedImages(random, "random images, because the run's data cannot be read")
 
 
 def _known_part(part: str) -> Part:
