@@ -22,7 +22,10 @@ LicenseOption = Annotated[
 def card(
     run: RunArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.md", help="Default: README.md in the run's folder.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE.md", help="The card to write. Default: README.md in the run's folder."
+        ),
     ] = None,
     license: LicenseOption = None,
     overwrite: OverwriteOption = False,

@@ -97,7 +97,8 @@ DataRootOption = Annotated[
     typer.Option(
         "--data-root",
         metavar="DIR",
-        help="Folder of the data. Default: as the run found it; else $SEMIVAE_DATA; else data/ in the current folder.",
+        help="Folder of the data. Default: where a run found them; else $SEMIVAE_DATA; else data/ in the current "
+        "folder.",
     ),
 ]
 DeviceOption = Annotated[
@@ -129,7 +130,8 @@ CoverageOption = Annotated[
         "--coverage",
         metavar="SHARE",
         parser=share,
-        help="Sets of classes that hold the right one in at least this share of new examples, such as 95%.",
+        help="Sets of classes (of numbers, intervals) that hold the right one in at least this share of new examples, "
+        "such as 95%.",
     ),
 ]
 SetsOption = Annotated[
