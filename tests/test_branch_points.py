@@ -46,7 +46,7 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
         "cli/impute_command.py": (1, "only images make pictures"),
         "cli/sheets.py": (1, "only images make pictures"),
         "cli/run_commands.py": (2, "a .csv file is for runs that learnt from one"),
-        "export/encoder.py": (2, "sides of images that an exported file leaves open"),
+        "export/encoder.py": (1, "sides of images that an exported file leaves open"),
         "export/preparation.py": (2, "what an exported file does to pictures, cells or rows, and what it says of them"),
         "generative/grids.py": (1, "only images make pictures"),
         "generative/table_filling.py": (1, "only a table has columns to fill in"),
