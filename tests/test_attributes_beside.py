@@ -43,7 +43,7 @@ RECIPE: dict[str, Any] = {
         "unlabelled": {"observe": ["x"], "batch": 32},
         "classes": {"observe": ["y"], "batch": 32},
     },
-    "training": {"steps": 150, "learning_rate": 5e-3, "validate_every": 150},
+    "training": {"steps": 75, "learning_rate": 1e-2, "validate_every": 75},
 }  # fmt: skip
 
 

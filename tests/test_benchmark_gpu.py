@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.gpu import by_recipe, recipe_of, table
+from benchmarks.gpu import by_recipe, main, recipe_of, table
 from semivae.errors import RecipeError
 
 ROOT = Path(__file__).parents[1]
@@ -78,11 +78,11 @@ def test_pieces_go_on_until_all_is_measured(tmp_path: Path) -> None:
     assert len(json.loads((out / "gpu.json").read_text())[NAME]["pieces"]) == 3
 
 
-def test_data_that_are_not_there_are_passed_over_with_the_reason(tmp_path: Path) -> None:
-    options = ["--out", str(tmp_path), "--device", "cpu", "--source", f"photos={tmp_path / 'gone'}"]
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "photos", *options], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert "gone" in (tmp_path / "gpu.md").read_text() and "all is measured that can be" in done.stdout.decode()
+def test_data_that_are_not_there_are_passed_over_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["photos"], out=tmp_path, device="cpu", source=[f"photos={tmp_path / 'gone'}"])
+    assert "gone" in (tmp_path / "gpu.md").read_text() and "all is measured that can be" in capsys.readouterr().out
 
 
 def test_checkpoints_come_often_and_changes_are_a_recipes_own() -> None:

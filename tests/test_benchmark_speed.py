@@ -21,7 +21,8 @@ from semivae.errors import RunError
 
 @pytest.fixture(scope="module")
 def digits() -> Examples:
-    return read_examples("digits_50labels", Path(), {"split.validation": 100, "training.steps": 40})
+    small = {"split.validation": 100, "streams.unlabelled.batch": 48, "training.steps": 40}
+    return read_examples("digits_50labels", Path(), small)
 
 
 def test_both_train_the_recipes_network_from_the_same_weights(digits: Examples) -> None:

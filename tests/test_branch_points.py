@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.branch_points import QUESTIONS, places
+from benchmarks.branch_points import QUESTIONS, Place, places
 
 PACKAGE = Path(__file__).parents[1] / "semivae"
 # question -> file -> how often it may ask, and why. To add a line here, first look whether `semivae.tasks` (what the
@@ -64,9 +64,14 @@ MAY_ASK: dict[str, dict[str, tuple[int, str]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def all_places() -> list[Place]:
+    return list(places(PACKAGE))
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_only_these_places_ask(question: str) -> None:
-    asked = [place for place in places(PACKAGE) if place.question == question]
+def test_only_these_places_ask(all_places: list[Place], question: str) -> None:
+    asked = [place for place in all_places if place.question == question]
     counts = Counter(place.file for place in asked)
     over = {
         f"{place.file}:{place.line}: {place.condition}"

@@ -30,13 +30,13 @@ PICTURES = RECIPE.replace(
 PAINTED = (
     PICTURES.replace(
         "training: {steps: 30",
-        "  pictures: {observe: [f, x], batch: 16}\ntraining: {twin: true, learning_rate: 0.01, steps: 120",
+        "  pictures: {observe: [f, x], batch: 16}\ntraining: {twin: true, learning_rate: 0.01, steps: 100",
     )
     + """
 painter:
   net: {name: unet, channels: [8], modulate_down: true}
   flow: {steps: 3, guidance: 2, guides: [y]}
-  steps: 150
+  steps: 100
   warmup: 10
   learning_rate: 5e-3
   ema_decay: 0.95

@@ -45,7 +45,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Digits, long enough for the decoder to know what they look like."""
     folder = tmp_path_factory.mktemp("novelty") / "run"
     changes: dict[str, object] = {"training.steps": 60, "training.validate_every": 60}
-    changes |= {"encoder.y.net.channels": [8, 16], "encoder.y.net.hidden": 32, "encoder.h.net.hidden": [64]}
+    changes |= {
+        "streams.unlabelled.batch": 64,
+        "encoder.y.net.channels": [8, 8],
+        "encoder.y.net.hidden": 16,
+        "encoder.h.net.hidden": [64],
+    }
     return semivae.train("digits_50labels", set=changes, out=folder, twin=False, device="cpu")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "semivae"
@@ -70,6 +71,7 @@ def room_of(name: str) -> str:
     return parts[1] if len(parts) > 1 else "semivae"
 
 
+@cache
 def all_imports() -> dict[str, set[str]]:
     known = modules()
     return {name: imports(name, path, known) for name, path in known.items()}
