@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: tables would be cut to 80 columns
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+# The files that take longest, the longest first: they are begun first, so that no process waits for another's last one.
+LONGEST = (
+    "processes", "export_preparation", "docs_run", "segmentation", "recipes", "export", "sklearn_checks", "sklearn",
+    "feature_pictures", "training", "open_classes", "features", "cli_train", "label_errors", "going_on", "report",
+    "sklearn_regressor", "pretrained_networks", "damaged_runs", "ordinal", "evidence_run", "cli_startup", "loggers",
+)  # fmt: skip
 # Checks of scikit-learn that others repeat in less time: those of arrays, `check_classifier_data_not_an_array`, and the
 # types of classes in `test_sklearn.py` and `test_sklearn_targets.py`.
 REPEATED = ("readonly_memmap", "check_transformer_data_not_an_array", "check_classifiers_classes")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """One thread for every process that tests, as torch will read it: networks so small lose time by a second one.
 
     What is compiled is kept: of the many commands that tests start, each would compile all of semivae again.
     Nothing that is imported to collect tests becomes garbage: it is looked through neither now nor later.
     """
     gc.disable()
+    config.option.loadscopereorder = False  # of pytest-xdist: by the number of tests; see `LONGEST`
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -36,7 +43,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes slow those of scikit-learn's checks that repeat others: see `REPEATED`, and of what estimators share."""
+    """Puts the longest files first; makes slow those of scikit-learn's checks that repeat others: see `REPEATED`."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     for item in items:
         of_regressor = "SemiVAERegressor" in item.name and not any(word in item.name for word in ("regress", "_y_"))
         repeated = of_regressor or any(word in item.name for word in REPEATED)
