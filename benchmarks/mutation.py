@@ -173,6 +173,7 @@ def run_tests(tree: Path, tests: Sequence[str], limit: int, plugins: Sequence[ob
             if limit:
                 resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 10))
                 signal.alarm(10 * limit)  # for what waits for ever
+                os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # or the next mutant of equal length may be taken for this
             sys.path.insert(0, str(tree))
             sys.dont_write_bytecode = limit > 0
             for name in [name for name in sys.modules if name.split(".")[0] in ("semivae", "tests", "benchmarks")]:

@@ -114,6 +114,24 @@ def test_a_mutant_that_never_ends_is_stopped(tmp_path: Path) -> None:
     assert verdicts(tmp_path)["continue"] == "out of time"
 
 
+def test_no_mutant_is_taken_for_another_of_equal_length(tmp_path: Path) -> None:
+    """As would be where a process that a test starts kept the bytecode of the first."""
+    source = "def both() -> tuple[int, int]:\n    return 1, 5\n"
+    tests = """import subprocess
+import sys
+
+from semivae.game.small import both
+
+
+def test_second() -> None:
+    subprocess.run([sys.executable, "-c", "import semivae.game.small"], check=True)
+    assert both()[1] == 5
+"""
+    CliRunner().invoke(app, tree(tmp_path, source, tests))
+    expected = {"(2), 5": "survived", "(0), 5": "survived", "1, (6)": "killed", "1, (4)": "killed", "None": "killed"}
+    assert verdicts(tmp_path) == expected
+
+
 def test_nothing_is_broken_where_the_tests_fail_already(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, tree(tmp_path, SMALL, "assert False"))
     assert result.exit_code == 1 and not (tmp_path / "log.jsonl").exists()

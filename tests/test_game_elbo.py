@@ -233,7 +233,8 @@ def test_each_draw_is_compared_with_the_mean_of_all_others() -> None:
     decoder, _ = two_levels("reverse")
     encoder = Player([NetworkConditional(Z1, (X,), Fair()), NetworkConditional(Z0, (Z1,), Fair())])
     torch.manual_seed(0)
-    surrogate, terms = leave_one_out_bound(decoder, encoder, {"x": IMAGE.expand(5, 1, 2, 2)}, draws=3)
+    observed = {"what no player knows": torch.zeros(5), "x": IMAGE.expand(5, 1, 2, 2)}
+    surrogate, terms = leave_one_out_bound(decoder, encoder, observed, draws=3)
     log_p = torch.stack([term for (player, _), term in terms.items() if player == "decoder"]).sum(dim=0)
     torch.testing.assert_close(surrogate.view(5, 3).sum(dim=1), log_p.view(5, 3).sum(dim=1))
     assert log_p.view(5, 3).std(dim=1).max() > 0.01, "their bounds differ"

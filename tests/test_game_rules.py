@@ -168,9 +168,8 @@ def test_an_average_has_the_statistics_themselves_of_layers_that_are_frozen_whol
     half.bias.requires_grad_(False)
     average = MovingAverage(nn.Sequential(whole, half), 0.9).module
     assert average.get_buffer("0.running_mean") is whole.running_mean
-    assert (
-        average.get_parameter("1.bias") is half.bias and average.get_buffer("1.running_mean") is not half.running_mean
-    )
+    assert average.get_parameter("1.bias") is half.bias
+    assert average.get_buffer("1.running_mean") is not half.running_mean
 
 
 def test_the_average_moves_once_a_step_and_after_the_encoder() -> None:
