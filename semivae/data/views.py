@@ -221,7 +221,8 @@ def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -
 
 def _affine(x: Tensor, drawn: Numbers) -> Tensor:
     """The maps from places in the view to places in the image, [n, 2, 3], in coordinates from -1 to 1 across a side."""
-    none, zoom, mirror = x.new_zeros(len(x)), drawn.get("zoom"), drawn.get("mirror")
+    none, unmoved = (fixed.view(1).expand(len(x)) for fixed in _constants(((0.0, 1.0),), x.device, x.dtype))
+    zoom, mirror = drawn.get("zoom"), drawn.get("mirror")
     if "angle" in drawn:
         turn = torch.stack([drawn["angle"].cos(), drawn["angle"].sin()])
         cos, sin = (turn if zoom is None else turn / zoom).unbind()
@@ -230,7 +231,7 @@ def _affine(x: Tensor, drawn: Numbers) -> Tensor:
         if (rows := x.shape[2] / x.shape[3]) != 1:  # turning mixes the axes, which are not equally long then
             linear[1], linear[2] = linear[1] * rows, linear[2] / rows
     else:
-        size = x.new_ones(len(x)) if zoom is None else 1 / zoom
+        size = unmoved if zoom is None else 1 / zoom
         linear = [size, none, none, size]
     top, bottom = [*linear[:2], drawn.get("across", none)], [*linear[2:], drawn.get("down", none)]
     affine = torch.stack([*top, *bottom], dim=1).view(-1, 2, 3)

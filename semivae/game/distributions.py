@@ -49,8 +49,8 @@ class DiscretizedLogistic(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-probability (nats) of the level at `value`: an interval of one level's width around it."""
-        half = 0.5 * self.level
-        distance, width = (value - self.loc) / self.scale, half / self.scale
+        half, inverse = 0.5 * self.level, self.scale.reciprocal()
+        distance, width = (value - self.loc) * inverse, half * inverse
         below, above = F.logsigmoid(width + distance), F.logsigmoid(width - distance)  # the upper end, not the lower
         # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): stable far out in both tails
         inside = below + above + torch.log(-torch.expm1(-2.0 * width))
@@ -58,7 +58,21 @@ class DiscretizedLogistic(Distribution):
 
 
 class VoidableCategorical(Categorical):
-    """Classes, of examples or of the pixels of a segmentation map. An unknown one (`VOID`) has log_prob 0."""
+    """Classes, of examples or of the pixels of a segmentation map. An unknown one (`VOID`) has log_prob 0.
+
+    Args:
+        logits: [..., classes], which one operation normalises, and one gives their gradient; torch's own takes several.
+    """
+
+    def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
+        self.logits = self._param = F.log_softmax(logits, dim=-1)
+        self._num_events = logits.shape[-1]
+        Distribution.__init__(self, logits.shape[:-1], validate_args=validate_args)
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> VoidableCategorical:  # type: ignore[override]
+        new = self._get_checked_instance(VoidableCategorical, _instance)  # type: ignore[no-untyped-call]
+        expanded: VoidableCategorical = super().expand(batch_shape, new)  # type: ignore[no-untyped-call]
+        return expanded
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_prob: Tensor = super().log_prob(value.clamp_min(0))  # type: ignore[no-untyped-call]

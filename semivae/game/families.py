@@ -99,8 +99,8 @@ class DiscretizedLogisticFamily(Family):
 
     def distribution(self, variable: Variable, parameters: Tensor) -> Distribution:
         raw_loc, raw_scale = parameters.chunk(2, dim=parameters.dim() - len(variable.shape))
-        scale = self.typical_scale * positive(raw_scale) + self.smallest_scale
-        return _independent(DiscretizedLogistic(0.5 + 0.5 * raw_loc, scale, validate_args=False), variable)
+        scale = at_levels(positive(raw_scale), (self.smallest_scale, self.smallest_scale + self.typical_scale))
+        return _independent(DiscretizedLogistic(at_levels(raw_loc, (0.5, 1.0)), scale, validate_args=False), variable)
 
     def as_input(self, variable: Variable, value: Tensor) -> Tensor:
         return at_levels(value, self.levels)

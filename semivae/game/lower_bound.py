@@ -169,7 +169,7 @@ def straight_through_classes(logits: Tensor, classes: Tensor) -> Tensor:
 
     Their gradient is the mean of the straight-through and the DARN gradient.
     """
-    one_hot = F.one_hot(classes, logits.shape[-1]).to(logits)
+    one_hot = torch.zeros_like(logits).scatter_(-1, classes.unsqueeze(-1), 1.0)
     probabilities = logits.exp()
     log_chosen = (one_hot * logits).sum(dim=-1, keepdim=True)
     moving = 0.5 * (probabilities + (one_hot - probabilities.detach()) * log_chosen)

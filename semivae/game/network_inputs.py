@@ -28,4 +28,11 @@ def network_inputs(
         if kept is not None and variable.name in kept:
             value = value * kept[variable.name].view(-1, *[1] * (value.dim() - 1))
         (images if variable.is_image else vectors).append(value if variable.is_image else value.flatten(1))
-    return torch.cat(images, dim=1) if images else None, torch.cat(vectors, dim=1) if vectors else None
+    return _joined(images), _joined(vectors)
+
+
+def _joined(parts: list[Tensor]) -> Tensor | None:
+    """Returns parts side by side; one alone is not copied."""
+    if len(parts) > 1:
+        return torch.cat(parts, dim=1)
+    return parts[0] if parts else None

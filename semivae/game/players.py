@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.game.conditionals import Conditional
+from semivae.game.finite import answers_at_once
 from semivae.game.ladder import FEATURES, LadderConditional, with_shared_features
 from semivae.game.readings import distributions_to_draw
 from semivae.parallel.shards import current_shard
@@ -112,7 +113,7 @@ class Player(nn.Module):
         value = shown[name]
         unknown = value == VOID
         whole = current_shard().count == 1  # or all shards draw, so that they go on drawing alike
-        if not whole or value.device.type != "cpu" or unknown.any():  # on a GPU, to ask is to wait
+        if not whole or not answers_at_once(value) or unknown.any():
             drawn = self[name].draw(completed, len(value), sampled).to(value)
             completed[name] = torch.where(unknown, drawn, value)
 

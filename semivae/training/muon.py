@@ -87,13 +87,26 @@ def orthogonalised(stacks: Sequence[Tensor], dtype: torch.dtype = torch.float32)
     ]
     found = [iterated(stack, dtype) if each else stack for stack, each in zip(stacks, alone, strict=True)]
     grams = {index: _filled(stack @ stack.mT) for index, stack in enumerate(stacks) if not alone[index]}
-    for size in {gram.shape[-1] for gram in grams.values()}:
-        of_size = [index for index, gram in grams.items() if gram.shape[-1] == size]
-        factors = newton_schulz(torch.cat([grams[index] for index in of_size]))
-        for index, factor in zip(of_size, torch.split(factors, [len(stacks[index]) for index in of_size]), strict=True):
+    by_size: defaultdict[int, list[int]] = defaultdict(list)
+    for index, gram in grams.items():
+        by_size[gram.shape[-1]].append(index)
+    ordered = [stacks[index] for of_size in by_size.values() for index in of_size]
+    inverse = _inverse_norms(ordered) if ordered else torch.zeros(0)
+    sizes = [sum(len(stacks[index]) for index in of_size) for of_size in by_size.values()]
+    scales = zip(torch.split(inverse, sizes), torch.split(inverse.square(), sizes), strict=True)
+    for of_size, scale in zip(by_size.values(), scales, strict=True):
+        gram = torch.cat([grams[index] for index in of_size]) if len(of_size) > 1 else grams[of_size[0]]
+        factors, counts = newton_schulz(gram, *scale), [len(stacks[index]) for index in of_size]
+        for index, factor in zip(of_size, torch.split(factors, counts), strict=True):
             rows = stacks[index].shape[1]
             found[index] = factor[:, :rows, :rows] @ stacks[index]
     return found
+
+
+def _inverse_norms(stacks: Sequence[Tensor]) -> Tensor:
+    """Returns one over the norm of every matrix of some stacks, stack by stack, [n, 1, 1]."""
+    norms = torch._foreach_norm([matrix for stack in stacks for matrix in stack])
+    return torch.stack(list(norms)).clamp_min(SMALLEST_NORM).reciprocal()[:, None, None]
 
 
 def iterated(stack: Tensor, dtype: torch.dtype) -> Tensor:
@@ -107,24 +120,27 @@ def iterated(stack: Tensor, dtype: torch.dtype) -> Tensor:
     return moved
 
 
-def newton_schulz(gram: Tensor) -> Tensor:
-    """Returns the factors Q with which Q X is about orthogonal, [n, rows, rows], given all X X', [n, rows, rows].
+def newton_schulz(gram: Tensor, inverse: Tensor, inverse_square: Tensor) -> Tensor:
+    """Returns the factors Q with which Q X is about orthogonal, [n, rows, rows].
 
     X is scaled to norm 1 before. With P = a + b G + c G^2 of the Gram matrix G = X X', X becomes P X and G becomes
     P G P in each iteration; all of these matrices commute.
+
+    Args:
+        gram: all X X', [n, rows, rows].
+        inverse, inverse_square: one over the norm of each X, and over its square, [n, 1, 1].
     """
     a, b, c = COEFFICIENTS
-    squared_norm = gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp_min(SMALLEST_NORM**2)[:, None, None]
-    gram = gram / squared_norm
-    even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # P without its a
-    factor = even.clone()
-    factor.diagonal(dim1=1, dim2=2).add_(a)
-    for _ in range(ITERATIONS - 1):
+    gram = gram * inverse_square
+    factor = even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # P without its a
+    for iteration in range(1, ITERATIONS):
         half = torch.baddbmm(gram, even, gram, beta=a)
         gram = torch.baddbmm(half, half, even, beta=a)
+        if iteration == 1:
+            factor.diagonal(dim1=1, dim2=2).add_(a)  # the first P itself, which is no longer needed without
         even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         factor = torch.baddbmm(factor, even, factor, beta=a)
-    return factor / squared_norm.sqrt()
+    return factor * inverse
 
 
 def _filled(gram: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semivae.errors import TrainingError
+from semivae.game.finite import answers_at_once
 from semivae.game.game import Game
 from semivae.game.graphs import OTHER_PLAYER, PlayerName
 from semivae.game.losses import Losses, Term
@@ -92,8 +93,8 @@ class PlayerOptimizer:
         """Clips the new gradient; returns its norm before, [], which is finite where all of it is."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if self.spec.clip:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.spec.clip, norm)
+        if self.spec.clip and gradients:
+            torch._foreach_div_(gradients, (norm / self.spec.clip).clamp_min(1.0))
         return norm
 
     def update(self, step: int) -> None:
@@ -175,7 +176,7 @@ class Optimizers:
     @classmethod
     def of_game(cls, game: Game, spec: TrainingSpec, length: Length | None = None) -> Optimizers:
         """Returns the optimisers of a game's two players, as a recipe's training section asks for them."""
-        wait = all(parameter.device.type == "cpu" for parameter in game.parameters())
+        wait = all(answers_at_once(parameter) for parameter in game.parameters())
         players = {player: game.player(player) for player in OTHER_PLAYER}
         return cls(
             {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.game.distributions import VoidableCategorical
 from semivae.game.family import one_hot
 from semivae.parallel.shards import current_shard
 
@@ -27,7 +28,7 @@ def align_distribution(posterior: Categorical, prior: Tensor, frequencies: Tenso
         frequencies: running class frequencies of the teacher's labels, [classes].
         offsets: of the logits, [classes], in nats.
     """
-    shifted = Categorical(logits=posterior.logits + offsets, validate_args=False)
+    shifted = VoidableCategorical(logits=posterior.logits + offsets, validate_args=False)
     labels = one_hot(shifted.logits.argmax(dim=-1), len(prior))
     shard = current_shard()
     found = shard.mean(labels.mean(dim=0))

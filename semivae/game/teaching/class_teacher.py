@@ -76,7 +76,8 @@ class ClassTeacher(Teacher):
         learnt, *second = (categorical_of(answer) for answer in answers)
         loss = cross_entropy(target, learnt).mean()
         parts = {"views": loss.detach(), "mask_rate": mask.mean()}
-        total = views.weight.at(progress) * loss
+        weight = views.weight.at(progress)
+        total = weight * loss if weight != 1.0 else loss
         if second:
             loss = information_loss(learnt.probs, second[0].probs, self.prior())
             total = total + information * loss
@@ -116,8 +117,8 @@ class ClassTeacher(Teacher):
             return images, target
         count, _, height, width = images.shape
         boxes = random_boxes(count, height, width, self.views.cutmix, generator)
-        area = boxes.float().mean(dim=(1, 2))[:, None].to(target)
-        return paste_boxes(images, boxes), target * (1.0 - area) + current_shard().following(target) * area
+        area = boxes.mean(dim=(1, 2), dtype=torch.float32)[:, None].to(target)
+        return paste_boxes(images, boxes), torch.lerp(target, current_shard().following(target), area)
 
 
 def prior_of(decoder: Player, label: str) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
+from semivae.game.family import at_levels
 from semivae.parallel.shards import current_shard, random_rows
 
 BOX_AREA = (0.1, 0.5)  # the smallest and the largest area of a box, as fractions of the image
@@ -49,8 +50,7 @@ def random_boxes(count: int, height: int, width: int, p: float, generator: torch
     A box lies inside the image; `BOX_AREA` bounds its area. The random numbers come from `generator`, on its device.
     """
     draws = random_rows(functools.partial(torch.rand, generator=generator, device=generator.device), (5, count), 1)
-    area = BOX_AREA[0] + (BOX_AREA[1] - BOX_AREA[0]) * draws[0]
-    ratio = BOX_RATIO ** (2 * draws[1] - 1)
+    area, ratio = at_levels(draws[0], BOX_AREA), BOX_RATIO ** at_levels(draws[1], (-1.0, 1.0))
     extents = torch.stack([area * ratio, area / ratio]).sqrt().clamp_max(1.0)  # down and across, of sides of 1
     first = draws[2:4] * (1.0 - extents)
     centres = _centres(height, width, draws.device)

@@ -6,10 +6,10 @@ the share of every batch that p(label) gives to strangers goes to the images tha
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical
 
+from semivae.game.family import one_hot
 from semivae.game.teaching.alignment import DECAY, RAREST, RATE
 from semivae.game.teaching.class_teacher import ClassTeacher
 from semivae.parallel.shards import current_shard
@@ -49,7 +49,7 @@ def align_open(posterior: Categorical, prior: Tensor, frequencies: Tensor, offse
     share = prior[-1].clamp(RAREST, 1.0 - RAREST)
     offsets[-1].lerp_(margins.quantile(share), 1.0 - STRANGERS_DECAY)
     frequencies[-1].lerp_(strange.to(frequencies).mean(), 1.0 - DECAY)
-    counts = (F.one_hot(labels, len(prior) - 1) * ~strange[:, None]).sum(dim=0).to(frequencies)
+    counts = (one_hot(labels, len(prior) - 1) * ~strange[:, None]).sum(dim=0).to(frequencies)
     known = prior[:-1] / prior[:-1].sum()
     ours = frequencies[:-1]
     ours.lerp_(counts / counts.sum().clamp_min(1.0) * (1.0 - share), 1.0 - DECAY)
