@@ -215,3 +215,20 @@ def test_what_is_kept_opens_again(fitted: SemiVAEMultilabelClassifier, tmp_path:
 def test_complete_matrices_need_no_unlabelled_example() -> None:
     x, y = make_multilabel_classification(n_samples=60, n_classes=4, random_state=0)
     assert SemiVAEMultilabelClassifier(steps=2, random_state=0).fit(x, y).predict(x).shape == (60, 4)
+
+
+class Named(np.ndarray[Any, Any]):
+    """An array whose columns have names, as a frame's do."""
+
+    columns: list[str]
+
+
+def test_columns_in_another_order_are_refused() -> None:
+    fitted = SemiVAEMultilabelClassifier()
+    fitted.classes_ = np.array(["red", "far"], dtype=object)
+    y = np.array([[1, 0], [0, 1]]).view(Named)
+    y.columns = ["red", "far"]
+    assert fitted._indicators(y).tolist() == [[1, 0], [0, 1]]
+    y.columns = ["far", "red"]
+    with pytest.raises(ValueError, match="y has the columns far, red, but was fitted with red, far, in this order"):
+        fitted._indicators(y)

@@ -32,7 +32,7 @@ def reply_list(
         as_json: whether to reply as JSON.
     """
     report = {**report, **{name: str(path) for name, path in written.items() if path is not None}}
-    table = csv_bytes(header, [["" if cell is None else cell for cell in row] for row in rows])
+    table = csv_bytes(header, rows)  # which leaves the cell of None empty
     examples = (dict(zip(header, row, strict=True)) for row in rows)
     reply_table(table, examples, report, lines, written.get("out"), as_json)
 
