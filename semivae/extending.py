@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -168,7 +169,7 @@ def build_network(name: str, image: Shape | None, vectors: int, output: Shape, o
     """Returns a registered network, after a look at what it puts out for two examples of zeros.
 
     Raises:
-        ValueError: the options are not those of its class, or it does not put out [batch, *output].
+        ValueError: the options are not those of its class, it fails, or it does not put out [batch, *output].
     """
     made = NETWORKS[name]
     try:
@@ -179,19 +180,29 @@ def build_network(name: str, image: Shape | None, vectors: int, output: Shape, o
             f"network {name}: {error}; it is made from the shape of images, the length of vectors, the shape of the "
             f"output, and the options {', '.join(taken[3:]) or 'none'}"
         ) from None
-    built = made(image, vectors, output, **options)
-    if any(each.is_meta for each in built.parameters()):  # it is counted only
-        return built
-    images = None if image is None else torch.zeros(2, *image)
-    with torch.no_grad():
-        found = built.eval()(images, torch.zeros(2, vectors) if vectors else None)
+    try:
+        built = made(image, vectors, output, **options)
+        if any(each.is_meta for each in built.parameters()):  # it is counted only
+            return built
+        images = None if image is None else torch.zeros(2, *image)
+        with torch.no_grad():
+            found = built.eval()(images, torch.zeros(2, vectors) if vectors else None)
+    except Exception as error:
+        raise ValueError(f"network {name} fails{_line_in(made, error)}: {type(error).__name__}: {error}") from error
     built.train()
-    if tuple(found.shape) != (2, *output):
+    shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if shape != [2, *output]:
         raise ValueError(
-            f"network {name} puts out {list(found.shape)} for 2 examples and must put out {[2, *output]}: the batch, "
-            "then the shape of the output that it was made with"
+            f"network {name} puts out {shape} for 2 examples and must put out {[2, *output]}: the batch, then the "
+            "shape of the output that it was made with"
         )
     return built
+
+
+def _line_in(made: type, error: Exception) -> str:
+    """Returns where in the file of a class `error` came from; "" if not in it."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == inspect.getfile(made)]
+    return f" at {lines[-1].filename}:{lines[-1].lineno}" if lines else ""
 
 
 def _named(kind: Kind, name: str) -> str:

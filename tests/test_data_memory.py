@@ -106,7 +106,7 @@ def test_a_run_is_resumed_with_its_data(tmp_path: Path) -> None:
         ([1, 2], "dataset is a list; give a semivae.data.dataset.Dataset, or arrays by name"),
         ({"x": np.zeros((4, 8, 8), np.uint8)}, "dataset has no array y; it has x"),
         ({"x": [[1.0], [1.0, 2.0]], "y": [0, 1]}, "dataset: x is no regular array"),
-        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, None])}, "dataset: y holds Python objects"),
+        ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.array([0, {}])}, "dataset: y holds Python objects"),
     ],
 )
 def test_what_is_no_data_set_is_refused(tmp_path: Path, given: object, message: str) -> None:

@@ -247,3 +247,42 @@ def test_recipes_of_strangers_register_nothing(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match="nothing is called"):
             read_recipe("digits_50labels", own(name))
     assert not (tmp_path / "ran").exists() and isinstance(read_recipe("digits_50labels"), Recipe)
+
+
+def test_a_network_that_fails_is_refused_with_its_line(tmp_path: Path) -> None:
+    class Failing(Linear):
+        def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
+            raise KeyError("no such weight")
+
+    class Several(Linear):
+        def forward(self, images: Tensor | None, vectors: Tensor | None) -> Any:
+            return 1, 2
+
+    extending.network("failing")(Failing)
+    extending.network("several")(Several)
+    for name, message in (
+        ("failing", rf"encoder\.y\.net: network failing fails at {__file__}:\d+: KeyError: 'no such weight'"),
+        ("several", r"network several puts out tuple for 2 examples and must put out \[2, 10\]"),
+    ):
+        recipe = read_recipe("digits_50labels", {"encoder.y.net": {"name": "own", "network": name}})
+        with pytest.raises(RecipeError, match=message):
+            semivae.train(recipe, out=tmp_path / "never")
+
+
+def test_a_lesson_without_a_yield_is_refused(tmp_path: Path) -> None:
+    class NoTeacher(ClassTeacher):
+        def lesson(self, *_: Any) -> Any:
+            return torch.zeros(()), {}
+
+    class NoGame(Game):
+        def lesson_loss(self, *_: Any) -> Any:
+            return None
+
+    extending.teacher("no_teacher")(NoTeacher)
+    extending.game("no_game")(NoGame)
+    for change, where in (
+        ({"streams.unlabelled.views.teacher": "no_teacher"}, "NoTeacher.lesson"),
+        ({"training.objective": "no_game"}, "NoGame.lesson_loss"),
+    ):
+        with pytest.raises(RecipeError, match=f"^{where} is no generator: it yields once what it asks"):
+            semivae.train("digits_50labels", set=SHORT | change, out=tmp_path / where)

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from semivae.api import Run, train
 from semivae.cli import app
-from semivae.errors import RunError
+from semivae.errors import RecipeError, RunError
 from semivae.recipe import read_recipe
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
-from semivae.runs.folder import LOCK_FILE, OF_A_RUN, only_writer, start_folder
+from semivae.runs.folder import LOCK_FILE, OF_A_RUN, only_writer, refuse_no_run, start_folder
 from semivae.runs.replacing import DROPPED, MOVING, REPLACED, drop_replaced, put_back, replacing, set_aside
 from semivae.training.progress import Progress
 
@@ -224,3 +224,14 @@ def test_a_run_in_the_folder_of_runs_is_named(tiny_run: Run, tmp_path: Path, mon
             RunError, match=f"this run lacks {name}: it was copied in part, or stopped as it began; copy"
         ):
             Run.load(half)
+
+
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    for seed in ("seed0", "seed1"):
+        (tmp_path / seed).mkdir()
+        for name in ("recipe.yaml", "split.json"):
+            (tmp_path / seed / name).write_text("{}")
+    with pytest.raises(RunError, match=r"is not a run's folder, but holds 2; name one: .*/seed0, .*/seed1$"):
+        refuse_no_run(tmp_path)
+    with pytest.raises(RecipeError, match=r"a folder, not a recipe file; it holds a run, whose recipe is .*seed0/recipe\.yaml"):
+        read_recipe(tmp_path / "seed0")

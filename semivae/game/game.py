@@ -22,7 +22,7 @@ from semivae.game.ladder import with_shared_features
 from semivae.game.losses import Losses, Term, total_of
 from semivae.game.plan import Lesson, Plan
 from semivae.game.players import Player
-from semivae.game.readings import Asking, answered
+from semivae.game.readings import Asking, answered, asking_of
 from semivae.game.schedules import Weight
 from semivae.game.teaching.labelled_loss import LabelledLoss
 from semivae.game.teaching.teacher import StreamViews, Teachers
@@ -121,7 +121,8 @@ class Game(nn.Module):
         """Returns the sum of the losses of some lessons, which read every network together."""
         taught = [lesson for lesson in lessons if self._teaches(lesson, step)]
         samples = self._samples([lesson for lesson in taught if not lesson.self_training], step)
-        asking = [self.lesson_loss(lesson, samples.get(lesson), step) for lesson in taught]
+        where = f"{type(self).__name__}.lesson_loss"
+        asking = [asking_of(self.lesson_loss(lesson, samples.get(lesson), step), where) for lesson in taught]
         return Losses.sum(answered(asking), step.generator.device)
 
     def update_average(self) -> None:
@@ -200,7 +201,8 @@ class Game(nn.Module):
         teacher, batch = self.teachers.of(lesson.stream), step.batches[lesson.stream]
         label = lesson.scores[0]
         images, evidence = teacher.views.together(batch), self._evidence(lesson, batch).get(label)
-        total, parts = yield from teacher.lesson(self.encoder, images, step.generator, step.progress, evidence)
+        asking = teacher.lesson(self.encoder, images, step.generator, step.progress, evidence)
+        total, parts = yield from asking_of(asking, f"{type(teacher).__name__}.lesson")
         rate = parts.pop("mask_rate")
         terms = {Term(kind, lesson.stream, label): value for kind, value in parts.items()}
         return Losses(total, terms, {lesson.stream: rate})

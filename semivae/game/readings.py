@@ -9,12 +9,13 @@ reads the samples of each question by themselves (`Conditional.reads_alone`).
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from semivae.errors import RecipeError
 from semivae.game.conditionals import Conditional
 from semivae.game.finite import finite
 from semivae.variables import Sample
@@ -23,6 +24,20 @@ T = TypeVar("T")
 Question = tuple[Conditional, Sample]
 Asking = Generator[Sequence[Question], Sequence[Distribution], T]
 """Asks once, and returns something made of the answers."""
+
+
+def asking_of(given: object, where: str) -> Asking[Any]:
+    """Returns a lesson as it is, if it is a generator.
+
+    Raises:
+        RecipeError: a lesson of the user's own that is none, for want of a `yield`; `where` names it.
+    """
+    if isinstance(given, Generator):
+        return given
+    raise RecipeError(
+        f"{where} is no generator: it yields once what it asks of networks, pairs of a factor and a sample ([] for "
+        "nothing), and then returns its loss"
+    )
 
 
 def answered(askings: Sequence[Asking[T]]) -> list[T]:

@@ -21,7 +21,7 @@ from semivae.errors import RecipeError, RunError
 from semivae.files import temporary_of, write_whole
 from semivae.recipe import Recipe, dump_recipe, read_recipe
 from semivae.runs.upgrade import RUN_FILE, as_before, format_of, upgrade_from, write_run_file
-from semivae.text import nearest
+from semivae.text import join_names, nearest
 
 RECIPE_FILE, SPLIT_FILE, METRICS_FILE = "recipe.yaml", "split.json", "metrics.jsonl"
 DATA_ROOT_FILE, ENCODING_FILE = "data_root.txt", "table.json"
@@ -59,6 +59,8 @@ def refuse_no_run(folder: Path) -> None:
             f"{folder}: this run lacks {lacking}: it was copied in part, or stopped as it began; copy all of it, or "
             "train it again"
         )
+    if within := sorted(str(path) for path in islice(folder.glob("*"), MOST_NAMES) if is_run_folder(path)):
+        raise RunError(f"{folder}: {what}, but holds {len(within)}; name one: {join_names(within)}")
     runs = [path.name for path in islice(folder.parent.glob("*"), MOST_NAMES) if is_run_folder(path)]
     near = nearest(folder.name, runs)
     advice = f"did you mean {folder.parent / near}?" if near else "train it first"
