@@ -233,5 +233,5 @@ def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
             (tmp_path / seed / name).write_text("{}")
     with pytest.raises(RunError, match=r"is not a run's folder, but holds 2; name one: .*/seed0, .*/seed1$"):
         refuse_no_run(tmp_path)
-    with pytest.raises(RecipeError, match=r"a folder, not a recipe file; it holds a run, whose recipe is .*seed0/recipe\.yaml"):
+    with pytest.raises(RecipeError, match=r"it holds a run, whose recipe is .*seed0/recipe\.yaml"):
         read_recipe(tmp_path / "seed0")
