@@ -143,6 +143,7 @@ def test_photographs_are_recognised_by_features_where_their_network_is_at_hand(
     monkeypatch.setattr(starting, "network_is_at_hand", lambda: False)
     result = run_command("start", photographs, tmp_path / "small.yaml")
     assert "these are photographs" in result.stderr and "--weights FILE" in result.stderr
+    assert "pip install" not in result.stderr, "timm is there"
     assert not read_recipe(tmp_path / "small.yaml").features
     monkeypatch.setattr(starting, "network_is_at_hand", lambda: True)
     recipe = started(photographs, tmp_path / "mine.yaml")

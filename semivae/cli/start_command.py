@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,10 +101,11 @@ def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | 
         if not are_photographs(asked, inspected):
             return asked
         if not network_is_at_hand():
+            first = "" if find_spec("timm") else "pip install 'semivae[timm]' and "
             note(
                 "these are photographs. Features of a pretrained network tell their classes from far fewer labels than "
-                "small pictures do: pip install 'semivae[timm]' and choose --template photos, which downloads its "
-                "weights once, or give them as --weights FILE"
+                f"small pictures do: {first}choose --template photos, which downloads its weights once, or give them as "
+                "--weights FILE"
             )
             return asked
     if template is ImageTemplate.folder:

@@ -34,6 +34,8 @@ def local_folder(path: str | Path) -> Path:
     repository, revision = found.groups()
     try:
         return Path(_client().snapshot_download(repository, revision=revision, allow_patterns=list(SHARED)))
+    except RunError:  # there is no client
+        raise
     except Exception as reason:  # the client's own errors, those of its connection, and of the disk
         raise _refused(f"hf://{repository}", "cannot be fetched", reason) from reason
 
