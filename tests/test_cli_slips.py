@@ -80,3 +80,10 @@ def test_a_run_in_place_of_a_recipe_is_recognised(inputs: Path, tiny_run: Run) -
     ):
         semivae.train(tiny_run.path)
     assert run_command("train", tiny_run.path).exit_code == 2
+
+
+def test_more_samples_than_memory_holds_are_refused(inputs: Path, tiny_run: Run) -> None:
+    """Before they are drawn: the machine would first grow slow, and then end the command."""
+    result = run_command("sample", tiny_run.path, "-n", 10**9, "--out", "s.npz")
+    assert result.exit_code == 1 and "1,000,000,000 samples take 512.0 GB of memory or more" in result.output
+    assert "draw fewer at a time" in " ".join(result.output.split()) and not (inputs / "s.npz").exists()

@@ -13,6 +13,7 @@ from PIL import Image
 from semivae.data.dataset import Dataset
 from semivae.data.formats import image_files
 from semivae.data.formats.image_files import decode_picture
+from semivae.data.formats.palettes import read_palette
 from semivae.data.formats.preprocessing import Preprocessing
 from semivae.data.sources import load_source
 from semivae.errors import DataError
@@ -120,3 +121,53 @@ def test_masks_of_several_pages_are_refused(tmp_path: Path, kind: str) -> None:
     pages[0].save(root / "masks" / f"0.{kind}", save_all=True, append_images=pages[1:])
     with pytest.raises(DataError, match=rf"masks/0.{kind} \(several frames or pages, of which one would be read"):
         load(root)
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
+def test_masks_of_fractions_are_refused(tmp_path: Path, value: float) -> None:
+    """As of probabilities: once 0.9 was class 0."""
+    root = shapes(tmp_path / "own", 1, 1)
+    (root / "masks" / "0.png").unlink()
+    pixels = np.zeros((16, 16), np.float32)
+    pixels[3, 4] = value
+    Image.fromarray(pixels).save(root / "masks" / "0.tif")
+    with pytest.raises(DataError, match=rf"pixels such as {value:g}, which are no numbers of classes"):
+        load(root)
+    Image.fromarray(np.rint(np.nan_to_num(pixels, posinf=1.0)).clip(0, 1)).save(root / "masks" / "0.tif")
+    assert load(root).labels["s"].classes == ("0", "1")
+
+
+def test_greys_of_smoothed_edges_are_explained(tmp_path: Path) -> None:
+    root = shapes(tmp_path / "own", 1, 1)
+    for path in sorted((root / "masks").iterdir()):
+        mask = Image.fromarray(np.asarray(Image.open(path)) * 255)
+        mask.resize((32, 32), Image.Resampling.BICUBIC).resize((16, 16), Image.Resampling.BICUBIC).save(path)
+    with pytest.raises(DataError, match="If edges were smoothed when masks were scaled"):
+        load(root)
+
+
+def test_palettes_are_read_in_the_ways_of_other_tools(tmp_path: Path) -> None:
+    expected = read_palette(written(tmp_path, b"sky 0 0 255\nsea 16 32 48\nvoid 1 2 3\n"))
+    for text in (
+        "sky #0000ff\nsea, #102030  # waves\nvoid #010203\n",
+        "sky 0 0 255 # far\nsea #102030\nvoid 1 2 3",
+    ):
+        for encoding in ("utf-8", "utf-16", "utf-8-sig"):
+            found = read_palette(written(tmp_path, text.encode(encoding)))
+            assert (found.names, found.void_colour) == (expected.names, expected.void_colour)
+            assert found.colours is not None and expected.colours is not None
+            assert np.array_equal(found.colours, expected.colours)
+    assert read_palette(written(tmp_path, b"sky #far\nsea # 102030\n")).colours is None, "comments"
+    for content, message in (
+        (b"\xe4\xf6 0 0 0", "is no UTF-8 text"),
+        (b"my sky 0 0 0\n", "a name (has no|without) spaces"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_palette(written(tmp_path, content))
+    with pytest.raises(DataError, match=r"cannot be read as a palette: No such file or directory$"):
+        read_palette(tmp_path / "none.txt")
+
+
+def written(folder: Path, content: bytes) -> Path:
+    (folder / "palette.txt").write_bytes(content)
+    return folder / "palette.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,45 @@ def test_labels_of_which_each_occurs_once_are_refused_with_what_fits(
 ) -> None:
     with pytest.raises(DataError, match=rf"every class has only one, such as {names[0][:3]}.*{advice}"):
         load(tmp_path, lines("a,label", *(f"{row},{name}" for row, name in enumerate(names))))
+
+
+@pytest.mark.parametrize("name", ["label_code", "is oak"])
+def test_a_column_that_says_the_label_is_warned_of(tmp_path: Path, name: str) -> None:
+    """Nothing but the label is learnt from it, and new rows lack it."""
+    rows = [f"{row % 3},{row % 7},{['oak', 'ash', 'elm'][row % 3]}" for row in range(30)]
+    (said,) = [text for text in load(tmp_path, lines(f"{name},b,label", *rows)).warnings if "in other words" in text]
+    ignore = YAML(typ="safe").load("{" + said.partition("source.")[2].partition(" if ")[0] + "}")
+    assert ignore == {"ignore": [name]}
+    other = [*rows, "2,1,oak"]  # one row in which it says another class
+    for few in (other, rows[:15], [row.replace("2,", "1,", 1) for row in rows], [f",{row}" for row in other]):
+        head = f"{name},b,label" if not few[0].startswith(",") else f"k,{name},b,label"
+        assert not any("in other words" in text for text in load(tmp_path, lines(head, *few)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        ("2024-01-05", "write a number, such as days"),
+        ('"1,5"', "write numbers as 3.5, with a point"),
+        ("5 cm", "write the number alone, and its unit in the column's name"),
+        ("5%", "write the number alone, and the percent sign"),
+        ("x", "correct it, or name it in source.unlabelled"),
+        ("1e400", "'1e400' is no finite number; empty the cell"),
+    ],
+)
+def test_labels_that_are_no_numbers_are_refused_with_what_helps(tmp_path: Path, cell: str, advice: str) -> None:
+    rows = [f"{row % 7},{row}.5" for row in range(30)]
+    with pytest.raises(DataError, match=rf"row 30.*{advice}"):
+        load(tmp_path, lines("a,label", *rows, f"1,{cell}"), kinds={"y": "numbers"})
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [("A,b", r"did you mean A\?"), ("1,2", "the first line seems to be a row"), ("a^b", r"parted by '\^'")],
+)
+def test_rows_to_predict_without_a_column_say_what_may_be_meant(tmp_path: Path, head: str, hint: str) -> None:
+    encoding = load(tmp_path, lines(NAMES, *ROWS)).encoding
+    assert encoding is not None
+    (tmp_path / "p.csv").write_text(lines(head, re.sub(r"\w+", "3", head)))
+    with pytest.raises(DataError, match=f"has no column .*; {hint}|{hint}"):
+        encoding.read(read_cells(tmp_path / "p.csv"), "p.csv")

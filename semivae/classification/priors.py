@@ -19,6 +19,7 @@ import torch
 
 from semivae.classification.posterior import Floats
 from semivae.data.formats.label_files import class_number
+from semivae.data.formats.regular_files import open_text
 from semivae.data.hashing import long_tail
 from semivae.errors import DataError, RunError
 from semivae.game.distributions import categorical_of
@@ -117,12 +118,15 @@ def _read_text(text: str, classes: Sequence[str], what: str) -> Floats:
 
 def _read_file(path: Path, classes: Sequence[str]) -> Floats:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_text(path) as stream:
+            text = stream.read()
         if path.suffix.lower() == ".json":
             content = json.loads(text)
             if not isinstance(content, dict):
                 raise ValueError("not an object with a number for each class")
             return _from_pairs([(str(name), value) for name, value in content.items()], classes, str(path))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text; save the prior in UTF-8") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a prior: {error}") from error
     rows = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semivae.devices import free_memory
 from semivae.errors import RunError
 from semivae.generative.prior_samples import prior_samples
 from semivae.recipe.section import LARGEST_SEED
 from semivae.runs.given import given_values
 from semivae.seeds import seeded
+from semivae.text import in_gigabytes
 from semivae.variables import Sample
 
 if TYPE_CHECKING:
     from semivae.runs.model import TrainedModel
+
+COPIES = 2  # of what is drawn, at the least, while it is drawn
 
 
 def draw(
@@ -33,12 +38,14 @@ def draw(
     generator alone.
 
     Raises:
-        RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, or a variable
-            that cannot be fixed because the decoder draws others before it (an image, for example).
+        RunError: an unknown variable or class, a value of the wrong shape, a count or seed that is none, more samples
+            than fit into memory, or a variable that cannot be fixed because the decoder draws others before it (an
+            image, for example).
     """
     run.require_picture_factor()
     if not isinstance(count, int | np.integer) or count < 1:
         raise RunError(f"cannot draw {count!r} samples; ask for 1 or more")
+    _refuse_beyond_memory(run, int(count))
     if seed is not None and not 0 <= seed <= LARGEST_SEED:
         raise RunError(f"seed {seed}: seeds lie in 0 to {LARGEST_SEED}")
     fixed = {name: given_values(run, name, value, count).to(run.device) for name, value in given.items()}
@@ -52,6 +59,16 @@ def draw(
         if run.shown not in fixed:
             drawn[run.shown] = _noisy(run, drawn) if noise else run.picture(drawn)
     return {name: value.cpu() for name, value in drawn.items()}
+
+
+def _refuse_beyond_memory(run: TrainedModel, count: int) -> None:
+    """Raises RunError for samples that do not fit into memory as floats, with what the network makes of each."""
+    needed, memory = COPIES * 4 * count * math.prod(run.recipe.variables[run.shown].shape), free_memory()
+    if needed > memory:
+        raise RunError(
+            f"{count:,} samples take {in_gigabytes(needed)} of memory or more, but {in_gigabytes(memory)} are free; "
+            "draw fewer at a time"
+        )
 
 
 def _noisy(run: TrainedModel, sample: Sample) -> Tensor:

@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 
 from semivae.data.formats.arrow_tables import LARGE, has_arrow, quick_cells, read_parquet
-from semivae.data.formats.cell_texts import CellStyle, QuickCells
-from semivae.data.formats.csv_dialect import dialect_of, refuse_known, refuse_no_text
+from semivae.data.formats.cell_texts import QuickCells
+from semivae.data.formats.csv_dialect import dialect_of, look_like_a_row, refuse_known, refuse_no_text
 from semivae.data.formats.known_files import HEAD
 from semivae.data.formats.regular_files import (
     LONGEST_LINE,
@@ -230,8 +230,3 @@ def _refuse_repeated(names: Sequence[str], columns: Sequence[Sequence[str]], pat
 
 def _bare(cell: str) -> str:
     return cell.strip().strip(MARK)
-
-
-def look_like_a_row(names: Sequence[str]) -> bool:
-    """Whether most names of columns are numbers."""
-    return 2 * sum(CellStyle().number(name) is not None for name in names) > len(names)

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.known_files import HEAD as HEAD_OF_FILE
 from semivae.data.formats.known_files import known_file
 from semivae.data.formats.regular_files import read_start
 from semivae.errors import DataError
+from semivae.text import nearest
 
 DELIMITERS = (",", ";", "\t", "|")
 OTHERS = "^~:#!\x01\x1f"  # signs that part cells where a line `sep=` says so
@@ -81,6 +83,24 @@ def _agreement(head: str, delimiter: str) -> tuple[float, int]:
         return 0.0, 0
     agreeing = sum(width == widths[0] for width in widths) / len(widths)
     return (agreeing if whole else agreeing / 2), widths[0]
+
+
+def why_no_column(wanted: str, names: Sequence[str]) -> str:
+    """A hint, with a semicolon before it, on why a table has no column `wanted`; "" if nothing is seen.
+
+    Another separator, a row in the place of the names, or a name that is nearly the wanted one.
+    """
+    if parted := parted_otherwise(names, wanted):
+        return parted
+    if look_like_a_row(names):
+        return "; the first line seems to be a row: add a line of names above it"
+    near = nearest(wanted, names)
+    return f"; did you mean {near}?" if near else ""
+
+
+def look_like_a_row(names: Sequence[str]) -> bool:
+    """Whether most names of columns are numbers."""
+    return 2 * sum(CellStyle().number(name) is not None for name in names) > len(names)
 
 
 def parted_otherwise(names: Sequence[str], wanted: str = "") -> str:

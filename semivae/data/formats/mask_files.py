@@ -62,6 +62,7 @@ def decode_mask(content: bytes, palette: Palette, height: int, width: int, fit: 
         if opened.width * opened.height > LARGE:  # only the pixels that are kept become numbers, of eight bytes each
             image = _shrunk(opened, (width, height), fit)
         _refuse_alpha(image)
+        image = _whole(image)
         if _holds_numbers(image, palette):
             numbers = np.asarray(image).astype(np.int64) // spread
             colours = _shown_colours(image, numbers, palette)
@@ -69,6 +70,19 @@ def decode_mask(content: bytes, palette: Palette, height: int, width: int, fit: 
             numbers, colours = _by_pixels(image, palette), {}
     found = class_map(numbers, palette, len(palette.names) or MOST_CLASSES)
     return Mask(fitted(found, height, width, fit), size, colours, orientation)
+
+
+def _whole(image: Image.Image) -> Image.Image:
+    """A mask of floats as bytes, others as they are. Raises ValueError for fractions, as of probabilities."""
+    if image.mode != "F":
+        return image
+    pixels = np.asarray(image)
+    wrong = ~np.isfinite(pixels) | (pixels != np.rint(pixels)) | (pixels < 0) | (pixels >= MOST_CLASSES)
+    if wrong.any():
+        raise ValueError(
+            f"pixels such as {pixels[wrong][0]:g}, which are no numbers of classes; save the classes, as PNG"
+        )
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 def _shrunk(image: Image.Image, target: Size, fit: Fit) -> Image.Image:

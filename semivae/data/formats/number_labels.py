@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
+from semivae.text import count_of
 
 LARGEST = 1e30  # in absolute value: its square must be finite in float64, and its differences in float32
 PRECISE = 1e-4  # of the deviation: coarser steps of float32 are warned of
@@ -65,8 +66,8 @@ def number_doubts(values: Tensor, what: str) -> list[str]:
         different = known.unique()
         if len(different) <= FEW_NUMBERS < len(known) and bool((different == different.round()).all()):
             found.append(
-                f"{which} holds {len(different)} different whole numbers and is read as a number; save classes as "
-                "integers, or write source.kinds: {y: classes}"
+                f"{which} holds {count_of(len(different), 'whole number', 'different whole numbers')} and is read as a "
+                "number; save classes as integers, or write source.kinds: {y: classes}"
             )
         step = float(known.abs().max()) * torch.finfo(torch.float32).eps
         if step > PRECISE * float(known.std()):

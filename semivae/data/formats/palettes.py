@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from semivae.data.formats.preprocessing import fitted_picture
-from semivae.data.formats.regular_files import read_regular
+from semivae.data.formats.regular_files import UTF_16, read_regular
 from semivae.data.inputs.pixels import Array
 from semivae.errors import DataError
 from semivae.recipe.folder_source import Fit
@@ -23,6 +23,7 @@ from semivae.text import join_names
 from semivae.variables import VOID
 
 Map = npt.NDArray[np.int16]
+MOST_KINDS = 6  # different numbers with gaps, from which on they look like the greys of smoothed edges
 MOST_CLASSES = 256
 MOST_BYTES = 2**20  # of a palette file
 COLOURS = (
@@ -49,13 +50,16 @@ class Palette:
     void_colour: tuple[int, int, int] | None = None
 
 
+HEXADECIMAL = re.compile(r"^\s*([^\s,#]+)[\s,]+#([0-9A-Fa-f]{6})(?=\s|$)")  # a class and its colour, no comment
+
+
 def shown_colours(classes: int) -> npt.NDArray[np.uint8]:
     """Colours to show classes in, uint8 [classes, 3]: distinct for the first 20."""
     return np.array([COLOURS[number % len(COLOURS)] for number in range(classes)], dtype=np.uint8)
 
 
 def read_palette(path: Path, void: int | None = None) -> Palette:
-    """Read a palette: one class a line, in the order of the numbers, `NAME` or `NAME RED GREEN BLUE`.
+    """Read a palette: one class a line, in the order of the numbers, `NAME`, `NAME RED GREEN BLUE` or `NAME #RRGGBB`.
 
     A line `void RED GREEN BLUE` gives the colour of unknown places and has no number. `#` starts a comment.
 
@@ -63,13 +67,17 @@ def read_palette(path: Path, void: int | None = None) -> Palette:
         DataError: no such file, a line of another form, colours for some classes only, or fewer than two classes.
     """
     try:
-        lines = read_regular(path, MOST_BYTES).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.absolute()} cannot be read as a palette: {error}") from error
+        content = read_regular(path, MOST_BYTES)
+        lines = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.absolute()} is no UTF-8 text; save the palette in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path.absolute()} cannot be read as a palette: {error.strerror or error}") from error
     names: list[str] = []
     colours: list[tuple[int, int, int]] = []
     void_colour = None
     for number, line in enumerate(lines, start=1):
+        line = HEXADECIMAL.sub(lambda found: " ".join([found[1], *map(str, bytes.fromhex(found[2]))]), line)
         words = line.partition("#")[0].replace(",", " ").split()
         if not words:
             continue
@@ -92,7 +100,9 @@ def _colour(words: Sequence[str], where: str) -> tuple[int, int, int] | None:
     if not words:
         return None
     if len(words) != 3 or not all(re.fullmatch("[0-9]{1,3}", word) and int(word) < 256 for word in words):
-        raise DataError(f"{where}: write NAME, or NAME RED GREEN BLUE with numbers from 0 to 255")
+        raise DataError(
+            f"{where}: write NAME, or NAME RED GREEN BLUE with numbers from 0 to 255, a name without spaces"
+        )
     red, green, blue = map(int, words)
     return red, green, blue
 
@@ -165,10 +175,13 @@ def refuse_gaps(numbers: Sequence[int], what: str, names: str) -> None:
         names: where a recipe names the classes, which settles how many there are.
     """
     if 2 * len(numbers) <= numbers[-1]:
+        smoothed = ""
+        if len(numbers) > MOST_KINDS:
+            smoothed = ". If edges were smoothed when masks were scaled, scale the originals by the nearest pixel"
         raise DataError(
             f"{what} hold the numbers {join_names([str(number) for number in numbers], 8)}, and most classes up to "
             f"{numbers[-1]} never occur. If {numbers[-1]} stands for places that are not known, say source.void: "
-            f"{numbers[-1]}; else number the classes 0, 1, ..., or name them all in {names}"
+            f"{numbers[-1]}; else number the classes 0, 1, ..., or name them all in {names}{smoothed}"
         )
 
 

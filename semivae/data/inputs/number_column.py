@@ -11,8 +11,15 @@ from torch import Tensor
 from semivae.data.dataset import LabelInfo
 from semivae.data.formats.cell_texts import NUMBER, TEXT
 from semivae.data.formats.number_labels import hold_out_groups, number_doubts, number_values
+from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
+
+OF_LABELS = {  # what to do about labels by what they look like
+    **{look: ADVICE[look] for look in ("money", "percent", "unit")},
+    **dict.fromkeys(("decimal comma", "thousands", "decimal comma, thousands", "thousands apart"), ADVICE[""]),
+    "date": "write a number, such as days",
+}
 
 
 class NumberColumn:
@@ -48,9 +55,11 @@ class NumberColumn:
         """
         if len(self._wrong):
             row = int(self._wrong[0])
+            cell = str(self.column.cells[row]).strip()
+            look = look_of(cell, self.column.style) or ""
             raise DataError(
-                f"{what} holds numbers as labels, but {str(self.column.cells[row]).strip()!r} in row {row} is none; "
-                "correct it, or name it in source.unlabelled if it means no label"
+                f"{what} holds numbers as labels, but {cell!r} in row {row} is none; "
+                f"{OF_LABELS.get(look, 'correct it')}, or name it in source.unlabelled if it means no label"
             )
         if not len(self.rows):
             raise DataError(f"{what}: no row has a number; label some rows")
@@ -60,6 +69,11 @@ class NumberColumn:
         """The number of each row, float32 [n]; NaN for no label. Raises DataError for one that is not finite."""
         values = np.full(len(self.codes), np.nan)
         values[self.rows] = self._numbers.values[self.rows]
+        if (endless := np.flatnonzero(np.isinf(values))).size:
+            cell = str(self.column.cells[int(endless[0])]).strip()
+            raise DataError(
+                f"{what}, row {endless[0]}: {cell!r} is no finite number; empty the cell if it is not known"
+            )
         return number_values(values, what)
 
     def groups(self, values: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from semivae.data.formats.cell_texts import NO_NUMBER_MARK, NOTHING, TEXT, CellStyle
-from semivae.data.formats.csv_dialect import parted_otherwise
+from semivae.data.formats.csv_dialect import why_no_column
 from semivae.data.formats.number_looks import ADVICE, look_of
 from semivae.data.inputs.columns import Column
 from semivae.errors import DataError
@@ -172,7 +172,7 @@ class TableEncoding(BaseModel):
             DataError: a column is missing.
         """
         if missing := [column.name for column in self.columns if column.name not in cells]:
-            hint = parted_otherwise(list(cells), missing[0])
+            hint = why_no_column(missing[0], list(cells))
             raise DataError(f"{what} has no column {join_names(missing)}; it has {join_names(list(cells), 12)}{hint}")
         return {column.name: Column(cells[column.name], self.style) for column in self.columns}
 

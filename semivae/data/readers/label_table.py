@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from semivae.data.formats.cell_texts import CellStyle
 from semivae.data.formats.csv_cells import cells_of
-from semivae.data.formats.csv_dialect import parted_otherwise
+from semivae.data.formats.csv_dialect import why_no_column
 from semivae.data.formats.file_trees import Files
 from semivae.data.formats.image_files import is_image
 from semivae.data.formats.label_files import ordered_classes
@@ -20,7 +20,7 @@ from semivae.data.inputs.table_labels import TableLabels
 from semivae.data.readers.parts import Labelled, Layout, Part, composed, parts_in, top_of, unused_files
 from semivae.errors import DataError
 from semivae.recipe.schema import FolderSource
-from semivae.text import count_of, either, join_names, nearest
+from semivae.text import count_of, either, join_names
 from semivae.variables import VOID
 
 
@@ -145,10 +145,7 @@ def _why_no_column(wanted: str, columns: Sequence[str]) -> str:
     """A hint where another column is probably meant, or the first line names none."""
     if any(is_image(part) for name in columns for part in name.split()):
         return "; the first line seems to be a row: add a line of names above it"
-    if parted := parted_otherwise(columns, wanted):
-        return parted
-    near = nearest(wanted, columns)
-    return f"; did you mean {near}?" if near else ""
+    return why_no_column(wanted, columns)
 
 
 def _elsewhere(lacking: str, images: Sequence[str]) -> str:

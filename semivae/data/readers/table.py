@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from semivae.data.dataset import Dataset, LabelInfo
 from semivae.data.doubts import part_doubts
 from semivae.data.formats.cell_texts import MISSING, CellStyle, joined_rows
-from semivae.data.formats.csv_cells import look_like_a_row, read_cells
-from semivae.data.formats.csv_dialect import parted_otherwise
+from semivae.data.formats.csv_cells import read_cells
+from semivae.data.formats.csv_dialect import why_no_column
 from semivae.data.hashing import hold_out
 from semivae.data.inputs.columns import Column
 from semivae.data.inputs.further_labels import Cells as LabelCells
 from semivae.data.inputs.further_labels import label_column, read_cells_of, spelling_doubts
 from semivae.data.inputs.table_encoding import Cells, TableEncoding
 from semivae.data.inputs.table_fitting import fit_encoding
+from semivae.data.inputs.telling_columns import telling_doubts
 from semivae.errors import DataError
 from semivae.recipe.schema import TableSource
-from semivae.text import count_of, join_names, nearest
+from semivae.text import count_of, join_names
 from semivae.variables import Sample
 
 INDEX = ""  # the name of a first column that has none
@@ -85,6 +86,8 @@ def dataset_of_cells(cells: Cells, source: TableSource, path: Path, test_path: P
     encoding, found = fit_encoding(columns, np.flatnonzero(seen), source.label, source.categorical, style, str(path))
     encoding = encoding.model_copy(update={"unlabelled": source.unlabelled or ()})
     warnings += found
+    if info.classes:
+        warnings += telling_doubts(columns, known, values.numpy(), source.label, str(path))
     x = torch.from_numpy(encoding.encode(columns, str(path)))
     tested = None if test_path is None else read_cells(test_path)
     beside, beside_tested, further = _further_labels(source, cells, tested or {}, info.classes, path, style)
@@ -179,10 +182,7 @@ def _refuse_unknown(source: TableSource, cells: Cells, path: Path) -> None:
         if key != "ignore" and INDEX in names:
             raise DataError(f"{path}: source.{key} names a column without a name; give it a name in the first line")
         if missing := [name for name in names if name not in cells and name != INDEX]:
-            near = nearest(missing[0], cells)
-            hint = parted_otherwise(list(cells), missing[0]) or (f"; did you mean {near}?" if near else "")
-            if look_like_a_row(list(cells)):
-                hint = "; the first line seems to be a row: add a line of names above it"
+            hint = why_no_column(missing[0], list(cells))
             raise DataError(
                 f"{path} has no column {join_names(missing)} (source.{key}); it has {join_names(list(cells), 12)}{hint}"
             )
