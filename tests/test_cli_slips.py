@@ -87,3 +87,11 @@ def test_more_samples_than_memory_holds_are_refused(inputs: Path, tiny_run: Run)
     result = run_command("sample", tiny_run.path, "-n", 10**9, "--out", "s.npz")
     assert result.exit_code == 1 and "1,000,000,000 samples take 512.0 GB of memory or more" in result.output
     assert "draw fewer at a time" in " ".join(result.output.split()) and not (inputs / "s.npz").exists()
+
+
+@pytest.mark.parametrize("width", ["0", "1", "9" * 5000, "-3", "wide", "100"])
+def test_a_terminal_without_a_width_loses_no_line(inputs: Path, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    """Some shells and schedulers say that there are 0 columns: once nothing was printed, and the status was 0."""
+    monkeypatch.setenv("COLUMNS", width)
+    result = run_command("inspect", "t.csv")
+    assert result.exit_code == 0 and "no mistakes" in result.output and "32 labelled" in result.output

@@ -83,6 +83,7 @@ class Commands(PlainFlags, TyperGroup):
     """Turns errors of users into one message and an exit status (`status_of`)."""
 
     def invoke(self, ctx: Any) -> Any:
+        forget_odd_width()
         try:
             with data_warnings():
                 return super().invoke(ctx)
@@ -106,6 +107,13 @@ class Commands(PlainFlags, TyperGroup):
         except KeyboardInterrupt:
             note("stopped by Ctrl-C; the same command starts again, and no file is left half written")
             raise typer.Exit(130) from None
+
+
+def forget_odd_width() -> None:
+    """Forgets a width of the terminal that is none: in 0 columns nothing is printed, and in billions without end."""
+    width = os.environ.get("COLUMNS", "")
+    if width.isdigit() and not 20 <= int(width[:9]) <= 10_000:
+        del os.environ["COLUMNS"]
 
 
 def with_home(text: str) -> str:
