@@ -63,7 +63,7 @@ def draw(
 
 def _refuse_beyond_memory(run: TrainedModel, count: int) -> None:
     """Raises RunError for samples that do not fit into memory as floats, with what the network makes of each."""
-    needed, memory = COPIES * 4 * count * math.prod(run.recipe.variables[run.shown].shape), free_memory()
+    needed, memory = COPIES * 4 * count * math.prod(run.recipe.variables[run.shown].shape or ()), free_memory()
     if needed > memory:
         raise RunError(
             f"{count:,} samples take {in_gigabytes(needed)} of memory or more, but {in_gigabytes(memory)} are free; "
