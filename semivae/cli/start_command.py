@@ -104,8 +104,8 @@ def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | 
             first = "" if find_spec("timm") else "pip install 'semivae[timm]' and "
             note(
                 "these are photographs. Features of a pretrained network tell their classes from far fewer labels than "
-                f"small pictures do: {first}choose --template photos, which downloads its weights once, or give them as "
-                "--weights FILE"
+                f"small pictures do: {first}choose --template photos, which downloads its weights once, or give them "
+                "as --weights FILE"
             )
             return asked
     if template is ImageTemplate.folder:
