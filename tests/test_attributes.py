@@ -302,7 +302,7 @@ def test_a_test_part_and_further_images_may_be_given() -> None:
         ({"y": np.full((20, 3), 0.25)}, "If y holds the probabilities or ranks of classes"),
         ({"y": np.full((20, 3), "no")}, "one class name or number for each example is expected"),
         ({"y": np.eye(4, dtype=int)[[0, 1, 2, 3] * 5]}, "of one-hot rows, take .argmax.axis=1.; if rows .*attributes"),
-        ({"y": np.tile([1, 1, 0], (19, 1))}, "y is .19, 3., but there are 20 examples in x"),
+        ({"y": np.tile([1, 1, 0], (19, 1))}, "y has 19 labels for 20 examples; give one for each"),
         ({"y": np.full((20, 3), -1)}, "y shows no attribute of any example"),
         ({"y_names": np.array(["hat", "hat", "cap"])}, "y_names holds 2 different names for 3 attributes"),
         ({"x_test": np.zeros((2, 4, 4), np.uint8), "y_test": np.zeros((2, 2), int)}, "y_test is .2, 2., but"),

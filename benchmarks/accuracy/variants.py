@@ -148,8 +148,13 @@ def image_and_label(recipe: Recipe) -> tuple[str, str]:
 
 
 def _labelled(recipe: Recipe) -> dict[str, StreamSpec]:
-    wanted = set(image_and_label(recipe))
-    return {name: stream for name, stream in recipe.streams.items() if wanted <= set(stream.observe)}
+    """The streams of pairs, but for those that teach their label to nobody, such as pairs for the decoder alone."""
+    image, label = image_and_label(recipe)
+    return {
+        name: stream
+        for name, stream in recipe.streams.items()
+        if {image, label} <= set(stream.observe) and stream.loss_weights.get(label) != 0
+    }
 
 
 def _paired(recipe: Recipe) -> dict[str, StreamSpec]:

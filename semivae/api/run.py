@@ -161,6 +161,7 @@ class Run(AnsweringModel):
             RunError: the checkpoint is a twin, a prior is known by samples only, or there are below 20 test images.
             DataError: the data are missing, or the images do not fit.
         """
+        self.require_one_input("novelty")  # before files are read
         if self.shown != self.image:
             return novelty(self, self.with_pictures(self.read(images)[0], images), draws, count, seed)
         with self.examples_of(images, kept=True) as (values, _):

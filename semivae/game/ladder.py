@@ -114,6 +114,7 @@ def with_shared_features(
     """
     for conditional in conditionals:
         if isinstance(conditional, LadderConditional) and (name := conditional.image.name) in sample:
-            features = conditional.bottom_up_features(fewer if fewer is not None and name in fewer else sample)
-            return {**sample, FEATURES: repeated(features, len(sample[name]))}
+            if fewer is None or name not in fewer:
+                return {**sample, FEATURES: conditional.bottom_up_features(sample)}
+            return {**sample, FEATURES: repeated(conditional.bottom_up_features(fewer), len(sample[name]))}
     return sample
