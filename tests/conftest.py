@@ -59,7 +59,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The digits recipe with its twin after 20 steps on the CPU. Read only: copy its folder to change anything."""
     import semivae  # not above: the process that hands tests to others needs no torch
 
@@ -71,7 +71,10 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "streams.unlabelled.views.threshold": 0.0,
     }
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return semivae.train(RECIPES / "digits_50labels.yaml", set=changes, out=folder, device="cpu")
+    run = semivae.train(RECIPES / "digits_50labels.yaml", set=changes, out=folder, device="cpu")
+    files = sorted(folder.iterdir())
+    yield run
+    assert sorted(folder.iterdir()) == files, "a test kept something in this run, and not in a copy"
 
 
 @pytest.fixture

@@ -154,6 +154,12 @@ def test_arrays_that_may_lie_on_a_disk_are_read_one_batch_ahead(tiny_run: Run, m
         assert not any(later.is_set() for later in begun[number + 2 :])
 
 
+@pytest.fixture(scope="module")
+def copied(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in which answers may keep their calibration."""
+    return Run.load(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("copied") / "run"), device="cpu")
+
+
 COMMANDS = [
     ["predict"],
     ["predict", "--calibrate", "--prior", "uniform"],
@@ -168,7 +174,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_compute_while_the_next_piece_is_read(
-    words: list[str], folder: Path, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], folder: Path, copied: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = Watch(monkeypatch, 3)
     for size in ("classification.posterior.IMAGES", "generative.codes.BATCH"):
@@ -188,12 +194,12 @@ def test_commands_compute_while_the_next_piece_is_read(
         return raw.dtype == torch.uint8 and bool((known == raw[:1]).flatten(1).all(dim=1).any())
 
     monkeypatch.setattr(Images, "values", counted)
-    answer(words, tiny_run, folder, tmp_path / "out")
+    answer(words, copied, folder, tmp_path / "out")
     assert watch.used == 3
 
 
 def test_an_error_in_the_middle_is_the_error_of_reading_at_once(
-    folder: Path, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, copied: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "0" / "8.png").write_bytes(b"no picture")
     for words in COMMANDS:
@@ -201,7 +207,7 @@ def test_an_error_in_the_middle_is_the_error_of_reading_at_once(
         for size in (5, 100):
             monkeypatch.setattr(pieces, "PIECE", size)
             out = tmp_path / "out"
-            done = CliRunner().invoke(app, command_of(words, tiny_run, folder, out))
+            done = CliRunner().invoke(app, command_of(words, copied, folder, out))
             assert done.exit_code == 1 and not list(tmp_path.glob("out*")), words
             messages.append(done.output)
         assert messages[0] == messages[1] and "1 of 12 image files" in messages[0], words
@@ -259,7 +265,7 @@ def answer(words: list[str], run: Run, folder: Path, out: Path, *more: str) -> t
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_say_the_same_of_pieces(
-    words: list[str], folder: Path, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], folder: Path, copied: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = []
     skipping = [] if words[0] == "codes" else ["--skip-unreadable"]
@@ -267,7 +273,7 @@ def test_commands_say_the_same_of_pieces(
         (folder / "0" / "2.png").write_bytes(b"no picture")
     for size in (5, 100):
         monkeypatch.setattr(pieces, "PIECE", size)
-        answers.append(answer(words, tiny_run, folder, tmp_path / str(size), *skipping))
+        answers.append(answer(words, copied, folder, tmp_path / str(size), *skipping))
     (said, first), (also, second) = answers
     assert said == also and ("1 image file cannot be read" in said or not skipping)
     if first.suffix == ".csv":
