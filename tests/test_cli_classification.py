@@ -186,7 +186,6 @@ def test_kept_numbers_are_those_of_the_checkpoint(run: Run) -> None:
 def test_a_large_validation_part_is_thinned_and_never_below_the_least(
     run: Run, monkeypatch: pytest.MonkeyPatch, most: int, count: int
 ) -> None:
-    (run.path / "calibration.json").unlink(missing_ok=True)  # what another test has kept in the run that is copied
     monkeypatch.setattr("semivae.classification.calibration.LARGEST_PART", 10 * most)  # ten classes
     assert Classifier.of(run, calibrate=True).calibration.count == count
 
