@@ -97,6 +97,15 @@ def test_priors_are_drawn_from_even_where_the_mean_is_asked_for() -> None:
     assert set(prior.draw({}, 50).unique().tolist()) == {0.0, 1.0}
 
 
+def test_unknown_bits_stay_unknown_where_a_parent_is_not_shown() -> None:
+    """A parent that was drawn without the known bits does not go with them."""
+    player = Player([Prior(CLASS), NetworkConditional(CODE, (CLASS,), Fixed(0.0, 0.0))])
+    shown = {"h": torch.tensor([[1.0, VOID]]).repeat(5, 1)}
+    for found in (player.fill(shown), player.complete(shown)):
+        assert torch.equal(found["h"], shown["h"])
+    assert (player.fill(shown | {"y": torch.zeros(5).long()})["h"] != VOID).all()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_not_drawn_from(value: float) -> None:
     conditional = NetworkConditional(CODE, (CLASS, ROW), Fixed(0.0, value))
