@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.mutants import mutants_of
-from benchmarks.mutation import app, sampled
+from benchmarks.mutation import EQUIVALENT, app, sampled
 
 
 def changed(source: str) -> set[str]:
@@ -150,3 +150,12 @@ def test_samples_are_the_same_every_time_and_within_larger_ones(tmp_path: Path) 
     assert "60.0% of 5 mutants killed" in report()
     pairs = [("small.py", mutant) for mutant in mutants_of(SMALL)]
     assert {sampled(pairs, 1, seed)[0][1].after for seed in range(100)} == {mutant.after for _, mutant in pairs}
+
+
+def test_equivalent_mutants_are_of_lines_that_are_there() -> None:
+    """A line that was changed would be listed as a survivor again."""
+    root = Path(__file__).parent.parent
+    listed = (root / "benchmarks" / "mutation_survivors.md").read_text()
+    for found in EQUIVALENT.finditer(listed):
+        lines = (root / "semivae" / "game" / found["file"]).read_text().splitlines()
+        assert found["before"] in {line.strip() for line in lines}, found["before"]
