@@ -148,7 +148,7 @@ def image_and_label(recipe: Recipe) -> tuple[str, str]:
 
 
 def _labelled(recipe: Recipe) -> dict[str, StreamSpec]:
-    """The streams of pairs, but for those that teach their label to nobody, such as pairs for the decoder alone."""
+    """Returns the streams of pairs, but for those that teach their label to nobody, such as pairs of the decoder."""
     image, label = image_and_label(recipe)
     return {
         name: stream

@@ -87,11 +87,13 @@ def orthogonalised(stacks: Sequence[Tensor], dtype: torch.dtype = torch.float32)
     ]
     found = [iterated(stack, dtype) if each else stack for stack, each in zip(stacks, alone, strict=True)]
     grams = {index: _filled(stack @ stack.mT) for index, stack in enumerate(stacks) if not alone[index]}
+    if not grams:
+        return found
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for index, gram in grams.items():
         by_size[gram.shape[-1]].append(index)
     ordered = [stacks[index] for of_size in by_size.values() for index in of_size]
-    inverse = _inverse_norms(ordered) if ordered else torch.zeros(0)
+    inverse = _inverse_norms(ordered)
     sizes = [sum(len(stacks[index]) for index in of_size) for of_size in by_size.values()]
     scales = zip(torch.split(inverse, sizes), torch.split(inverse.square(), sizes), strict=True)
     for of_size, scale in zip(by_size.values(), scales, strict=True):
