@@ -37,6 +37,14 @@ def test_values_are_written_as_a_file_holds_them() -> None:
     assert frame_cells(frame, CellStyle(decimal="comma"))["a"] == ["1,5", "", "0,5"]
 
 
+def test_whole_numbers_are_written_as_the_known_categories_are() -> None:
+    frame = Frame(["zone"], [[1.0], [None], [2], [2.5], [True], [float("inf")]])
+    assert frame_cells(frame, CellStyle(), {"zone": ("1", "2")})["zone"] == ["1", "", "2", "2.5", "True", "inf"]
+    assert frame_cells(frame, CellStyle(), {"zone": ("1.0", "2.0")})["zone"][:3] == ["1.0", "", "2.0"]
+    assert frame_cells(frame, CellStyle(decimal="comma"), {"zone": ("2,0",)})["zone"][2] == "2,0"
+    assert frame_cells(frame, CellStyle(), {"other": ("1",)})["zone"][0] == "1.0"
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="several columns called a; keep one"):
         frame_cells(Frame(["a", "a"], [[1, 2]]), CellStyle())

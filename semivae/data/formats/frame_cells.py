@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,16 @@ def is_missing(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(value != value)
 
 
-def frame_cells(frame: Any, style: CellStyle) -> dict[str, list[str]]:
+def frame_cells(
+    frame: Any, style: CellStyle, categories: Mapping[str, Collection[str]] | None = None
+) -> dict[str, list[str]]:
     """Returns the cells of each column, [n]; empty ones where a value is None, NaN, NA or NaT.
 
     Args:
         frame: with `columns`, and a column by name.
         style: how the cells are read later: numbers get its decimal mark.
+        categories: by column, the texts that are known of it. A whole number is written as they write it, since a
+            column of integers has floats in a frame as soon as one of them is missing.
 
     Raises:
         DataError: two columns of one name.
@@ -38,15 +42,19 @@ def frame_cells(frame: Any, style: CellStyle) -> dict[str, list[str]]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"the data frame has several columns called {join_names(twice)}; keep one of each")
     return {
-        name: _cells(np.asarray(frame[column], dtype=object), style)
+        name: _cells(np.asarray(frame[column], dtype=object), style, (categories or {}).get(name, ()))
         for name, column in zip(names, frame.columns, strict=True)
     }
 
 
-def _cells(values: Iterable[Any], style: CellStyle) -> list[str]:
-    return ["" if is_missing(value) else _cell(value, style) for value in values]
+def _cells(values: Iterable[Any], style: CellStyle, known: Collection[str]) -> list[str]:
+    return ["" if is_missing(value) else _cell(value, style, known) for value in values]
 
 
-def _cell(value: Any, style: CellStyle) -> str:
+def _cell(value: Any, style: CellStyle, known: Collection[str]) -> str:
     plain = value.item() if isinstance(value, np.generic) else value
-    return style.written(repr(plain)) if isinstance(plain, float) else str(plain)
+    text = style.written(repr(plain)) if isinstance(plain, float) else str(plain)
+    if known and text not in known and isinstance(plain, int | float) and not isinstance(plain, bool):
+        others = (style.written(form) for form in (f"{plain:.0f}", f"{plain:.1f}"))
+        return next((other for other in others if other in known and float(plain).is_integer()), text)
+    return text

@@ -78,7 +78,8 @@ class Rows:
         if encoding is None:
             return as_examples(given, self.shape), ()
         if is_frame(given):
-            return encode_cells(encoding, frame_cells(given, encoding.style), "the data frame")
+            categories = {column.name: column.categories for column in encoding.columns if column.kind == "category"}
+            return encode_cells(encoding, frame_cells(given, encoding.style, categories), "the data frame")
         rows = as_examples(given, self.shape)
         raw = encoding.looks_raw(rows.numpy().astype(np.float64))
         return rows, (f"the array: {AS_THE_MODEL}, but these look like rows of the table; {OTHERWISE}",) * raw
