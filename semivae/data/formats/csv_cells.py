@@ -224,8 +224,10 @@ def _refuse_repeated(names: Sequence[str], columns: Sequence[Sequence[str]], pat
     said = [row for row in said if all(_bare(column[row]) == name for name, column in named)]
     if said:
         more = f", and {count_of(len(said) - 1, 'other row', 'other rows')} too" if said[1:] else ""
-        raise DataError(f"{path}: row {said[0]} repeats the names of the columns{more}, as where files were joined; "
-                        f"remove {either(len(said), 'it', 'them')}")  # fmt: skip
+        raise DataError(
+            f"{path}: row {said[0]} repeats the names of the columns{more}, as where files were joined; remove "
+            f"{either(len(said), 'it', 'them')}"
+        )
 
 
 def _bare(cell: str) -> str:
