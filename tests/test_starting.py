@@ -99,6 +99,7 @@ def test_nothing_is_written_over_a_file_or_for_data_with_mistakes(pets: Path, tm
     assert run_command("start", pets, tmp_path / "a.txt").exit_code == 2
     odd = run_command("start", pets, tmp_path / "other.yaml", "--set", "training.steps=3")
     assert odd.exit_code == 2 and "only keys of source" in odd.stderr
+    assert "training.steps" not in run_command("start", "--help").stdout  # which it would refuse
     nothing = run_command("start", "digits_50labels", tmp_path / "other.yaml")
     assert nothing.exit_code == 1 and "there is no file or folder" in nothing.stderr
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semivae.cli.options import LabelOption, SetOption
+from semivae.cli.options import LabelOption
 from semivae.cli.showing import note, say
 from semivae.cli.writing import check_target, write_file
 
@@ -33,7 +33,12 @@ def start(
         Path | None, typer.Argument(metavar="DEST", help="The recipe. Default: NAME.yaml in the current folder.")
     ] = None,
     label: LabelOption = None,
-    changes: SetOption = [],  # noqa: B006  typer copies it
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Say how the data are read, such as source.size=64. Repeatable."
+        ),
+    ] = [],  # noqa: B006  typer copies it
     template: Annotated[
         ImageTemplate | None,
         typer.Option(
@@ -61,7 +66,10 @@ def start(
     No file is ever overwritten.
     """
     if others := [text for text in changes if not text.strip().startswith("source.")]:
-        raise typer.BadParameter(f"{others[0]}: only keys of source are set here; edit the recipe", param_hint="--set")
+        raise typer.BadParameter(
+            f"{others[0]}: only keys of source are set here; edit the recipe that is written, or pass this to train",
+            param_hint="--set",
+        )
     target = destination or Path(f"{path.absolute().stem}.yaml")
     if target.is_dir():
         target = target / f"{path.absolute().stem}.yaml"
