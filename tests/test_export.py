@@ -45,6 +45,9 @@ def run_pt2(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 FORMATS = pytest.mark.parametrize(("suffix", "load"), [("onnx", run_onnx), ("pt2", run_pt2)])
+MOSTLY_PT2 = pytest.mark.parametrize(
+    ("suffix", "load"), [pytest.param("onnx", run_onnx, marks=pytest.mark.slow), ("pt2", run_pt2)]
+)
 
 
 @FORMATS
@@ -90,12 +93,15 @@ def copied_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run.load(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("runs") / "copy"), device="cpu")
 
 
-def test_a_calibrated_classifier_is_exported_with_its_temperature(copied_run: Run, tmp_path: Path) -> None:
-    report = export(copied_run, tmp_path / "encoder.pt2", calibrate=True)
+@MOSTLY_PT2
+def test_a_calibrated_classifier_is_exported_with_its_temperature(
+    copied_run: Run, tmp_path: Path, suffix: str, load: Callable[[Path], Callable[[Tensor], Tensor]]
+) -> None:
+    report = export(copied_run, tmp_path / f"encoder.{suffix}", calibrate=True)
     calibrated = copied_run.classifier(calibrate=True)
     assert report["temperature"] == calibrated.calibration.temperature
     images = some_images(copied_run, 37)
-    found = run_pt2(tmp_path / "encoder.pt2")(images)
+    found = load(tmp_path / f"encoder.{suffix}")(images)
     torch.testing.assert_close(found, calibrated.probabilities(images), atol=1e-5, rtol=1e-4)
     assert (found - Classifier(copied_run).probabilities(images)).abs().max() > 1e-3
 
@@ -127,14 +133,17 @@ def test_weights_name_their_temperature_and_features_have_none(copied_run: Run, 
     assert not (tmp_path / "features.onnx").exists()
 
 
-def test_exported_features_are_the_embedding(tiny_run: Run, tmp_path: Path) -> None:
-    report = export(tiny_run, tmp_path / "features.pt2", part="features")
+@MOSTLY_PT2
+def test_exported_features_are_the_embedding(
+    tiny_run: Run, tmp_path: Path, suffix: str, load: Callable[[Path], Callable[[Tensor], Tensor]]
+) -> None:
+    report = export(tiny_run, tmp_path / f"features.{suffix}", part="features")
     images = some_images(tiny_run, 9)
     features = embed(tiny_run, images, batch=4)
     assert features.shape == (9, 128) and features.dtype == "float32"
     assert report["output"]["shape"] == ["n", 128]
     torch.testing.assert_close(
-        run_pt2(tmp_path / "features.pt2")(images), torch.from_numpy(features), atol=1e-4, rtol=1e-4
+        load(tmp_path / f"features.{suffix}")(images), torch.from_numpy(features), atol=1e-4, rtol=1e-4
     )
 
 
