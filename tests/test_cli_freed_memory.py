@@ -5,8 +5,12 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from semivae.cli import app
 
 FAULTS = """
 import resource
@@ -41,3 +45,13 @@ def test_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert not keep_freed_memory()
+
+
+def test_training_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("semivae.cli.train_command.keep_freed_memory", lambda: calls.append(True))
+    occupied = tmp_path / "run"
+    occupied.mkdir()
+    (occupied / "mine.txt").write_text("mine")
+    found = CliRunner().invoke(app, ["train", "digits_50labels", "--out", str(occupied)])
+    assert calls and found.exit_code == 1  # before anything is built
