@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from semivae.recipe.document import Document, KeyPath, Problem, read_document, w
 from semivae.recipe.explaining import explain, suggestion
 from semivae.recipe.parsing import UnreadableError, parse_value
 from semivae.recipe.schema import Recipe
-from semivae.text import shortened
+from semivae.text import nearest, shortened
 
 Changes = Mapping[str, object] | Sequence[str]
 
@@ -93,8 +92,8 @@ def _near_file(path: Path) -> Path | None:
     for other in (path.with_suffix(".yaml"), path.with_suffix(".yml"), *[path.with_name(f"{path.name}.yaml")]):
         if other.name in names:
             return other
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return path.with_name(close[0]) if close else None
+    close = nearest(path.name, names)
+    return path.with_name(close) if close else None
 
 
 def _short(path: Path) -> Path:
