@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from semivae.api import Run
 from semivae.classification import Classifier
 from semivae.classification.posterior import encoder_log_posterior
 from semivae.errors import DataError, RunError
+from semivae.game.conditionals import NetworkConditional
 from semivae.reports.evaluation import evaluate
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
 from semivae.tasks.kinds import CLASSES
+from semivae.variables import Sample
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -71,6 +74,28 @@ def test_a_watcher_sees_the_last_checkpoints_answers_alone(tiny_run: Run) -> Non
     answers, labels = (torch.cat(column) for column in zip(*seen, strict=True))
     assert torch.equal(labels, tiny_run.dataset().test["y"])
     assert (answers.argmax(1) != labels).double().mean().item() == report["last"]["error"]
+
+
+@pytest.mark.parametrize("steps", [{}, {"calibrate": True}, {"calibrate": True, "vote": True}])
+def test_every_network_reads_a_test_image_once(
+    steps: dict[str, bool], tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores, all steps of the classifier and the promises are of one reading."""
+    run = copied(tiny_run, tmp_path)
+    tensors, facts = read_checkpoint(run.path / "last.safetensors")
+    shifted = {name: tensor + 0.5 for name, tensor in tensors.items() if name.endswith("bias")}
+    write_checkpoint(run.path / "selected.safetensors", {**tensors, **shifted}, facts)  # else the last one's scores
+    first, read, real = run.values(run.dataset().test["x"][:1])["x"][0], Counter[int](), NetworkConditional.parameters_of
+
+    def counted(self: NetworkConditional, sample: Sample) -> torch.Tensor:
+        if self.target.name == "y":
+            read[id(self)] += int((sample["x"] == first).flatten(1).all(1).sum())
+        return real(self, sample)
+
+    monkeypatch.setattr(NetworkConditional, "parameters_of", counted)
+    report = evaluate(run, **steps)
+    assert len(read) == 3 and set(read.values()) == {1}
+    assert report["last"] == evaluate(run)["last"]
 
 
 def test_validation_part_is_not_the_test_part(tiny_run: Run) -> None:

@@ -105,36 +105,43 @@ class Classifier:
             calibration = calibration_of(run, draws if vote else 0)
         return cls(run, calibration, stated, None if prior is None else trained_prior(run))
 
-    def log_posterior(self, images: AnyExamples) -> Floats:
+    def log_posterior(self, images: AnyExamples, encoder: Floats | None = None) -> Floats:
         """log p(y | x) before any change of prior, float64 (n, K), of maps (n, K, H, W), nats.
+
+        Args:
+            images: what to classify.
+            encoder: `encoder_log_posterior` of them, where it is known already.
 
         Raises:
             DataError: the images' shape is not the run's.
             RunError: the run has no classifier, or no vote can be taken.
         """
-        terms = [encoder_log_posterior(self.run, images)]
+        terms = [encoder_log_posterior(self.run, images) if encoder is None else encoder]
         if self.calibration.draws:
             terms.append(vote_of_decoder(self.run, images, self.calibration.draws))
         return self.calibration.apply(terms)
 
-    def answer(self, images: object) -> Answer:
+    def answer(self, images: object, log_posterior: Floats | None = None) -> Answer:
         """Returns class probabilities of images, as `TrainedModel.read` takes or returns them, with the prior.
 
         Images may also come in pieces (`semivae.data.inputs.pieces`), which votes look at twice: those have to be kept.
+        Where `log_posterior` of the images is known, they are not looked at again.
 
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` raise them.
         """
-        raw = images if isinstance(images, AnyExamples) else self.run.read_all(images)[0]
-        uncorrected = self.log_posterior(raw)
+        if log_posterior is None:
+            raw = images if isinstance(images, AnyExamples) else self.run.read_all(images)[0]
+            log_posterior = self.log_posterior(raw)
+        uncorrected = log_posterior
         if self.prior is None:
-            return Answer(self._outputs(uncorrected), self._outputs(uncorrected), uncorrected)
+            return Answer(self.outputs_from(uncorrected), self.outputs_from(uncorrected), uncorrected)
         assert self.trained_prior is not None
         estimate = None if not isinstance(self.prior, str) else estimate_prior(uncorrected, self.trained_prior)
         prior = self.prior if estimate is None else estimate.probabilities
         assert not isinstance(prior, str)
         corrected = change_prior(uncorrected, self.trained_prior, prior, self.run.classes)
-        return Answer(self._outputs(corrected), self._outputs(uncorrected), uncorrected, prior, estimate)
+        return Answer(self.outputs_from(corrected), self.outputs_from(uncorrected), uncorrected, prior, estimate)
 
     def probabilities(self, images: object) -> Tensor:
         """Returns class probabilities of images, as for `answer`: float32 (n, K) on the CPU."""
@@ -216,5 +223,6 @@ class Classifier:
     def _by_class(self, values: Floats) -> Mapping[str, float]:
         return {name: float(value) for name, value in zip(self.run.classes, values, strict=True)}
 
-    def _outputs(self, log_posterior: Floats) -> Tensor:
+    def outputs_from(self, log_posterior: Floats) -> Tensor:
+        """Returns what users get, for classes probabilities, float32 [n, K, ...], for such log-probabilities."""
         return self.run.task.outputs_from(torch.from_numpy(log_posterior)).float()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification import Classifier
-from semivae.classification.posterior import beside, refuse_by_kind
+from semivae.classification.posterior import Floats, beside, encoder_log_posterior, refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
 from semivae.classification.trust import Score
@@ -113,16 +113,22 @@ def evaluate(
         report |= {"count": len(labels), "test_prior": dict(zip(classes, shares.tolist(), strict=True))}
     if lines := last.history.lines():
         report["history"] = lines
+    promises = split == "test" and prior is None and test_prior is None and takes(last.task, "sets")
+    # promises look at the posteriors of all examples, so those serve the scores too
+    encoder = encoder_log_posterior(last, images) if promises else None
     models = {checkpoint: _checkpoint(last, checkpoint) for checkpoint in CHECKPOINTS}
     for checkpoint, model in models.items():
         if model is not None and model is not last and _same_encoder(model, last):
             report[checkpoint] = deepcopy(report["last"])
         else:
-            report[checkpoint] = model and scores(Classifier(model), images, labels, watch if model is last else None)
-        if checkpoint == "last":
-            report |= _steps(classifier, images, labels, both=calibrate and vote)
-    if split == "test" and prior is None and test_prior is None and takes(last.task, "sets"):
-        report |= promises_report(classifier, images, labels, at_most_error, sets)
+            own = (watch, encoder) if model is last else ()
+            report[checkpoint] = model and scores(Classifier(model), images, labels, *own)
+    if encoder is None:
+        report |= _steps(classifier, images, labels, both=calibrate and vote)
+    else:
+        log_posterior = classifier.log_posterior(images, encoder)
+        report |= _steps(classifier, images, labels, encoder, log_posterior, both=calibrate and vote)
+        report |= promises_report(classifier, images, labels, log_posterior, at_most_error, sets)
     if test_prior is None and further_labels(last):
         report["further_labels"] = further_report(models, _samples(last, split), _samples(last, "validation"))
     if takes(last.task, "judge"):
@@ -134,11 +140,22 @@ def evaluate(
 
 
 def scores(
-    classifier: Classifier, images: Tensor | Examples, labels: Tensor, watch: Watcher | None = None
+    classifier: Classifier,
+    images: Tensor | Examples,
+    labels: Tensor,
+    watch: Watcher | None = None,
+    encoder: Floats | None = None,
 ) -> dict[str, Any]:
-    """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them."""
-    parts = beside(classifier.in_parts(images), labels)
-    return classifier.run.task.scores(_watched(parts, watch), classifier.run.classes, classifier.chosen)
+    """Returns the scores of a classifier on images (n, ...), as the kind of their labels defines them.
+
+    With `encoder`, the log-probabilities [n, K] of the images by its encoder, these are not read again.
+    """
+    if encoder is None:
+        outputs: Iterable[Tensor] = classifier.in_parts(images)
+    else:
+        outputs = [classifier.outputs_from(classifier.log_posterior(images, encoder))]
+    parts = _watched(beside(outputs, labels), watch)
+    return classifier.run.task.scores(parts, classifier.run.classes, classifier.chosen)
 
 
 def _watched(parts: Iterable[tuple[Tensor, Tensor]], watch: Watcher | None = None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -149,15 +166,32 @@ def _watched(parts: Iterable[tuple[Tensor, Tensor]], watch: Watcher | None = Non
         yield part
 
 
-def _steps(classifier: Classifier, images: Tensor | Examples, labels: Tensor, *, both: bool) -> dict[str, Any]:
-    """`scores` and facts after each step that the classifier takes; `both`: of the temperature without the vote too."""
+def _steps(
+    classifier: Classifier,
+    images: Tensor | Examples,
+    labels: Tensor,
+    encoder: Floats | None = None,
+    log_posterior: Floats | None = None,
+    *,
+    both: bool,
+) -> dict[str, Any]:
+    """Returns scores and facts after each step that the classifier takes.
+
+    Args:
+        classifier: with its steps.
+        images, labels: what to measure on.
+        encoder, log_posterior: of the images before and after all steps, where they are known.
+        both: of the temperature without the vote too.
+    """
     calibration, run, found = classifier.calibration, classifier.run, {}
     if both:
         alone = Classifier.of(run, calibrate=True)
-        found["calibrated"] = scores(alone, images, labels) | alone.facts()
+        found["calibrated"] = scores(alone, images, labels, encoder=encoder) | alone.facts()
     if not classifier.looks_at_all:
-        return {"calibrated": scores(classifier, images, labels) | classifier.facts()} if calibration.count else {}
-    answer = classifier.answer(images)
+        if not calibration.count:
+            return {}
+        return {"calibrated": scores(classifier, images, labels, encoder=encoder) | classifier.facts()}
+    answer = classifier.answer(images, log_posterior)
     if calibration.count:
         step = "voted" if calibration.draws else "calibrated"
         found[step] = run.task.scores([(answer.uncorrected, labels)], run.classes) | classifier.facts()

@@ -12,6 +12,7 @@ from torch import Tensor
 from semivae.classification import Classifier
 from semivae.classification.abstaining import area_under_risk, log_odds, risk_coverage
 from semivae.classification.conformal import coverage_interval
+from semivae.classification.posterior import Floats
 from semivae.classification.trust import Score, Validated, sets_of, uniform_in
 from semivae.data.inputs.examples import Examples
 from semivae.errors import DataError, RunError
@@ -41,6 +42,7 @@ def promises_report(
     classifier: Classifier,
     images: Tensor | Examples,
     labels: Tensor,
+    log_posterior: Floats,
     at_most_error: float | None = None,
     score: Score = "aps",
 ) -> dict[str, Any]:
@@ -57,10 +59,17 @@ def promises_report(
     "answering": the attributes of `Answering`, "test_answered" (share), and "test_error" and "test_error_interval",
     None where nothing is answered.
 
+    Args:
+        classifier: what promises.
+        images, labels: examples and their classes [n].
+        log_posterior: the classifier's, of these examples, [n, K].
+        at_most_error: the error that is stated.
+        score: by which sets are made.
+
     Raises:
         RunError: the stated error cannot be promised.
     """
-    log_posterior, truth = classifier.log_posterior(images), labels.numpy()
+    truth = labels.numpy()
     odds, right = log_odds(log_posterior), log_posterior.argmax(axis=1) == truth
     report: dict[str, Any] = {
         "risk_coverage": {"curve": risk_coverage(odds, right, SHARES), "aurc": area_under_risk(odds, right)}
