@@ -85,7 +85,11 @@ def test_every_network_reads_a_test_image_once(
     tensors, facts = read_checkpoint(run.path / "last.safetensors")
     shifted = {name: tensor + 0.5 for name, tensor in tensors.items() if name.endswith("bias")}
     write_checkpoint(run.path / "selected.safetensors", {**tensors, **shifted}, facts)  # else the last one's scores
-    first, read, real = run.values(run.dataset().test["x"][:1])["x"][0], Counter[int](), NetworkConditional.parameters_of
+    first, read, real = (
+        run.values(run.dataset().test["x"][:1])["x"][0],
+        Counter[int](),
+        NetworkConditional.parameters_of,
+    )
 
     def counted(self: NetworkConditional, sample: Sample) -> torch.Tensor:
         if self.target.name == "y":

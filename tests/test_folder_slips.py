@@ -132,3 +132,28 @@ def test_a_column_that_is_not_there_is_explained(pictures: Path, content: str, m
     write_table(pictures, content)
     with pytest.raises(DataError, match=message):
         load(pictures, labels="l.csv")
+
+
+@pytest.mark.parametrize(
+    ("folders", "instead"),
+    [(("train/train/cat", "train/train/dog"), "own/train"), (("train/data/cat", "train/data/dog"), "own/train/data")],
+)
+def test_a_folder_packed_into_itself_is_pointed_out(tmp_path: Path, folders: tuple[str, ...], instead: str) -> None:
+    write(tmp_path / "own", *folders)
+    with pytest.raises(DataError, match=f"In (train|data) lie cat, dog: .*, give {tmp_path}/{instead} instead$"):
+        load(tmp_path / "own")
+    assert load(tmp_path / instead).labels["y"].classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("folder", ["train", "train/train"])
+def test_classes_in_the_names_of_files_are_pointed_out(tmp_path: Path, folder: str) -> None:
+    write(tmp_path / "own", folder)
+    for row in range(6):
+        (tmp_path / "own" / folder / f"{row}.png").rename(
+            tmp_path / "own" / folder / f"{'cat' if row % 2 else 'dog'}.{row}.png"
+        )
+    with pytest.raises(DataError, match="If the names of images begin with their classes, as cat, dog, move them"):
+        load(tmp_path / "own")
+    (tmp_path / "own" / folder / "cat.1.png").rename(tmp_path / "own" / folder / "1.png")  # its name begins otherwise
+    with pytest.raises(DataError, match=r"at least two classes$"):
+        load(tmp_path / "own")

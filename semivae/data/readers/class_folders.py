@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence, Set
 
 from semivae.data.formats.file_trees import Files
@@ -10,6 +11,7 @@ from semivae.data.formats.label_files import ordered_classes
 from semivae.data.readers.parts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
+    PARTS,
     Labelled,
     Layout,
     Part,
@@ -73,8 +75,31 @@ def _train(files: Files, prefix: str, refuse: Refuse) -> tuple[tuple[str, ...], 
     tables = [name for name in files.names if name.lower().endswith((".csv", ".tsv"))]
     name = tables[0].rpartition("/")[2] if tables else ""
     hint = f". If {tables[0]} says the class of each image, write source.labels: {name}" if tables else ""
+    hint = hint or _nested(files, prefix, classes) or _named_by_files(files, prefix, classes)
     refuse_classes(f"{files.place}/{prefix}".rstrip("/"), classes, {label for _, label in members}, refuse, hint)
     return classes, members
+
+
+def _nested(files: Files, prefix: str, classes: Sequence[str]) -> str:
+    """A hint where the only folder holds several: an archive has often packed a folder into one of the same name."""
+    if len(classes) != 1 or len(inner := folders_in(files, f"{prefix}{classes[0]}/")) < 2:
+        return ""
+    is_part = bool(prefix) and classes[0].lower() in PARTS
+    place = f"{files.place}/{prefix}" + ("" if is_part else classes[0])
+    return f". In {classes[0]} lie {join_names(inner, 3)}: if those are the classes, give {place.rstrip('/')} instead"
+
+
+def _named_by_files(files: Files, prefix: str, classes: Sequence[str]) -> str:
+    """A hint where images lie side by side, and their names begin with some few words, as cat.12.jpg does."""
+    if len(classes) > 1:
+        return ""
+    place = prefix + "".join(f"{name}/" for name in classes)
+    names = [name.removeprefix(place) for name in images_in(files, place)]
+    words = Counter(re.sub(r"[\W\d_].*", "", name) for name in names if "/" not in name)
+    if len(words) < 2 or "" in words or min(words.values()) < 2:
+        return ""
+    first = join_names(sorted(words), 3)
+    return f". If the names of images begin with their classes, as {first}, move them into folders of these names"
 
 
 def refuse_classes(place: str, classes: Sequence[str], shown: Set[str], refuse: Refuse, hint: str = "") -> None:
