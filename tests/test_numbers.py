@@ -23,6 +23,7 @@ from semivae.game.players import Player
 from semivae.game.teaching.number_teacher import NumberTeacher, divergence, surest
 from semivae.game.teaching.teacher import StreamViews
 from semivae.nets import Mlp
+from semivae.recipe import change_recipe
 from semivae.recipe.schema import ArraysSource, Recipe, SplitSpec, TableSource, VariableSpec
 from semivae.scenario.build import build_scenario, resolve
 from semivae.scenario.shapes import build_variables
@@ -170,6 +171,18 @@ def test_a_scale_of_a_vector_has_an_entry_for_each_number() -> None:
     made = build_variables(resolve(recipe(), data))["y"]
     torch.testing.assert_close(torch.tensor(made.mean), data.train["y"].mean(dim=0), rtol=1e-5, atol=0.0)
     torch.testing.assert_close(torch.tensor(made.deviation), data.train["y"].std(dim=0), rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1e20])
+def test_a_scale_whose_square_no_float_holds_is_refused(factor: float) -> None:
+    """Losses would not be finite at the first step, and their message would blame the learning rate."""
+    data = ages()
+    data.train["y"] *= factor
+    with pytest.raises(DataError, match=r"y has a deviation of .*, whose square 32-bit floats do not hold"):
+        resolve(recipe(), data)
+    stated = change_recipe(recipe(), {"variables.y.mean": 0.0, "variables.y.deviation": factor})
+    with pytest.raises(DataError, match=r"give the numbers in a unit in which it lies between 1e-15 and 1e\+15"):
+        resolve(stated, ages())
 
 
 def test_equal_numbers_have_no_scale() -> None:

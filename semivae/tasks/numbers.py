@@ -44,6 +44,8 @@ REFUSES: Mapping[str, str] = {
 }
 CONSISTENCY_BY_CHANCE = 0.484  # the mean of max(0, 1 - z^2) over standard normal z: of always answering the mean
 
+SMALLEST_DEVIATION, LARGEST_DEVIATION = 1e-15, 1e15
+
 
 class Numbers(Task):
     """A Gaussian variable of shape () or (K,), with a unit. NaN stands for a number that is not known."""
@@ -79,10 +81,13 @@ class Numbers(Task):
         They are rounded to six digits, so that a recipe shows them well.
 
         Raises:
-            DataError: fewer than two different numbers are known of the label, or of an entry of the vector.
+            DataError: fewer than two different numbers are known of the label, or of an entry of the vector, or their
+                deviation is one whose square 32-bit floats do not hold.
         """
         unit = variable.unit or info.unit
         if variable.mean is not None:
+            stated = variable.deviation or ()
+            _refuse_scales(name, stated if isinstance(stated, tuple) else (stated,))
             return variable.model_copy(update={"unit": unit})
         means, deviations = [], []
         for place, column in enumerate(values.double().reshape(len(values), -1).T):
@@ -95,6 +100,7 @@ class Numbers(Task):
                 )
             means.append(float(f"{float(known.mean()):.6g}"))
             deviations.append(float(f"{float(known.std()):.6g}"))
+        _refuse_scales(name, deviations)
         return variable.model_copy(update={"mean": tuple(means), "deviation": tuple(deviations), "unit": unit})
 
     def split(self, dataset: Dataset, spec: SplitSpec) -> Split:
@@ -235,6 +241,17 @@ class Numbers(Task):
         from semivae.tasks.number_scores import scores_of
 
         return scores_of(parts, chosen)
+
+
+def _refuse_scales(name: str, deviations: Sequence[float]) -> None:
+    """Raises DataError for a deviation whose square 32-bit floats do not hold, in which losses are computed."""
+    for place, deviation in enumerate(deviations):
+        if not SMALLEST_DEVIATION <= deviation <= LARGEST_DEVIATION:
+            which = f"{name}[{place}]" if len(deviations) > 1 else name
+            raise DataError(
+                f"{which} has a deviation of {deviation:.3g}, whose square 32-bit floats do not hold; give the numbers "
+                f"in a unit in which it lies between {SMALLEST_DEVIATION:g} and {LARGEST_DEVIATION:g}"
+            )
 
 
 NUMBERS = Numbers()
