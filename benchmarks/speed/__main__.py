@@ -79,6 +79,10 @@ def error_command(
         float,
         typer.Option("--patience", min=1.0, help="Give up after so many times the time of the first to reach it."),
     ] = 4.0,
+    also: Annotated[
+        list[str], typer.Option("--also", help="Ours once more with KEY=VALUE of the recipe, several with spaces.")
+    ] = [],  # noqa: B006  typer copies it
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="The plain loop and USB's too.")] = True,
     log: Annotated[Path | None, typer.Option("--log", help="A JSON file of the curves so far.")] = None,
     out: OutOption = OUT,
 ) -> None:
@@ -93,12 +97,14 @@ def error_command(
 
     with user_errors():
         examples = read_examples(recipe, data_root)
-        learners: dict[str, Learner] = {
-            "ours": Ours(examples),
-            "plain FixMatch loop, the paper's SGD": Plain(examples, "sgd"),
-            "plain FixMatch loop, AdamW": Plain(examples, "adamw"),
-        }
-        if usb is not None:
+        learners: dict[str, Learner] = {"ours": Ours(examples)}
+        for text in also:
+            changes = dict(change.partition("=")[::2] for change in text.split())
+            learners[f"ours, {text}"] = Ours(read_examples(recipe, data_root, changes))
+        if peers:
+            learners["plain FixMatch loop, the paper's SGD"] = Plain(examples, "sgd")
+            learners["plain FixMatch loop, AdamW"] = Plain(examples, "adamw")
+        if peers and usb is not None:
             learners["USB's FixMatch"] = Usb(usb, examples)
         most = steps or examples.recipe.training.steps
         curves = time_to_error(learners, target, most, every, tell, patience)
