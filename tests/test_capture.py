@@ -7,85 +7,40 @@ where these tests stand. Questions that only CPUs are asked (`answers_at_once`) 
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-import semivae
 from benchmarks.made_data import lay_out_data
 from semivae.recipe import read_recipe
+from semivae.training.capturable import Watch
 from semivae.training.phase import Phase
+from semivae.training.step_numbers import StepNumbers
+from tests.graphs import ONLY_ON_CPUS, as_on_a_gpu
 from tests.phases import phase_of
 from tests.test_game_ladder import DIGITS_LADDER
 
-PACKAGE = str(Path(semivae.__file__).parent)
-ASK = {"_local_scalar_dense", "is_nonzero", "equal", "allclose"}
-SHAPED_BY_VALUES = {"nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc"}
-FROM_PYTHON = {"lift_fresh"}  # `torch.tensor` of numbers, which a GPU has to be sent
-ONLY_ON_CPUS = (".quantile(",)  # torch checks its argument there alone
 
-
-class Watched(TorchDispatchMode):
-    """What a block dispatches: all operations with the shapes of their tensors, and what no captured step may do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[str] = []
-        self.refused: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        shapes = [list(each.shape) for each in args if isinstance(each, Tensor)]
-        self.operations.append(f"{name} {shapes}")
-        if name in ASK | SHAPED_BY_VALUES | FROM_PYTHON or _picks_by_mask(name, args):
-            place, line = _own_line()
-            if not any(allowed in line for allowed in ONLY_ON_CPUS):
-                self.refused.append(f"{name} at {place}: {line}")
-        return func(*args, **(kwargs or {}))
-
-
-def _picks_by_mask(name: str, args: Any) -> bool:
-    """Whether as many rows are picked as a mask has ones, or each is repeated as often as a tensor says."""
-    if name == "repeat_interleave":
-        return len(args) == 1
-    if name not in ("index", "index_put", "index_put_"):
-        return False
-    return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1])
-
-
-def _own_line() -> tuple[str, str]:
-    """The innermost line of the package, and where it is."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    if frame is None:
-        return "torch", ""
-    file, number = frame.f_code.co_filename, frame.f_lineno
-    return f"{file.removeprefix(PACKAGE)}:{number}", linecache.getline(file, number).strip()
-
-
-def captured(phase: Phase, share: float, monkeypatch: pytest.MonkeyPatch) -> list[Watched]:
-    """Two steps at a share of the training, as a GPU takes them; their batches are read outside, and differ."""
-    for module in ("finite", "players"):
-        monkeypatch.setattr(f"semivae.game.{module}.answers_at_once", lambda values: False)
+def rehearsed(phase: Phase, share: float, monkeypatch: pytest.MonkeyPatch) -> list[Watch]:
+    """Two steps at a share of the training, as they are rehearsed; their batches are read outside, and differ."""
+    as_on_a_gpu(monkeypatch)
     phase.optimizers.wait = False
     watched = []
+    numbers = StepNumbers(phase.device)
+    step = numbers.number(lambda: phase.step)
     for number in range(4):
         phase.step = int(share * phase.length.total) + number
-        batches = {name: stream.batch(phase.step) for name, stream in phase.streams.items()}
-        monkeypatch.setattr(phase, "_read", lambda shard, step, read=batches: read)
-        with Watched() as watch:
-            phase._take_step()
+        batches = {0: {name: stream.batch(phase.step) for name, stream in phase.streams.items()}}
+        phase._seed()
+        numbers.begin()
+        with Watch() as watch:
+            phase._play(batches, step, cast(float, step.map(phase.length.progress)))
         watched.append(watch)
     phase.optimizers.check()  # what was not asked: all of it was finite
+    assert not numbers.faults
     return watched[2:]  # the first ones make moments, and constants that are kept
 
 
@@ -129,8 +84,8 @@ def test_a_step_looks_at_no_value(what: str, data: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(data / "made")
     phase = phase_of(recipe, data / "made")
     for share in (0.0, 0.6):
-        one, other = captured(phase, share, monkeypatch)
-        assert one.refused == other.refused == []
+        one, other = rehearsed(phase, share, monkeypatch)
+        assert [fault for watch in (one, other) for fault in watch.faults if ONLY_ON_CPUS[0] not in fault] == []
         assert len(one.operations) > 100 and one.operations == other.operations
 
 
@@ -147,9 +102,13 @@ def test_whoever_looks_is_seen() -> None:
         lambda: torch.tensor([1.0]),
     ]
     for look in looks:
-        with Watched() as watch:
+        with Watch() as watch:
             look()
-        assert watch.refused
-    with Watched() as watch:
+        assert watch.faults
+    with Watch(torch.device("meta")) as watch:
+        torch.rand(2)  # a draw on the CPU, in a step of another device
+    assert watch.faults
+    with Watch(torch.device("cpu")) as watch:
+        torch.rand(2)
         torch.where(x > 0, x, 0.0).cumsum(0)[1:].repeat_interleave(2)
-    assert not watch.refused and watch.operations
+    assert not watch.faults and watch.operations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from semivae.game.finite import answers_at_once
 
 
 class MovingAverage(AveragedModel):
@@ -21,8 +23,6 @@ class MovingAverage(AveragedModel):
         super().__init__(module)
         _share_frozen(module, self.module)
         self.decay = decay
-        self._updates: int | None = None  # `n_averaged` lies on the device, where asking for it waits
-        self.register_load_state_dict_post_hook(_forget_updates)  # type: ignore[no-untyped-call]
         self.eval()
 
     def train(self, mode: bool = True) -> MovingAverage:
@@ -30,25 +30,34 @@ class MovingAverage(AveragedModel):
         super().train(False)
         return self
 
+    @torch.no_grad()
     def follow(self, module: nn.Module) -> None:
         """Updates the average, when the module has taken a step."""
-        count = self._updates if self._updates is not None else int(self.n_averaged)
+        pairs = zip(self.module.parameters(), module.parameters(), strict=True)
+        if moving := [(own, latest) for own, latest in pairs if own is not latest]:
+            own, latest = zip(*moving, strict=True)
+            if answers_at_once(self.n_averaged):
+                torch._foreach_lerp_(own, latest, self._latest_weight())
+            else:
+                change = torch._foreach_sub(latest, own)
+                torch._foreach_mul_(change, self._latest_weight_on_device())
+                torch._foreach_add_(own, change)
+        for own_buffer, latest_buffer in zip(self.module.buffers(), module.buffers(), strict=True):
+            if own_buffer is not latest_buffer:
+                own_buffer.copy_(latest_buffer)
+        self.n_averaged.add_(1)
+
+    def _latest_weight(self) -> float:
+        """Returns how much the next update takes of the module's weights."""
+        count = int(self.n_averaged)
         # at first the decay is small, so that the initial weights are soon forgotten; the first update copies
         decay = min(self.decay, (1.0 + count) / (10.0 + count)) if count else 0.0
-        with torch.no_grad():
-            pairs = zip(self.module.parameters(), module.parameters(), strict=True)
-            if moving := [(own, latest) for own, latest in pairs if own is not latest]:
-                own, latest = zip(*moving, strict=True)
-                torch._foreach_lerp_(own, latest, 1.0 - decay)
-            for own_buffer, latest_buffer in zip(self.module.buffers(), module.buffers(), strict=True):
-                if own_buffer is not latest_buffer:
-                    own_buffer.copy_(latest_buffer)
-            self.n_averaged.fill_(count + 1)
-        self._updates = count + 1
+        return 1.0 - decay
 
-
-def _forget_updates(average: MovingAverage, _: object) -> None:
-    average._updates = None
+    def _latest_weight_on_device(self) -> Tensor:
+        """Returns the same, [], where asking for a number waits, and a step that is replayed would not ask again."""
+        weight = (9.0 / (10.0 + self.n_averaged)).clamp_min(1.0 - self.decay)
+        return weight.masked_fill(self.n_averaged == 0, 1.0)
 
 
 def _share_frozen(module: nn.Module, average: nn.Module) -> None:

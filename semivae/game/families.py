@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from semivae.game.distributions import BernoulliVector, Bits, DiscretizedLogistic, NormalNumbers, VoidableCategorical
 from semivae.game.family import Family as Family
-from semivae.game.family import at_levels, one_hot, positive
+from semivae.game.family import at_levels, one_hot, positive, unit_of
 from semivae.game.ordinal import OrdinalFamily
 from semivae.variables import VOID, Variable
 
@@ -119,9 +119,3 @@ def _independent(distribution: Distribution, variable: Variable) -> Distribution
     if not variable.shape:
         return distribution  # the posterior of a label stays a Categorical with its probs and logits
     return Independent(distribution, len(variable.shape), validate_args=False)
-
-
-def unit_of(variable: Variable, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns mean and deviation of numbers in a unit, [*shape], with the type and device of another tensor."""
-    mean, deviation = like.new_tensor(variable.mean), like.new_tensor(variable.deviation)
-    return mean.reshape(variable.shape), deviation.reshape(variable.shape)

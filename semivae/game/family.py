@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -52,3 +53,23 @@ def one_hot(classes: Tensor, count: int, height: float = 1.0) -> Tensor:
 def positive(raw: Tensor) -> Tensor:
     """Returns positive numbers of any numbers; 1 of zeros."""
     return F.softplus(raw + math.log(math.e - 1.0))
+
+
+def unit_of(variable: Variable, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation of numbers in a unit, [*shape], with the type and device of another tensor."""
+    make = _unit_of.__wrapped__ if torch.compiler.is_compiling() else _unit_of  # a traced tensor is not to be kept
+    return make(variable.mean, variable.deviation, variable.shape, like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _unit_of(
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Returns tensors that are kept, since a copy to a GPU waits."""
+    with torch.inference_mode(False):  # they serve in training, too
+        both = torch.tensor([mean, deviation], dtype=dtype, device=device)
+    return both[0].reshape(shape), both[1].reshape(shape)

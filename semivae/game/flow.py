@@ -14,6 +14,7 @@ better pictures (Kingma and Gao 2023, "Understanding diffusion objectives as the
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -105,7 +106,7 @@ class FlowDistribution(Distribution):
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         assert not sample_shape, "a flow gives one draw per sample"
         with torch.no_grad():
-            last = time_of(torch.tensor(cleanest(self.ends))).item()
+            last = last_time(cleanest(self.ends))
             state = self._follow(last) / (1.0 - last)
             return sample_rows(self.ends.last_step(self.target, state))
 
@@ -139,8 +140,7 @@ class FlowDistribution(Distribution):
         through stochastic differential equations", on imputation).
         """
         noise = state = self._noise()
-        times = torch.linspace(1.0, end, self.sampling.steps + 1).tolist()
-        for now, then in itertools.pairwise(times):
+        for now, then in itertools.pairwise(times_to(end, self.sampling.steps)):
             if around is not None:
                 path = (1.0 - now) * self.ends.embed(self.target, around[0]) + now * noise
                 state = torch.where(around[1], state, path)
@@ -251,6 +251,18 @@ def time_of(log_snr: Tensor) -> Tensor:
     return torch.sigmoid(-0.5 * log_snr)
 
 
+@functools.cache
+def last_time(log_snr: float) -> float:
+    """Returns `time_of` a number, which is asked for once."""
+    return time_of(torch.tensor(log_snr)).item()
+
+
+@functools.cache
+def times_to(end: float, steps: int) -> tuple[float, ...]:
+    """Returns the times from 1 to `end`, equally far apart."""
+    return tuple(torch.linspace(1.0, end, steps + 1).tolist())
+
+
 def cleanest(ends: Ends) -> float:
     """Returns the log signal-to-noise ratio at the end of the path, z_0."""
     return -2.0 * math.log(ends.noise)
@@ -273,8 +285,13 @@ def draw_levels(count: int, highest: float, device: torch.device) -> tuple[Tenso
 def time_features(time: Tensor) -> Tensor:
     """Returns a time as a network sees it, [batch, TIME_FEATURES]: itself, and waves of its level."""
     level = 2.0 * torch.log((1.0 - time + 1e-4) / (time + 1e-4))
-    angles = level[:, None] * torch.tensor(FREQUENCIES, device=time.device)
+    angles = level[:, None] * _frequencies(time.device)
     return torch.cat([angles.sin(), angles.cos(), 2.0 * time[:, None] - 1.0], dim=1)
+
+
+@functools.cache
+def _frequencies(device: torch.device) -> Tensor:
+    return torch.tensor(FREQUENCIES, device=device)  # sent once
 
 
 # Terms of the bound --------------------------------------------------------------------------------------------------

@@ -79,6 +79,11 @@ class TrainingSpec(Section):
         "processes (`semivae train --devices`) give the same result to rounding; with more, the same bits for every "
         "number of processes that divides it, at some cost in speed.",
     )
+    capture: bool = Field(
+        False,
+        description="Whether a GPU (CUDA) takes steps as one graph, captured once and replayed; a step that cannot be "
+        "captured is taken as always, and the run says why. Not tried on a GPU yet.",
+    )
     seed: Seed = Field(0, description="Seeds the initial weights, the batches and all random draws.")
     twin: bool = Field(
         False,

@@ -272,8 +272,9 @@ def kept_recipe(folder: Path) -> Recipe:
 def refuse_changed_recipe(folder: Path, kept: Recipe, recipe: Recipe) -> None:
     """Raises RunError, with a list of the differences, if a run would be resumed from another recipe."""
     before, now = kept.model_dump(mode="json"), recipe.model_dump(mode="json")
-    for dumped in (before, now):  # a twin may come or go, and what the recipe says about itself: the model is the same
-        del dumped["training"]["twin"], dumped["about"]
+    for dumped in (before, now):
+        # a twin may come or go, how a GPU takes steps, and what the recipe says about itself: the model is the same
+        del dumped["training"]["twin"], dumped["training"]["capture"], dumped["about"]
         if not (folder / f"{PAINTER}.safetensors").exists():  # so may a painter, before it has begun
             del dumped["painter"]
         elif dumped["painter"] is not None:  # and how it draws, which it does not learn

@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         matrices: what to move, each [rows, columns], or groups of them.
-        lr: the learning rate.
+        lr: the learning rate; `step` takes that of each group, a number or a tensor, [].
         weight_decay: the share of the weights, times the rate, that each step takes away.
         dtype: in which the networks are computed.
     """
@@ -61,7 +61,11 @@ class Muon(torch.optim.Optimizer):
         found = orthogonalised(stacks, self.dtype)
         moves = [move for stack in found for move in stack]
         # the root mean square of AdamW's step is about 0.2
-        torch._foreach_mul_(moves, [-0.2 * group["lr"] * math.sqrt(max(matrices[index].shape)) for index in moved])
+        rate: float | Tensor = -0.2 * group["lr"]
+        if isinstance(rate, Tensor):  # of a step that is replayed, where it changes
+            torch._foreach_mul_(moves, rate)
+            rate = 1.0
+        torch._foreach_mul_(moves, [rate * math.sqrt(max(matrices[index].shape)) for index in moved])
         upright = [_as(move, matrices[index]) for index, move in zip(moved, moves, strict=True)]
         torch._foreach_add_([matrices[index] for index in moved], upright)
 

@@ -20,6 +20,7 @@ from semivae.recipe.schema import PlayerOptimizers, PlayerRates, TrainingSpec
 from semivae.training.length import Length
 from semivae.training.muon import Muon
 from semivae.training.reduction import Reduction
+from semivae.training.step_numbers import StepNumber, of_step, taken_now
 
 REMEDIES = "try a smaller training.learning_rate, training.clip: 1.0, or training.precision: float32"
 
@@ -97,14 +98,18 @@ class PlayerOptimizer:
             torch._foreach_div_(gradients, (norm / self.spec.clip).clamp_min(1.0))
         return norm
 
-    def update(self, step: int) -> None:
+    def update(self, step: int | StepNumber) -> None:
         """Updates the parameters by their gradients, at the learning rate of that step."""
+        rate = of_step(self.rate_at, step)
         for index, matrix in self.matrices.items():
             gradient = self.parameters[index].grad
             matrix.grad = None if gradient is None else gradient.reshape(matrix.shape)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate_at(step) * group.get("share", 1.0)
+                of_group = rate * group.get("share", 1.0)
+                group["lr"] = of_group.tensor() if isinstance(of_group, StepNumber) else of_group
+                # torch wants it to be said while a graph is captured, and only then
+                group["capturable"] = isinstance(of_group, StepNumber) and of_group.owner.is_captured
             optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -116,6 +121,8 @@ class PlayerOptimizer:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
         moved = self._moved()
         for key, tensor in tensors.items():
             number, name = key.split(".", 1)
@@ -159,6 +166,11 @@ class Turn:
     terms: Mapping[Term, Tensor]
     loss_and_norms: Tensor
 
+    def copied(self, step: int) -> Turn:
+        """Returns the same turn of another step, with a copy of its numbers."""
+        terms = torch.stack(list(self.terms.values())).unbind() if self.terms else ()
+        return Turn(step, self.who, dict(zip(self.terms, terms, strict=True)), self.loss_and_norms.clone())
+
 
 class Optimizers:
     """The optimisers of the players, and an update of some of them.
@@ -186,7 +198,7 @@ class Optimizers:
             wait,
         )
 
-    def step(self, learners: Sequence[PlayerName], losses: Losses, step: int) -> None:
+    def step(self, learners: Sequence[PlayerName], losses: Losses, step: int | StepNumber) -> None:
         """Updates the players that learn, by the gradient of one loss.
 
         Args:
@@ -230,16 +242,26 @@ class Optimizers:
         return losses
 
     def _move(
-        self, moving: Sequence[PlayerOptimizer], learners: Sequence[PlayerName], losses: Losses, step: int
+        self, moving: Sequence[PlayerOptimizer], learners: Sequence[PlayerName], losses: Losses, step: int | StepNumber
     ) -> None:
         """Clips the gradients, checks them and the loss, and updates the parameters."""
         loss = losses.total.detach()
         norms = [optimizer.clip_gradient().to(loss) for optimizer in moving]
-        self._unchecked.append(Turn(step, " and ".join(learners), losses.terms, torch.stack([loss, *norms])))
+        who = " and ".join(learners)
+        self._unchecked.append(Turn(taken_now(step), who, losses.terms, torch.stack([loss, *norms])))
         if self.wait:
             self.check()
         for optimizer in moving:
             optimizer.update(step)
+
+    def withdraw(self) -> list[Turn]:
+        """Returns the turns that are to be checked, which are no longer."""
+        turns, self._unchecked = self._unchecked, []
+        return turns
+
+    def add(self, turns: Sequence[Turn]) -> None:
+        """Adds turns that are to be checked."""
+        self._unchecked += turns
 
     def check(self) -> None:
         """Asks whether all that was taken since the last check is finite; to be called before anything is kept.
@@ -247,7 +269,7 @@ class Optimizers:
         Raises:
             TrainingError: a loss or a gradient is not.
         """
-        turns, self._unchecked = self._unchecked, []
+        turns = self.withdraw()
         if not turns:
             return
         answers = iter(torch.cat([turn.loss_and_norms for turn in turns]).isfinite().tolist())  # one wait for all

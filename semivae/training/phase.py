@@ -27,6 +27,8 @@ from semivae.parallel.shards import Shard
 from semivae.runs.checkpoint import Facts, with_prefix, without_prefix
 from semivae.scenario.build import Scenario
 from semivae.seeds import seed_for
+from semivae.training.captured import Batches, CapturedStep
+from semivae.training.cuda_graph import graphs_of
 from semivae.training.divergence import refuse_divergence
 from semivae.training.length import Length
 from semivae.training.optimizer import REMEDIES, Optimizers
@@ -34,6 +36,7 @@ from semivae.training.progress import Progress, Report, progress_line
 from semivae.training.read_ahead import ReadAhead
 from semivae.training.records import Records
 from semivae.training.reduction import Reduction, checksum
+from semivae.training.step_numbers import StepNumber, taken_now
 from semivae.variables import Sample
 
 LOG = logging.getLogger("semivae")
@@ -96,6 +99,7 @@ class Phase:
         self.examples_per_step = sum(self.sizes[name] for name in shown)
         self.length = length or Length(self.spec)
         self.optimizers = Optimizers.of_game(game, self.spec, self.length)
+        self.captured: CapturedStep | None = None
         self.best_error = math.inf
         self.headline = scenario.roles.task.headline
         self.step = 0
@@ -121,6 +125,8 @@ class Phase:
         self.records.rewind(self.step)
         self._refuse_disagreement()
         self.listener.report(self._progress())
+        if self.spec.capture:
+            self._capture()
         reported = started = time.monotonic() - self.seconds
         while self.step < self.length.total:
             with self._explained("make the batches smaller, the largest is " + self._largest_batch()):
@@ -138,25 +144,59 @@ class Phase:
             if stopped:
                 raise KeyboardInterrupt
 
+    def _capture(self) -> None:
+        """Lets steps be captured from now on, or says why they are not."""
+        graphs = graphs_of(self.device, list(self.generators.values()), self.cut.count)
+        if isinstance(graphs, str):
+            self._say(f"training.capture: steps are not captured as a graph: {graphs}")
+            return
+        self.captured = CapturedStep(
+            self._play, self.length.progress, self.game, self.optimizers, graphs, self.device, self._say
+        )
+
+    def _say(self, message: str) -> None:
+        LOG.warning("%s", message)
+        self.listener.report(replace(self._progress(), message=message))
+
     def _take_step(self) -> None:
         """One step of the game: every player moves once, in turn (docs/method.md, section 3)."""
+        batches = {shard.index: self._batches(shard) for shard in self.cut.own}
+        losses = None
+        if self.captured is not None:
+            self._seed()
+            losses = self.captured.take(batches, self.step)
+        if losses is None:
+            self._seed()  # an attempt to capture the step may have drawn
+            losses = self._play(batches, self.step, self.length.progress(self.step))
+        for turn in losses:
+            self._add(turn)
+        self.step += 1
+
+    def _seed(self) -> None:
+        """Seeds all that the step draws."""
         for shard in self.cut.own:
             draws = seed_for(self.spec.seed, "draws", self.step)
             shard.seed(draws, seed_for(self.spec.seed, "draws", self.step, shard.index))
-        begun = dict(zip((shard.index for shard in self.cut.own), self.cut.each(self._begin), strict=True))
-        for players in self.game.turns:  # the encoder learns from the decoder just updated
-            parts = self.cut.each(partial(self._loss, players, begun))
-            self._add(self._descend(players, parts))
-        self.game.update_average()
-        self.step += 1
+            self.generators[shard.index].manual_seed(seed_for(self.spec.seed, "views", self.step))
 
-    def _begin(self, shard: Shard) -> Step:
+    def _play(self, batches: Batches, step: int | StepNumber, progress: float) -> list[Losses]:
+        """Plays the turns of a step, and returns their losses; depends on nothing else of Python that changes."""
+        begun = self.cut.each(partial(self._begin, batches, progress))
+        of_shard = {shard.index: each for shard, each in zip(self.cut.own, begun, strict=True)}
+        losses = []
+        for players in self.game.turns:  # the encoder learns from the decoder just updated
+            parts = self.cut.each(partial(self._loss, players, of_shard))
+            losses.append(self._descend(players, parts, step))
+        self.game.update_average()
+        return losses
+
+    def _begin(self, batches: Batches, progress: float, shard: Shard) -> Step:
         """Returns the data of this step that a shard sees."""
-        generator, count = self.generators[shard.index], shard.count
-        generator.manual_seed(seed_for(self.spec.seed, "views", self.step))
-        sizes = {name: size // count for name, size in self.sizes.items()}
-        batches = self.readers[shard.index].at(self.step) if self.readers else self._read(shard, self.step)
-        return self.game.begin(batches, sizes, self.length.progress(self.step), generator)
+        sizes = {name: size // shard.count for name, size in self.sizes.items()}
+        return self.game.begin(batches[shard.index], sizes, progress, self.generators[shard.index])
+
+    def _batches(self, shard: Shard) -> Mapping[str, Sample]:
+        return self.readers[shard.index].at(self.step) if self.readers else self._read(shard, self.step)
 
     def _read(self, shard: Shard, step: int) -> dict[str, Sample]:
         """Returns by stream the part of a step's batch that a shard sees."""
@@ -170,12 +210,12 @@ class Phase:
         with self._autocast():
             return self.game.loss(players, begun[shard.index])
 
-    def _descend(self, players: Sequence[PlayerName], parts: Sequence[Losses]) -> Losses:
+    def _descend(self, players: Sequence[PlayerName], parts: Sequence[Losses], step: int | StepNumber) -> Losses:
         """Updates players by the losses of all shards; returns that of the whole batch."""
         if self.cut.count > 1:
-            return self.optimizers.step_by_parts(players, parts, self.step, self.reduction)
+            return self.optimizers.step_by_parts(players, parts, taken_now(step), self.reduction)
         (losses,) = parts
-        self.optimizers.step(players, losses, self.step)
+        self.optimizers.step(players, losses, step)
         return losses
 
     def _add(self, losses: Losses) -> None:
@@ -315,5 +355,4 @@ class Phase:
                 "otherwise, so the result will not be equal bit for bit to that of an uninterrupted run; set "
                 f"OMP_NUM_THREADS={facts.threads} for that"
             )
-            LOG.warning("%s", message)
-            self.listener.report(replace(self._progress(), message=message))
+            self._say(message)
