@@ -237,6 +237,20 @@ def test_quick_tanh_is_tanh(inplace: bool) -> None:
     assert kept[0] == -12.0, "only where it is asked for does it write over its input"
 
 
+@pytest.mark.parametrize("channels_lie_last", [False, True])
+def test_quick_tanh_in_bfloat16_is_tanh_and_keeps_the_layout(channels_lie_last: bool) -> None:
+    values = torch.linspace(-12.0, 12.0, 2 * 3 * 20 * 20).view(2, 3, 20, 20).bfloat16()
+    if channels_lie_last:
+        values = channels_last(values)
+    values.requires_grad_()
+    outputs = Tanh()(values)
+    assert outputs.dtype == torch.bfloat16 and outputs.stride() == values.stride()
+    exact = values.float().tanh()
+    torch.testing.assert_close(outputs.float(), exact, rtol=2**-8, atol=1e-7)
+    outputs.float().sum().backward()
+    torch.testing.assert_close(values.grad.float(), 1.0 - exact.square(), rtol=0.01, atol=0.005)
+
+
 def test_a_small_gain_scales_the_first_weights_of_the_last_layer_alone() -> None:
     torch.manual_seed(0)
     usual = Mlp(None, 6, (4,), hidden=(8,))

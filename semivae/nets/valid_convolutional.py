@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semivae.nets.layers import ACTIVATIONS, Shape, Tanh, channels_last, convolution, joined, linear
+from semivae.nets.transposed import TransposedConvolution
 
 
 class ValidConv(nn.Module):
@@ -120,9 +121,9 @@ def over(function: type[nn.Module]) -> nn.Module:
     return function(inplace=True) if function in (Tanh, nn.ReLU) else function()
 
 
-def transposed(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nn.ConvTranspose2d:
+def transposed(inputs: int, outputs: int, size: int, stride: int, gain: float) -> TransposedConvolution:
     """An unpadded transposed convolution at unit signal inside the image, biases zero."""
-    layer = nn.ConvTranspose2d(inputs, outputs, size, stride=stride)
+    layer = TransposedConvolution(inputs, outputs, size, stride)
     nn.init.normal_(layer.weight, std=gain * stride / (math.sqrt(inputs) * size))
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
