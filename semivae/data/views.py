@@ -128,12 +128,13 @@ class View:
             return None
         count, _, height, width = x.shape
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 misses by pixels
-            places = _places(height, width, x.device, x.dtype).expand(count, -1, -1)
-            affine = _affine(x, drawn)
+            moves = _affine(x, drawn)
             if self.spec.crop is not None:
-                affine = _cropped(affine, drawn)
-            grid = places.bmm(affine.transpose(1, 2)).view(count, height, width, 2)
-        return grid + _bent(x, self.spec.elastic, generator) if self.spec.elastic else grid
+                moves = _cropped(moves, drawn)
+            if self.spec.elastic:
+                moves = torch.cat([moves, _bends(x, self.spec.elastic, generator)], dim=2)
+            fields = _fields(height, width, bool(self.spec.elastic), x.device, x.dtype)
+            return (moves.flatten(0, 1) @ fields).view(count, 2, height, width).movedim(1, -1)
 
     def _finished(self, images: Tensor, x: Tensor, drawn: Numbers, generator: torch.Generator) -> Tensor:
         """All that follows geometry; `images` as they were at the start, `x` as they are now."""
@@ -204,19 +205,26 @@ def _moved_maps(maps: Tensor, grid: Tensor) -> Tensor:
     return grid_sample(numbers, grid, "nearest", "zeros", align_corners=False).squeeze(1).long() + VOID
 
 
-def _bent(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
-    """A smooth field of displacements, [n, height, width, 2]: random at 4x4 places, in between interpolated."""
+def _bends(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Random displacements at 4x4 places, across and down, [n, 2, 16]; in between they are interpolated."""
     places = _uniform((len(x), 2, BENDS, BENDS), 2 * largest, generator).to(x)  # a side is 2 long
-    field = interpolate(places, x.shape[2:], mode="bicubic", align_corners=True)
-    return field.permute(0, 2, 3, 1)
+    return places.flatten(2)
 
 
 @functools.lru_cache(maxsize=16)
-def _places(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The middles of all pixels, [1, height * width, 3]: across, down, 1; from -1 to 1 across a side."""
+def _fields(height: int, width: int, bent: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What moves are multiplied with, [3, height * width]: the middles of all pixels across, down, and 1.
+
+    Middles run from -1 to 1 across a side. If bent, [3 + 16, height * width]: what one displacement does everywhere.
+    """
     unmoved = torch.eye(2, 3, device=device, dtype=dtype)[None]
-    grid = affine_grid(unmoved, [1, 1, height, width], align_corners=False)
-    return torch.cat([grid, torch.ones_like(grid[..., :1])], dim=-1).view(1, height * width, 3)
+    grid = affine_grid(unmoved, [1, 1, height, width], align_corners=False).view(height * width, 2)
+    fields = torch.cat([grid.T, grid.new_ones(1, height * width)])
+    if not bent:
+        return fields
+    single = torch.eye(BENDS**2, device=device, dtype=dtype).view(-1, 1, BENDS, BENDS)
+    smooth = interpolate(single, (height, width), mode="bicubic", align_corners=True)
+    return torch.cat([fields, smooth.flatten(1)])
 
 
 def _affine(x: Tensor, drawn: Numbers) -> Tensor:
