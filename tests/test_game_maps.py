@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from semivae.data.views import View
 from semivae.game.conditionals import NetworkConditional
+from semivae.game.distributions import VoidableCategorical, over_classes
 from semivae.game.families import FAMILIES
 from semivae.game.players import Player
 from semivae.game.schedules import Weight
@@ -217,3 +219,21 @@ def test_a_share_of_the_strong_views_gets_a_box() -> None:
     assert 8 <= sum(patched) <= 32  # 40 draws of a half: outside once in 5,000
     for own, following, one in zip(images, images.roll(-1, 0), strongly, strict=True):
         assert set(one.unique().tolist()) <= {own[0, 0, 0].item(), following[0, 0, 0].item()}
+
+
+def test_classes_of_places_are_normalised_as_those_of_examples_are() -> None:
+    """On CPUs in another layout, with the same log-probabilities, probabilities and gradients."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5).requires_grad_()
+    of_maps, of_rows = VoidableCategorical(logits=logits), VoidableCategorical(logits=logits.flatten(0, 2))
+    weights = torch.randn(24, 5)
+    for found, expected in ((of_maps.logits, of_rows.logits), (of_maps.probs, of_rows.probs)):
+        assert found.shape == (2, 3, 4, 5)
+        torch.testing.assert_close(found.flatten(0, 2), expected)
+        gradients = [
+            torch.autograd.grad((values * weights).sum(), logits, retain_graph=True)[0]
+            for values in (found.flatten(0, 2), expected)
+        ]
+        torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(of_maps.probs, logits.softmax(dim=-1))
+    torch.testing.assert_close(over_classes(F.softmax, logits), logits.softmax(dim=-1))

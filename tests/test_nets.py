@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from semivae.nets import NETS, Conv, Deconv, Mlp, PooledResnet, Unet, ValidConv, ValidDeconv, WideResnet
-from semivae.nets.layers import Tanh, channels_last, mean_over_places
+from semivae.nets.layers import Tanh, channels_last, doubled, gradient_laid_last, mean_over_places
 from semivae.recipe.networks import Net
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...] | None, int, tuple[int, ...]]] = {
@@ -222,6 +222,29 @@ def test_valid_conv_on_signs_is_the_papers_convolution_on_bits() -> None:
     bits = torch.rand(2, 1, 28, 28).round()
     net(2 * bits - 1, None)
     torch.testing.assert_close(found[0], paper(bits))
+
+
+def test_doubled_images_and_the_gradient_of_a_part_of_more_channels() -> None:
+    images = channels_last(torch.arange(24.0).view(1, 2, 3, 4)).requires_grad_()
+    skipped = torch.zeros(1, 3, 6, 8)
+    twice, found = doubled(images), []
+    twice.register_hook(found.append)
+    joined = torch.cat([twice, skipped], dim=1)
+    assert torch.equal(joined[0, 0, :4, :4], torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1], [4, 4, 5, 5], [4, 4, 5, 5]]))
+    weights = channels_last(torch.randn(1, 5, 6, 8))
+    (joined * weights).sum().backward()
+    expected = weights[:, :2].unflatten(3, (4, 2)).unflatten(2, (3, 2)).sum(dim=(3, 5))
+    torch.testing.assert_close(images.grad, expected)
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_flattened_images_get_a_gradient_that_lies_as_they_do() -> None:
+    images = channels_last(torch.randn(2, 3, 4, 5)).requires_grad_()
+    inner, found = gradient_laid_last(images * 1.0), []
+    inner.register_hook(found.append)
+    inner.flatten(1).square().sum().backward()
+    torch.testing.assert_close(images.grad, 2.0 * images.detach())
+    assert found[0].stride() == images.stride()
 
 
 @pytest.mark.parametrize("inplace", [False, True])

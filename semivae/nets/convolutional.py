@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, doubled, gradient_laid_last, joined, linear, norm
 
 
 class Conv(nn.Module):
@@ -57,7 +58,7 @@ class Conv(nn.Module):
 
     def features(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
         assert images is not None
-        features: Tensor = self.hidden(joined(self.stages(channels_last(images)), vectors))
+        features: Tensor = self.hidden(joined(gradient_laid_last(self.stages(channels_last(images))), vectors))
         return features
 
     def forward(self, images: Tensor | None, vectors: Tensor | None) -> Tensor:
@@ -80,7 +81,7 @@ class ModulatedBlock(nn.Module):
 
     def forward(self, images: Tensor, vectors: Tensor) -> Tensor:
         scale, shift = self.modulation(vectors)[:, :, None, None].chunk(2, dim=1)
-        hidden: Tensor = F.silu(self.norm(images) * (1.0 + scale) + shift)
+        hidden: Tensor = F.silu(torch.addcmul(shift, self.norm(images), 1.0 + scale))
         hidden = self.second(F.silu(self.first(hidden)))
         return images + hidden
 
@@ -131,7 +132,7 @@ class Deconv(nn.Module):
         assert vectors is not None
         hidden = channels_last(self.start(vectors).unflatten(1, self.grid))
         for widen, blocks in zip(self.widen, self.blocks, strict=True):
-            hidden = widen(F.interpolate(hidden, scale_factor=2, mode="nearest"))
+            hidden = widen(doubled(hidden))
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 hidden = block(hidden, vectors)

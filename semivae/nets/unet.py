@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semivae.nets.convolutional import ModulatedBlock
-from semivae.nets.layers import Shape, channels_last, convolution, joined, linear, norm
+from semivae.nets.layers import Shape, channels_last, convolution, doubled, joined, linear, norm
 
 SKETCH = 4  # places a side of what vectors add to the output
 SKETCH_GAIN = 0.3  # of it at the start: seen, and less than what pictures differ by
@@ -86,7 +86,7 @@ class Unet(nn.Module):
         grid = grids.pop()
         for level, blocks in enumerate(self.up):
             if level:
-                wide = F.interpolate(grid, scale_factor=2, mode="nearest")
+                wide = doubled(grid)
                 grid = self.widen[level - 1](torch.cat([wide, grids.pop()], dim=1))
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:

@@ -11,7 +11,16 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semivae.nets.layers import ACTIVATIONS, Shape, Tanh, channels_last, convolution, joined, linear
+from semivae.nets.layers import (
+    ACTIVATIONS,
+    Shape,
+    Tanh,
+    channels_last,
+    convolution,
+    gradient_laid_last,
+    joined,
+    linear,
+)
 from semivae.nets.transposed import TransposedConvolution
 
 
@@ -53,7 +62,7 @@ class ValidConv(nn.Module):
                                      (4 * width, 3, 2)):  # fmt: skip
             layers += [convolution(inputs, size, kernel, stride, gain, padding=0), over(function)]
             inputs, sides = size, [(side - kernel) // stride + 1 for side in sides]
-        layers += [nn.Flatten(), linear(inputs * math.prod(sides), hidden, gain), over(function)]
+        layers += [Flatten(), linear(inputs * math.prod(sides), hidden, gain), over(function)]
         self.body = nn.Sequential(*layers)
         self.head = linear(hidden + vector_size, outputs, gain=1.0)
 
@@ -114,6 +123,13 @@ class ValidDeconv(nn.Module):
         grid: Tensor = self.start(vectors).unflatten(1, self.grid)
         hidden: Tensor = self.body(channels_last(grid))
         return hidden
+
+
+class Flatten(nn.Flatten):
+    """Images as vectors, in the usual order of channels, rows and columns."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(gradient_laid_last(input))
 
 
 def over(function: type[nn.Module]) -> nn.Module:

@@ -8,11 +8,12 @@ image, are `VOID` and teach nothing. Then boxes of other images, with their maps
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical
 
 from semivae.game.conditionals import Conditional
-from semivae.game.distributions import categorical_of
+from semivae.game.distributions import categorical_of, over_classes
 from semivae.game.players import Player
 from semivae.game.readings import Asking
 from semivae.game.teaching.mixing import paste_boxes, random_boxes
@@ -112,7 +113,7 @@ def sample_maps(posterior: Categorical, temperature: float, generator: torch.Gen
     On average, a draw teaches the teacher's own probabilities, so uncertain pixels stay uncertain. The most likely
     classes would make the encoder more confident of any label.
     """
-    probabilities = (posterior.logits / temperature).softmax(dim=-1).flatten(0, -2).to(generator.device)
+    probabilities = over_classes(F.softmax, posterior.logits / temperature).flatten(0, -2).to(generator.device)
     shard = current_shard()
     if shard.count > 1:  # drawn for the whole batch, of which the other rows are of no interest
         probabilities = probabilities.repeat(shard.count, 1)
@@ -127,11 +128,11 @@ def pixel_curriculum_mask(posterior: Categorical, fraction: float) -> Tensor:
     the batch by itself. One ranking for all classes would teach frequent classes long before rare ones, even at the
     pixels of rare ones (class-balanced self-training, Zou et al. 2018).
     """
-    top = posterior.logits.topk(2, dim=-1)
-    margin, maps = top.values[..., 0] - top.values[..., 1], top.indices[..., 0]
-    mask = torch.ones_like(maps, dtype=torch.bool)
+    mask = torch.ones(posterior.logits.shape[:-1], dtype=torch.bool, device=posterior.logits.device)
     if fraction >= 1.0:
         return mask
+    top = posterior.logits.topk(2, dim=-1)
+    margin, maps = top.values[..., 0] - top.values[..., 1], top.indices[..., 0]
     shard = current_shard()
     margin, maps, mask = shard.gather(margin), shard.gather(maps), shard.gather(mask)
     for number in range(posterior.logits.shape[-1]):
