@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
-from semivae.training.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalised
+from semivae.training import muon
+from semivae.training.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalised, product
 
 SHAPES = [(4, 9), (9, 4), (4, 9), (4, 4), (1, 9), (3, 1), (70, 90), (70, 75)]  # wide and tall ones, small and large
 
@@ -77,3 +79,14 @@ def test_large_matrices_that_are_nearly_square_are_iterated_in_bfloat16() -> Non
     assert torch.nn.functional.cosine_similarity(plain[0].flatten(), rough[0].flatten(), dim=0) > 0.97
     values = torch.linalg.svdvals(rough[0])
     assert values.min() > 0.3 and values.max() < 1.3
+
+
+def test_large_products_on_processors_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN's, where it has AVX-512: with all products called large, the iterations stay what they are."""
+    left, right = (torch.randn(3, *shape, generator=torch.Generator().manual_seed(2)) for shape in ((5, 8), (8, 6)))
+    stacks = [torch.randn(2, *shape, generator=torch.Generator().manual_seed(3)) for shape in ((70, 90), (9, 40))]
+    expected = orthogonalised(stacks)
+    monkeypatch.setattr(muon, "MUCH", 0)
+    torch.testing.assert_close(product(left, right), left @ right)
+    for one, other in zip(orthogonalised(stacks), expected, strict=True):
+        assert (one - other).norm() < 1e-4 * other.norm()

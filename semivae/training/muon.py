@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ ITERATIONS = 5
 SMALLEST_NORM = 1e-7
 SMALLEST_SIZE = 64  # of the squares that are iterated: smaller ones are filled up, to be iterated together
 LARGE = 256  # rows, from which the arithmetic costs more than its calls
+MUCH = 2**23  # multiplications of a product, from which it is worth a call of its own
 
 
 class Muon(torch.optim.Optimizer):
@@ -90,7 +92,7 @@ def orthogonalised(stacks: Sequence[Tensor], dtype: torch.dtype = torch.float32)
         dtype == torch.bfloat16 and stack.shape[1] >= LARGE and stack.shape[2] <= 2 * stack.shape[1] for stack in stacks
     ]
     found = [iterated(stack, dtype) if each else stack for stack, each in zip(stacks, alone, strict=True)]
-    grams = {index: _filled(stack @ stack.mT) for index, stack in enumerate(stacks) if not alone[index]}
+    grams = {index: _filled(product(stack, stack.mT)) for index, stack in enumerate(stacks) if not alone[index]}
     if not grams:
         return found
     by_size: defaultdict[int, list[int]] = defaultdict(list)
@@ -105,7 +107,7 @@ def orthogonalised(stacks: Sequence[Tensor], dtype: torch.dtype = torch.float32)
         factors, counts = newton_schulz(gram, *scale), [len(stacks[index]) for index in of_size]
         for index, factor in zip(of_size, torch.split(factors, counts), strict=True):
             rows = stacks[index].shape[1]
-            found[index] = factor[:, :rows, :rows] @ stacks[index]
+            found[index] = product(factor[:, :rows, :rows], stacks[index])
     return found
 
 
@@ -138,15 +140,46 @@ def newton_schulz(gram: Tensor, inverse: Tensor, inverse_square: Tensor) -> Tens
     """
     a, b, c = COEFFICIENTS
     gram = gram * inverse_square
-    factor = even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # P without its a
+    factor = even = _product_added(gram, gram, gram, b, c)  # P without its a
     for iteration in range(1, ITERATIONS):
-        half = torch.baddbmm(gram, even, gram, beta=a)
-        gram = torch.baddbmm(half, half, even, beta=a)
+        half = _product_added(gram, even, gram, a)
+        gram = _product_added(half, half, even, a)
         if iteration == 1:
             factor.diagonal(dim1=1, dim2=2).add_(a)  # the first P itself, which is no longer needed without
-        even = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor = torch.baddbmm(factor, even, factor, beta=a)
+        even = _product_added(gram, gram, gram, b, c)
+        factor = _product_added(factor, even, factor, a)
     return factor * inverse
+
+
+def _product_added(to: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
+    """Returns beta * to + alpha * left @ right, of stacks of matrices."""
+    if _costs_much(left, right):
+        return product(left, right).mul_(alpha).add_(to, alpha=beta)
+    return torch.baddbmm(to, left, right, beta=beta, alpha=alpha)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Returns left @ right, of stacks of matrices [n, rows, inner] and [n, inner, columns].
+
+    Large ones in float32 on CPUs are multiplied by oneDNN: the MKL in torch uses no AVX-512 on processors of AMD. That
+    is no public call of torch's, but the one that its compiler makes.
+    """
+    if not _costs_much(left, right):
+        return left @ right
+    multiplied = torch.ops.mkldnn._linear_pointwise
+    return torch.stack([multiplied(one, two.mT, None, "none", [], "") for one, two in zip(left, right, strict=True)])
+
+
+def _costs_much(left: Tensor, right: Tensor) -> bool:
+    on_cpu = left.device.type == "cpu" and left.dtype == torch.float32
+    return on_cpu and left[0].numel() * right.shape[2] >= MUCH and _has_one_dnn()
+
+
+@functools.cache
+def _has_one_dnn() -> bool:
+    """Whether oneDNN may be called with vectors that it has been tried with here."""
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return there and torch.cpu._is_avx512_supported()
 
 
 def _filled(gram: Tensor) -> Tensor:
