@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -23,6 +26,7 @@ class MovingAverage(AveragedModel):
         super().__init__(module)
         _share_frozen(module, self.module)
         self.decay = decay
+        self._pairs: _Pairs | None = None
         self.eval()
 
     def train(self, mode: bool = True) -> MovingAverage:
@@ -30,21 +34,27 @@ class MovingAverage(AveragedModel):
         super().train(False)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pairs": None}  # a copy has weights of its own
+
     @torch.no_grad()
     def follow(self, module: nn.Module) -> None:
         """Updates the average, when the module has taken a step."""
-        pairs = zip(self.module.parameters(), module.parameters(), strict=True)
-        if moving := [(own, latest) for own, latest in pairs if own is not latest]:
-            own, latest = zip(*moving, strict=True)
+        if self._pairs is None or self._pairs.module is not module:
+            self._pairs = _Pairs.of(module, self.module)
+        own, latest = self._pairs.own, self._pairs.latest
+        if own:
             if answers_at_once(self.n_averaged):
                 torch._foreach_lerp_(own, latest, self._latest_weight())
             else:
                 change = torch._foreach_sub(latest, own)
                 torch._foreach_mul_(change, self._latest_weight_on_device())
                 torch._foreach_add_(own, change)
-        for own_buffer, latest_buffer in zip(self.module.buffers(), module.buffers(), strict=True):
-            if own_buffer is not latest_buffer:
-                own_buffer.copy_(latest_buffer)
+        for own_module, latest_module in self._pairs.buffered:
+            buffers = zip(own_module.buffers(recurse=False), latest_module.buffers(recurse=False), strict=True)
+            for own_buffer, latest_buffer in buffers:
+                if own_buffer is not latest_buffer:
+                    own_buffer.copy_(latest_buffer)
         self.n_averaged.add_(1)
 
     def _latest_weight(self) -> float:
@@ -58,6 +68,30 @@ class MovingAverage(AveragedModel):
         """Returns the same, [], where asking for a number waits, and a step that is replayed would not ask again."""
         weight = (9.0 / (10.0 + self.n_averaged)).clamp_min(1.0 - self.decay)
         return weight.masked_fill(self.n_averaged == 0, 1.0)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What an average moves towards what, found once: to walk through all modules takes longer than to move them.
+
+    Args:
+        module: that is averaged.
+        own, latest: the parameters of the average, and those of the module, but for shared ones.
+        buffered: the modules of both that have buffers.
+    """
+
+    module: nn.Module
+    own: list[nn.Parameter]
+    latest: list[nn.Parameter]
+    buffered: list[tuple[nn.Module, nn.Module]]
+
+    @classmethod
+    def of(cls, module: nn.Module, average: nn.Module) -> _Pairs:
+        parameters = zip(average.parameters(), module.parameters(), strict=True)
+        moving = [(own, latest) for own, latest in parameters if own is not latest]
+        modules = zip(average.modules(), module.modules(), strict=True)
+        buffered = [pair for pair in modules if any(True for _ in pair[0].buffers(recurse=False))]
+        return cls(module, [own for own, _ in moving], [latest for _, latest in moving], buffered)
 
 
 def _share_frozen(module: nn.Module, average: nn.Module) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -86,11 +86,11 @@ class Shard:
 
     def seed(self, shared: int, own: int) -> None:
         """Seeds what all shards draw alike, and what each draws by itself."""
-        torch.manual_seed(shared)
+        _seed(shared)
         if self.count == 1:
             return
         self._shared = random_states(self.device)
-        torch.manual_seed(own)
+        _seed(own)
         self._own = random_states(self.device)
 
     @contextmanager
@@ -111,6 +111,16 @@ class Shard:
         self._own = random_states(self.device)
         yield
         set_random_states(self._own, self.device)
+
+
+def _seed(seed: int) -> None:
+    """Seeds torch's draws. For devices that are not there it would note down where it was asked to, a millisecond."""
+    (torch.manual_seed if _has_accelerator() else torch.default_generator.manual_seed)(seed)
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 WHOLE = Shard()
