@@ -3,7 +3,7 @@
 Another processor or another torch adds up in another order, so numbers are compared with a tolerance; on the machine
 that wrote them the weights must be equal bit for bit. Where runs end that are trained on was written anew
 (`make_run.py --ends`) when training changed on purpose: Muon's precision, the order of draws within a step, the layout
-of grey images in memory.
+of grey images in memory, the product that places of views are computed with.
 """
 
 from __future__ import annotations

@@ -227,7 +227,8 @@ def test_valid_conv_on_signs_is_the_papers_convolution_on_bits() -> None:
 def test_doubled_images_and_the_gradient_of_a_part_of_more_channels() -> None:
     images = channels_last(torch.arange(24.0).view(1, 2, 3, 4)).requires_grad_()
     skipped = torch.zeros(1, 3, 6, 8)
-    twice, found = doubled(images), []
+    twice = doubled(images)
+    found: list[torch.Tensor] = []
     twice.register_hook(found.append)
     joined = torch.cat([twice, skipped], dim=1)
     assert torch.equal(joined[0, 0, :4, :4], torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1], [4, 4, 5, 5], [4, 4, 5, 5]]))
@@ -240,7 +241,8 @@ def test_doubled_images_and_the_gradient_of_a_part_of_more_channels() -> None:
 
 def test_flattened_images_get_a_gradient_that_lies_as_they_do() -> None:
     images = channels_last(torch.randn(2, 3, 4, 5)).requires_grad_()
-    inner, found = gradient_laid_last(images * 1.0), []
+    inner = gradient_laid_last(images * 1.0)
+    found: list[torch.Tensor] = []
     inner.register_hook(found.append)
     inner.flatten(1).square().sum().backward()
     torch.testing.assert_close(images.grad, 2.0 * images.detach())
@@ -271,6 +273,7 @@ def test_quick_tanh_in_bfloat16_is_tanh_and_keeps_the_layout(channels_lie_last: 
     exact = values.float().tanh()
     torch.testing.assert_close(outputs.float(), exact, rtol=2**-8, atol=1e-7)
     outputs.float().sum().backward()
+    assert values.grad is not None
     torch.testing.assert_close(values.grad.float(), 1.0 - exact.square(), rtol=0.01, atol=0.005)
 
 

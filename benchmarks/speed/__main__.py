@@ -1,6 +1,7 @@
 """What training costs.
 
     python -m benchmarks.speed checkouts --data-root DATA --old OTHER_CHECKOUT
+    python -m benchmarks.speed share --data-root DATA
     python -m benchmarks.speed peers --data-root DATA --usb CHECKOUT --pythae --authors CHECKOUT
     python -m benchmarks.speed error mnist_100labels --target 0.02 --data-root DATA --usb CHECKOUT
 
@@ -25,6 +26,7 @@ from benchmarks.speed.ours import Ours
 from benchmarks.speed.page import add_entries
 from benchmarks.speed.peers import COMPARISONS, Peers, authors, compare
 from benchmarks.speed.plain import Plain
+from benchmarks.speed.share import share
 from benchmarks.speed.time_to_error import Curve, time_to_error
 from benchmarks.speed.turns import Learner
 from benchmarks.speed.usb import Usb
@@ -32,6 +34,7 @@ from semivae.files import write_whole
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None)
 app.command("checkouts")(checkouts)
+app.command("share")(share)
 
 DataRoot = Annotated[Path, typer.Option("--data-root", metavar="DIR", help="Where the data lie.")]
 UsbOption = Annotated[Path | None, typer.Option("--usb", metavar="CHECKOUT", help="Of USB; left out without it.")]

@@ -28,7 +28,10 @@ from benchmarks.common.machine import machine_text, stamp
 from benchmarks.made_data import lay_out_data
 
 RECIPES = "digits_50labels,mnist_100labels,fashion_mnist_1000labels,cifar10_4000labels_cpu,faces_masks,mnist_ladder"
-SMALL = {"split.labelled": 100, "split.validation": 50}  # the made CIFAR-10 has few images; a step has as many
+SMALL: dict[str, object] = {
+    "split.labelled": 100,
+    "split.validation": 50,
+}  # the made CIFAR-10 has few images; a step has as many
 CHANGES: dict[str, dict[str, object]] = {"cifar10_4000labels": SMALL, "cifar10_4000labels_cpu": SMALL}
 WORKER = r"""
 import json, resource, sys, time

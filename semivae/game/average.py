@@ -81,8 +81,8 @@ class _Pairs:
     """
 
     module: nn.Module
-    own: list[nn.Parameter]
-    latest: list[nn.Parameter]
+    own: list[Tensor]
+    latest: list[Tensor]
     buffered: list[tuple[nn.Module, nn.Module]]
 
     @classmethod

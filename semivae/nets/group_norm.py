@@ -25,7 +25,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         if torch.compiler.is_compiling() or not self._is_slow(input):
             return super().forward(input.float()).to(input.dtype)
-        found: Tensor = _QuickGroupNorm.apply(input, self.weight, self.bias, self.num_groups, self.eps)  # type: ignore[no-untyped-call]
+        found: Tensor = _QuickGroupNorm.apply(input, self.weight, self.bias, self.num_groups, self.eps)
         return found
 
     def _is_slow(self, input: Tensor) -> bool:
@@ -54,7 +54,7 @@ class _QuickGroupNorm(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, means, inverses = ctx.saved_tensors
         batch, channels, height, width = images.shape
@@ -136,7 +136,7 @@ def _parts(images: Tensor) -> tuple[Tensor, ...]:
 
 
 def _split(values: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-    return values.split(max(1, PART // images[0].numel()))
+    return torch.split(values, max(1, PART // images[0].numel()))
 
 
 def _of_places(values: Tensor) -> Tensor:

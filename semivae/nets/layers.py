@@ -139,7 +139,7 @@ def gradient_laid_last(images: Tensor) -> Tensor:
     copy then costs less than walking through memory in two orders at once.
     """
     if images.requires_grad and images.device.type == "cpu" and not torch.compiler.is_compiling():
-        images.register_hook(channels_last)
+        images.register_hook(channels_last)  # type: ignore[no-untyped-call]
     return images
 
 

@@ -33,7 +33,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
         assert self.bias is not None
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
         given = (tensor.to(dtype) for tensor in (input, self.weight, self.bias))
-        found: Tensor = _OfConvolutions.apply(*given, self.stride[0])  # type: ignore[no-untyped-call]
+        found: Tensor = _OfConvolutions.apply(*given, self.stride[0])
         return found
 
 
@@ -49,7 +49,7 @@ class _OfConvolutions(torch.autograd.Function):
         return interleaved_convolutions(images, weight, bias, stride)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         images, weight = ctx.saved_tensors
         # this layer is the gradient of a convolution from its outputs to its inputs

@@ -178,7 +178,7 @@ def _costs_much(left: Tensor, right: Tensor) -> bool:
 @functools.cache
 def _has_one_dnn() -> bool:
     """Whether oneDNN may be called with vectors that it has been tried with here."""
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
     return there and torch.cpu._is_avx512_supported()
 
 
