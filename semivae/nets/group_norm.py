@@ -29,11 +29,11 @@ class GroupNorm(nn.GroupNorm):
         return found
 
     def _is_slow(self, input: Tensor) -> bool:
-        if input.device.type != "cpu" or input.dtype != torch.bfloat16 or input.numel() < MANY or input.ndim != 4:
+        if input.device.type != "cpu" or input.dtype != torch.bfloat16 or input.numel() < MANY:
             return False
-        channels, places = self.num_channels // self.num_groups, input.shape[2] * input.shape[3]
+        channels, places = self.num_channels // self.num_groups, input.shape[2:].numel()
         slow = channels < NARROW or (channels < WIDE and places in PLACES)
-        return slow and input.is_contiguous(memory_format=torch.channels_last)
+        return slow and input.is_contiguous(memory_format=torch.channels_last)  # of four dimensions, then
 
 
 class _QuickGroupNorm(torch.autograd.Function):
