@@ -5,7 +5,8 @@
 One call is one piece: it goes on with the first recipe that is not measured yet, and stops after so many minutes at a
 checkpoint. Call it again, on this machine or on another one that has got DIR, until it says that all is measured; the
 run's folders, DIR/gpu.json and the table DIR/gpu.md are all that it leaves. A recipe whose data are not there is passed
-over, with the reason in the table, and tried again by the next call.
+over, with the reason in the table, and tried again by the next call. A recipe's first piece also times its steps, as
+they are taken and as one captured graph (`training.capture`), in short runs that are not kept.
 
     --source photos=clothing.zip     pictures in a folder or .zip take the place of the recipe's source
     --set photos:split.labelled=200  changes a key of one recipe
@@ -19,10 +20,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +44,7 @@ RECIPES = ("cifar10_4000labels", "svhn_1000labels", "photos")
 CELLS_FILE = "gpu.json"
 EVERY = 200  # steps between checkpoints, which is what a machine that is taken away costs at most
 SHORT_STEPS, SHORT_BATCH = 6, 4
+TIMED_STEPS, SHORT_TIMED_STEPS = (40, 240), (4, 8)  # of two runs, whose difference is the time of steps alone
 Cells = dict[str, dict[str, Any]]
 
 
@@ -97,6 +100,32 @@ def played(name: str, recipe: Recipe, piece: dict[str, Any], out: Path, data_roo
             piece["peak_memory"] = torch.cuda.max_memory_allocated()
 
 
+def step_times(recipe: Recipe, device: str, data_root: Path | None, lengths: tuple[int, int]) -> dict[str, Any]:
+    """Milliseconds of a step of the model as it is taken and captured, and what a run said of capturing it."""
+    said: list[str] = []
+
+    def heard(progress: Progress) -> None:
+        if "captured" in progress.message and progress.message not in said:
+            said.append(progress.message)
+
+    def seconds(capture: bool, steps: int) -> float:
+        changed = {"steps": steps, "validate_every": steps, "checkpoint_every": steps, "twin": False}
+        training = recipe.training.model_copy(update={**changed, "capture": capture})
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.monotonic()
+            short = recipe.model_copy(update={"training": training, "painter": None})
+            semivae.train(short, out=Path(folder) / "run", device=device, data_root=data_root, progress=heard)
+            return time.monotonic() - started
+
+    few, many = lengths
+    seconds(False, few)  # reads and sets up what later runs find ready
+    times = {
+        name: 1000.0 * (seconds(capture, many) - seconds(capture, few)) / (many - few)
+        for name, capture in (("taken", False), ("captured", True))
+    }
+    return {**times, "said": said}
+
+
 def phase_seconds(run: semivae.Run) -> dict[str, float]:
     """How long the model and its twin have trained, in seconds, all pieces together."""
     twin = {"twin": run.at("twin").facts.seconds} if (run.path / "twin.safetensors").is_file() else {}
@@ -122,13 +151,13 @@ def by_recipe(texts: list[str], mark: str) -> list[tuple[str, str]]:
 def table(cells: Cells, names: list[str]) -> str:
     """The page: a row for each recipe, then the pieces with their machines."""
     lines = [
-        "| recipe | test error, 95% | twin | NLL | samples read as intended | training, twin |",
-        "|---|---|---|---|---|---|",
+        "| recipe | test error, 95% | twin | NLL | samples read as intended | training, twin | ms a step, captured |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in names:
         cell = cells.get(name, {})
         if "scores" not in cell:
-            lines.append(f"| `{name}` | {cell.get('left_out') or 'not finished'} | | | | |")
+            lines.append(f"| `{name}` | {cell.get('left_out') or 'not finished'} | | | | | {_milliseconds(cell)} |")
             continue
         last, twin, seconds = cell["scores"]["last"], cell["scores"]["twin"], cell["seconds"]
         low, high = last["error_interval"]
@@ -140,6 +169,7 @@ def table(cells: Cells, names: list[str]) -> str:
             f"{last['nll']:.3f}",
             read,
             ", ".join(f"{value / 60:.1f} min" for value in seconds.values()),
+            _milliseconds(cell),
         ]
         lines.append(f"| `{name}` | " + " | ".join(entries) + " |")
     lines += ["", "Pieces:", ""]
@@ -154,6 +184,15 @@ def table(cells: Cells, names: list[str]) -> str:
                 f"{machine_text(piece['machine'])}; {versions}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _milliseconds(cell: Mapping[str, Any]) -> str:
+    """Milliseconds of a step as it is taken and captured; or that it was not captured."""
+    times = cell.get("step_ms")
+    if times is None:
+        return "-"
+    captured = "not captured" if times["said"] else f"{times['captured']:.1f}"
+    return f"{times['taken']:.1f}, {captured}"
 
 
 def main(
@@ -172,28 +211,31 @@ def main(
     sources, own = dict(by_recipe(source, "=")), dict[str, list[str]]()
     for name, change in by_recipe(changes, ":"):
         own.setdefault(name, []).append(change)
-    choose_device(device)
+    machine, stopped = stamp(choose_device(device)), True
     out.mkdir(parents=True, exist_ok=True)
     cells = cells_of(out / CELLS_FILE)
-    stopped = False
-    with interrupted_after(60.0 * minutes):
+    with interrupted_after(60.0 * minutes), suppress(KeyboardInterrupt):
         for name in asked:
             cell = cells.setdefault(name, {"pieces": []})
-            if "scores" in cell or stopped:
+            if "scores" in cell:
                 continue
-            piece = {**stamp(choose_device(device)), "device": device, "steps": {}}
+            piece = {**machine, "device": device, "steps": {}}
             cell["pieces"].append(piece)
             cell.pop("left_out", None)
             save(out, cells, asked)  # a piece that is killed leaves a line
             try:
-                cell |= played(name, recipe_of(name, sources, own, shorten), piece, out, data_root)
-            except KeyboardInterrupt:
-                stopped = True
+                recipe = recipe_of(name, sources, own, shorten)
+                if "step_ms" not in cell:
+                    lengths = SHORT_TIMED_STEPS if shorten else TIMED_STEPS
+                    cell["step_ms"] = step_times(recipe, device, data_root, lengths)
+                    save(out, cells, asked)
+                cell |= played(name, recipe, piece, out, data_root)
             except (DataError, RecipeError) as error:
                 cell["left_out"] = str(error)
                 cell["pieces"].pop()
             finally:
                 save(out, cells, asked)
+        stopped = False
     typer.echo(table(cells, asked))
     typer.echo(f"{out}: call this again to go on" if stopped else f"{out}: all is measured that can be")
 

@@ -68,6 +68,7 @@ def test_pieces_go_on_until_all_is_measured(tmp_path: Path) -> None:
     assert "all is measured" in said
     cell = json.loads((out / "gpu.json").read_text())[NAME]
     assert cell["scores"]["count"] == 20 and cell["scores"]["twin"] is not None
+    assert cell["step_ms"]["taken"] > 0.0 and "the device cpu has no graphs" in cell["step_ms"]["said"][0]
     assert len(cell["pieces"]) == 3 and "seconds" not in cell["pieces"][0]
     assert cell["pieces"][2]["steps"]["twin"][1] == 30
     rows = [line for line in (out / "gpu.md").read_text().splitlines() if line.startswith("- ")]
@@ -114,10 +115,13 @@ def test_the_table_shows_what_was_measured_and_what_was_not() -> None:
         "samples": {"readers": {"its own encoder": {"read_as_intended": 0.9}}},
         "seconds": {"model": 120.0},
         "pieces": [piece],
+        "step_ms": {"taken": 46.04, "captured": 15.3, "said": []},
     }
     lines = table({"photos": cell, NAME: {"pieces": [], "left_out": "no data"}}, ["photos", NAME]).splitlines()
-    assert lines[2] == "| `photos` | 5.12% (4.70% to 5.60%) | - | 0.200 | its own encoder 90.0% | 2.0 min |"
-    assert lines[3] == f"| `{NAME}` | no data | | | | |"
+    assert (
+        lines[2] == "| `photos` | 5.12% (4.70% to 5.60%) | - | 0.200 | its own encoder 90.0% | 2.0 min | 46.0, 15.3 |"
+    )
+    assert lines[3] == f"| `{NAME}` | no data | | | | | - |"
     assert lines[-1].startswith(
         "- `photos` 1, 2026-11-28: steps model 1 to 9,000; 540 s, 2.0 GiB of the card; H100 with C"
     )

@@ -46,12 +46,14 @@ class CudaGraph:
 
     def capture(self, work: Callable[[], None]) -> None:
         """Captures the work. Other threads may go on to read the next batches meanwhile."""
+        before = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
                 work()
-        except BaseException:
-            for generator in self.generators:  # whose states would wait for the end of the capture for ever
-                generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+        except BaseException:  # torch then leaves its stream and its generators in the middle of the capture
+            torch.cuda.set_stream(before)
+            for generator in self.generators:
+                generator.graphsafe_set_state(new_state(generator.device))
             raise
 
     def replay(self) -> None:
@@ -77,3 +79,8 @@ def default_generator(device: torch.device) -> torch.Generator:
     number = torch.cuda.current_device() if device.index is None else device.index
     generator: torch.Generator = torch.cuda.default_generators[number]
     return generator
+
+
+def new_state(device: torch.device) -> torch.Generator:
+    """Returns the state of a generator that no graph knows."""
+    return torch.Generator(device).graphsafe_get_state()
