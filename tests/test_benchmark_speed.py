@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.speed.ours import Ours
 from benchmarks.speed.page import add_entries, page
 from benchmarks.speed.peers import COMPARISONS, Peers, compare
 from benchmarks.speed.plain import Plain, transforms
+from benchmarks.speed.share import EnoughError, Measured
 from benchmarks.speed.time_to_error import Curve, reached, time_to_error
 from benchmarks.speed.turns import alternate, ratio
 from benchmarks.speed.usb import Usb
@@ -144,3 +146,21 @@ def test_the_page_shows_ratios_times_and_who_was_left_out(tmp_path: Path) -> Non
     assert "| theirs | not in 50 | more than 9 | 5.00% | 50 |" in text
     assert "one, 2 core(s)" in text
     assert page({}).startswith("# Speed")
+
+
+def test_the_share_of_the_rate_counts_a_step_once_and_times_those_that_follow() -> None:
+    """A step of one product of 8x4 and 4x6 matrices: 2 * 8 * 4 * 6 operations."""
+    phase: Any = SimpleNamespace(step=0, spec=SimpleNamespace(steps=10, precision="float32"))
+    taken: list[int] = []
+
+    def step(phase: Any) -> None:
+        taken.append(phase.step)
+        torch.ones(8, 4) @ torch.ones(4, 6)
+
+    measured = Measured(at=0.6, steps=2)
+    with pytest.raises(EnoughError):
+        for _ in range(10):
+            measured.take(phase, step)
+    assert taken == [6] * 5 and measured.operations == 384
+    assert len(measured.seconds) == len(measured.products) == 2 and min(measured.seconds) > 0.0
+    assert measured.row("tiny").startswith("| tiny | float32 | 0.0 |")
