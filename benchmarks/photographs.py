@@ -1,12 +1,12 @@
-"""Photographs with few labels: what views, a known p(y) and the decoder's vote add to features of a frozen network.
+"""Photographs with few labels: what views, a known p(y), the vote and fine-tuning add to a pretrained network.
 
     python -m benchmarks.lite0 lite0.safetensors
     python -m benchmarks.photographs DATA WEIGHTS --out DIR [--labels 5 --labels 10] [--splits 3] [--ways both]
 
 DATA is a folder or .zip of images with train/CLASS and test/CLASS; a part for validation counts as test, and nothing is
-chosen on either. The recipe is the template `photos`, with as many labels a class as are asked for and a label-only
-stream that knows how frequent the classes are. Every cell is kept in DIR/cells.json as soon as it is measured, so that
-a stopped benchmark goes on; features are extracted once.
+chosen on either. The recipe is the template `photos`, or for `--ways tuned` the template `photos_tuned`, with as many
+labels a class as are asked for and a label-only stream that knows how frequent the classes are. Every cell is kept in
+DIR/cells.json as soon as it is measured, so that a stopped benchmark goes on; features are extracted once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sklearn.linear_model import LogisticRegression
 import semivae
 from benchmarks.common.commands import user_errors
 from benchmarks.common.machine import machine
+from semivae.cli.freed_memory import keep_freed_memory
 from semivae.data.dataset import Dataset
 from semivae.data.features.attaching import feature_network, with_features
 from semivae.data.formats.file_trees import open_files
@@ -49,19 +50,22 @@ GAME: dict[str, Changes] = {
     "both": {},
     "views": {"streams.unlabelled.vote": None},
     "vote": {"streams.unlabelled.views": None},
+    "tuned": {},
 }
 EM_ROUNDS, SHRINKAGE = 20, 0.5
 
 
-def recipe_of(place: Path, weights: Path, labelled: int, seed: int, changes: Changes) -> Recipe:
-    """The template for photographs, of some data and a split of theirs."""
+def recipe_of(place: Path, weights: Path, labelled: int, seed: int, way: str = "both") -> Recipe:
+    """A template for photographs, of some data and a split of theirs."""
+    tuned = way == "tuned"
     base: Changes = {
-        "source": {"name": "folder", "path": str(place), "size": 32},
+        "source": {"name": "folder", "path": str(place), "size": 128 if tuned else 32},
         "split": {"labelled": labelled, "seed": seed},
-        "features.f.net.weights": str(weights.absolute()),
+        f"{'encoder.y' if tuned else 'features.f'}.net.weights": str(weights.absolute()),
         "streams.labels.values": "hidden",
     }
-    return read_recipe("photos", {**base, **SMALL, **changes})
+    changes = GAME.get(way, {}) if tuned else {**SMALL, **GAME.get(way, {})}
+    return read_recipe("photos_tuned" if tuned else "photos", {**base, **changes})
 
 
 def merged(place: Path, out: Path) -> Path:
@@ -170,10 +174,11 @@ def entry(errors: list[float]) -> str:
 def table(cells: dict[str, Any], labels: list[int], ways: list[str]) -> str:
     """Means and deviations of the test error over splits, in percent, as Markdown."""
     lines = ["| way | " + " | ".join(f"{count} a class" for count in labels) + " |", "|---" * (len(labels) + 1) + "|"]
-    for way in [*ways, "twin"]:
+    twins = {f"{way}'s twin": way for way in ("both", "tuned") if way in ways}
+    for way in [*ways, *twins]:
         entries = []
         for count in labels:
-            key, field = ("both", "twin") if way == "twin" else (way, "error")
+            key, field = (twins[way], "twin") if way in twins else (way, "error")
             found = [cell[field] for name, cell in cells.items() if name.startswith(f"{key}/{count}/")]
             entries.append(entry(found))
         lines.append(f"| {way} | " + " | ".join(entries) + " |")
@@ -189,12 +194,15 @@ def main(
     ways: Annotated[list[str], typer.Option()] = ["lr", "lda", "em", "both", "views", "vote"],  # noqa: B006
 ) -> None:
     """Measures, and prints the table."""
+    keep_freed_memory()  # as `semivae train` does
     path = out / "cells.json"
     data = merged(place, out)
-    first = recipe_of(data, weights, 1, 0, {})
-    network = feature_network("f", first.features["f"], out)
+    first = recipe_of(data, weights, 1, 0)
     dataset = load_source(first.source, out)
-    full = with_features(dataset, first, out, torch.device("cpu"), {"f": network}, typer.echo)
+    full = dataset
+    if set(ways) != {"tuned"}:
+        network = feature_network("f", first.features["f"], out)
+        full = with_features(dataset, first, out, torch.device("cpu"), {"f": network}, typer.echo)
     classes = len(dataset.classes)
     for seed in range(splits):
         for count in labels:
@@ -202,7 +210,7 @@ def main(
                 name, cells = f"{way}/{count}/{seed}", cells_of(path)
                 if name in cells:
                     continue
-                recipe = recipe_of(data, weights, count * classes, seed, GAME.get(way, {}))
+                recipe = recipe_of(data, weights, count * classes, seed, way)
                 classical: Callable[[], float] | None = None
                 if way not in GAME:
                     classical = getattr(Classical(full, make_split(full, recipe.split)), way)

@@ -16,6 +16,7 @@ import semivae
 from semivae.cli import app
 from semivae.data.sources import data_root, load_source
 from semivae.game.plan import Lesson
+from semivae.nets.body_net import BodyNet
 from semivae.recipe import read_recipe, shipped_recipes
 from semivae.recipe.factors import ConditionalSpec
 from semivae.scenario.build import blank_players, resolve
@@ -40,7 +41,7 @@ SHAPES = {
 }
 # their shapes are those of the data
 TEMPLATES = (
-    "arrays", "arrays_attributes", "arrays_numbers", "attributes", "folder", "masks", "photos",
+    "arrays", "arrays_attributes", "arrays_numbers", "attributes", "folder", "masks", "photos", "photos_tuned",
     "table", "table_attributes", "table_grades", "table_numbers",
 )  # fmt: skip
 SMALL = {
@@ -138,6 +139,24 @@ def test_folder_template_on_a_strangers_images(tmp_path: Path) -> None:
     assert run.classes == ("cat", "dog")
     assert run.sample(2, y="dog")["x"].shape == (2, 3, 32, 32)
     assert blank_players(resolve(read_recipe("folder"), run.dataset())), "at its own width too"
+
+
+def test_tuned_photographs_template_on_a_strangers_images(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    for index, image in enumerate(noise_images((40, 50, 3), 24, 0)):
+        folder = tmp_path / "images" / "train" / ("cat" if index % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+    changes = {**SMALL, **narrow("photos_tuned"), "source.size": 32, "split.validation": 4}
+    run = semivae.train("photos_tuned", set=changes, out=tmp_path / "run", data_root=tmp_path)
+    assert run.classes == ("cat", "dog")
+    assert run.predict(noise_images((40, 50, 3), 3, 1)).shape == (3,)
+    net = run.encoder["y"].net
+    assert isinstance(net, BodyNet)
+    body = net.body
+    assert {name.split(".")[2] for name in body.rates if "blocks." in name} == {"5", "6"}, "and the last convolution"
+    assert sorted({round(rate, 3) for rate in body.rates.values()}) == [0.243, 0.27, 0.3]
+    assert run.export(tmp_path / "classifier.pt2")["largest_difference"] < 1e-4
 
 
 def test_attributes_template_on_a_strangers_images(tmp_path: Path) -> None:

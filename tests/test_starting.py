@@ -132,7 +132,7 @@ def photographs(tmp_path: Path) -> Path:
     for row in range(40):
         write(
             tmp_path / "trip" / ("train" if row < 30 else "test") / "ab"[row % 2] / f"{row}.jpg",
-            noise(row, 100, 120, 3),
+            noise(row, 100, 140, 3),
         )
     return tmp_path / "trip"
 
@@ -152,6 +152,21 @@ def test_photographs_are_recognised_by_features_where_their_network_is_at_hand(
     assert recipe.features["f"].components == 15, "half of 30 photographs: of more nothing could be told"
     assert recipe.source.fit == "crop"  # type: ignore[union-attr]
     assert not started(photographs, tmp_path / "folder.yaml", "--template", "folder").features
+
+
+@NEEDS_TIMM
+def test_a_network_that_goes_on_learning_sees_larger_photographs(photographs: Path, pets: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my weights.safetensors"
+    file.write_bytes(b"")
+    asked = ("--template", "photos_tuned", "--weights", str(file))
+    result = run_command("start", photographs, tmp_path / "tuned.yaml", *asked)
+    assert result.exit_code == 0 and "by a pretrained network that goes on learning" in result.stdout
+    recipe = read_recipe(tmp_path / "tuned.yaml")
+    net = recipe.model_dump()["encoder"]["y"]["net"]
+    assert (net["weights"], net["train"]) == (str(file), 3) and not recipe.features
+    source = recipe.source.model_dump()
+    assert (source["size"], source["fit"]) == (128, "crop")
+    assert started(pets, tmp_path / "pets.yaml", *asked).source.model_dump()["size"] == 32, "they are not enlarged"
 
 
 @NEEDS_TIMM

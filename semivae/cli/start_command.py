@@ -24,6 +24,7 @@ class ImageTemplate(StrEnum):
     """The templates for images in folders."""
 
     photos = "photos"
+    photos_tuned = "photos_tuned"
     folder = "folder"
 
 
@@ -43,7 +44,8 @@ def start(
         ImageTemplate | None,
         typer.Option(
             "--template",
-            help="Of images in folders: photos (features of a pretrained network) or folder (small pictures).",
+            help="Of images in folders: photos (features of a pretrained network), photos_tuned (that network goes on "
+            "learning) or folder (small pictures).",
         ),
     ] = None,
     weights: Annotated[
@@ -96,9 +98,9 @@ def start(
 
 def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | None, weights_given: bool) -> Asked:
     """What was asked for, with the template `photos` for photographs whose network is at hand, or as the user says."""
-    from semivae.inspection.starting import are_photographs, network_is_at_hand
+    from semivae.inspection.starting import PHOTOGRAPHS, are_photographs, network_is_at_hand
 
-    if asked.template != "folder" or (template == "photos" and getattr(asked.source, "folders", None)):
+    if asked.template != "folder" or (template in PHOTOGRAPHS and getattr(asked.source, "folders", None)):
         if template is not None or weights_given:
             what = "--template" if template is not None else "--weights"
             raise typer.BadParameter(
@@ -118,5 +120,5 @@ def with_template(asked: Asked, inspected: Inspected, template: ImageTemplate | 
             return asked
     if template is ImageTemplate.folder:
         return asked
-    chosen = f"{asked.chosen}; photographs, by features of a pretrained network"
-    return replace(asked, template="photos", chosen=chosen)
+    name = template or ImageTemplate.photos
+    return replace(asked, template=str(name), chosen=f"{asked.chosen}; photographs, {PHOTOGRAPHS[name]}")

@@ -23,7 +23,14 @@ QUICK = 10  # times fewer steps
 MOST_VALIDATION = {"masks": 8}  # by template
 USUAL_VALIDATION = 200  # of all others
 SMALLEST_PHOTOGRAPH = 96  # pixels of the shorter side, from which on a pretrained network sees more than a small one
-LARGEST = {"folder": (32, 8), "masks": (64, 16)}  # side in pixels, and what divides it, by template
+# side in pixels, and what divides it, by source; networks that go on learning see larger pictures
+LARGEST = {"folder": (32, 8), "masks": (64, 16)}
+LARGEST_TUNED = (128, 32)
+# what the templates for photographs take them by
+PHOTOGRAPHS = {
+    "photos": "by features of a pretrained network",
+    "photos_tuned": "by a pretrained network that goes on learning",
+}
 
 
 def are_photographs(asked: Asked, inspected: Inspected) -> bool:
@@ -93,11 +100,12 @@ def _source(asked: Asked, report: DataReport) -> dict[str, object]:
     facts = report.images
     if facts is None or asked.source.name not in LARGEST:
         return source
-    largest, step = LARGEST[asked.source.name]
+    largest, step = LARGEST_TUNED if asked.template == "photos_tuned" else LARGEST[asked.source.name]
     sides = sorted(min(size) for size, count in facts.sizes for _ in range(count))
     side = min(largest, -(-sides[len(sides) // 2] // step) * step)
     found: dict[str, object] = {"size": side, "channels": 1 if facts.grey == facts.count else facts.channels}
-    if 5 * facts.cropped > facts.count and asked.template != "photos":  # features are better of what lies in the middle
+    # pretrained networks are better at what lies in the middle
+    if 5 * facts.cropped > facts.count and asked.template not in PHOTOGRAPHS:
         found["fit"] = "pad"
     return source | {key: value for key, value in found.items() if f"source.{key}" not in asked.changed}
 
