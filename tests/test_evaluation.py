@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_a_watcher_sees_the_last_checkpoints_answers_alone(tiny_run: Run) -> Non
 
 @pytest.mark.parametrize("steps", [{}, {"calibrate": True}, {"calibrate": True, "vote": True}])
 def test_every_network_reads_a_test_image_once(
-    steps: dict[str, bool], tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: dict[str, Any], tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores, all steps of the classifier and the promises are of one reading."""
     run = copied(tiny_run, tmp_path)
