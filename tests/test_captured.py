@@ -237,22 +237,26 @@ def test_what_cannot_be_recorded_is_said_and_taken_as_always(data: Path, monkeyp
     assert len(said) == 1 and "test_captured.py" in said[0] and "the training goes on without" in said[0]
 
 
-def test_a_rehearsal_that_fails_is_undone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_rehearsal_that_fails_is_undone(at: int, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the first player has moved already: the step is taken as if nothing had been tried, bit for bit."""
-    loss = Game.loss
+    loss, phase = Game.loss, new_phase("classes", data)
 
     def fails(game: Game, learners: Sequence[PlayerName], step: Step) -> Losses:
         progress: object = step.progress
-        if "encoder" in learners and isinstance(progress, StepNumber):
+        if "encoder" in learners and isinstance(progress, StepNumber) and phase.step == at:
             raise TypeError("no number")
         return loss(game, learners, step)
 
-    plain = played(new_phase("classes", data), 4)
+    other = new_phase("classes", data)
+    capturing(other)
+    played(other, at)
+    other.captured = None
+    plain = played(other, 4)
     monkeypatch.setattr(Game, "loss", fails)
-    phase = new_phase("classes", data)
     said = capturing(phase)
     after = played(phase, 4)
-    assert said[0].startswith("step 0: steps cannot be captured as a graph (TypeError: no number); ")
+    assert said[0].startswith(f"step {at}: steps cannot be captured as a graph (TypeError: no number); ")
     assert all(torch.equal(plain[name], after[name]) for name in phase.game.state_dict())
 
 

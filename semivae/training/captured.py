@@ -136,15 +136,14 @@ class CapturedStep:
 
     def _rehearse(self, batches: Batches) -> list[Losses]:
         """Takes a step as it is, with numbers as a graph will read them; undoes it if that fails."""
-        undo = snapshot(self.game, self.optimizers) if not self._rehearsals else None
+        undo = snapshot(self.game, self.optimizers)
         self._graph = self._graph or self.new_graph()
         losses: list[Losses] = []
         self._numbers.begin()
         try:
             found = self._graph.rehearse(lambda: losses.extend(self._played(batches)))
         except Exception:
-            if undo is not None:
-                undo()
+            undo()
             raise
         self._rehearsals.append(Rehearsal(found.operations, [*found.faults, *self._numbers.faults]))
         return losses
