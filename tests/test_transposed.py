@@ -26,6 +26,16 @@ def test_outputs_and_gradients_are_torchs(size: int, stride: int) -> None:
     torch.testing.assert_close(interleaved_convolutions(images, layer.weight, layer.bias, stride), expected)
 
 
+def test_what_convolutions_cannot_do_is_left_to_torch() -> None:
+    """Gaps between kernels, and an output size that is asked for."""
+    layer, sparse = TransposedConvolution(3, 4, 3, 2), TransposedConvolution(3, 4, 1, 2)
+    images = torch.randn(2, 3, 5, 7)
+    torch.testing.assert_close(sparse(images), F.conv_transpose2d(images, sparse.weight, sparse.bias, 2))
+    torch.testing.assert_close(
+        layer(images, [12, 15]), F.conv_transpose2d(images, layer.weight, layer.bias, 2, 0, (1, 0))
+    )
+
+
 def test_images_that_do_not_learn_get_no_gradient_but_weights_do() -> None:
     layer = TransposedConvolution(2, 3, 3, 2)
     layer(torch.randn(1, 2, 4, 4)).sum().backward()

@@ -28,13 +28,17 @@ class TransposedConvolution(nn.ConvTranspose2d):
         super().__init__(inputs, outputs, size, stride)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if input.device.type != "cpu" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or output_size is not None or not self._is_slow(input):
             return super().forward(input, output_size)
         assert self.bias is not None
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
         given = (tensor.to(dtype) for tensor in (input, self.weight, self.bias))
         found: Tensor = _OfConvolutions.apply(*given, self.stride[0])
         return found
+
+    def _is_slow(self, input: Tensor) -> bool:
+        """Whether torch is, where ordinary convolutions can do the same: without gaps between kernels."""
+        return input.device.type == "cpu" and self.kernel_size[0] >= self.stride[0]
 
 
 class _OfConvolutions(torch.autograd.Function):
