@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,20 @@ def test_classes_in_the_names_of_files_are_pointed_out(tmp_path: Path, folder: s
     (tmp_path / "own" / folder / "cat.1.png").rename(tmp_path / "own" / folder / "1.png")  # its name begins otherwise
     with pytest.raises(DataError, match=r"at least two classes$"):
         load(tmp_path / "own")
+
+
+@pytest.mark.parametrize("words", [("IMG_", "DSC-"), ("Screenshot ", "WhatsApp Image "), ("cat.", "img")])
+def test_names_by_cameras_are_not_offered_as_classes(tmp_path: Path, words: tuple[str, str]) -> None:
+    write(tmp_path / "own", "train")
+    for row in range(6):
+        (tmp_path / "own/train" / f"{row}.png").rename(tmp_path / "own/train" / f"{words[row % 2]}{row:04d}.png")
+    with pytest.raises(DataError, match=r"at least two classes$"):
+        load(tmp_path / "own")
+
+
+def test_an_archive_packed_into_itself_is_unpacked_first(tmp_path: Path) -> None:
+    """A path into an archive is no path that a command takes."""
+    write(tmp_path / "own", "train/train/cat", "train/train/dog")
+    archive = Path(shutil.make_archive(str(tmp_path / "own"), "zip", tmp_path / "own"))
+    with pytest.raises(DataError, match=r"unpack the archive, and give train instead$"):
+        load(archive)

@@ -27,6 +27,22 @@ from semivae.data.readers.parts import (
 from semivae.errors import DataError
 from semivae.text import join_names
 
+# names that cameras, telephones and scanners give begin with one of these
+_CAMERA_WORDS = frozenset(("burst", "dji", "dsc", "dscf", "dscn", "file", "frame", "gopr", "image", "images", "img"))
+_CAMERA_WORDS |= {
+    "mvi",
+    "photo",
+    "pic",
+    "picture",
+    "pxl",
+    "sam",
+    "scan",
+    "screenshot",
+    "signal",
+    "untitled",
+    "whatsapp",
+}
+
 
 def arrange(files: Files, refuse: Refuse = at_once) -> Layout:
     """Sort the files of a folder into classes and parts.
@@ -85,8 +101,9 @@ def _nested(files: Files, prefix: str, classes: Sequence[str]) -> str:
     if len(classes) != 1 or len(inner := folders_in(files, f"{prefix}{classes[0]}/")) < 2:
         return ""
     is_part = bool(prefix) and classes[0].lower() in PARTS
-    place = f"{files.place}/{prefix}" + ("" if is_part else classes[0])
-    return f". In {classes[0]} lie {join_names(inner, 3)}: if those are the classes, give {place.rstrip('/')} instead"
+    below = (prefix + ("" if is_part else classes[0])).rstrip("/")
+    instead = f"give {files.place / below}" if files.place.is_dir() else f"unpack the archive, and give {below}"
+    return f". In {classes[0]} lie {join_names(inner, 3)}: if those are the classes, {instead} instead"
 
 
 def _named_by_files(files: Files, prefix: str, classes: Sequence[str]) -> str:
@@ -97,6 +114,8 @@ def _named_by_files(files: Files, prefix: str, classes: Sequence[str]) -> str:
     names = [name.removeprefix(place) for name in images_in(files, place)]
     words = Counter(re.sub(r"[\W\d_].*", "", name) for name in names if "/" not in name)
     if len(words) < 2 or "" in words or min(words.values()) < 2:
+        return ""
+    if any(word.lower() in _CAMERA_WORDS for word in words):
         return ""
     first = join_names(sorted(words), 3)
     return f". If the names of images begin with their classes, as {first}, move them into folders of these names"
