@@ -285,13 +285,15 @@ def draw_levels(count: int, highest: float, device: torch.device) -> tuple[Tenso
 def time_features(time: Tensor) -> Tensor:
     """Returns a time as a network sees it, [batch, TIME_FEATURES]: itself, and waves of its level."""
     level = 2.0 * torch.log((1.0 - time + 1e-4) / (time + 1e-4))
-    angles = level[:, None] * _frequencies(time.device)
+    make = _frequencies.__wrapped__ if torch.compiler.is_compiling() else _frequencies  # a traced tensor is not kept
+    angles = level[:, None] * make(time.device)
     return torch.cat([angles.sin(), angles.cos(), 2.0 * time[:, None] - 1.0], dim=1)
 
 
 @functools.cache
 def _frequencies(device: torch.device) -> Tensor:
-    return torch.tensor(FREQUENCIES, device=device)  # sent once
+    with torch.inference_mode(False):  # they serve in training, too
+        return torch.tensor(FREQUENCIES, device=device)  # sent once
 
 
 # Terms of the bound --------------------------------------------------------------------------------------------------
