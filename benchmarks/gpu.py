@@ -67,11 +67,13 @@ def interrupted_after(seconds: float) -> Iterator[None]:
     """Asks this process to stop after some time, as Ctrl-C does: training then writes a checkpoint first."""
     timer = threading.Timer(max(seconds, 0.0), os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 def played(name: str, recipe: Recipe, piece: dict[str, Any], out: Path, data_root: Path | None) -> dict[str, Any]:
