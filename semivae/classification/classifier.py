@@ -121,19 +121,20 @@ class Classifier:
             terms.append(vote_of_decoder(self.run, images, self.calibration.draws))
         return self.calibration.apply(terms)
 
-    def answer(self, images: object, log_posterior: Floats | None = None) -> Answer:
+    def answer(self, images: object, encoder: Floats | None = None) -> Answer:
         """Returns class probabilities of images, as `TrainedModel.read` takes or returns them, with the prior.
 
         Images may also come in pieces (`semivae.data.inputs.pieces`), which votes look at twice: those have to be kept.
-        Where `log_posterior` of the images is known, they are not looked at again.
+
+        Args:
+            images: what to classify.
+            encoder: as for `log_posterior`.
 
         Raises:
             DataError, RunError: as `log_posterior`, `estimate_prior` and `change_prior` raise them.
         """
-        if log_posterior is None:
-            raw = images if isinstance(images, AnyExamples) else self.run.read_all(images)[0]
-            log_posterior = self.log_posterior(raw)
-        uncorrected = log_posterior
+        raw = images if isinstance(images, AnyExamples) else self.run.read_all(images)[0]
+        uncorrected = self.log_posterior(raw, encoder)
         if self.prior is None:
             return Answer(self.outputs_from(uncorrected), self.outputs_from(uncorrected), uncorrected)
         assert self.trained_prior is not None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from semivae.classification import Classifier
+from semivae.classification.classifier import Answer
 from semivae.classification.posterior import Floats, beside, encoder_log_posterior, refuse_by_kind
 from semivae.classification.priors import read_prior
 from semivae.classification.shift import shifted_rows
@@ -123,11 +124,10 @@ def evaluate(
         else:
             own = (watch, encoder) if model is last else ()
             report[checkpoint] = model and scores(Classifier(model), images, labels, *own)
-    if encoder is None:
-        report |= _steps(classifier, images, labels, both=calibrate and vote)
-    else:
-        log_posterior = classifier.log_posterior(images, encoder)
-        report |= _steps(classifier, images, labels, encoder, log_posterior, both=calibrate and vote)
+    answer = classifier.answer(images, encoder) if classifier.looks_at_all else None
+    report |= _steps(classifier, answer, images, labels, encoder, both=calibrate and vote)
+    if promises:
+        log_posterior = classifier.log_posterior(images, encoder) if answer is None else answer.log_posterior
         report |= promises_report(classifier, images, labels, log_posterior, at_most_error, sets)
     if test_prior is None and further_labels(last):
         report["further_labels"] = further_report(models, _samples(last, split), _samples(last, "validation"))
@@ -168,10 +168,10 @@ def _watched(parts: Iterable[tuple[Tensor, Tensor]], watch: Watcher | None = Non
 
 def _steps(
     classifier: Classifier,
+    answer: Answer | None,
     images: Tensor | Examples,
     labels: Tensor,
-    encoder: Floats | None = None,
-    log_posterior: Floats | None = None,
+    encoder: Floats | None,
     *,
     both: bool,
 ) -> dict[str, Any]:
@@ -179,19 +179,19 @@ def _steps(
 
     Args:
         classifier: with its steps.
+        answer: its own, where a step looks at all images.
         images, labels: what to measure on.
-        encoder, log_posterior: of the images before and after all steps, where they are known.
+        encoder: as for `scores`.
         both: of the temperature without the vote too.
     """
     calibration, run, found = classifier.calibration, classifier.run, {}
     if both:
         alone = Classifier.of(run, calibrate=True)
         found["calibrated"] = scores(alone, images, labels, encoder=encoder) | alone.facts()
-    if not classifier.looks_at_all:
+    if answer is None:
         if not calibration.count:
             return {}
         return {"calibrated": scores(classifier, images, labels, encoder=encoder) | classifier.facts()}
-    answer = classifier.answer(images, log_posterior)
     if calibration.count:
         step = "voted" if calibration.draws else "calibrated"
         found[step] = run.task.scores([(answer.uncorrected, labels)], run.classes) | classifier.facts()

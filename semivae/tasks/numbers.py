@@ -43,8 +43,7 @@ REFUSES: Mapping[str, str] = {
     "suggest": "suggestions compare class probabilities, but {label} is a number",
 }
 CONSISTENCY_BY_CHANCE = 0.484  # the mean of max(0, 1 - z^2) over standard normal z: of always answering the mean
-
-SMALLEST_DEVIATION, LARGEST_DEVIATION = 1e-15, 1e15
+SMALLEST_DEVIATION, LARGEST_DEVIATION = 1e-15, 1e15  # of 32-bit floats, whose squares must be such floats, too
 
 
 class Numbers(Task):
