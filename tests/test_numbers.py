@@ -614,6 +614,10 @@ def test_the_type_of_an_array_or_the_recipe_says_what_it_holds(tmp_path: Any, y:
     ("y", "message"),
     [
         (np.where(np.arange(40) == 3, np.inf, 1.5), "y holds inf in row 3; write NaN where it is not known"),
+        (
+            np.where(np.arange(40) == 3, 3e30, 1.5),
+            r"y holds 3e\+30 in row 3; give numbers in a unit in which they are below 1e\+30, and",
+        ),
         (np.full(40, np.nan), "y holds NaN alone, so no number is known"),
         (np.full((40, 2, 2), 1.5), r"y has shape \[40, 2, 2\]; one number, or one row of numbers"),
         (np.linspace(0, 1, 39), "y has 39 labels for 40 examples|one entry"),

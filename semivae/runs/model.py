@@ -273,7 +273,7 @@ class TrainedModel(ModelInputs):
         self.require_decoder()
         if name not in self.decoder:
             raise RunError(
-                f"{self.path}: the decoder of this run does not draw {name}; add the factor decoder.{name} to the "
+                f"{self.path}: the decoder of this run does not draw {name}; give decoder.{name} a network in the "
                 "recipe and train again"
             )
 

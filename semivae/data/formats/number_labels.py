@@ -46,7 +46,9 @@ def number_values(array: Array, what: str) -> Tensor:
     array = array.astype(np.float64)  # half precision does not hold the largest number
     bad = np.argwhere(np.isinf(array) | (np.abs(array) > LARGEST))
     if len(bad):
-        raise DataError(f"{what} holds {array[tuple(bad[0])]:g} in row {bad[0][0]}; write NaN where it is not known")
+        value = array[tuple(bad[0])]
+        unit = "" if np.isinf(value) else f"give numbers in a unit in which they are below {LARGEST:g}, and "
+        raise DataError(f"{what} holds {value:g} in row {bad[0][0]}; {unit}write NaN where it is not known")
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 

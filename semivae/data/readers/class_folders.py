@@ -28,8 +28,9 @@ from semivae.errors import DataError
 from semivae.text import join_names
 
 # names that cameras, telephones and scanners give begin with one of these
-_CAMERA_WORDS = {"burst", "dji", "dsc", "dscf", "dscn", "file", "frame", "gopr", "image", "images", "img", "mvi", "photo",
-                 "pic", "picture", "pxl", "sam", "scan", "screenshot", "signal", "untitled", "whatsapp"}  # fmt: skip
+_CAMERA_WORDS = {"burst", "dji", "dsc", "dscf", "dscn", "file", "frame", "gopr", "image", "images", "img", "mvi",
+                 "photo", "pic", "picture", "pxl", "sam", "scan", "screenshot", "signal", "untitled",
+                 "whatsapp"}  # fmt: skip
 
 
 def arrange(files: Files, refuse: Refuse = at_once) -> Layout:
