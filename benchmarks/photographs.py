@@ -64,8 +64,8 @@ def recipe_of(place: Path, weights: Path, labelled: int, seed: int, way: str = "
         f"{'encoder.y' if tuned else 'features.f'}.net.weights": str(weights.absolute()),
         "streams.labels.values": "hidden",
     }
-    changes = GAME.get(way, {}) if tuned else {**SMALL, **GAME.get(way, {})}
-    return read_recipe("photos_tuned" if tuned else "photos", {**base, **changes})
+    small = {} if tuned else SMALL
+    return read_recipe("photos_tuned" if tuned else "photos", {**base, **small, **GAME.get(way, {})})
 
 
 def merged(place: Path, out: Path) -> Path:
