@@ -14,11 +14,14 @@ import torch
 
 from semivae.api import Run
 from semivae.classification import Classifier
-from semivae.classification.posterior import encoder_log_posterior
+from semivae.classification.posterior import Floats, encoder_log_posterior, vote_of_decoder
+from semivae.classification.trust import predict_sets
+from semivae.data.inputs.pieces import AnyExamples
 from semivae.errors import DataError, RunError
 from semivae.game.conditionals import NetworkConditional
 from semivae.reports.evaluation import evaluate
 from semivae.runs.checkpoint import read_checkpoint, write_checkpoint
+from semivae.runs.model import TrainedModel
 from semivae.tasks.kinds import CLASSES
 from semivae.variables import Sample
 
@@ -88,7 +91,7 @@ def test_every_network_reads_a_test_image_once(
     write_checkpoint(run.path / "selected.safetensors", {**tensors, **shifted}, facts)  # else the last one's scores
     first, read, real = (
         run.values(run.dataset().test["x"][:1])["x"][0],
-        Counter[int](),
+        Counter[int | str](),
         NetworkConditional.parameters_of,
     )
 
@@ -97,10 +100,27 @@ def test_every_network_reads_a_test_image_once(
             read[id(self)] += int((sample["x"] == first).flatten(1).all(1).sum())
         return real(self, sample)
 
+    def voted(of: TrainedModel, images: AnyExamples, draws: int) -> Floats:
+        assert isinstance(images, torch.Tensor)
+        read["votes"] += len(images) == test_images
+        return vote_of_decoder(of, images, draws)
+
+    test_images = len(run.dataset().test["y"])
     monkeypatch.setattr(NetworkConditional, "parameters_of", counted)
+    monkeypatch.setattr("semivae.classification.classifier.vote_of_decoder", voted)
     report = evaluate(run, **steps)
+    assert read.pop("votes", 0) == ("vote" in steps)
     assert len(read) == 3 and set(read.values()) == {1}
     assert report["last"] == evaluate(run)["last"]
+
+
+@pytest.mark.parametrize("steps", [{}, {"calibrate": True}, {"calibrate": True, "vote": True}])
+def test_promises_are_of_the_classifier_after_all_its_steps(
+    steps: dict[str, Any], tiny_run: Run, tmp_path: Path
+) -> None:
+    run = copied(tiny_run, tmp_path)
+    sets = predict_sets(Classifier.of(run, **steps), run.dataset().test["x"], 0.95)
+    assert evaluate(run, **steps)["sets"]["mean_size"] == sets.sum(axis=1).mean()
 
 
 def test_validation_part_is_not_the_test_part(tiny_run: Run) -> None:

@@ -160,6 +160,14 @@ def test_classes_in_the_names_of_files_are_pointed_out(tmp_path: Path, folder: s
         load(tmp_path / "own")
 
 
+def test_names_that_are_all_different_are_not_offered_as_classes(tmp_path: Path) -> None:
+    write(tmp_path / "own", "train", count=3)
+    for row, word in enumerate(("beach", "beach_again", "garden")):
+        (tmp_path / "own/train" / f"{row}.png").rename(tmp_path / "own/train" / f"{word}.png")
+    with pytest.raises(DataError, match=r"at least two classes$"):
+        load(tmp_path / "own")
+
+
 @pytest.mark.parametrize("words", [("IMG_", "DSC-"), ("Screenshot ", "WhatsApp Image "), ("cat.", "img")])
 def test_names_by_cameras_are_not_offered_as_classes(tmp_path: Path, words: tuple[str, str]) -> None:
     write(tmp_path / "own", "train")
