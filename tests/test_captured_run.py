@@ -125,9 +125,9 @@ def test_a_run_that_captured_goes_on_without(recipe: Path, tmp_path: Path, graph
             torch.testing.assert_close(counts[1][key], value, rtol=0.02, atol=0.02)
 
 
-def test_a_cpu_says_that_it_captures_nothing(recipe: Path, tmp_path: Path) -> None:
+def test_a_cpu_says_once_that_it_captures_nothing(recipe: Path, tmp_path: Path) -> None:
     said = train(recipe, tmp_path / "asked")
-    assert said.count("training.capture: steps are not captured as a graph: the device cpu has no graphs") == 3
+    assert said.count("training.capture: steps are not captured as a graph: the device cpu has no graphs") == 1
     train(recipe, tmp_path / "plain", False)
     assert same(tmp_path / "asked", tmp_path / "plain")
 

@@ -52,6 +52,16 @@ def test_images_far_from_zero_keep_their_spread() -> None:
     assert (found[0].double() - expected[0]).abs().max() < 0.05
 
 
+def test_images_of_one_colour_have_finite_outputs_and_gradients() -> None:
+    """Their variance is 0, and the mean of squares less the square of the mean may be rounded to less."""
+    norm = GroupNorm(4, 60)
+    for colour in (26.125, 51.25, 101.5, 126.5):
+        images = channels_last(torch.full((5, 60, 9, 9), colour)).bfloat16().requires_grad_()
+        outputs = norm(images)
+        outputs.sum().backward()
+        assert outputs.isfinite().all() and images.grad is not None and images.grad.isfinite().all()
+
+
 def test_only_what_torch_is_slow_at_is_computed_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     many, few = torch.zeros(300, 32, 14, 14), torch.zeros(3, 32, 14, 14)

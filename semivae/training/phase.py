@@ -148,7 +148,8 @@ class Phase:
         """Lets steps be captured from now on, or says why they are not."""
         graphs = graphs_of(self.device, list(self.generators.values()), self.cut.count)
         if isinstance(graphs, str):
-            self._say(f"training.capture: steps are not captured as a graph: {graphs}")
+            if self.records.phase == "model":  # the first; it is the same for those after it
+                self._say(f"training.capture: steps are not captured as a graph: {graphs}")
             return
         self.captured = CapturedStep(
             self._play, self.length.progress, self.game, self.optimizers, graphs, self.device, self._say
