@@ -35,7 +35,7 @@ class MovingAverage(AveragedModel):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pairs": None}  # a copy has weights of its own
+        return {**self.__dict__, "_pairs": None}  # a copy would hold a copy of the module, too
 
     @torch.no_grad()
     def follow(self, module: nn.Module) -> None:
