@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
+from semivae.data import views
 from semivae.data.views import View
 from semivae.errors import DataError
 from semivae.recipe.schema import ViewSpec
@@ -130,6 +132,34 @@ def test_elastic_bends_smoothly_and_no_further_than_it_says() -> None:
     assert 0.02 < moved.abs().max() < 0.05 * 1.3  # interpolation may overshoot a little
     assert moved.diff(dim=2).abs().max() < 0.02, "neighbours move together"
     assert not torch.allclose(moved[0], moved[1])
+
+
+def test_a_view_first_taken_in_inference_lets_gradients_through_later() -> None:
+    views._luma.cache_clear()
+    images = torch.rand(2, 3, 8, 8)
+    with torch.inference_mode():
+        expected = view(images, rotate=10, contrast=0.2, saturation=0.2)
+    found = view(images.requires_grad_(), rotate=10, contrast=0.2, saturation=0.2)
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert images.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (views._constants.__wrapped__, (((0.0, 1.0),),)),
+        (views._fields.__wrapped__, (4, 4, True)),
+        (views._luma.__wrapped__, ()),
+        (views._pixels.__wrapped__, (4, 0.0)),
+    ],
+)
+def test_what_is_kept_is_no_tensor_of_inference(
+    make: Callable[..., Tensor | tuple[Tensor, ...]], arguments: tuple[object, ...]
+) -> None:
+    with torch.inference_mode():
+        made = make(*arguments, torch.device("cpu"), torch.float32)
+    assert not any(tensor.is_inference() for tensor in (made if isinstance(made, tuple) else [made]))
 
 
 def test_views_are_as_exact_within_autocast() -> None:

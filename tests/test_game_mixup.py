@@ -13,6 +13,7 @@ from torch.distributions import Categorical
 import semivae
 from semivae.errors import RecipeError
 from semivae.game.distributions import categorical_of
+from semivae.game.teaching import mixing
 from semivae.game.teaching.class_teacher import ClassTeacher, target_probabilities
 from semivae.game.teaching.mixing import BOX_AREA, mix_examples, paste_boxes, random_boxes
 from semivae.recipe import read_recipe
@@ -79,6 +80,11 @@ def test_a_share_of_the_images_gets_one_box_each() -> None:
     rows, columns = marked.any(dim=2).sum(dim=1), marked.any(dim=1).sum(dim=1)
     assert torch.equal(rows * columns, marked.sum(dim=(1, 2))), "each one rectangle"
     assert not random_boxes(5, 4, 4, 0.0, torch.Generator()).any()
+
+
+def test_places_kept_from_inference_are_no_tensor_of_inference() -> None:
+    with torch.inference_mode():
+        assert not mixing._centres.__wrapped__(4, 6, torch.device("cpu")).is_inference()
 
 
 def test_boxes_of_images_and_of_maps_come_from_the_next_one() -> None:

@@ -175,6 +175,7 @@ def _ranges(spec: ViewSpec) -> dict[str, tuple[float, float]]:
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # they serve in training, too
 def _constants(rows: tuple[tuple[float, float], ...], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The columns of a table, each [rows, 1]; kept, since a copy to a GPU waits."""
     return torch.tensor(rows, device=device, dtype=dtype)[..., None].unbind(dim=1)
@@ -212,6 +213,7 @@ def _bends(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # they serve in training, too
 def _fields(height: int, width: int, bent: bool, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What moves are multiplied with, [3, height * width]: the middles of all pixels across, down, and 1.
 
@@ -306,6 +308,7 @@ def _grey(x: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # they serve in training, too
 def _luma(device: torch.device, dtype: torch.dtype) -> Tensor:
     """Returns `LUMA` as [1, 3, 1, 1]; kept, since a copy to a GPU waits."""
     return torch.tensor(LUMA, device=device, dtype=dtype).view(1, 3, 1, 1)
@@ -323,6 +326,7 @@ def _blanked(x: Tensor, side: float, drawn: Numbers) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # they serve in training, too
 def _pixels(length: int, first: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The numbers first, first + 1, ..., [length]."""
     return torch.arange(length, device=device, dtype=dtype) + first

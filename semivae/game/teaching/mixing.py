@@ -59,6 +59,7 @@ def random_boxes(count: int, height: int, width: int, p: float, generator: torch
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # they serve in training, too
 def _centres(height: int, width: int, device: torch.device) -> Tensor:
     """Where the middles of the pixels lie down and across, [2, 1, longer side]: from 0 to 1 across a side."""
     places = torch.arange(max(height, width), device=device) + 0.5
