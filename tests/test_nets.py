@@ -277,6 +277,15 @@ def test_quick_tanh_in_bfloat16_is_tanh_and_keeps_the_layout(channels_lie_last: 
     torch.testing.assert_close(values.grad.float(), 1.0 - exact.square(), rtol=0.01, atol=0.005)
 
 
+def test_quick_tanh_in_bfloat16_takes_every_second_number() -> None:
+    values = torch.linspace(-3.0, 3.0, 9).bfloat16()[::2].requires_grad_()
+    outputs = Tanh()(values)
+    torch.testing.assert_close(outputs, values.tanh(), rtol=2**-7, atol=1e-7)
+    outputs.sum().backward()
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, 1.0 - values.tanh().square(), rtol=0.01, atol=0.005)
+
+
 def test_a_small_gain_scales_the_first_weights_of_the_last_layer_alone() -> None:
     torch.manual_seed(0)
     usual = Mlp(None, 6, (4,), hidden=(8,))

@@ -44,9 +44,10 @@ class _OneDnnTanh(_ByOutputs):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        lying = values if values.is_contiguous() else values.movedim(1, -1)  # of images, channels may lie last
+        last = values.dim() > 1 and not values.is_contiguous()  # of images, channels may lie last
+        lying = values.movedim(1, -1) if last else values
         found = lying.reshape(-1).to_mkldnn().tanh_().to_dense().view(lying.shape)
-        outputs = found if values.is_contiguous() else found.movedim(-1, 1)
+        outputs = found.movedim(-1, 1) if last else found
         ctx.save_for_backward(outputs)
         return outputs
 
