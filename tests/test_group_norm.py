@@ -47,6 +47,38 @@ def test_outputs_and_gradients_are_torchs(channels: int, side: int) -> None:
         assert (quick.double() - exact).abs().max() < rounding * exact.abs().max()
 
 
+def test_a_gradient_may_lie_otherwise_than_its_images() -> None:
+    norm, images = GroupNorm(4, 8), channels_last(torch.randn(5, 8, 9, 9)).bfloat16().requires_grad_()
+    direction = torch.randn(5, 8, 9, 9).bfloat16()
+    found, expected = (
+        torch.autograd.grad(norm(images), images, laid)[0] for laid in (direction, channels_last(direction))
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("channels", "quick"), [(12, True), (16, False)])
+def test_gradients_of_groups_from_four_channels_on_are_torchs(
+    channels: int, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums over places are no quicker there: which of the two is taken shows in no number."""
+    asked, sums = [], group_norm.normed_backward
+
+    def noted(*given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        asked.append(len(given))
+        return sums(*given)
+
+    monkeypatch.setattr(group_norm, "normed_backward", noted)
+    found_and_expected(channels, 9)
+    assert bool(asked) == quick
+
+
+def test_parts_are_images_that_fit_or_single_ones() -> None:
+    images = channels_last(torch.zeros(5, 8, 9, 9))  # of 648 numbers each
+    assert [len(part) for part in group_norm._parts(images)] == [3, 2]
+    larger = channels_last(torch.zeros(3, 8, 30, 30))
+    assert [len(part) for part in group_norm._parts(larger)] == [1, 1, 1]
+
+
 def test_images_far_from_zero_keep_their_spread() -> None:
     found, expected = found_and_expected(8, 9, shift=20.0)
     assert (found[0].double() - expected[0]).abs().max() < 0.05

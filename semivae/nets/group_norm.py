@@ -60,7 +60,6 @@ class _QuickGroupNorm(torch.autograd.Function):
         batch, channels, height, width = images.shape
         groups = means.shape[1]
         if channels // groups < NARROW:
-            gradient = gradient.contiguous(memory_format=torch.channels_last)
             return *normed_backward(gradient, images, weight.view(groups, -1), means, inverses), None, None
         whole, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
             gradient.float(),
@@ -106,7 +105,7 @@ def normed_backward(
     """Returns the gradients of images, weight and bias, given that of `normed`.
 
     Args:
-        gradient, images: [batch, channels, height, width]; channels lie last.
+        gradient, images: [batch, channels, height, width]; channels lie last, of the gradient for speed alone.
         weight: [groups, channels of a group].
         means, inverses: as `normed` returns them, [batch, groups].
     """
