@@ -34,6 +34,18 @@ def test_its_steps_are_those_of_torch() -> None:
         assert torch.equal(own.state[one]["momentum_buffer"], torchs.state[other]["momentum_buffer"])
 
 
+def test_a_rate_may_be_a_tensor() -> None:
+    """As it is in a step that is captured, where it changes between replays."""
+    numbers, tensors = ([torch.nn.Parameter(weight) for weight in gradients(0)] for _ in range(2))
+    for weights, rate in ((numbers, 0.1), (tensors, torch.tensor(0.1))):
+        optimizer = Muon(weights, lr=0.1, weight_decay=0.3)
+        optimizer.param_groups[0]["lr"] = rate
+        for weight, gradient in zip(weights, gradients(1), strict=True):
+            weight.grad = gradient
+        optimizer.step()
+    torch.testing.assert_close(tensors, numbers)
+
+
 def iterated(matrices: torch.Tensor) -> torch.Tensor:
     """The iteration as it is written in the paper, in float64."""
     a, b, c = COEFFICIENTS

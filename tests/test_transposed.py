@@ -23,7 +23,9 @@ def test_outputs_and_gradients_are_torchs(size: int, stride: int) -> None:
     torch.testing.assert_close(
         torch.autograd.grad(outputs, asked, direction), torch.autograd.grad(expected, asked, direction)
     )
-    torch.testing.assert_close(interleaved_convolutions(images, layer.weight, layer.bias, stride), expected)
+    interleaved = interleaved_convolutions(images, layer.weight, layer.bias, stride)
+    torch.testing.assert_close(interleaved, expected)
+    assert interleaved.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_what_convolutions_cannot_do_is_left_to_torch() -> None:
